@@ -1,0 +1,10 @@
+//! The gRPC interface: generated code, and what turns it into the words of the domain and back.
+
+/// The generated messages, client and server of package `proto`.
+#[allow(missing_docs, unreachable_pub, clippy::pedantic, clippy::unwrap_used)]
+pub mod proto {
+    tonic::include_proto!("proto");
+}
+
+/// The encoded `FileDescriptorSet` of the API, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
