@@ -3,7 +3,16 @@
 //! Nothing here reads a clock, a file, a socket or the environment: time and randomness are parameters, so every rule
 //! can be tested as a table. The words are those of `DESIGN.md`.
 
+pub mod backoff;
 pub mod change;
+pub mod decide;
+pub mod history;
+pub mod index;
+pub mod managed_fields;
+pub mod observed;
+pub mod queue;
 pub mod replicas;
+pub mod scope;
 pub mod setting;
+pub mod state;
 pub mod target;
