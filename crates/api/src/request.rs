@@ -149,6 +149,12 @@ impl ListRequest {
             after: page_token(&request.page_token)?,
         })
     }
+
+    /// Whether the filters let a target through.
+    pub fn shows(&self, target: &Target) -> bool {
+        self.namespace.as_deref().is_none_or(|namespace| namespace == target.namespace())
+            && self.name.as_deref().is_none_or(|name| name == target.name())
+    }
 }
 
 /// The target of a request.
