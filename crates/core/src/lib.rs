@@ -6,4 +6,5 @@
 pub mod change;
 pub mod replicas;
 pub mod setting;
+pub mod settings_file;
 pub mod target;
