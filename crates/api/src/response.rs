@@ -1,5 +1,7 @@
 //! The words of the domain, as they go over the wire.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use replica_count_core::{history::Drift, setting::Enforcement, state::State, target::Target};
 
@@ -54,4 +56,10 @@ pub fn page_token(last: &Target) -> String {
 /// A time.
 pub fn timestamp(timestamp: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: timestamp.as_second(), nanos: timestamp.subsec_nanosecond() }
+}
+
+/// A length of time.
+pub fn duration(duration: Duration) -> prost_types::Duration {
+    // Only lengths of more than 292 billion years do not fit.
+    prost_types::Duration::try_from(duration).unwrap_or_default()
 }

@@ -14,5 +14,6 @@ pub mod queue;
 pub mod replicas;
 pub mod scope;
 pub mod setting;
+pub mod settings_file;
 pub mod state;
 pub mod target;

@@ -4,11 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use replica_count_core::{
-    decide::Policy,
-    replicas::Replicas,
-    scope::Scope,
-    setting::Enforcement,
-    target::check_namespace,
+    decide::Policy, replicas::Replicas, scope::Scope, setting::Enforcement, target::check_namespace,
 };
 use tracing::level_filters::LevelFilter;
 
@@ -269,10 +265,7 @@ mod tests {
             "invalid value 'My_App' for '--namespace <NAMESPACE>': namespace \"My_App\" is not valid: use lower-case \
              letters, digits and '-', and begin and end with a letter or digit",
         );
-        check_refused(
-            &["--max-replicas", "-1"],
-            "unexpected argument '-1' found",
-        );
+        check_refused(&["--max-replicas", "-1"], "unexpected argument '-1' found");
         check_refused(
             &["--max-replicas=-1"],
             "invalid value '-1' for '--max-replicas <COUNT>': -1 is negative; a replica count is 0 or more",

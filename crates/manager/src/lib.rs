@@ -3,20 +3,20 @@
 //! Two flows meet in one queue. The watch shows what is observed, the API stores what is desired, and both only mark
 //! targets; the reconciler takes them one by one, decides and writes. `docs/ARCHITECTURE.md` has the map.
 
-mod args;
-mod certs;
-mod clock;
-mod cluster;
+pub mod args;
+pub mod certs;
+pub mod clock;
+pub mod cluster;
 pub mod command;
-mod http;
-mod kubernetes;
+pub mod http;
+pub mod kubernetes;
 mod listener;
-mod log;
-mod metrics;
-mod reconcile;
-mod report;
-mod server;
-mod service;
-mod store;
-mod tls;
-mod work;
+pub mod log;
+pub mod metrics;
+pub mod reconcile;
+pub mod report;
+pub mod server;
+pub mod service;
+pub mod store;
+pub mod tls;
+pub mod work;

@@ -41,12 +41,21 @@ impl Report {
     }
 
     /// A write failed. The first failure in a row is worth a warning; more of the same are not.
-    pub fn failed(&self, target: &Target, repair: &Repair, error: &WriteError, failures: u32, delay: Duration) {
+    pub fn failed(
+        &self,
+        target: &Target,
+        repair: &Repair,
+        error: &WriteError,
+        failures: u32,
+        delay: Duration,
+    ) {
         self.metrics.failed(error.reason());
         let reason = error.reason();
         let by = by(repair.drift.as_ref());
         match error {
-            WriteError::Stale(_) => debug!(%target, to = %repair.to, by, %error, failures, ?delay, "decided too early"),
+            WriteError::Stale(_) => {
+                debug!(%target, to = %repair.to, by, %error, failures, ?delay, "decided too early")
+            }
             _ if failures == 1 => warn!(%target, to = %repair.to, by, reason, %error, ?delay, "write failed"),
             _ => debug!(%target, to = %repair.to, by, reason, %error, failures, ?delay, "write failed again"),
         }

@@ -136,7 +136,10 @@ async fn serve(
     let mut tasks = Tasks::default();
     let committed = shared.marker();
     let committing = tokio::task::spawn_blocking(move || committer.run(committed));
-    tasks.spawn("watch", shared.watch(args.kubernetes.namespace.0.as_deref(), watch_metrics).run(work.clone()));
+    tasks.spawn(
+        "watch",
+        shared.watch(args.kubernetes.namespace.0.as_deref(), watch_metrics).run(work.clone()),
+    );
     tasks.spawn("reconciler", shared.reconciler(report).run(work.clone()));
     let state = HttpState::new(shared.health(), Arc::new(registry));
     tasks.spawn("http", http::serve(listeners.http, state, work.clone()));
@@ -189,7 +192,8 @@ impl Shared {
 
     /// What the store calls when a setting has changed.
     fn marker(&self) -> impl Fn(&Target) + Send + 'static {
-        let (store, histories, work) = (self.store.clone(), Arc::clone(&self.histories), Arc::clone(&self.work));
+        let (store, histories, work) =
+            (self.store.clone(), Arc::clone(&self.histories), Arc::clone(&self.work));
         move |target| {
             histories.follow(target, store.get(target).is_some());
             work.mark(target.clone());

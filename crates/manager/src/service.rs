@@ -20,7 +20,6 @@ use replica_count_core::{
     state::State,
     target::Target,
 };
-use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
@@ -142,9 +141,9 @@ impl Deployments {
             current_replicas: observed.map(|observed| observed.replicas.get()),
             ready_replicas: observed.map(|observed| observed.ready),
             state: proto::DeploymentState::from(state).into(),
-            last_drift: history.last.as_ref().map(proto::Drift::from),
+            last_drift: history.last.as_ref().map(Into::into),
             drift_count: response::generation(history.drifts),
-            observed_age: view.age(now.monotonic.into()).map(age),
+            observed_age: view.age(now.monotonic.into()).map(response::duration),
             ..proto::GetDeploymentResponse::default()
         };
         if let Some(setting) = setting {
@@ -228,11 +227,6 @@ impl Deployments {
 /// The generation after a change; 0 when the setting is gone.
 fn generation(applied: &Applied) -> i64 {
     applied.after.as_ref().map_or(0, |setting| response::generation(setting.generation))
-}
-
-/// How old what is observed is.
-fn age(age: std::time::Duration) -> prost_types::Duration {
-    prost_types::Duration::try_from(age).unwrap_or_default()
 }
 
 /// The user that the client certificate names.

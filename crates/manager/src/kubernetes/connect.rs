@@ -41,7 +41,9 @@ pub enum ConnectError {
         reason: String,
     },
     /// There is neither a kubeconfig nor a service account.
-    #[error("no Kubernetes configuration: use --kubeconfig, KUBECONFIG, ~/.kube/config or a pod's service account ({0})")]
+    #[error(
+        "no Kubernetes configuration: use --kubeconfig, KUBECONFIG, ~/.kube/config or a pod's service account ({0})"
+    )]
     Infer(String),
     /// The configuration cannot be turned into a client.
     #[error("the Kubernetes configuration cannot be used: {0}")]

@@ -60,7 +60,8 @@ impl SlimDeployment {
 
     /// The words of the domain for this Deployment.
     pub fn into_observed(self) -> Result<(Target, Observed), MalformedDeployment> {
-        let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, managed_fields, .. } = self.metadata;
+        let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, managed_fields, .. } =
+            self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         let malformed = |reason: &dyn fmt::Display| MalformedDeployment {
             namespace: namespace.clone(),
@@ -68,7 +69,8 @@ impl SlimDeployment {
             reason: reason.to_string(),
         };
         let target = Target::new(&namespace, &name).map_err(|error| malformed(&error))?;
-        let replicas = Replicas::new(self.spec.replicas.unwrap_or(DEFAULT_REPLICAS)).map_err(|error| malformed(&error))?;
+        let replicas = Replicas::new(self.spec.replicas.unwrap_or(DEFAULT_REPLICAS))
+            .map_err(|error| malformed(&error))?;
         let observed = Observed {
             uid: uid.ok_or_else(|| malformed(&"has no uid"))?.into(),
             resource_version: resource_version.and_then(|version| version.parse().ok()),
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn lives_with_what_is_absent() {
-        let (_, observed) = parse(r#"{"metadata":{"name":"web","namespace":"shop","uid":"u"}}"#).expect("valid");
+        let (_, observed) =
+            parse(r#"{"metadata":{"name":"web","namespace":"shop","uid":"u"}}"#).expect("valid");
         assert_eq!((observed.replicas.get(), observed.ready, observed.owner), (DEFAULT_REPLICAS, 0, None));
         assert_eq!(observed.resource_version, None);
     }
@@ -176,7 +179,10 @@ mod tests {
         let cases = [
             (r#"{"metadata":{"name":"web","namespace":"shop"}}"#, "has no uid"),
             (r#"{"metadata":{"name":"WEB","namespace":"shop","uid":"u"}}"#, "is not valid"),
-            (r#"{"metadata":{"name":"web","namespace":"shop","uid":"u"},"spec":{"replicas":-1}}"#, "is negative"),
+            (
+                r#"{"metadata":{"name":"web","namespace":"shop","uid":"u"},"spec":{"replicas":-1}}"#,
+                "is negative",
+            ),
         ];
         for (json, expected) in cases {
             let error = parse(json).expect_err("malformed");

@@ -36,6 +36,8 @@ pub async fn get(client: &Client, target: &Target) -> Result<Option<Observed>, R
 
 /// Whether the API server can be reached and answers.
 pub async fn reach(client: &Client) -> Result<(), ReadError> {
-    tokio::time::timeout(READ_DEADLINE, client.apiserver_version()).await.map_err(|_elapsed| ReadError::Deadline)??;
+    tokio::time::timeout(READ_DEADLINE, client.apiserver_version())
+        .await
+        .map_err(|_elapsed| ReadError::Deadline)??;
     Ok(())
 }

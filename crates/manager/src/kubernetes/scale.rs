@@ -95,7 +95,7 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
 impl From<kube::Error> for WriteError {
     fn from(error: kube::Error) -> Self {
         let status = match error {
-            kube::Error::Api(status) => status,
+            kube::Error::Api(status) => *status,
             other => return Self::Unreachable(other.to_string()),
         };
         let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
@@ -121,7 +121,8 @@ mod tests {
     fn check(from: i32, to: i32, expected: &Value) {
         let count = |n| Replicas::new(n).expect("valid");
         let target = Target::new("shop", "web").expect("valid");
-        let repair = Repair { uid: "u".into(), resource_version: None, from: count(from), to: count(to), drift: None };
+        let repair =
+            Repair { uid: "u".into(), resource_version: None, from: count(from), to: count(to), drift: None };
         let request = request(&target, &repair).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
         let uri = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager";

@@ -266,7 +266,11 @@ impl Watch {
             WatchEvent::Deleted(deployment) => Ok(self.remove(deployment)),
             WatchEvent::Bookmark(bookmark) => Ok(TakenIn {
                 version: Some(bookmark.metadata.resource_version),
-                ends_listing: bookmark.metadata.annotations.get(LISTING_END).is_some_and(|value| value == "true"),
+                ends_listing: bookmark
+                    .metadata
+                    .annotations
+                    .get(LISTING_END)
+                    .is_some_and(|value| value == "true"),
             }),
             WatchEvent::Error(status) => Err((*status).into()),
         }

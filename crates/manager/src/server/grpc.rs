@@ -1,6 +1,6 @@
 //! The gRPC port: services and limits. Every limit is set, because the defaults leave some of them out.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use replica_count_api::{FILE_DESCRIPTOR_SET, proto::deployments_service_server::DeploymentsServiceServer};
@@ -49,12 +49,18 @@ pub(super) struct Grpc {
 
 impl Grpc {
     /// Serves until `shutdown`, then finishes the requests under way.
-    pub(super) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub(super) async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
         let Self { service, health, tls, metrics } = self;
         let service = DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
-        let reflection = || tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let connections = accept(listener, tls, AcceptLimits::default(), metrics, shutdown.clone());
         let serving = Server::builder()
@@ -72,7 +78,7 @@ impl Grpc {
             .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
         tokio::select! {
             served = serving => Ok(served?),
-            () = report_health(reporter, health, shutdown) => unreachable!("reports until it is dropped"),
+            never = report_health(reporter, health, shutdown) => match never {},
         }
     }
 }
@@ -82,7 +88,7 @@ async fn report_health(
     reporter: tonic_health::server::HealthReporter,
     health: Health,
     shutdown: CancellationToken,
-) -> std::convert::Infallible {
+) -> Infallible {
     let mut interval = tokio::time::interval(HEALTH_INTERVAL);
     loop {
         let is_serving = health.ready().is_ok() && !shutdown.is_cancelled();

@@ -10,7 +10,7 @@ use replica_count_core::{
     target::Target,
 };
 
-use super::{Deployments, Refusal, age};
+use super::{Deployments, Refusal};
 use crate::{clock, cluster::Freshness};
 
 impl Deployments {
@@ -35,7 +35,7 @@ impl Deployments {
                     (target, row(target, setting, observation, state))
                 });
             let mut answer = page(rows, request.page_size);
-            answer.observed_age = view.age(now.monotonic.into()).map(age);
+            answer.observed_age = view.age(now.monotonic.into()).map(response::duration);
             Ok(answer)
         })
     }
@@ -130,9 +130,16 @@ mod tests {
             stored: stored.iter().peekable(),
             observed: seen.iter().map(|(target, observed)| (target, observed)).peekable(),
         };
-        let rows: Vec<_> =
-            rows.map(|(target, setting, seen)| (target.name().to_owned(), setting.is_some(), seen.is_some())).collect();
-        let expected = [("a", true, false), ("b", false, true), ("c", true, true), ("d", true, false), ("e", false, true)];
+        let rows: Vec<_> = rows
+            .map(|(target, setting, seen)| (target.name().to_owned(), setting.is_some(), seen.is_some()))
+            .collect();
+        let expected = [
+            ("a", true, false),
+            ("b", false, true),
+            ("c", true, true),
+            ("d", true, false),
+            ("e", false, true),
+        ];
         assert_eq!(rows, expected.map(|(name, stored, seen)| (name.to_owned(), stored, seen)));
     }
 
@@ -140,7 +147,9 @@ mod tests {
     fn a_page_names_the_next_one_only_if_there_is_one() {
         let targets = ["a", "b", "c"].map(target);
         let rows = || targets.iter().map(|target| (target, proto::DeploymentsReplicaConfig::default()));
-        for (size, expected) in [(None, ""), (Some(1), "ns/a"), (Some(2), "ns/b"), (Some(3), ""), (Some(4), "")] {
+        for (size, expected) in
+            [(None, ""), (Some(1), "ns/a"), (Some(2), "ns/b"), (Some(3), ""), (Some(4), "")]
+        {
             let answer = page(rows(), size);
             assert_eq!(answer.deployments_replica_config.len(), size.unwrap_or(3).min(3), "{size:?}");
             assert_eq!(answer.next_page_token, expected, "{size:?}");

@@ -107,7 +107,8 @@ impl From<Refusal> for Status {
         let message = match &refusal {
             // The operating system's words stay in the log.
             Refusal::Store(StoreError::Unavailable { .. }) => {
-                "nothing was stored: the settings file cannot be written; ask the operators of this server".to_owned()
+                "nothing was stored: the settings file cannot be written; ask the operators of this server"
+                    .to_owned()
             }
             other => other.to_string(),
         };
@@ -122,7 +123,10 @@ impl From<Refusal> for Status {
             Refusal::Unread | Refusal::Unreachable(_) | Refusal::Store(StoreError::Busy) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
-            Refusal::OutOfScope(_) | Refusal::NoDeployment(_) | Refusal::NotManaged(_) | Refusal::Store(_) => {}
+            Refusal::OutOfScope(_)
+            | Refusal::NoDeployment(_)
+            | Refusal::NotManaged(_)
+            | Refusal::Store(_) => {}
         }
         Self::with_error_details(code, message, details)
     }
@@ -145,8 +149,18 @@ mod tests {
     fn every_refusal_has_a_code_and_a_reason() {
         let web = || Target::new("shop", "web").expect("valid");
         let unavailable = StoreError::Unavailable { reason: "EROFS".into() };
-        check(Refusal::NoDeployment(web()), Code::NotFound, "DEPLOYMENT_NOT_FOUND", "shop/web does not exist");
-        check(Refusal::NotManaged(web()), Code::NotFound, "DEPLOYMENT_NOT_MANAGED", "shop/web is not managed");
+        check(
+            Refusal::NoDeployment(web()),
+            Code::NotFound,
+            "DEPLOYMENT_NOT_FOUND",
+            "shop/web does not exist",
+        );
+        check(
+            Refusal::NotManaged(web()),
+            Code::NotFound,
+            "DEPLOYMENT_NOT_MANAGED",
+            "shop/web is not managed",
+        );
         check(Refusal::Unread, Code::Unavailable, "CLUSTER_NOT_READ", "try again");
         check(Refusal::Unreachable(web()), Code::Unavailable, "KUBERNETES_UNREACHABLE", "shop/web");
         check(Refusal::Store(StoreError::Full), Code::ResourceExhausted, "STORE_FULL", "full");
