@@ -1,0 +1,50 @@
+//! The command line of `testbed`.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+use replica_count_testbed::cluster::Program;
+
+/// A local Kubernetes control plane for development, demos and tests of Replica Count Manager.
+#[derive(Debug, Parser)]
+#[command(version, after_help = ENVIRONMENT)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  KUBERNETES           The minor of Kubernetes to build and run, a folder of cluster/ [default: 1.36]
+  KUBEBUILDER_ASSETS   A folder with etcd and kube-apiserver to use instead of building them
+  XDG_CACHE_HOME       Built programs are kept in $XDG_CACHE_HOME/replica-count-manager [default: ~/.cache]";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build the programs of the cluster and print where they are.
+    ///
+    /// Each is built once, from the sources that cluster/ pins, and kept in a cache outside the project. The first build
+    /// downloads sources and takes minutes; nothing is built when the cache has it.
+    Build {
+        /// Only these programs [default: all].
+        #[arg(long = "what", value_name = "PROGRAM", value_delimiter = ',', value_parser = parse_program)]
+        programs: Vec<Program>,
+    },
+    /// Start a control plane, print its kubeconfig, and keep it running until Ctrl-C.
+    Up,
+    /// Run a program that is killed when this process dies. Used by the testbed itself.
+    #[command(name = replica_count_testbed::tether::SUBCOMMAND, hide = true)]
+    Tether {
+        /// The process id of the parent.
+        #[arg(long)]
+        parent: u32,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+}
+
+fn parse_program(name: &str) -> Result<Program, String> {
+    let names = || Program::ALL.map(Program::name).join(", ");
+    Program::from_name(name).ok_or_else(|| format!("there is {}", names()))
+}
