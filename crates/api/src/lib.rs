@@ -1,7 +1,7 @@
 //! The gRPC interface: generated code, and what turns it into the words of the domain and back.
 
 /// The generated messages, client and server of package `proto`.
-#[allow(missing_docs, unreachable_pub, clippy::pedantic, clippy::unwrap_used)]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::pedantic, clippy::unwrap_used)]
 pub mod proto {
     tonic::include_proto!("proto");
 }

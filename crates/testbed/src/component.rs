@@ -24,7 +24,8 @@ const TAIL_BYTES: u64 = 4096;
 pub(crate) struct Component {
     name: &'static str,
     child: Child,
-    log: PathBuf,
+    /// `None` where it logs to the terminal.
+    log: Option<PathBuf>,
 }
 
 impl Component {
@@ -34,7 +35,14 @@ impl Component {
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = tether::spawn(command).with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, child, log })
+        Ok(Self { name, child, log: Some(log) })
+    }
+
+    /// Starts a [`tether::command`] that logs to the terminal of this process.
+    pub(crate) fn start_on_terminal(name: &'static str, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null());
+        let child = tether::spawn(command).with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, child, log: None })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -85,13 +93,18 @@ impl Component {
         }
     }
 
-    pub(crate) fn log(&self) -> &Path {
-        &self.log
+    /// The lines it has logged to its file so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let text = self.log.as_ref().map(|log| fs::read(log).unwrap_or_default()).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
     }
 
-    /// The last lines of the log.
+    /// The last lines of the log, for an error.
     pub(crate) fn tail(&self) -> String {
-        read_tail(&self.log).unwrap_or_else(|error| format!("(its log cannot be read: {error})"))
+        match &self.log {
+            Some(log) => read_tail(log).unwrap_or_else(|error| format!("(its log cannot be read: {error})")),
+            None => "(its log is above)".to_owned(),
+        }
     }
 }
 
@@ -117,10 +130,4 @@ fn read_tail(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-}
-
-/// The lines of a log so far; a log that is not there yet has none.
-pub(crate) fn read_lines(path: &Path) -> Vec<String> {
-    let text = fs::read(path).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
 }

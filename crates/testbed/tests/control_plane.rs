@@ -1,5 +1,7 @@
 //! The control plane against itself: what tests of the server rely on.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,7 +10,7 @@ use std::{env, fs, iter};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, Options};
@@ -110,7 +112,7 @@ async fn the_rights_of_the_manager_are_exact() {
     assert_eq!(api.patch_scale("web", &params, &to_two).await.unwrap().spec.unwrap().replicas, Some(2));
     assert_forbidden(api.patch("web", &params, &to_two).await);
     assert_forbidden(api.get_scale("web").await);
-    assert_forbidden(api.delete("web", &Default::default()).await);
+    assert_forbidden(api.delete("web", &DeleteParams::default()).await);
 
     let scope = Scope::Namespace(namespace.clone());
     let limited = client(&control_plane.manager_kubeconfig(&scope).await.unwrap()).await;
@@ -156,7 +158,7 @@ async fn a_program_that_dies_early_shows_its_log() {
     let assets = env::temp_dir().join(format!("testbed-assets-{}", std::process::id()));
     fs::create_dir_all(&assets).unwrap();
     // `ls` stands for an etcd that does not know its flags, and says so.
-    for name in ["etcd", "kube-apiserver"] {
+    for name in ["etcd", "kube-apiserver", "kube-controller-manager"] {
         std::os::unix::fs::symlink("/bin/ls", assets.join(name)).unwrap();
     }
     let output = Command::new(env!("CARGO_BIN_EXE_testbed"))

@@ -16,7 +16,7 @@ use crate::component::Component;
 use crate::{ports, tether};
 
 /// A busy two-core machine takes 20 seconds; a quiet one 4.
-const READY_DEADLINE: Duration = Duration::from_secs(120);
+const READY_DEADLINE: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(50);
 
 /// How often other ports are tried.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::{self, Instant};
 
 use super::Options;
-use crate::component::{self, Component};
+use crate::component::Component;
 use crate::{ports, tether};
 
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -47,10 +47,9 @@ fn launch(options: &Options, program: &Path, folder: &Path, url: &str) -> Result
 /// Reads the log, because a connection would not tell this etcd from a stranger on its port.
 async fn wait_until_ready(etcd: &mut Component) -> Result<()> {
     let deadline = Instant::now() + READY_DEADLINE;
-    while !component::read_lines(etcd.log())
-        .iter()
-        .any(|line| line.contains("ready to serve client requests"))
-    {
+    let is_ready =
+        |etcd: &Component| etcd.log().iter().any(|line| line.contains("ready to serve client requests"));
+    while !is_ready(etcd) {
         etcd.check_alive()?;
         if Instant::now() >= deadline {
             bail!("etcd was not ready within {READY_DEADLINE:?}:\n{}", etcd.tail());
