@@ -1,8 +1,9 @@
 //! The command line of `testbed`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use replica_count_testbed::cluster::Program;
 
 /// A local Kubernetes control plane for development, demos and tests of Replica Count Manager.
@@ -32,6 +33,20 @@ pub(crate) enum Command {
     },
     /// Start a control plane, print its kubeconfig, and keep it running until Ctrl-C.
     Up,
+    /// Run the server on a control plane of its own, or on a cluster of yours, until Ctrl-C.
+    ///
+    /// Without --kubeconfig: starts a control plane, creates a sample Deployment and has the server manage it, and prints
+    /// lines to paste that look at it and change it behind the server's back.
+    ///
+    /// With --kubeconfig: says which cluster that is, and runs the server on it. Nothing is created there.
+    ///
+    /// Certificates are kept in certificates/ and stored counts in dev/, below the project's root.
+    Run(Run),
+    /// Play the whole story against a real API server, a line per step, and fail if a step does not happen.
+    ///
+    /// A count is set; someone scales the Deployment; a Helm-like upgrade resets it; the server is restarted while it is
+    /// changed again; the setting is deleted. Everything runs on loopback in a temporary folder.
+    Demo,
     /// Run a program that is killed when this process dies. Used by the testbed itself.
     #[command(name = replica_count_testbed::tether::SUBCOMMAND, hide = true)]
     Tether {
@@ -42,6 +57,17 @@ pub(crate) enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
+}
+
+/// Which cluster the server runs on.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Run on the cluster of this kubeconfig. The KUBECONFIG of the environment is never used.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Use this context of the kubeconfig [default: its current one].
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub(crate) context: Option<String>,
 }
 
 fn parse_program(name: &str) -> Result<Program, String> {

@@ -144,6 +144,23 @@ impl ControlPlane {
         objects::create_namespace(&self.admin().await?, prefix).await
     }
 
+    /// Creates the namespace of this name.
+    pub async fn create_namespace(&self, name: &str) -> Result<()> {
+        objects::create_named_namespace(&self.admin().await?, name).await
+    }
+
+    /// A new folder that goes with the control plane, for what is started beside it.
+    pub fn folder(&self, prefix: &str) -> Result<PathBuf> {
+        subfolder(&self.scratch, &format!("{prefix}-{:08x}", fastrand::u32(..)))
+    }
+
+    /// Fails with the end of its log if one of the programs has died by itself.
+    pub fn check_alive(&mut self) -> Result<()> {
+        self.etcd.check_alive()?;
+        self.api_server.check_alive()?;
+        self.controller_manager.as_mut().map_or(Ok(()), Component::check_alive)
+    }
+
     /// Creates a small Deployment. There is no node, so its pods stay pending.
     pub async fn deployment(&self, namespace: &str, name: &str, replicas: i32) -> Result<()> {
         objects::create_deployment(&self.admin().await?, namespace, name, replicas).await

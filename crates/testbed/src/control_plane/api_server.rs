@@ -107,6 +107,11 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Fails if it has died; one that was stopped has not.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        self.running().as_mut().map_or(Ok(()), Component::check_alive)
+    }
+
     pub(super) fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }

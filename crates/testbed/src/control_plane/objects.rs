@@ -19,6 +19,10 @@ pub(super) async fn create_namespace(client: &Client, prefix: &str) -> Result<St
     created.metadata.name.context("a created namespace has no name")
 }
 
+pub(super) async fn create_named_namespace(client: &Client, name: &str) -> Result<()> {
+    ensure::<Namespace>(&Api::all(client.clone()), json!({ "metadata": { "name": name } })).await
+}
+
 /// Creates a Deployment of the smallest container there is.
 pub(super) async fn create_deployment(
     client: &Client,
