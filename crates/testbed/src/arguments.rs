@@ -16,9 +16,9 @@ pub(crate) struct Arguments {
 
 const ENVIRONMENT: &str = "\
 Environment:
-  KUBERNETES           The minor of Kubernetes to build and run, a folder of cluster/ [default: 1.36]
-  KUBEBUILDER_ASSETS   A folder with etcd and kube-apiserver to use instead of building them
-  XDG_CACHE_HOME       Built programs are kept in $XDG_CACHE_HOME/replica-count-manager [default: ~/.cache]";
+  KUBERNETES          The minor of Kubernetes to build and run: a folder of cluster/ (default 1.36)
+  KUBEBUILDER_ASSETS  A folder with etcd and kube-apiserver, to use instead of building them
+  XDG_CACHE_HOME      Built programs are kept in replica-count-manager/ below it (default ~/.cache)";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use kube::Client;
-use tokio::task;
 
 pub use options::Options;
 pub use rights::Scope;
@@ -49,56 +48,44 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts a control plane and waits until it is ready: about 5 seconds, and minutes if programs have to be built.
     pub async fn start(options: Options) -> Result<Self> {
-        let programs = Programs::from_env()?;
-        let wanted = options.programs();
-        let (programs, paths) = task::spawn_blocking(move || {
-            let paths =
-                wanted.into_iter().map(|program| programs.ensure(program)).collect::<Result<Vec<_>>>()?;
-            Ok::<_, anyhow::Error>((programs, paths))
-        })
-        .await
-        .context("the search for programs panicked")??;
-        let [etcd_path, api_server_path, rest @ ..] = paths.as_slice() else {
-            unreachable!("a control plane needs at least etcd and kube-apiserver")
-        };
-
+        let (programs, paths) = options.find_programs().await?;
         let scratch = Scratch::new()?;
         let authority = Authority::new(&subfolder(&scratch, "certificates")?)?;
         let kubeconfigs = subfolder(&scratch, "kubeconfigs")?;
-        let (etcd, etcd_url) = etcd::start(&options, etcd_path, scratch.path()).await?;
-        let admin = authority.issue(&Identity::person("admin", &[ADMINISTRATORS]))?;
-        let api_server = ApiServer::start(
-            api_server::Setup {
-                testbed: options.testbed.clone(),
-                program: api_server_path.clone(),
-                folder: scratch.path().to_owned(),
-                etcd_url,
-                audit_log: options.audit_log.clone(),
-            },
-            &authority,
-            &Credentials::Certificate(admin.clone()),
-        )
-        .await?;
+        let (etcd, etcd_url) = etcd::start(&options, &paths.etcd, scratch.path()).await?;
+        let admin = Credentials::Certificate(authority.issue(&Identity::person("admin", &[ADMINISTRATORS]))?);
+        let setup = api_server::Setup {
+            testbed: options.testbed.clone(),
+            program: paths.api_server,
+            folder: scratch.path().to_owned(),
+            etcd_url,
+            audit_log: options.audit_log.clone(),
+        };
+        let api_server = ApiServer::start(setup, &authority, &admin).await?;
+        let admin_kubeconfig = kubeconfigs.join("admin.kubeconfig");
+        kubeconfig::write(&admin_kubeconfig, api_server.endpoint(), &admin)?;
+        let controller_manager = None;
         let mut this = Self {
-            controller_manager: None,
+            controller_manager,
             api_server,
             etcd,
-            admin_kubeconfig: PathBuf::new(),
             authority,
+            admin_kubeconfig,
             kubeconfigs,
             programs,
             scratch,
         };
-        this.admin_kubeconfig = this.write_kubeconfig("admin", &Credentials::Certificate(admin))?;
-        if let [controller_manager_path] = rest {
-            let identity = Identity::person(controller_manager::USER, &[]);
-            let credentials = Credentials::Certificate(this.authority.issue(&identity)?);
-            let kubeconfig = this.write_kubeconfig(controller_manager::USER, &credentials)?;
-            let folder = this.scratch.path();
-            this.controller_manager =
-                Some(controller_manager::start(&options, controller_manager_path, &kubeconfig, folder)?);
+        if let Some(program) = paths.controller_manager {
+            this.controller_manager = Some(this.start_controllers(&options, &program)?);
         }
         Ok(this)
+    }
+
+    fn start_controllers(&self, options: &Options, program: &Path) -> Result<Component> {
+        let certificate = self.authority.issue(&Identity::person(controller_manager::USER, &[]))?;
+        let kubeconfig =
+            self.write_kubeconfig(controller_manager::USER, &Credentials::Certificate(certificate))?;
+        controller_manager::start(options, program, &kubeconfig, self.scratch.path())
     }
 
     /// Stops everything. A drop does the same, but cannot report an error.

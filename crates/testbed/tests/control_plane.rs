@@ -19,6 +19,10 @@ use tokio::time::{self, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Tests with a runtime each share a control plane in a static.
+const fn assert_shareable<T: Send + Sync + 'static>() {}
+const _: () = assert_shareable::<ControlPlane>();
+
 fn options() -> Options {
     Options::new(PathBuf::from(env!("CARGO_BIN_EXE_testbed")))
 }
@@ -64,6 +68,7 @@ async fn the_api_server_comes_back_on_its_port_with_its_data() {
     let url = control_plane.url().to_owned();
     let namespace = control_plane.namespace("restart").await.unwrap();
     control_plane.deployment(&namespace, "web", 3).await.unwrap();
+    let folder = control_plane.folder("mine").unwrap();
     let before = control_plane.process_ids();
     assert_eq!(before.len(), 2);
 
@@ -86,6 +91,7 @@ async fn the_api_server_comes_back_on_its_port_with_its_data() {
     for pid in iter::chain(before, after) {
         assert!(!is_running(pid), "{pid} is still there");
     }
+    assert!(!folder.exists());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +17,9 @@ use super::{Program, go};
 
 /// How often progress is reported while nothing happens.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How the names of files start that no build has finished yet.
+const UNFINISHED: &str = "unfinished-";
 
 /// How many of the last lines of a failed build are shown.
 const TAIL_LINES: usize = 20;
@@ -35,13 +39,12 @@ pub(super) fn ensure(module: &Module, program: Program) -> Result<PathBuf> {
         return Ok(path);
     }
     remove_leftovers(&module.cache)?;
-    let unfinished = module.cache.join(format!("{UNFINISHED}{}", program.name()));
+    // A name of its own, because the compiler of a build that was killed may still be at work on the old one.
+    let unfinished = module.cache.join(format!("{UNFINISHED}{}-{}", program.name(), process::id()));
     build(module, program, &unfinished)?;
     fs::rename(&unfinished, &path).with_context(|| format!("cannot move {} in place", path.display()))?;
     Ok(path)
 }
-
-const UNFINISHED: &str = "unfinished-";
 
 /// Holds the lock of a cache folder until it is dropped; the kernel frees it if this process dies.
 fn lock(cache: &Path) -> Result<File> {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use tokio::task;
 
-use crate::cluster::Program;
+use crate::cluster::{Program, Programs};
 use crate::workspace;
 
 /// How to start a [`ControlPlane`](super::ControlPlane).
@@ -41,12 +42,26 @@ impl Options {
         self
     }
 
-    /// The programs to start, in this order.
-    pub(super) fn programs(&self) -> Vec<Program> {
-        let mut programs = vec![Program::Etcd, Program::ApiServer];
-        if self.controllers {
-            programs.push(Program::ControllerManager);
-        }
-        programs
+    /// Finds the programs, and builds the missing ones.
+    pub(super) async fn find_programs(&self) -> Result<(Programs, Paths)> {
+        let controllers = self.controllers;
+        let find = move || {
+            let programs = Programs::from_env()?;
+            let etcd = programs.ensure(Program::Etcd)?;
+            let api_server = programs.ensure(Program::ApiServer)?;
+            let controller_manager =
+                controllers.then(|| programs.ensure(Program::ControllerManager)).transpose()?;
+            Ok((programs, Paths { etcd, api_server, controller_manager }))
+        };
+        task::spawn_blocking(find).await.context("the search for programs panicked")?
     }
+}
+
+/// Where the programs of a control plane are.
+#[derive(Debug)]
+pub(super) struct Paths {
+    pub(super) etcd: PathBuf,
+    pub(super) api_server: PathBuf,
+    /// `None` where no controllers are wanted.
+    pub(super) controller_manager: Option<PathBuf>,
 }
