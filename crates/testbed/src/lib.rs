@@ -1,1 +1,17 @@
-//! Placeholder.
+//! A real Kubernetes control plane for tests, demos and benchmarks, and the server under test beside it.
+//!
+//! [`ControlPlane`] starts etcd and kube-apiserver, and kube-controller-manager on request, on loopback ports and in a
+//! temporary folder. [`Manager`] starts the server against it, with exactly the rights that the chart gives it.
+//! Everything started here dies with the process that started it, however that ends; [`tether`] says how.
+
+pub mod cluster;
+mod component;
+pub mod control_plane;
+pub mod manager;
+mod ports;
+mod scratch;
+pub mod tether;
+pub mod workspace;
+
+pub use control_plane::{ControlPlane, Options};
+pub use manager::Manager;

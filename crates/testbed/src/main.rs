@@ -1,2 +1,21 @@
-//! Placeholder.
-fn main() {}
+//! `testbed`: a local control plane for development, demos and tests.
+
+mod arguments;
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    match commands::run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::say_error(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,83 @@
+# `make help` lists what there is; see CONTRIBUTING.md for what lies behind it.
+
+# The minor of Kubernetes to build and test against: a folder of cluster/.
+KUBERNETES ?= 1.36
+export KUBERNETES
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TESTBED := $(TARGET_DIR)/debug/testbed
+MANAGER := $(TARGET_DIR)/debug/replica-count-manager
+
+# Always the whole workspace: a package alone would be built with other features, and so a second time.
+BUILD := $(CARGO) build --locked --workspace --bins
+
+# Only a cluster named on the command line is a target. An exported KUBECONFIG is there for other reasons, and
+# nobody wants a development server to work on the cluster that happens to be in it.
+ifeq ($(origin KUBECONFIG),command line)
+RUN_FLAGS += --kubeconfig '$(KUBECONFIG)'
+endif
+ifeq ($(origin CONTEXT),command line)
+RUN_FLAGS += --context '$(CONTEXT)'
+endif
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these targets
+	@echo 'Replica Count Manager. Prerequisites: git, make, a C compiler, rustup, Go 1.21 or newer.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  KUBERNETES=1.33           another minor of Kubernetes, for run, demo, test and cluster'
+	@echo '  KUBECONFIG=FILE           your own cluster, for run (only here, never from the environment)'
+	@echo '  KUBEBUILDER_ASSETS=DIR    a folder with etcd and kube-apiserver, instead of building them'
+
+.PHONY: build
+build: ## Build everything, unoptimized
+	$(BUILD)
+
+.PHONY: build-release
+build-release: ## Build the server as it is shipped
+	$(CARGO) build --locked --release
+
+.PHONY: run
+run: build ## Run the server on a control plane of its own, or on KUBECONFIG=FILE, until Ctrl-C
+	$(TESTBED) run $(RUN_FLAGS)
+
+.PHONY: demo
+demo: build ## Play the whole story against a real API server, step by step
+	$(TESTBED) demo
+
+.PHONY: test
+test: build cluster ## Run every test
+	$(CARGO) test --locked --workspace
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no cluster: seconds, no Go
+	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager --lib
+
+.PHONY: lint
+lint: ## Check formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: ci
+ci: ## Run what CI runs
+	.ci/run
+
+.PHONY: certs
+certs: build ## Make development certificates in certificates/
+	$(MANAGER) certs --dir certificates
+
+.PHONY: cluster
+cluster: build ## Build the programs of the local control plane into the cache
+	$(TESTBED) build
+
+.PHONY: clean
+clean: ## Remove what cargo built; certificates/, dev/ and the cache of cluster programs stay
+	$(CARGO) clean

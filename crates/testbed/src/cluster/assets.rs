@@ -1,0 +1,39 @@
+//! Binaries that the user already has, in the folder that `KUBEBUILDER_ASSETS` names.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use super::Program;
+
+/// A folder of binaries, laid out as `setup-envtest` does it.
+#[derive(Debug)]
+pub(super) struct Assets {
+    dir: PathBuf,
+}
+
+impl Assets {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// The program in this folder, or `None` for one that may be built instead.
+    ///
+    /// A folder without the two that make a control plane is a mistake, and building them for minutes instead would
+    /// hide it.
+    pub(super) fn find(&self, program: Program) -> Result<Option<PathBuf>> {
+        let path = self.dir.join(program.name());
+        if path.is_file() {
+            return Ok(Some(path));
+        }
+        match program {
+            Program::Etcd | Program::ApiServer => bail!(
+                "KUBEBUILDER_ASSETS is {dir}, which has no {name}: point it at a folder with etcd and kube-apiserver \
+                 (`setup-envtest use -p path` prints one), or unset it to have them built from source",
+                dir = self.dir.display(),
+                name = program.name(),
+            ),
+            Program::ControllerManager | Program::Kubectl | Program::Grpcurl => Ok(None),
+        }
+    }
+}

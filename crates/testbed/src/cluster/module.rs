@@ -1,0 +1,179 @@
+//! The Go modules under `cluster/`: what is built from which of them, with which flags, and into which folder.
+
+use std::env;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use aws_lc_rs::digest;
+
+use super::Program;
+use crate::workspace;
+
+/// The minor of Kubernetes that is used unless `KUBERNETES` names another.
+pub const DEFAULT_KUBERNETES: &str = "1.36";
+
+/// A minor of Kubernetes that `cluster/` has a module for, for example `1.36`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesMinor(String);
+
+impl KubernetesMinor {
+    /// The minor that `KUBERNETES` names.
+    pub fn from_env() -> Result<Self> {
+        match env::var("KUBERNETES") {
+            Ok(minor) if !minor.is_empty() => Self::parse(&minor, &workspace::root()?.join("cluster")),
+            _ => Ok(Self(DEFAULT_KUBERNETES.to_owned())),
+        }
+    }
+
+    fn parse(minor: &str, cluster: &Path) -> Result<Self> {
+        let available = available(cluster)?;
+        if available.iter().any(|known| known == minor) {
+            return Ok(Self(minor.to_owned()));
+        }
+        bail!("KUBERNETES={minor} is not available; there is {}", available.join(", "))
+    }
+}
+
+impl fmt::Display for KubernetesMinor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The folders of `cluster/` that are named after a minor, sorted.
+fn available(cluster: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(cluster).with_context(|| format!("cannot list {}", cluster.display()))?;
+    let mut minors: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+        .collect();
+    minors.sort();
+    Ok(minors)
+}
+
+/// One Go module and the folder its programs are built into.
+#[derive(Debug)]
+pub(super) struct Module {
+    /// The folder of `go.mod`.
+    pub(super) dir: PathBuf,
+    /// The value of `-ldflags`.
+    pub(super) ldflags: String,
+    /// Where the built programs are kept. Its name follows from all that goes into them.
+    pub(super) cache: PathBuf,
+}
+
+impl Module {
+    /// The module that `program` is built from.
+    pub(super) fn of(program: Program, kubernetes: &KubernetesMinor) -> Result<Self> {
+        let name = match program {
+            Program::Etcd => "etcd",
+            Program::Grpcurl => "grpcurl",
+            Program::ApiServer | Program::ControllerManager | Program::Kubectl => kubernetes.0.as_str(),
+        };
+        Self::read(name, workspace::root()?.join("cluster").join(name), &cache_root()?)
+    }
+
+    fn read(name: &str, dir: PathBuf, cache_root: &Path) -> Result<Self> {
+        let go_mod = read(&dir.join("go.mod"))?;
+        let go_sum = read(&dir.join("go.sum"))?;
+        let ldflags = ldflags(&go_mod);
+        // The platform is part of the key because home folders are shared between machines.
+        let key = [go_mod.as_str(), &go_sum, &ldflags, env::consts::OS, env::consts::ARCH].join("\0");
+        let cache = cache_root.join(format!("{name}-{}", short_digest(&key)));
+        Ok(Self { dir, ldflags, cache })
+    }
+
+    /// The version of Go that `go.mod` asks for, for messages.
+    pub(super) fn go_version(&self) -> Result<String> {
+        let go_mod = read(&self.dir.join("go.mod"))?;
+        let version = go_mod.lines().find_map(|line| line.strip_prefix("go "));
+        Ok(version.context("go.mod names no version of Go")?.to_owned())
+    }
+}
+
+/// What `go build` is to build for `program`.
+pub(super) fn package(program: Program) -> &'static str {
+    match program {
+        Program::Etcd => "go.etcd.io/etcd/server/v3",
+        Program::ApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
+        Program::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+        Program::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+        Program::Grpcurl => "github.com/fullstorydev/grpcurl/cmd/grpcurl",
+    }
+}
+
+/// Strips the binary, and tells Kubernetes its version, which it would otherwise report as `v0.0.0-master`.
+fn ldflags(go_mod: &str) -> String {
+    let mut flags = "-s -w".to_owned();
+    let version =
+        go_mod.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes ")?.split(' ').next());
+    if let Some(version) = version {
+        let mut numbers = version.trim_start_matches('v').split('.');
+        let values =
+            [("gitVersion", Some(version)), ("gitMajor", numbers.next()), ("gitMinor", numbers.next())];
+        for (variable, value) in values {
+            if let Some(value) = value {
+                // Writing to a String cannot fail.
+                let _ = write!(flags, " -X k8s.io/component-base/version.{variable}={value}");
+            }
+        }
+    }
+    flags
+}
+
+/// `$XDG_CACHE_HOME/replica-count-manager/cluster`, with the default of the XDG specification.
+fn cache_root() -> Result<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    let cache =
+        cache.context("neither XDG_CACHE_HOME nor HOME is set: there is no place to keep binaries")?;
+    Ok(cache.join("replica-count-manager/cluster"))
+}
+
+fn short_digest(key: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, key.as_bytes());
+    digest.as_ref().iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GO_MOD: &str = "module m\n\ngo 1.26.0\n\nrequire (\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\n";
+
+    #[test]
+    fn kubernetes_is_told_its_version() {
+        let version = "k8s.io/component-base/version";
+        assert_eq!(
+            ldflags(GO_MOD),
+            format!("-s -w -X {version}.gitVersion=v1.36.3 -X {version}.gitMajor=1 -X {version}.gitMinor=36")
+        );
+        assert_eq!(ldflags("module m\n\ngo 1.26.0\n"), "-s -w");
+    }
+
+    #[test]
+    fn an_unknown_minor_names_those_there_are() {
+        let cluster = workspace::root().unwrap().join("cluster");
+        let error = KubernetesMinor::parse("1.20", &cluster).unwrap_err().to_string();
+        assert_eq!(error, "KUBERNETES=1.20 is not available; there is 1.33, 1.36");
+        assert_eq!(KubernetesMinor::parse("1.33", &cluster).unwrap().to_string(), "1.33");
+    }
+
+    #[test]
+    fn a_change_of_one_module_leaves_the_others_in_the_cache() {
+        let cluster = workspace::root().unwrap().join("cluster");
+        let cache = |name: &str| Module::read(name, cluster.join(name), Path::new("/cache")).unwrap().cache;
+        assert_eq!(cache("etcd"), cache("etcd"));
+        assert_ne!(cache("etcd"), cache("grpcurl"));
+        assert_ne!(short_digest("one go.sum"), short_digest("another go.sum"));
+    }
+}

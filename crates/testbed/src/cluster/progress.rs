@@ -1,0 +1,106 @@
+//! Shows on stderr that a long step is alive and how long it will take: one line that is rewritten on a terminal, a
+//! line now and then in a log.
+
+use std::io::{self, IsTerminal as _, Stderr, Write as _};
+use std::time::{Duration, Instant};
+
+/// How often a line is written where lines cannot be rewritten.
+const LOG_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Before this share is done, a rate says nothing.
+const FIRST_ESTIMATE_PERCENT: usize = 5;
+
+/// A step that is reported while it lasts.
+#[derive(Debug)]
+pub(super) struct Progress {
+    what: String,
+    started: Instant,
+    /// When the last line was written to a log; unused on a terminal.
+    last_line: Instant,
+    terminal: bool,
+    stderr: Stderr,
+}
+
+impl Progress {
+    pub(super) fn new(what: String) -> Self {
+        let stderr = io::stderr();
+        let terminal = stderr.is_terminal();
+        let progress = Self { what, started: Instant::now(), last_line: Instant::now(), terminal, stderr };
+        progress.line(&progress.what);
+        progress
+    }
+
+    /// To be called about once a second. `done` is how many of how many packages are compiled.
+    pub(super) fn tick(&mut self, done: Option<(usize, usize)>) {
+        let elapsed = self.started.elapsed();
+        if self.terminal {
+            self.rewrite(&describe(elapsed, done));
+        } else if self.last_line.elapsed() >= LOG_INTERVAL {
+            self.last_line = Instant::now();
+            self.line(&format!("  {}", describe(elapsed, done)));
+        }
+    }
+
+    pub(super) fn done(&self, text: &str) {
+        if self.terminal {
+            self.rewrite("");
+        }
+        self.line(text);
+    }
+
+    /// A closed stderr must not end a build, so a failed write is ignored.
+    fn line(&self, text: &str) {
+        let _ = writeln!(self.stderr.lock(), "{text}");
+    }
+
+    fn rewrite(&self, text: &str) {
+        let mut stderr = self.stderr.lock();
+        let _ = write!(stderr, "\r\x1b[2K  {text}\r");
+        let _ = stderr.flush();
+    }
+}
+
+fn describe(elapsed: Duration, done: Option<(usize, usize)>) -> String {
+    let elapsed_text = minutes(elapsed);
+    match done {
+        None => elapsed_text,
+        Some((done, total)) if done * 100 < total * FIRST_ESTIMATE_PERCENT => {
+            format!("{elapsed_text}, {done} of at most {total} packages; 1 to 10 minutes in all")
+        }
+        Some((done, total)) => {
+            let left = total.saturating_sub(done);
+            let seconds_left =
+                elapsed.as_secs() * u64::try_from(left).unwrap_or(0) / u64::try_from(done).unwrap_or(1);
+            let estimate = minutes(Duration::from_secs(seconds_left));
+            format!("{elapsed_text}, {done} of at most {total} packages; about {estimate} left")
+        }
+    }
+}
+
+fn minutes(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    format!("{} min {:02} s", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_waits_until_there_is_a_rate() {
+        let elapsed = Duration::from_secs(75);
+        assert_eq!(describe(elapsed, None), "1 min 15 s");
+        assert_eq!(
+            describe(elapsed, Some((49, 1000))),
+            "1 min 15 s, 49 of at most 1000 packages; 1 to 10 minutes in all"
+        );
+        assert_eq!(
+            describe(elapsed, Some((250, 1000))),
+            "1 min 15 s, 250 of at most 1000 packages; about 3 min 45 s left"
+        );
+        assert_eq!(
+            describe(elapsed, Some((1200, 1000))),
+            "1 min 15 s, 1200 of at most 1000 packages; about 0 min 00 s left"
+        );
+    }
+}

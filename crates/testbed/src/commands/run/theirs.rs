@@ -1,0 +1,96 @@
+//! The server on a cluster that is somebody's: nothing happens before it is said what will.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use kube::config::{Kubeconfig, NamedCluster, NamedContext};
+use replica_count_testbed::Manager;
+use replica_count_testbed::workspace;
+
+use super::grpcurl_line;
+use crate::output::say;
+
+pub(super) async fn run(testbed: PathBuf, path: &Path, context: Option<&str>) -> Result<()> {
+    let kubeconfig =
+        Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let target = Target::find(&kubeconfig, context).with_context(|| format!("in {}", path.display()))?;
+    let folder = format!("cluster-{}", target.context.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let store = workspace::root()?.join("dev").join(&folder).join("replicas.json");
+    say(&format!(
+        "Cluster:  {cluster} at {server}
+Context:  {context}, as user {user}
+The server runs on this machine with the rights of that user. It watches the Deployments of the cluster, and puts back
+the counts of those that have a desired count in {store}{state}.
+Nothing is created in the cluster, and no other Deployment is written to.
+",
+        cluster = target.cluster,
+        server = target.server,
+        context = target.context,
+        user = target.user,
+        store = store.display(),
+        state = if store.exists() { "" } else { ", of which there is none yet" },
+    ));
+    let options = super::options(testbed, path, &folder)?.argument("--context").argument(&target.context);
+    let mut manager = Manager::start(&options).await?;
+    manager.wait_ready().await?;
+    say(&format!("\nAt the root of the project:\n\n{}\n\nCtrl-C ends the server.\n", grpcurl_line("")));
+    super::watch_over(&mut manager).await
+}
+
+/// Which cluster a kubeconfig leads to.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    context: String,
+    cluster: String,
+    server: String,
+    user: String,
+}
+
+impl Target {
+    fn find(kubeconfig: &Kubeconfig, context: Option<&str>) -> Result<Self> {
+        let known =
+            || kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect::<Vec<_>>().join(", ");
+        let Some(name) = context.or(kubeconfig.current_context.as_deref()) else {
+            bail!("there is no current context; choose one with --context: {}", known());
+        };
+        let found = kubeconfig.contexts.iter().find(|context| context.name == name);
+        let Some(NamedContext { context: Some(context), .. }) = found else {
+            bail!("there is no context {name}, only: {}", known());
+        };
+        let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster);
+        let Some(NamedCluster { cluster: Some(cluster), .. }) = cluster else {
+            bail!("there is no cluster {}, which context {name} names", context.cluster);
+        };
+        Ok(Self {
+            context: name.to_owned(),
+            cluster: context.cluster.clone(),
+            server: cluster.server.clone().context("the cluster has no server")?,
+            user: context.user.clone().unwrap_or_else(|| "(none)".to_owned()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = r#"{
+        "current-context": "blue",
+        "clusters": [{ "name": "b", "cluster": { "server": "https://b" } },
+                     { "name": "g", "cluster": { "server": "https://g" } }],
+        "contexts": [{ "name": "blue", "context": { "cluster": "b", "user": "ann" } },
+                     { "name": "green", "context": { "cluster": "g", "user": "ben" } },
+                     { "name": "broken", "context": { "cluster": "x", "user": "ben" } }]
+    }"#;
+
+    #[test]
+    fn the_context_decides_which_cluster_it_is() {
+        let kubeconfig: Kubeconfig = serde_json::from_str(TWO).unwrap();
+        let server = |context| Target::find(&kubeconfig, context).map(|target| target.server);
+        assert_eq!(server(None).unwrap(), "https://b");
+        assert_eq!(server(Some("green")).unwrap(), "https://g");
+        let error = |context| server(Some(context)).unwrap_err().to_string();
+        assert_eq!(error("red"), "there is no context red, only: blue, green, broken");
+        assert_eq!(error("broken"), "there is no cluster x, which context broken names");
+    }
+}

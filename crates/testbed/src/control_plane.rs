@@ -1,0 +1,209 @@
+//! etcd, kube-apiserver and, on request, kube-controller-manager, for as long as the value lives.
+
+mod api_server;
+mod authority;
+mod controller_manager;
+mod etcd;
+mod kubeconfig;
+mod objects;
+mod options;
+mod rights;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use kube::Client;
+
+pub use options::Options;
+pub use rights::Scope;
+
+use crate::cluster::{Program, Programs};
+use crate::component::Component;
+use crate::scratch::Scratch;
+use api_server::ApiServer;
+use authority::{Authority, Identity};
+use kubeconfig::{Credentials, Endpoint};
+
+/// The group that may do everything, which Kubernetes binds to `cluster-admin`.
+const ADMINISTRATORS: &str = "system:masters";
+
+/// A running control plane. It is stopped on drop.
+///
+/// Clients belong to the runtime they are made in, so every call makes a new one: tests with a runtime each can share
+/// one control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Dropped from top to bottom: the folder goes when nobody writes to it any more.
+    controller_manager: Option<Component>,
+    api_server: ApiServer,
+    etcd: Component,
+    authority: Authority,
+    admin_kubeconfig: PathBuf,
+    kubeconfigs: PathBuf,
+    programs: Programs,
+    scratch: Scratch,
+}
+
+impl ControlPlane {
+    /// Starts a control plane and waits until it is ready: about 5 seconds, and minutes if programs have to be built.
+    pub async fn start(options: Options) -> Result<Self> {
+        let (programs, paths) = options.find_programs().await?;
+        let scratch = Scratch::new()?;
+        let authority = Authority::new(&subfolder(&scratch, "certificates")?)?;
+        let kubeconfigs = subfolder(&scratch, "kubeconfigs")?;
+        let (etcd, etcd_url) = etcd::start(&options, &paths.etcd, scratch.path()).await?;
+        let admin = Credentials::Certificate(authority.issue(&Identity::person("admin", &[ADMINISTRATORS]))?);
+        let setup = api_server::Setup {
+            testbed: options.testbed.clone(),
+            program: paths.api_server,
+            folder: scratch.path().to_owned(),
+            etcd_url,
+            audit_log: options.audit_log.clone(),
+        };
+        let api_server = ApiServer::start(setup, &authority, &admin).await?;
+        let admin_kubeconfig = kubeconfigs.join("admin.kubeconfig");
+        kubeconfig::write(&admin_kubeconfig, api_server.endpoint(), &admin)?;
+        let controller_manager = None;
+        let mut this = Self {
+            controller_manager,
+            api_server,
+            etcd,
+            authority,
+            admin_kubeconfig,
+            kubeconfigs,
+            programs,
+            scratch,
+        };
+        if let Some(program) = paths.controller_manager {
+            this.controller_manager = Some(this.start_controllers(&options, &program)?);
+        }
+        Ok(this)
+    }
+
+    fn start_controllers(&self, options: &Options, program: &Path) -> Result<Component> {
+        let certificate = self.authority.issue(&Identity::person(controller_manager::USER, &[]))?;
+        let kubeconfig =
+            self.write_kubeconfig(controller_manager::USER, &Credentials::Certificate(certificate))?;
+        controller_manager::start(options, program, &kubeconfig, self.scratch.path())
+    }
+
+    /// Stops everything. A drop does the same, but cannot report an error.
+    pub fn shutdown(mut self) -> Result<()> {
+        if let Some(mut controller_manager) = self.controller_manager.take() {
+            controller_manager.kill()?;
+        }
+        self.api_server.stop()?;
+        self.etcd.kill()
+    }
+
+    /// The kubeconfig of an administrator, whom RBAC does not limit.
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.admin_kubeconfig
+    }
+
+    /// A client with the rights of an administrator.
+    pub async fn admin(&self) -> Result<Client> {
+        kubeconfig::client(&self.admin_kubeconfig).await
+    }
+
+    /// The kubeconfig of a person with a name of your choice who may do everything.
+    pub fn kubeconfig_as(&self, user: &str) -> Result<PathBuf> {
+        let certificate = self.authority.issue(&Identity::person(user, &[ADMINISTRATORS]))?;
+        self.write_kubeconfig(user, &Credentials::Certificate(certificate))
+    }
+
+    /// A client of a person with a name of your choice who may do everything.
+    pub async fn client_as(&self, user: &str) -> Result<Client> {
+        kubeconfig::client(&self.kubeconfig_as(user)?).await
+    }
+
+    /// The kubeconfig of a ServiceAccount with exactly the rights that the server needs in `scope`.
+    ///
+    /// Calling it again for the same scope makes a new token for the same ServiceAccount.
+    pub async fn manager_kubeconfig(&self, scope: &Scope) -> Result<PathBuf> {
+        let token = rights::grant(&self.admin().await?, scope).await?;
+        self.write_kubeconfig(&format!("manager-{}", scope.label()), &Credentials::Token(token))
+    }
+
+    /// A new namespace whose name starts with `prefix`.
+    pub async fn namespace(&self, prefix: &str) -> Result<String> {
+        objects::create_namespace(&self.admin().await?, prefix).await
+    }
+
+    /// Creates the namespace of this name.
+    pub async fn create_namespace(&self, name: &str) -> Result<()> {
+        objects::create_named_namespace(&self.admin().await?, name).await
+    }
+
+    /// A new folder that goes with the control plane, for what is started beside it.
+    pub fn folder(&self, prefix: &str) -> Result<PathBuf> {
+        subfolder(&self.scratch, &format!("{prefix}-{:08x}", fastrand::u32(..)))
+    }
+
+    /// Fails with the end of its log if one of the programs has died by itself.
+    pub fn check_alive(&mut self) -> Result<()> {
+        self.etcd.check_alive()?;
+        self.api_server.check_alive()?;
+        self.controller_manager.as_mut().map_or(Ok(()), Component::check_alive)
+    }
+
+    /// Creates a small Deployment. There is no node, so its pods stay pending.
+    pub async fn deployment(&self, namespace: &str, name: &str, replicas: i32) -> Result<()> {
+        objects::create_deployment(&self.admin().await?, namespace, name, replicas).await
+    }
+
+    /// Kills the API server. etcd keeps its data, and its port stays reserved in the sense that nothing here takes it.
+    pub fn stop_api_server(&self) -> Result<()> {
+        self.api_server.stop()
+    }
+
+    /// Starts the API server again, on the same port and the same data, and waits until it is ready.
+    pub async fn start_api_server(&self) -> Result<()> {
+        self.api_server.restart().await
+    }
+
+    /// Freezes the API server: its connections stay open and nothing answers on them.
+    pub fn pause_api_server(&self) -> Result<()> {
+        self.api_server.pause()
+    }
+
+    /// Lets a frozen API server go on.
+    pub fn resume_api_server(&self) -> Result<()> {
+        self.api_server.resume()
+    }
+
+    /// The address of the API server, for example `https://127.0.0.1:26443`.
+    pub fn url(&self) -> &str {
+        &self.api_server.endpoint().url
+    }
+
+    /// The path of kubectl, which is built if it is not there yet.
+    pub fn kubectl(&self) -> Result<PathBuf> {
+        self.programs.ensure(Program::Kubectl)
+    }
+
+    /// The path of grpcurl, which is built if it is not there yet.
+    pub fn grpcurl(&self) -> Result<PathBuf> {
+        self.programs.ensure(Program::Grpcurl)
+    }
+
+    /// The ids of the processes that run now.
+    pub fn process_ids(&self) -> Vec<u32> {
+        let controller_manager = self.controller_manager.as_ref().map(Component::id);
+        [Some(self.etcd.id()), self.api_server.id(), controller_manager].into_iter().flatten().collect()
+    }
+
+    fn write_kubeconfig(&self, name: &str, credentials: &Credentials) -> Result<PathBuf> {
+        let path = self.kubeconfigs.join(name.replace([':', '/'], "-")).with_extension("kubeconfig");
+        let endpoint: &Endpoint = self.api_server.endpoint();
+        kubeconfig::write(&path, endpoint, credentials)?;
+        Ok(path)
+    }
+}
+
+fn subfolder(scratch: &Scratch, name: &str) -> Result<PathBuf> {
+    let path = scratch.path().join(name);
+    fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(path)
+}

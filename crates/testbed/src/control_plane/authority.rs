@@ -1,0 +1,120 @@
+//! The certificate authority of one control plane, and the files the API server reads its keys from.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+
+/// Who a certificate is for.
+#[derive(Debug)]
+pub(super) struct Identity {
+    common_name: String,
+    groups: Vec<String>,
+    usage: ExtendedKeyUsagePurpose,
+    names: Vec<SanType>,
+}
+
+impl Identity {
+    /// A client; Kubernetes takes its common name for the user and its organizations for the groups.
+    pub(super) fn person(name: &str, groups: &[&str]) -> Self {
+        Self {
+            common_name: name.to_owned(),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            usage: ExtendedKeyUsagePurpose::ClientAuth,
+            names: Vec::new(),
+        }
+    }
+
+    /// The API server, as it is called on loopback.
+    pub(super) fn api_server() -> Result<Self> {
+        let names = vec![
+            SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            SanType::DnsName("localhost".try_into()?),
+        ];
+        let common_name = "kube-apiserver".to_owned();
+        Ok(Self { common_name, groups: Vec::new(), usage: ExtendedKeyUsagePurpose::ServerAuth, names })
+    }
+}
+
+/// The files of a certificate and its key, in PEM.
+#[derive(Clone, Debug)]
+pub(super) struct CertificateFiles {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+/// A certificate authority that lives as long as its control plane.
+pub(super) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Writes its own certificate into `folder`, and later those it issues.
+    pub(super) fn new(folder: &Path) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "replica-count-testbed");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let this = Self { issuer, folder: folder.to_owned() };
+        write_secret(&this.certificate(), &this.issuer.pem())?;
+        Ok(this)
+    }
+
+    /// The file of its own certificate.
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    /// Issues a certificate with a new key. Issuing for the same name again replaces the files.
+    pub(super) fn issue(&self, identity: &Identity) -> Result<CertificateFiles> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, identity.common_name.as_str());
+        for group in &identity.groups {
+            params.distinguished_name.push(DnType::OrganizationName, group.as_str());
+        }
+        params.subject_alt_names.clone_from(&identity.names);
+        params.extended_key_usages = vec![identity.usage.clone()];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let stem = self.folder.join(identity.common_name.replace([':', '/'], "-"));
+        let files =
+            CertificateFiles { certificate: stem.with_extension("crt"), key: stem.with_extension("key") };
+        write_secret(&files.certificate, &certificate.pem())?;
+        write_secret(&files.key, &key.serialize_pem())?;
+        Ok(files)
+    }
+
+    /// Writes the key pair that signs the tokens of ServiceAccounts.
+    pub(super) fn token_key(&self) -> Result<CertificateFiles> {
+        let key = KeyPair::generate()?;
+        let stem = self.folder.join("service-accounts");
+        let files =
+            CertificateFiles { certificate: stem.with_extension("pub"), key: stem.with_extension("key") };
+        write_secret(&files.certificate, &key.public_key_pem())?;
+        write_secret(&files.key, &key.serialize_pem())?;
+        Ok(files)
+    }
+}
+
+/// Writes a file that only this user can read.
+pub(super) fn write_secret(path: &Path, text: &str) -> Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,37 @@
+//! The controllers of a control plane. They are not waited for: what they do is only seen later anyway.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Options;
+use crate::component::Component;
+use crate::tether;
+
+/// The user that Kubernetes gives the rights of the controllers to.
+pub(super) const USER: &str = "system:kube-controller-manager";
+
+/// What turns Deployments into pods and cleans up behind deleted objects.
+const CONTROLLERS: &str = "deployment-controller,replicaset-controller,serviceaccount-controller,\
+                           namespace-controller,garbage-collector-controller";
+
+pub(super) fn start(
+    options: &Options,
+    program: &Path,
+    kubeconfig: &Path,
+    folder: &Path,
+) -> Result<Component> {
+    let mut command = tether::command(&options.testbed, program);
+    command
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(["--controllers", CONTROLLERS])
+        // Each controller gets its own rights, as in a real cluster.
+        .arg("--use-service-account-credentials")
+        .arg("--leader-elect=false")
+        // Nobody asks it for anything.
+        .args(["--secure-port", "0"])
+        // The defaults of 20 and 30 requests a second would make a mass test wait for the controllers.
+        .args(["--kube-api-qps", "500", "--kube-api-burst", "1000"]);
+    Component::start("kube-controller-manager", command, folder.join("kube-controller-manager.log"))
+}

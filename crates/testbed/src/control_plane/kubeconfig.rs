@@ -1,0 +1,62 @@
+//! Kubeconfig files, which both the programs of Kubernetes and our own clients read.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::json;
+
+use super::authority::{CertificateFiles, write_secret};
+
+/// The one name for everything in a file with a single cluster, user and context.
+const NAME: &str = "testbed";
+
+/// A client gives up on a server that accepts no connection for so long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How to reach an API server.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    pub(super) url: String,
+    pub(super) certificate_authority: PathBuf,
+}
+
+/// How a client shows who it is.
+#[derive(Clone, Debug)]
+pub(super) enum Credentials {
+    Certificate(CertificateFiles),
+    Token(String),
+}
+
+/// Writes a kubeconfig; JSON is YAML.
+pub(super) fn write(path: &Path, endpoint: &Endpoint, credentials: &Credentials) -> Result<()> {
+    let user = match credentials {
+        Credentials::Certificate(files) => {
+            json!({ "client-certificate": files.certificate, "client-key": files.key })
+        }
+        Credentials::Token(token) => json!({ "token": token }),
+    };
+    let cluster = json!({ "server": endpoint.url, "certificate-authority": endpoint.certificate_authority });
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": NAME, "cluster": cluster }],
+        "users": [{ "name": NAME, "user": user }],
+        "contexts": [{ "name": NAME, "context": { "cluster": NAME, "user": NAME } }],
+        "current-context": NAME,
+    });
+    write_secret(path, &format!("{kubeconfig:#}\n"))
+}
+
+/// A client that uses the kubeconfig at `path`.
+pub(super) async fn client(path: &Path) -> Result<Client> {
+    let kubeconfig =
+        Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // A test wants to see the answers that the server gives.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}

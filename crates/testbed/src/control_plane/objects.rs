@@ -1,0 +1,69 @@
+//! Objects that tests work on.
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, PostParams};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// The field manager of what the testbed creates.
+const FIELD_MANAGER: &str = "replica-count-testbed";
+
+/// Creates a namespace whose name starts with `prefix`, and returns its name.
+pub(super) async fn create_namespace(client: &Client, prefix: &str) -> Result<String> {
+    let namespace = json!({ "metadata": { "generateName": format!("{prefix}-") } });
+    let created = create::<Namespace>(&Api::all(client.clone()), namespace).await?;
+    created.metadata.name.context("a created namespace has no name")
+}
+
+pub(super) async fn create_named_namespace(client: &Client, name: &str) -> Result<()> {
+    ensure::<Namespace>(&Api::all(client.clone()), json!({ "metadata": { "name": name } })).await
+}
+
+/// Creates a Deployment of the smallest container there is.
+pub(super) async fn create_deployment(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    replicas: i32,
+) -> Result<()> {
+    let labels = json!({ "app": name });
+    let container = json!({ "name": "pause", "image": "registry.k8s.io/pause:3.10" });
+    let deployment = json!({
+        "metadata": { "name": name, "labels": labels },
+        "spec": {
+            "replicas": replicas,
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
+        },
+    });
+    create::<Deployment>(&Api::namespaced(client.clone(), namespace), deployment).await?;
+    Ok(())
+}
+
+/// Creates an object unless there is one of its name already.
+pub(super) async fn ensure<K>(api: &Api<K>, object: serde_json::Value) -> Result<()>
+where
+    K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    match create(api, object).await {
+        Err(error) if is_conflict(&error) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+async fn create<K>(api: &Api<K>, object: serde_json::Value) -> Result<K>
+where
+    K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let object: K = serde_json::from_value(object).context("an object of the testbed is not valid")?;
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    Ok(api.create(&params, &object).await?)
+}
+
+fn is_conflict(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 409)
+}

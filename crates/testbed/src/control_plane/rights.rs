@@ -1,0 +1,92 @@
+//! The identity and the rights that the chart gives the server, and not one more.
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use serde_json::{Value, json};
+
+use super::objects::ensure;
+
+/// The name of the ServiceAccount, its role and its binding, and of its namespace where the scope is the cluster.
+const NAME: &str = "replica-count-manager";
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// How long a token is good for, in seconds: longer than any test.
+const TOKEN_SECONDS: i64 = 24 * 60 * 60;
+
+/// Where the server may look and write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In every namespace.
+    Cluster,
+    /// In this one, for a server that runs with `--namespace`.
+    Namespace(String),
+}
+
+impl Scope {
+    /// Where the ServiceAccount lives. One that is limited to a namespace lives there, so that it does not share the
+    /// identity of one that is not.
+    fn home(&self) -> &str {
+        match self {
+            Self::Cluster => NAME,
+            Self::Namespace(namespace) => namespace,
+        }
+    }
+
+    /// A name for files.
+    pub(super) fn label(&self) -> &str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Namespace(namespace) => namespace,
+        }
+    }
+}
+
+/// Makes the ServiceAccount of `scope` and gives it its rights. Returns a token for it.
+pub(super) async fn grant(client: &Client, scope: &Scope) -> Result<String> {
+    let home = scope.home();
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), home);
+    let metadata = json!({ "metadata": { "name": NAME } });
+    match scope {
+        Scope::Cluster => {
+            ensure::<Namespace>(&Api::all(client.clone()), metadata.clone()).await?;
+            ensure::<ClusterRole>(&Api::all(client.clone()), role()).await?;
+            ensure::<ClusterRoleBinding>(&Api::all(client.clone()), binding("ClusterRole", home)).await?;
+        }
+        Scope::Namespace(namespace) => {
+            ensure::<Role>(&Api::namespaced(client.clone(), namespace), role()).await?;
+            ensure::<RoleBinding>(&Api::namespaced(client.clone(), namespace), binding("Role", home)).await?;
+        }
+    }
+    ensure(&accounts, metadata).await?;
+    request_token(&accounts).await
+}
+
+fn role() -> Value {
+    json!({
+        "metadata": { "name": NAME },
+        "rules": [
+            { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"] },
+            { "apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"] },
+        ],
+    })
+}
+
+fn binding(kind: &str, home: &str) -> Value {
+    json!({
+        "metadata": { "name": NAME },
+        "roleRef": { "apiGroup": RBAC, "kind": kind, "name": NAME },
+        "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": home }],
+    })
+}
+
+async fn request_token(accounts: &Api<ServiceAccount>) -> Result<String> {
+    let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
+    let request = TokenRequest { spec, ..TokenRequest::default() };
+    let answer = accounts.create_token_request(NAME, &PostParams::default(), &request).await?;
+    Ok(answer.status.context("the API server returned no token")?.token)
+}

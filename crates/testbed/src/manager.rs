@@ -1,0 +1,167 @@
+//! The server, as a process of its own: what a test or a demo starts, asks, stops and kills.
+
+mod certificates;
+mod client;
+mod http;
+mod listening;
+mod options;
+
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use rustix::process::Signal;
+use tokio::time::{self, Instant};
+
+pub use certificates::Certificates;
+pub use client::Client;
+pub use options::Options;
+
+use crate::component::Component;
+use listening::Listening;
+
+/// From its start until it serves. It may have to wait for the API server for a moment.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Longer than the server gives itself to drain.
+const EXIT_DEADLINE: Duration = Duration::from_mins(1);
+
+const POLL: Duration = Duration::from_millis(10);
+
+const NAME: &str = "replica-count-manager";
+
+/// A running server. It is killed on drop.
+#[derive(Debug)]
+pub struct Manager {
+    component: Component,
+    listening: Listening,
+    certificates: Certificates,
+}
+
+impl Manager {
+    /// Starts the server and waits until it listens, which is before it is ready.
+    ///
+    /// Certificates are made if there are none. The same options may be used again after the server has ended: then the
+    /// new one finds the file and the certificates of the old one.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let certificates = options.certificates()?;
+        let mut component = spawn(options)?;
+        let listening = match options.fixed_addresses() {
+            Some(addresses) => addresses,
+            None => wait_until_listening(&mut component).await?,
+        };
+        Ok(Self { component, listening, certificates })
+    }
+
+    /// Starts a server that is expected to refuse its options, and returns how it ended and what it said.
+    pub async fn start_in_vain(options: &Options) -> Result<(ExitStatus, Vec<String>)> {
+        options.certificates()?;
+        let mut component = spawn(options)?;
+        let status = component.wait(START_DEADLINE).await?;
+        Ok((status, component.log()))
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            self.component.check_alive()?;
+            let said = match self.get("/readyz").await {
+                Ok((200, _)) => return Ok(()),
+                Ok((status, body)) => format!("{status} {body}"),
+                Err(error) => format!("{error:#}"),
+            };
+            if Instant::now() >= deadline {
+                bail!("{NAME} was not ready within {START_DEADLINE:?} ({said}):\n{}", self.component.tail());
+            }
+            time::sleep(POLL).await;
+        }
+    }
+
+    /// Fails with the end of its log if the server has ended.
+    pub fn check_alive(&mut self) -> Result<()> {
+        self.component.check_alive()
+    }
+
+    /// Kills it with SIGKILL, as a crash would, and waits until it is gone.
+    pub fn kill(mut self) -> Result<()> {
+        self.component.kill()
+    }
+
+    /// Asks it to end with SIGTERM and waits until it has drained.
+    pub async fn terminate(mut self) -> Result<ExitStatus> {
+        self.component.signal(Signal::TERM)?;
+        self.component.wait(EXIT_DEADLINE).await
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.component.id()
+    }
+
+    /// The lines it has logged so far, in JSON; none where it logs to the terminal.
+    pub fn log(&self) -> Vec<String> {
+        self.component.log()
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.listening.grpc
+    }
+
+    /// Where probes and metrics are served.
+    pub fn http_address(&self) -> SocketAddr {
+        self.listening.http
+    }
+
+    /// The status and the body of a GET on the HTTP port, for example of `/healthz`.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        http::get(self.listening.http, path).await
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> Result<String> {
+        match self.get("/metrics").await? {
+            (200, text) => Ok(text),
+            (status, text) => bail!("/metrics answered {status}: {text}"),
+        }
+    }
+
+    /// The certificates that it and its clients use.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// A gRPC client with the certificate that `certs` makes for everyone's first steps.
+    pub async fn client(&self) -> Result<Client> {
+        self.client_as("client").await
+    }
+
+    /// A gRPC client with the certificate of `name`; see [`Certificates::issue`].
+    pub async fn client_as(&self, name: &str) -> Result<Client> {
+        client::connect(self.listening.grpc, &self.certificates, name).await
+    }
+}
+
+fn spawn(options: &Options) -> Result<Component> {
+    let command = options.command()?;
+    match options.log_path() {
+        Some(log) => Component::start(NAME, command, log),
+        None => Component::start_on_terminal(NAME, command),
+    }
+}
+
+async fn wait_until_listening(component: &mut Component) -> Result<Listening> {
+    let deadline = Instant::now() + START_DEADLINE;
+    loop {
+        if let Some(listening) = listening::find(&component.log()) {
+            return Ok(listening);
+        }
+        component.check_alive()?;
+        if Instant::now() >= deadline {
+            bail!("{NAME} did not listen within {START_DEADLINE:?}:\n{}", component.tail());
+        }
+        time::sleep(POLL).await;
+    }
+}
