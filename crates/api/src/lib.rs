@@ -1,5 +1,8 @@
 //! The gRPC interface: generated code, and what turns it into the words of the domain and back.
 
+pub mod request;
+pub mod response;
+
 /// The generated messages, client and server of package `proto`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::pedantic, clippy::unwrap_used)]
 pub mod proto {

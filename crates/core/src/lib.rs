@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The domain of Replica Count Manager, without I/O.
+//!
+//! Nothing here reads a clock, a file, a socket or the environment: time and randomness are parameters, so every rule
+//! can be tested as a table. The words are those of `DESIGN.md`.
+
+pub mod backoff;
+pub mod change;
+pub mod decide;
+pub mod history;
+pub mod index;
+pub mod managed_fields;
+pub mod observed;
+pub mod queue;
+pub mod replicas;
+pub mod scope;
+pub mod setting;
+pub mod settings_file;
+pub mod state;
+pub mod target;

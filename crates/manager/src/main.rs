@@ -1,2 +1,9 @@
-//! Placeholder.
-fn main() {}
+//! The binary: installs the crypto provider, parses, runs.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The first in a process always succeeds.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    replica_count_manager::command::run()
+}

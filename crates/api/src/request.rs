@@ -1,0 +1,299 @@
+//! Requests, parsed: what gets past here is valid, and every complaint names the field as it is on the wire.
+
+use jiff::Timestamp;
+use replica_count_core::{
+    replicas::Replicas,
+    setting::Enforcement,
+    target::{Target, TargetError, check_name, check_namespace},
+};
+
+use crate::proto;
+
+/// The longest reason, in bytes.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// A field of a request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {description}")]
+pub struct FieldError {
+    /// The field's name on the wire.
+    pub field: &'static str,
+    /// What is wrong with which value, and what to do.
+    pub description: String,
+}
+
+impl FieldError {
+    fn new(field: &'static str, description: impl Into<String>) -> Self {
+        Self { field, description: description.into() }
+    }
+}
+
+/// `SetDeployment`, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetRequest {
+    /// Whose count.
+    pub target: Target,
+    /// The desired count.
+    pub replicas: Replicas,
+    /// The generation that the setting must have.
+    pub expected_generation: Option<u64>,
+    /// Whether to check only.
+    pub is_dry_run: bool,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether a Deployment that does not exist is accepted.
+    pub allow_missing: bool,
+}
+
+impl SetRequest {
+    /// Parses; `max` is the largest count that this server allows.
+    pub fn parse(request: proto::SetDeploymentRequest, max: Replicas) -> Result<Self, FieldError> {
+        let target = target(&request.namespace, &request.name)?;
+        let count = request.replicas.ok_or_else(|| {
+            FieldError::new(
+                "Replicas",
+                "is required; a client made from a proto without `optional` cannot send 0: use the current proto",
+            )
+        })?;
+        let replicas =
+            Replicas::at_most(count, max).map_err(|error| FieldError::new("Replicas", error.to_string()))?;
+        if request.reason.len() > MAX_REASON_BYTES {
+            let description =
+                format!("has {} bytes; at most {MAX_REASON_BYTES} are kept", request.reason.len());
+            return Err(FieldError::new("Reason", description));
+        }
+        Ok(Self {
+            target,
+            replicas,
+            expected_generation: generation(request.expected_generation)?,
+            is_dry_run: request.dry_run,
+            reason: Some(request.reason).filter(|reason| !reason.is_empty()),
+            allow_missing: request.allow_missing,
+        })
+    }
+}
+
+/// `SetEnforcement`, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnforcementRequest {
+    /// Whose setting.
+    pub target: Target,
+    /// What to do with drift from now on.
+    pub enforcement: Enforcement,
+    /// The generation that the setting must have.
+    pub expected_generation: Option<u64>,
+}
+
+impl EnforcementRequest {
+    /// Parses; an end of `IGNORE` must be after `now`.
+    pub fn parse(request: &proto::SetEnforcementRequest, now: Timestamp) -> Result<Self, FieldError> {
+        let target = target(&request.namespace, &request.name)?;
+        let until = request.until.as_ref().map(timestamp).transpose()?;
+        let enforcement = match (proto::EnforcementMode::try_from(request.mode), until) {
+            (Ok(proto::EnforcementMode::Enforce), None) => Enforcement::Enforce,
+            (Ok(proto::EnforcementMode::Enforce), Some(_)) => {
+                return Err(FieldError::new(
+                    "Until",
+                    "goes with Mode IGNORE only: an enforced setting has no end",
+                ));
+            }
+            (Ok(proto::EnforcementMode::Ignore), Some(until)) if until <= now => {
+                return Err(FieldError::new("Until", format!("{until} is over; give a time after {now}")));
+            }
+            (Ok(proto::EnforcementMode::Ignore), until) => Enforcement::Ignore { until },
+            (Ok(proto::EnforcementMode::ModeUnspecified), _) => {
+                return Err(FieldError::new("Mode", "is required: ENFORCE or IGNORE"));
+            }
+            (Err(_), _) => {
+                return Err(FieldError::new(
+                    "Mode",
+                    format!("{} is unknown: use ENFORCE or IGNORE", request.mode),
+                ));
+            }
+        };
+        let expected_generation = generation(request.expected_generation)?;
+        Ok(Self { target, enforcement, expected_generation })
+    }
+}
+
+/// `ListDeployments`, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListRequest {
+    /// Only this namespace.
+    pub namespace: Option<String>,
+    /// Only deployments of this name.
+    pub name: Option<String>,
+    /// Also those that are not managed.
+    pub include_unmanaged: bool,
+    /// At most this many rows; at least 1.
+    pub page_size: Option<usize>,
+    /// Only what comes after this.
+    pub after: Option<Target>,
+}
+
+impl ListRequest {
+    /// Parses.
+    pub fn parse(request: proto::ListDeploymentsRequest) -> Result<Self, FieldError> {
+        let namespace = Some(request.namespace).filter(|namespace| !namespace.is_empty());
+        let name = Some(request.name).filter(|name| !name.is_empty());
+        namespace.as_deref().map_or(Ok(()), check_namespace).map_err(name_error)?;
+        name.as_deref().map_or(Ok(()), check_name).map_err(name_error)?;
+        let page_size = usize::try_from(request.page_size).map_err(|_| {
+            FieldError::new("PageSize", format!("{} is negative; 0 means all rows", request.page_size))
+        })?;
+        Ok(Self {
+            namespace,
+            name,
+            include_unmanaged: request.include_unmanaged,
+            page_size: (page_size > 0).then_some(page_size),
+            after: page_token(&request.page_token)?,
+        })
+    }
+
+    /// Whether the filters let a target through.
+    pub fn shows(&self, target: &Target) -> bool {
+        self.namespace.as_deref().is_none_or(|namespace| namespace == target.namespace())
+            && self.name.as_deref().is_none_or(|name| name == target.name())
+    }
+}
+
+/// The target of a request.
+pub fn target(namespace: &str, name: &str) -> Result<Target, FieldError> {
+    Target::new(namespace, name).map_err(name_error)
+}
+
+/// An expected generation; 0 means that there must be no setting.
+pub fn generation(generation: Option<i64>) -> Result<Option<u64>, FieldError> {
+    let refused =
+        |_| FieldError::new("ExpectedGeneration", "is negative; 0 means that there is no setting yet");
+    generation.map(u64::try_from).transpose().map_err(refused)
+}
+
+fn name_error(error: TargetError) -> FieldError {
+    match error {
+        TargetError::Namespace(error) => FieldError::new("Namespace", error.to_string()),
+        TargetError::Name(error) => FieldError::new("Name", error.to_string()),
+    }
+}
+
+/// A page token is the last row of the page before, as `namespace/name`.
+fn page_token(token: &str) -> Result<Option<Target>, FieldError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parts = token.split_once('/');
+    let target = parts.and_then(|(namespace, name)| Target::new(namespace, name).ok());
+    target
+        .map(Some)
+        .ok_or_else(|| FieldError::new("PageToken", "is not a NextPageToken of an earlier answer"))
+}
+
+fn timestamp(timestamp: &prost_types::Timestamp) -> Result<Timestamp, FieldError> {
+    Timestamp::new(timestamp.seconds, timestamp.nanos)
+        .map_err(|error| FieldError::new("Until", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn max() -> Replicas {
+        Replicas::new(1000).expect("valid")
+    }
+
+    fn set() -> proto::SetDeploymentRequest {
+        proto::SetDeploymentRequest {
+            name: "web".into(),
+            namespace: "shop".into(),
+            replicas: Some(0),
+            ..proto::SetDeploymentRequest::default()
+        }
+    }
+
+    #[track_caller]
+    fn check_set(change: impl FnOnce(&mut proto::SetDeploymentRequest), expected: Result<i32, &str>) {
+        let mut request = set();
+        change(&mut request);
+        match (SetRequest::parse(request, max()), expected) {
+            (Ok(parsed), Ok(count)) => assert_eq!(parsed.replicas.get(), count),
+            (Err(error), Err(text)) => assert!(error.to_string().starts_with(text), "{error}"),
+            (actual, expected) => panic!("{actual:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn set_takes_valid_requests_only() {
+        check_set(|_| {}, Ok(0));
+        check_set(|request| request.replicas = Some(1000), Ok(1000));
+        check_set(|request| request.replicas = None, Err("Replicas: is required"));
+        check_set(|request| request.replicas = Some(-1), Err("Replicas: -1 is negative"));
+        check_set(|request| request.replicas = Some(1001), Err("Replicas: 1001 is more than 1000"));
+        check_set(|request| request.name = String::new(), Err("Name: is empty"));
+        check_set(|request| request.namespace = "Shop".into(), Err("Namespace: \"Shop\" is not valid"));
+        check_set(|request| request.reason = "x".repeat(1025), Err("Reason: has 1025 bytes"));
+        check_set(|request| request.expected_generation = Some(-1), Err("ExpectedGeneration: is negative"));
+    }
+
+    #[track_caller]
+    fn check_enforcement(mode: i32, until_s: Option<i64>, expected: Result<Enforcement, &str>) {
+        let request = proto::SetEnforcementRequest {
+            name: "web".into(),
+            namespace: "shop".into(),
+            mode,
+            until: until_s.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
+            expected_generation: None,
+        };
+        match (EnforcementRequest::parse(&request, Timestamp::UNIX_EPOCH), expected) {
+            (Ok(parsed), Ok(enforcement)) => assert_eq!(parsed.enforcement, enforcement),
+            (Err(error), Err(text)) => assert!(error.to_string().starts_with(text), "{error}"),
+            (actual, expected) => panic!("{actual:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn enforcement_takes_valid_requests_only() {
+        let minute = Timestamp::from_second(60).expect("in range");
+        check_enforcement(1, None, Ok(Enforcement::Enforce));
+        check_enforcement(2, None, Ok(Enforcement::Ignore { until: None }));
+        check_enforcement(2, Some(60), Ok(Enforcement::Ignore { until: Some(minute) }));
+        check_enforcement(2, Some(0), Err("Until: 1970-01-01T00:00:00Z is over"));
+        check_enforcement(2, Some(i64::MAX), Err("Until: "));
+        check_enforcement(1, Some(60), Err("Until: goes with Mode IGNORE only"));
+        check_enforcement(0, None, Err("Mode: is required"));
+        check_enforcement(9, None, Err("Mode: 9 is unknown"));
+    }
+
+    #[track_caller]
+    fn check_list(request: proto::ListDeploymentsRequest, expected: Result<Option<usize>, &str>) {
+        match (ListRequest::parse(request), expected) {
+            (Ok(parsed), Ok(page_size)) => assert_eq!(parsed.page_size, page_size),
+            (Err(error), Err(text)) => assert!(error.to_string().starts_with(text), "{error}"),
+            (actual, expected) => panic!("{actual:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn list_takes_valid_requests_only() {
+        let request = proto::ListDeploymentsRequest::default;
+        check_list(request(), Ok(None));
+        check_list(
+            proto::ListDeploymentsRequest { page_size: 5, page_token: "shop/web".into(), ..request() },
+            Ok(Some(5)),
+        );
+        check_list(
+            proto::ListDeploymentsRequest { page_size: -5, ..request() },
+            Err("PageSize: -5 is negative"),
+        );
+        for token in ["shop", "/", "shop/", "Shop/web", "shop/web/x"] {
+            check_list(
+                proto::ListDeploymentsRequest { page_token: token.into(), ..request() },
+                Err("PageToken: is not"),
+            );
+        }
+        check_list(
+            proto::ListDeploymentsRequest { namespace: "-".into(), ..request() },
+            Err("Namespace: \"-\""),
+        );
+        check_list(proto::ListDeploymentsRequest { name: "-".into(), ..request() }, Err("Name: \"-\""));
+    }
+}

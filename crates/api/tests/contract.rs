@@ -1,0 +1,106 @@
+//! The wire contract: existing clients were generated from exactly these names and numbers.
+
+use prost::Message as _;
+use prost_types::{
+    FileDescriptorProto, FileDescriptorSet,
+    field_descriptor_proto::{Label, Type},
+};
+
+fn deployments_proto() -> FileDescriptorProto {
+    let set = FileDescriptorSet::decode(replica_count_api::FILE_DESCRIPTOR_SET).expect("a descriptor set");
+    set.file.into_iter().find(|file| file.name() == "deployments.proto").expect("deployments.proto")
+}
+
+/// Each field of a message as `number name json_name type`, with `?` for presence and `*` for repetition.
+fn fields(file: &FileDescriptorProto, message: &str) -> Vec<String> {
+    let message =
+        file.message_type.iter().find(|candidate| candidate.name() == message).expect("the message");
+    let field = |field: &prost_types::FieldDescriptorProto| {
+        let kind = match field.r#type() {
+            Type::String => "string",
+            Type::Int32 => "int32",
+            Type::Int64 => "int64",
+            Type::Bool => "bool",
+            Type::Message | Type::Enum => field.type_name(),
+            other => panic!("a new type in the contract: {other:?}"),
+        };
+        let mark = match (field.label(), field.proto3_optional()) {
+            (Label::Repeated, _) => "*",
+            (_, true) => "?",
+            (_, false) => "",
+        };
+        format!("{} {} {} {kind}{mark}", field.number(), field.name(), field.json_name())
+    };
+    message.field.iter().map(field).collect()
+}
+
+/// The first fields of a message are these; more may follow.
+#[track_caller]
+fn check(message: &str, expected: &[&str]) {
+    let actual = fields(&deployments_proto(), message);
+    assert!(actual.len() >= expected.len(), "{actual:?}");
+    assert_eq!(actual[..expected.len()], *expected);
+}
+
+#[test]
+fn messages_keep_their_fields() {
+    const NAME: &str = "1 Name Name string";
+    const NAMESPACE: &str = "2 Namespace Namespace string";
+    check("ListDeploymentsRequest", &["1 Namespace Namespace string"]);
+    check("DeploymentsReplicaConfig", &[NAME, NAMESPACE, "3 Replicas Replicas int32?"]);
+    check(
+        "DeploymentsReplicaConfigs",
+        &["1 deploymentsReplicaConfig deploymentsReplicaConfig .proto.DeploymentsReplicaConfig*"],
+    );
+    check("SetDeploymentRequest", &[NAME, NAMESPACE, "3 Replicas Replicas int32?"]);
+    check("GetDeploymentRequest", &[NAME, NAMESPACE]);
+    check(
+        "GetDeploymentResponse",
+        &[
+            NAME,
+            NAMESPACE,
+            "3 CurrentReplicas CurrentReplicas int32?",
+            "4 DesiredReplicas DesiredReplicas int32?",
+        ],
+    );
+    check(
+        "SetDeploymentResponse",
+        &[NAME, NAMESPACE, "3 OldReplicas OldReplicas int32?", "4 NewReplicas NewReplicas int32?"],
+    );
+    check(
+        "SetEnforcementRequest",
+        &[NAME, NAMESPACE, "3 Mode Mode .proto.EnforcementMode", "4 Until Until .google.protobuf.Timestamp"],
+    );
+}
+
+#[test]
+fn the_service_keeps_its_methods() {
+    let file = deployments_proto();
+    assert_eq!(file.package(), "proto");
+    let [service] = file.service.as_slice() else { panic!("one service") };
+    assert_eq!(service.name(), "DeploymentsService");
+    let methods: Vec<_> = service
+        .method
+        .iter()
+        .map(|method| (method.name(), method.client_streaming() || method.server_streaming()))
+        .collect();
+    for method in ["ListDeployments", "GetDeployment", "SetDeployment"] {
+        assert!(methods.contains(&(method, false)), "{method} in {methods:?}");
+    }
+}
+
+#[test]
+fn modes_keep_their_names() {
+    let file = deployments_proto();
+    let modes =
+        file.enum_type.iter().find(|candidate| candidate.name() == "EnforcementMode").expect("the enum");
+    let names: Vec<_> = modes.value.iter().map(|value| (value.number(), value.name())).collect();
+    assert_eq!(names, [(0, "MODE_UNSPECIFIED"), (1, "ENFORCE"), (2, "IGNORE")]);
+}
+
+#[test]
+fn only_google_protobuf_is_imported() {
+    for import in deployments_proto().dependency {
+        assert!(import.starts_with("google/protobuf/"), "{import}");
+    }
+}

@@ -1,0 +1,307 @@
+//! What to do about a target: a pure function of what is desired, what is observed and what happened before.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::{
+    history::{Drift, History, InEffect},
+    observed::{Observation, Observed},
+    replicas::Replicas,
+    scope::Scope,
+    setting::{Enforcement, Setting},
+    state::State,
+    target::Target,
+};
+
+/// The field manager under which this server writes.
+pub const FIELD_MANAGER: &str = "replica-count-manager";
+
+/// What the whole server was told.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// The namespaces it manages.
+    pub scope: Scope,
+    /// Whether it repairs anything at all.
+    pub enforcement: Enforcement,
+}
+
+impl Policy {
+    /// Whether a setting is enforced at `now`, and if not, until when.
+    pub fn enforcement(&self, setting: &Setting, now: Timestamp) -> Enforcement {
+        match self.enforcement.at(now) {
+            Enforcement::Enforce => setting.enforcement.at(now),
+            ignore @ Enforcement::Ignore { .. } => ignore,
+        }
+    }
+}
+
+/// The two clocks, read once for a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// What people agree on.
+    pub wall: Timestamp,
+    /// What never goes back.
+    pub monotonic: Instant,
+}
+
+/// What to do about a managed target.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Nothing, and why.
+    Rest(State),
+    /// Nothing but to take note of the drift.
+    Ignore {
+        /// What was seen; `None` if the setting has just not been put into effect.
+        drift: Option<Drift>,
+        /// When enforcement resumes by itself.
+        until: Option<Timestamp>,
+    },
+    /// Something, but not before this time.
+    Wait {
+        /// When to decide again.
+        until: Instant,
+        /// What was seen; `None` if the setting has just not been put into effect.
+        drift: Option<Drift>,
+    },
+    /// Write the desired count.
+    Repair(Repair),
+}
+
+/// A write of the desired count, with everything it was decided on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repair {
+    /// The object that was seen.
+    pub uid: Box<str>,
+    /// The version of it that was seen, if comparable.
+    pub resource_version: Option<u64>,
+    /// The count that was seen.
+    pub from: Replicas,
+    /// The desired count.
+    pub to: Replicas,
+    /// The drift that this puts back; `None` if it puts a new setting into effect.
+    pub drift: Option<Drift>,
+}
+
+/// Decides what to do about `target`, for which `setting` is stored.
+pub fn decide(
+    target: &Target,
+    setting: &Setting,
+    observation: Observation<'_>,
+    history: &History,
+    policy: &Policy,
+    now: Now,
+) -> Decision {
+    let state = State::of(target, Some(setting), observation, policy, now.wall);
+    let Observation::Present(observed) = observation else {
+        return Decision::Rest(state);
+    };
+    match state {
+        State::Unknown | State::Unmanaged | State::InSync | State::Missing | State::OutOfScope => {
+            Decision::Rest(state)
+        }
+        State::Ignored => {
+            let until = match policy.enforcement(setting, now.wall) {
+                Enforcement::Ignore { until } => until,
+                Enforcement::Enforce => None,
+            };
+            Decision::Ignore { drift: drift(setting, observed, history, now.wall), until }
+        }
+        State::Drifted => {
+            let drift = drift(setting, observed, history, now.wall);
+            match history.retry_at {
+                Some(until) if until > now.monotonic => Decision::Wait { until, drift },
+                Some(_) | None => Decision::Repair(Repair {
+                    uid: observed.uid.clone(),
+                    resource_version: observed.resource_version,
+                    from: observed.replicas,
+                    to: setting.replicas,
+                    drift,
+                }),
+            }
+        }
+    }
+}
+
+/// The drift behind a count that is not the desired one; `None` if the setting has just not been put into effect.
+fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timestamp) -> Option<Drift> {
+    let is_ours = observed.owner.as_ref().is_some_and(|owner| &*owner.manager == FIELD_MANAGER);
+    let is_drift = match history.in_effect {
+        InEffect::NotYet => false,
+        InEffect::Was(count) => count == setting.replicas,
+        // The process started on this. What we wrote ourselves is an earlier setting; all else changed while we were away.
+        InEffect::Unsure => !is_ours,
+    };
+    is_drift.then(|| Drift {
+        uid: observed.uid.clone(),
+        by: observed.owner.clone().filter(|_| !is_ours),
+        at: observed.owner.as_ref().filter(|_| !is_ours).and_then(|owner| owner.time).unwrap_or(now),
+        from: setting.replicas,
+        to: observed.replicas,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::managed_fields::{FieldOwner, Operation};
+
+    const IGNORE: Enforcement = Enforcement::Ignore { until: None };
+
+    fn count(n: i32) -> Replicas {
+        Replicas::new(n).expect("valid")
+    }
+
+    fn owner(manager: &str) -> FieldOwner {
+        FieldOwner {
+            manager: Arc::from(manager),
+            operation: Operation::Update,
+            subresource: None,
+            time: None,
+        }
+    }
+
+    /// Desired 3 and observed 5, by kubectl, with nothing known of the past.
+    struct Case {
+        setting: Setting,
+        observed: Option<Observed>,
+        is_read: bool,
+        history: History,
+        policy: Policy,
+        now: Now,
+    }
+
+    impl Default for Case {
+        fn default() -> Self {
+            let observed = Observed {
+                uid: "u".into(),
+                resource_version: Some(7),
+                replicas: count(5),
+                ready: 0,
+                deleting: false,
+                owner: Some(owner("kubectl")),
+            };
+            Self {
+                setting: Setting::of(count(3)),
+                observed: Some(observed),
+                is_read: true,
+                history: History::default(),
+                policy: Policy::default(),
+                now: Now { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() },
+            }
+        }
+    }
+
+    impl Case {
+        fn with(change: impl FnOnce(&mut Self)) -> Self {
+            let mut case = Self::default();
+            change(&mut case);
+            case
+        }
+
+        fn seen(change: impl FnOnce(&mut Observed)) -> Self {
+            Self::with(|case| change(case.observed.as_mut().expect("present")))
+        }
+
+        fn decide(&self) -> Decision {
+            let target = Target::new("ns", "web").expect("valid");
+            let observation = match &self.observed {
+                _ if !self.is_read => Observation::Unread,
+                None => Observation::Absent,
+                Some(observed) => Observation::Present(observed),
+            };
+            decide(&target, &self.setting, observation, &self.history, &self.policy, self.now)
+        }
+
+        fn expected_drift(&self, by: Option<&str>) -> Drift {
+            let to = self.observed.as_ref().expect("present").replicas;
+            let by = by.map(owner);
+            Drift { uid: "u".into(), by, at: self.now.wall, from: self.setting.replicas, to }
+        }
+
+        fn expected_repair(&self, drift: Option<Drift>) -> Decision {
+            let from = self.observed.as_ref().expect("present").replicas;
+            let to = self.setting.replicas;
+            Decision::Repair(Repair { uid: "u".into(), resource_version: Some(7), from, to, drift })
+        }
+    }
+
+    #[track_caller]
+    fn check_rest(case: &Case, expected: State) {
+        assert_eq!(case.decide(), Decision::Rest(expected));
+    }
+
+    #[test]
+    fn rests_when_there_is_nothing_to_do() {
+        check_rest(&Case::with(|case| case.is_read = false), State::Unknown);
+        check_rest(&Case::with(|case| case.observed = None), State::Missing);
+        check_rest(&Case::seen(|observed| observed.deleting = true), State::Missing);
+        check_rest(&Case::seen(|observed| observed.replicas = count(3)), State::InSync);
+        let excluded = BTreeSet::from(["ns".to_owned()]);
+        check_rest(&Case::with(|case| case.policy.scope.excluded = excluded), State::OutOfScope);
+        check_rest(&Case::with(|case| case.policy.scope.only = Some("other".into())), State::OutOfScope);
+    }
+
+    #[test]
+    fn repairs_and_names_who_drifted_it() {
+        let case = Case::default();
+        assert_eq!(case.decide(), case.expected_repair(Some(case.expected_drift(Some("kubectl")))));
+
+        let known = Case::with(|case| case.history.in_effect = InEffect::Was(count(3)));
+        assert_eq!(known.decide(), known.expected_repair(Some(known.expected_drift(Some("kubectl")))));
+
+        let unowned = Case::seen(|observed| observed.owner = None);
+        assert_eq!(unowned.decide(), unowned.expected_repair(Some(unowned.expected_drift(None))));
+
+        let to_zero = Case::with(|case| case.setting.replicas = count(0));
+        assert_eq!(to_zero.decide(), to_zero.expected_repair(Some(to_zero.expected_drift(Some("kubectl")))));
+    }
+
+    #[test]
+    fn a_new_setting_is_no_drift() {
+        let first = Case::with(|case| case.history.in_effect = InEffect::NotYet);
+        assert_eq!(first.decide(), first.expected_repair(None));
+
+        let changed = Case::with(|case| case.history.in_effect = InEffect::Was(count(5)));
+        assert_eq!(changed.decide(), changed.expected_repair(None));
+
+        let restarted = Case::seen(|observed| observed.owner = Some(owner(FIELD_MANAGER)));
+        assert_eq!(restarted.decide(), restarted.expected_repair(None));
+    }
+
+    #[test]
+    fn drift_has_the_time_of_its_owner_when_there_is_one() {
+        let time = Timestamp::from_second(-60).expect("in range");
+        let case = Case::seen(|observed| observed.owner.as_mut().expect("owned").time = Some(time));
+        let Decision::Repair(Repair { drift: Some(drift), .. }) = case.decide() else { panic!("no drift") };
+        assert_eq!(drift.at, time);
+    }
+
+    #[test]
+    fn ignores_when_told_to() {
+        let server = Case::with(|case| case.policy.enforcement = IGNORE);
+        let setting = Case::with(|case| case.setting.enforcement = IGNORE);
+        for case in [server, setting] {
+            let drift = Some(case.expected_drift(Some("kubectl")));
+            assert_eq!(case.decide(), Decision::Ignore { drift, until: None });
+        }
+        let end = Timestamp::from_second(60).expect("in range");
+        let mut case = Case::with(|case| case.setting.enforcement = Enforcement::Ignore { until: Some(end) });
+        assert!(matches!(case.decide(), Decision::Ignore { until: Some(until), .. } if until == end));
+        case.now.wall = end;
+        assert!(matches!(case.decide(), Decision::Repair(_)));
+    }
+
+    #[test]
+    fn waits_after_a_failure() {
+        let mut case = Case::default();
+        let until = case.now.monotonic + Duration::from_secs(1);
+        case.history.record_failure(Some(until));
+        let drift = Some(case.expected_drift(Some("kubectl")));
+        assert_eq!(case.decide(), Decision::Wait { until, drift });
+        case.now.monotonic = until;
+        assert!(matches!(case.decide(), Decision::Repair(_)));
+    }
+}

@@ -1,0 +1,275 @@
+//! Who owns `spec.replicas`, read from `metadata.managedFields` while parsing and without keeping the rest of it.
+//!
+//! Format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>. A field manager is a name
+//! that the client chose, and a count that became the default has no owner, so the answer can be "unknown" and is never
+//! a guess.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+/// The owner of `spec.replicas`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldOwner {
+    /// The field manager, a name chosen by the client, such as `kubectl` or `helm`.
+    pub manager: Arc<str>,
+    /// How it wrote.
+    pub operation: Operation,
+    /// Through which subresource it wrote. `None`: the Deployment itself.
+    pub subresource: Option<Arc<str>>,
+    /// When it wrote. `None` for writes through `scale`, of which Kubernetes keeps no time.
+    pub time: Option<Timestamp>,
+}
+
+/// How a field manager wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Operation {
+    /// Create, update or patch.
+    Update,
+    /// Server-side apply.
+    Apply,
+}
+
+impl Operation {
+    /// The word that Kubernetes uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Update => "Update",
+            Self::Apply => "Apply",
+        }
+    }
+}
+
+/// Reads a `managedFields` array and returns the one owner of `spec.replicas`.
+///
+/// `None` when nobody owns it, or when several do: the last to write would be a guess.
+pub fn owner_of_replicas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FieldOwner>, D::Error> {
+    struct Owners;
+
+    impl<'de> Visitor<'de> for Owners {
+        type Value = Option<FieldOwner>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an array of managedFields entries")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut owner = None;
+            let mut owners = 0;
+            while let Some(entry) = entries.next_element::<Entry>()? {
+                if entry.fields.0 {
+                    owners += 1;
+                    owner = entry.into_owner();
+                }
+            }
+            Ok(owner.filter(|_| owners == 1))
+        }
+    }
+
+    deserializer.deserialize_any(Owners)
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    manager: Option<Arc<str>>,
+    operation: Option<String>,
+    subresource: Option<Arc<str>>,
+    time: Option<String>,
+    #[serde(rename = "fieldsV1", default)]
+    fields: OwnsReplicas,
+}
+
+impl Entry {
+    fn into_owner(self) -> Option<FieldOwner> {
+        Some(FieldOwner {
+            manager: self.manager.filter(|manager| !manager.is_empty())?,
+            operation: match self.operation.as_deref() {
+                Some("Apply") => Operation::Apply,
+                _ => Operation::Update,
+            },
+            subresource: self.subresource.filter(|subresource| !subresource.is_empty()),
+            time: self.time.and_then(|time| time.parse().ok()),
+        })
+    }
+}
+
+/// Whether a `fieldsV1` has `f:spec` with `f:replicas` in it.
+#[derive(Default)]
+struct OwnsReplicas(bool);
+
+impl<'de> Deserialize<'de> for OwnsReplicas {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spec: Option<Option<IgnoredAny>> = member::<Spec, D>(deserializer)?;
+        Ok(Self(spec.flatten().is_some()))
+    }
+}
+
+/// `f:spec`, read as the `f:replicas` within it.
+enum Spec {}
+
+/// `f:replicas`, of which only the presence matters.
+enum ReplicasField {}
+
+/// One member of a JSON object that is worth reading.
+trait Member {
+    const KEY: &'static str;
+    type Value;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self::Value, D::Error>;
+}
+
+impl Member for Spec {
+    const KEY: &'static str = "f:spec";
+    type Value = Option<IgnoredAny>;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self::Value, D::Error> {
+        member::<ReplicasField, D>(deserializer)
+    }
+}
+
+impl Member for ReplicasField {
+    const KEY: &'static str = "f:replicas";
+    type Value = IgnoredAny;
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self::Value, D::Error> {
+        IgnoredAny::deserialize(deserializer)
+    }
+}
+
+/// Reads member `M` of an object and skips all others without keeping them.
+fn member<'de, M: Member, D: Deserializer<'de>>(deserializer: D) -> Result<Option<M::Value>, D::Error> {
+    deserializer.deserialize_any(MemberVisitor::<M>(PhantomData))
+}
+
+struct MemberVisitor<M>(PhantomData<M>);
+
+impl<'de, M: Member> Visitor<'de> for MemberVisitor<M> {
+    type Value = Option<M::Value>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of owned fields")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(IsKey(matches, _)) = map.next_key_seed(KeySeed::<M>(PhantomData))? {
+            if matches {
+                found = Some(map.next_value_seed(MemberSeed::<M>(PhantomData))?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a key is the one looked for, without keeping the key.
+struct IsKey<M>(bool, PhantomData<M>);
+
+struct KeySeed<M>(PhantomData<M>);
+
+impl<'de, M: Member> serde::de::DeserializeSeed<'de> for KeySeed<M> {
+    type Value = IsKey<M>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl<M: Member> Visitor<'_> for KeySeed<M> {
+    type Value = IsKey<M>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(IsKey(key == M::KEY, PhantomData))
+    }
+}
+
+struct MemberSeed<M>(PhantomData<M>);
+
+impl<'de, M: Member> serde::de::DeserializeSeed<'de> for MemberSeed<M> {
+    type Value = M::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        M::read(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(json: &str) -> Result<Option<FieldOwner>, serde_json::Error> {
+        owner_of_replicas(&mut serde_json::Deserializer::from_str(json))
+    }
+
+    #[track_caller]
+    fn check(json: &str, expected: Option<(&str, Operation, Option<&str>, Option<&str>)>) {
+        let owner = parse(json).expect("valid");
+        let expected = expected.map(|(manager, operation, subresource, time)| FieldOwner {
+            manager: manager.into(),
+            operation,
+            subresource: subresource.map(Arc::from),
+            time: time.map(|time| time.parse().expect("valid time")),
+        });
+        assert_eq!(owner, expected);
+    }
+
+    #[test]
+    fn finds_the_owner() {
+        check(
+            r#"[{"manager":"kubectl-create","operation":"Update","apiVersion":"apps/v1","time":"2026-01-02T03:04:05Z",
+                 "fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:app":{}}},
+                 "f:spec":{"f:progressDeadlineSeconds":{},"f:replicas":{},"f:template":{"f:spec":{"f:x":{}}}}}},
+                {"manager":"kube-controller-manager","operation":"Update","subresource":"status",
+                 "fieldsV1":{"f:status":{"f:replicas":{}}}}]"#,
+            Some(("kubectl-create", Operation::Update, None, Some("2026-01-02T03:04:05Z"))),
+        );
+        check(
+            r#"[{"manager":"kubectl","operation":"Update","subresource":"scale","fieldsV1":{"f:spec":{"f:replicas":{}}}}]"#,
+            Some(("kubectl", Operation::Update, Some("scale"), None)),
+        );
+        check(
+            r#"[{"manager":"helm","operation":"Apply","time":"later","fieldsV1":{"f:spec":{"f:replicas":{}}}}]"#,
+            Some(("helm", Operation::Apply, None, None)),
+        );
+    }
+
+    #[test]
+    fn answers_unknown_rather_than_guess() {
+        check("[]", None);
+        check("null", None);
+        check(
+            r#"[{"manager":"a","fieldsV1":{"f:status":{"f:replicas":{}}}},{"manager":"b"},{"fieldsV1":null}]"#,
+            None,
+        );
+        check(r#"[{"manager":"a","fieldsV1":{"f:spec":{"f:template":{"f:replicas":{}}}}}]"#, None);
+        check(r#"[{"fieldsV1":{"f:spec":{"f:replicas":{}}}}]"#, None);
+        let shared = r#"{"manager":"a","operation":"Apply","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
+        check(&format!("[{shared},{shared}]"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(json in r#"[\[\]{}":,a-z0-9]{0,64}"#) {
+            let _ = parse(&json);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A target: the namespace and name of a Deployment, valid by construction.
+
+use std::{fmt, sync::Arc};
+
+/// The longest DNS label (RFC 1123), the form of a namespace's name.
+const MAX_LABEL_BYTES: usize = 63;
+/// The longest DNS subdomain (RFC 1123), the form of a Deployment's name.
+const MAX_SUBDOMAIN_BYTES: usize = 253;
+
+/// The namespace and name of a Deployment, whether or not it exists.
+///
+/// Both names have the form that Kubernetes demands. Ordered by namespace, then name. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    namespace: Arc<str>,
+    name: Arc<str>,
+}
+
+impl Target {
+    /// Accepts the two names if Kubernetes would.
+    pub fn new(namespace: &str, name: &str) -> Result<Self, TargetError> {
+        check_namespace(namespace)?;
+        check_name(name)?;
+        Ok(Self { namespace: namespace.into(), name: name.into() })
+    }
+
+    /// The namespace, an RFC 1123 label.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The name of the Deployment, an RFC 1123 subdomain.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same target, sharing `namespace`'s text instead of keeping its own.
+    ///
+    /// A cluster has few namespaces and many Deployments, so an index that shares them stays small.
+    #[must_use]
+    pub fn sharing_namespace_of(self, other: &Self) -> Self {
+        if self.namespace == other.namespace {
+            Self { namespace: Arc::clone(&other.namespace), name: self.name }
+        } else {
+            self
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which of the two names was refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The namespace is not an RFC 1123 label.
+    #[error("namespace {0}")]
+    Namespace(NameError),
+    /// The name is not an RFC 1123 subdomain.
+    #[error("name {0}")]
+    Name(NameError),
+}
+
+/// Why Kubernetes would refuse a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// There is none.
+    #[error("is empty")]
+    Empty,
+    /// It has more bytes than the limit.
+    #[error("has {bytes} bytes; Kubernetes allows {limit}")]
+    TooLong {
+        /// The length that was given.
+        bytes: usize,
+        /// The longest that is allowed.
+        limit: usize,
+    },
+    /// It has a character, or a first or last one, that is not allowed.
+    #[error(
+        "{0:?} is not valid: use lower-case letters, digits and '-', and begin and end with a letter or digit"
+    )]
+    Label(String),
+    /// The same for a name that may have dots.
+    #[error(
+        "{0:?} is not valid: use lower-case letters, digits, '-' and '.', and begin and end with a letter or digit"
+    )]
+    Subdomain(String),
+}
+
+/// Whether `namespace` is an RFC 1123 label, as the name of a namespace must be.
+pub fn check_namespace(namespace: &str) -> Result<(), TargetError> {
+    check_length(namespace, MAX_LABEL_BYTES).map_err(TargetError::Namespace)?;
+    if is_label(namespace) {
+        Ok(())
+    } else {
+        Err(TargetError::Namespace(NameError::Label(namespace.to_owned())))
+    }
+}
+
+/// Whether `name` is an RFC 1123 subdomain, as the name of a Deployment must be.
+pub fn check_name(name: &str) -> Result<(), TargetError> {
+    check_length(name, MAX_SUBDOMAIN_BYTES).map_err(TargetError::Name)?;
+    if name.split('.').all(is_label) {
+        Ok(())
+    } else {
+        Err(TargetError::Name(NameError::Subdomain(name.to_owned())))
+    }
+}
+
+fn check_length(name: &str, limit: usize) -> Result<(), NameError> {
+    match name.len() {
+        0 => Err(NameError::Empty),
+        bytes if bytes > limit => Err(NameError::TooLong { bytes, limit }),
+        _ => Ok(()),
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    let alphanumeric = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let bytes = label.as_bytes();
+    alphanumeric(bytes.first())
+        && alphanumeric(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(namespace: &str, name: &str, expected: Result<&str, &str>) {
+        let actual = Target::new(namespace, name).map(|t| t.to_string()).map_err(|e| e.to_string());
+        assert_eq!(actual.as_ref().map(String::as_str).map_err(String::as_str), expected);
+    }
+
+    #[test]
+    fn accepts_what_kubernetes_accepts() {
+        check("a", "b", Ok("a/b"));
+        check("my-app-namespace", "web.v1-2", Ok("my-app-namespace/web.v1-2"));
+        check("0", &"a".repeat(253), Ok(&format!("0/{}", "a".repeat(253))));
+    }
+
+    #[test]
+    fn refuses_what_kubernetes_refuses() {
+        check("", "b", Err("namespace is empty"));
+        check("a", "", Err("name is empty"));
+        check(&"a".repeat(64), "b", Err("namespace has 64 bytes; Kubernetes allows 63"));
+        check("a", &"b".repeat(254), Err("name has 254 bytes; Kubernetes allows 253"));
+        for bad in ["A", "-a", "a-", "a_b", "a.b", "a/b", "ä", "a b"] {
+            let refused = Target::new(bad, "b");
+            assert!(
+                matches!(refused, Err(TargetError::Namespace(NameError::Label(_)))),
+                "{bad}: {refused:?}"
+            );
+        }
+        for bad in ["A", "-a", "a-", "a_b", "a..b", ".a", "a.", "a.-b", "a/b", "ä", "../../x"] {
+            let refused = Target::new("a", bad);
+            assert!(matches!(refused, Err(TargetError::Name(NameError::Subdomain(_)))), "{bad}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn sorts_by_namespace_then_name() {
+        let mut targets = [("b", "a"), ("a", "b"), ("a", "a.b"), ("a-b", "a")]
+            .map(|(namespace, name)| Target::new(namespace, name).expect("valid"));
+        targets.sort();
+        assert_eq!(targets.map(|t| t.to_string()), ["a/a.b", "a/b", "a-b/a", "b/a"]);
+    }
+}

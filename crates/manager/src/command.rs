@@ -1,0 +1,55 @@
+//! What the command line asks for, done; and the exit status that says how it went.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    args::{Cli, Command, ServeArgs, complaint},
+    log,
+    server::{self, ServeError},
+};
+
+/// A flag, or a file that it names, is not usable (`EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+
+/// Parses the command line and does what it says.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) if !help.use_stderr() => help.exit(),
+        Err(error) => return fail(&complaint(&error), EXIT_USAGE),
+    };
+    match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Certs(args)) => match args.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string(), 1),
+        },
+        Some(Command::Completions { shell }) => {
+            let mut command = Cli::command();
+            let name = command.get_name().to_owned();
+            clap_complete::generate(shell, &mut command, name, &mut std::io::stdout().lock());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
+    log::start(&args.log);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
+    };
+    match runtime.block_on(server::run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ServeError::Usage(reason)) => fail(&reason, EXIT_USAGE),
+        Err(ServeError::Failed(error)) => fail(&format!("{error:#}"), 1),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one line that a failure is told in, whatever the log level")]
+fn fail(reason: &str, status: u8) -> ExitCode {
+    eprintln!("replica-count-manager: {reason}");
+    ExitCode::from(status)
+}

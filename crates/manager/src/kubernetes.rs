@@ -1,0 +1,10 @@
+//! The only code that talks to the Kubernetes API server.
+//!
+//! Reads: one watch of Deployments, and a GET where the watch may be behind. Writes: `deployments/scale`, in
+//! [`scale`] alone.
+
+pub mod connect;
+pub mod deployment;
+pub mod reads;
+pub mod scale;
+pub mod watch;

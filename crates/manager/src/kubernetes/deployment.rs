@@ -1,0 +1,192 @@
+//! A Deployment as this server reads it: the few fields it needs, picked out while parsing.
+
+use std::fmt;
+
+use k8s_openapi::{
+    api::apps::v1::Deployment,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time},
+};
+use kube::Resource;
+use replica_count_core::{
+    managed_fields::{FieldOwner, Operation, owner_of_replicas},
+    observed::Observed,
+    replicas::Replicas,
+    target::Target,
+};
+use serde::{Deserialize, Deserializer};
+
+/// What an API server means by an absent `spec.replicas`.
+const DEFAULT_REPLICAS: i32 = 1;
+
+/// A Deployment without all that this server has no use for.
+///
+/// Of `metadata.managedFields` it keeps only the entry that owns `spec.replicas`.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Deployment)]
+pub struct SlimDeployment {
+    #[serde(deserialize_with = "slim_metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Spec {
+    replicas: Option<i32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    ready_replicas: Option<i32>,
+}
+
+/// What an API server sent that no API server should send.
+#[derive(Debug, thiserror::Error)]
+#[error("Deployment {namespace:?}/{name:?} from the API server: {reason}")]
+pub struct MalformedDeployment {
+    namespace: String,
+    name: String,
+    reason: String,
+}
+
+impl SlimDeployment {
+    /// `metadata.resourceVersion`: the version up to which a watch has shown everything with this Deployment.
+    pub fn version(&self) -> Option<String> {
+        self.metadata.resource_version.clone()
+    }
+
+    /// The words of the domain for this Deployment.
+    pub fn into_observed(self) -> Result<(Target, Observed), MalformedDeployment> {
+        let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, managed_fields, .. } =
+            self.metadata;
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        let malformed = |reason: &dyn fmt::Display| MalformedDeployment {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            reason: reason.to_string(),
+        };
+        let target = Target::new(&namespace, &name).map_err(|error| malformed(&error))?;
+        let replicas = Replicas::new(self.spec.replicas.unwrap_or(DEFAULT_REPLICAS))
+            .map_err(|error| malformed(&error))?;
+        let observed = Observed {
+            uid: uid.ok_or_else(|| malformed(&"has no uid"))?.into(),
+            resource_version: resource_version.and_then(|version| version.parse().ok()),
+            replicas,
+            ready: self.status.ready_replicas.unwrap_or(0),
+            deleting: deletion_timestamp.is_some(),
+            owner: managed_fields.and_then(|mut entries| entries.pop()).and_then(into_owner),
+        };
+        Ok((target, observed))
+    }
+}
+
+fn into_owner(entry: ManagedFieldsEntry) -> Option<FieldOwner> {
+    Some(FieldOwner {
+        manager: entry.manager?.into(),
+        operation: if entry.operation.as_deref() == Some(Operation::Apply.as_str()) {
+            Operation::Apply
+        } else {
+            Operation::Update
+        },
+        subresource: entry.subresource.map(Into::into),
+        time: entry.time.map(|Time(time)| time),
+    })
+}
+
+fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        namespace: Option<String>,
+        name: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        deletion_timestamp: Option<Time>,
+        #[serde(default, deserialize_with = "owner_of_replicas")]
+        managed_fields: Option<FieldOwner>,
+    }
+
+    let metadata = Metadata::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        namespace: metadata.namespace,
+        name: metadata.name,
+        uid: metadata.uid,
+        resource_version: metadata.resource_version,
+        deletion_timestamp: metadata.deletion_timestamp,
+        managed_fields: metadata.managed_fields.map(|owner| {
+            vec![ManagedFieldsEntry {
+                manager: Some(owner.manager.to_string()),
+                operation: Some(owner.operation.as_str().to_owned()),
+                subresource: owner.subresource.map(|subresource| subresource.to_string()),
+                time: owner.time.map(Time),
+                ..ManagedFieldsEntry::default()
+            }]
+        }),
+        ..ObjectMeta::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<(Target, Observed), String> {
+        let deployment: SlimDeployment = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        deployment.into_observed().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keeps_what_is_needed() {
+        let (target, observed) = parse(
+            r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"shop","uid":"u-1",
+                "resourceVersion":"42","deletionTimestamp":"2026-01-02T03:04:05Z","labels":{"a":"b"},"managedFields":[
+                {"manager":"kubectl","operation":"Apply","time":"2026-01-02T03:04:05Z","fieldsV1":{"f:spec":{"f:replicas":{}}}},
+                {"manager":"other","operation":"Update","fieldsV1":{"f:metadata":{}}}]},
+                "spec":{"replicas":0,"template":{"spec":{}}},"status":{"replicas":4,"readyReplicas":3}}"#,
+        )
+        .expect("valid");
+        assert_eq!(target.to_string(), "shop/web");
+        let owner = FieldOwner {
+            manager: "kubectl".into(),
+            operation: Operation::Apply,
+            subresource: None,
+            time: Some("2026-01-02T03:04:05Z".parse().expect("valid")),
+        };
+        let expected = Observed {
+            uid: "u-1".into(),
+            resource_version: Some(42),
+            replicas: Replicas::new(0).expect("valid"),
+            ready: 3,
+            deleting: true,
+            owner: Some(owner),
+        };
+        assert_eq!(observed, expected);
+    }
+
+    #[test]
+    fn lives_with_what_is_absent() {
+        let (_, observed) =
+            parse(r#"{"metadata":{"name":"web","namespace":"shop","uid":"u"}}"#).expect("valid");
+        assert_eq!((observed.replicas.get(), observed.ready, observed.owner), (DEFAULT_REPLICAS, 0, None));
+        assert_eq!(observed.resource_version, None);
+    }
+
+    #[test]
+    fn refuses_what_makes_no_sense() {
+        let cases = [
+            (r#"{"metadata":{"name":"web","namespace":"shop"}}"#, "has no uid"),
+            (r#"{"metadata":{"name":"WEB","namespace":"shop","uid":"u"}}"#, "is not valid"),
+            (
+                r#"{"metadata":{"name":"web","namespace":"shop","uid":"u"},"spec":{"replicas":-1}}"#,
+                "is negative",
+            ),
+        ];
+        for (json, expected) in cases {
+            let error = parse(json).expect_err("malformed");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The watch: keeps the cluster's view current, whatever happens to the connection.
+//!
+//! One session lists everything (as a stream where the API server can, else in pages) and follows what changes. A watch is
+//! opened for a short window and then again from where it was, which costs the API server next to nothing and bounds
+//! how long a connection that died without a word can go unnoticed.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt, pin_mut};
+use kube::{
+    Api,
+    api::{ListParams, WatchParams},
+    core::{Status, WatchEvent},
+};
+use replica_count_core::{backoff::Backoff, target::Target};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::deployment::SlimDeployment;
+use crate::{cluster::Cluster, metrics::WatchMetrics};
+
+/// How long one watch lasts before it is opened again.
+const WINDOW_SECONDS: u32 = 10;
+/// How long a listing as a stream may last; the longest that API servers are asked for.
+const LISTING_SECONDS: u32 = 290;
+/// How long an open watch or listing may say nothing: the window, and time for the end of it to arrive.
+const SILENCE: Duration = Duration::from_secs(WINDOW_SECONDS as u64 + 5);
+/// How long a watch may take to open, and a page to arrive.
+const ANSWER: Duration = Duration::from_secs(15);
+/// Rows in a page of a listing: 1.5 MB of Deployments of 3 kB.
+const PAGE: u32 = 500;
+/// The annotation of the bookmark that ends a listing as a stream.
+const LISTING_END: &str = "k8s.io/initial-events-end";
+/// How long to wait between attempts.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
+
+/// Follows all Deployments, or those of one namespace.
+pub struct Watch {
+    /// What to follow.
+    pub api: Api<SlimDeployment>,
+    /// What is kept current.
+    pub cluster: Arc<Cluster>,
+    /// Called with every target that was added, changed or removed, after the cluster has it.
+    pub changed: Box<dyn Fn(Target) + Send + Sync>,
+    /// Called when the watch works again after a failure.
+    pub recovered: Box<dyn Fn() + Send + Sync>,
+    /// What is counted.
+    pub metrics: WatchMetrics,
+}
+
+/// Where a session begins, and what was learnt in those before.
+struct Position {
+    /// The version up to which everything was seen. `None`: nothing was, so list.
+    version: Option<String>,
+    listing: Listing,
+    failures: u32,
+    heard: Instant,
+}
+
+/// How to list.
+#[derive(Clone, Copy)]
+enum Listing {
+    /// As a stream: the API server keeps no copy of it. Since Kubernetes 1.27, not everywhere on.
+    Stream,
+    /// In pages.
+    Pages,
+}
+
+/// Why a session ended early.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    #[error("the version to continue from is gone: {0}")]
+    Gone(String),
+    #[error("the API server cannot list as a stream: {0}")]
+    NoStreamedListing(String),
+    #[error("nothing heard for {SILENCE:?}")]
+    Silent,
+    #[error("no answer within {ANSWER:?}")]
+    NoAnswer,
+    #[error("the API server ended the listing early")]
+    EndedEarly,
+    #[error(transparent)]
+    Kube(kube::Error),
+    #[error("{0}")]
+    Status(String),
+}
+
+impl Interruption {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Gone(_) => "gone",
+            Self::NoStreamedListing(_) => "no_streamed_listing",
+            Self::Silent => "silent",
+            Self::NoAnswer => "no_answer",
+            Self::EndedEarly => "ended_early",
+            Self::Kube(_) => "connection",
+            Self::Status(_) => "status",
+        }
+    }
+}
+
+impl From<kube::Error> for Interruption {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => (*status).into(),
+            other => Self::Kube(other),
+        }
+    }
+}
+
+impl From<Status> for Interruption {
+    fn from(status: Status) -> Self {
+        let text = format!("{} ({})", status.message, status.code);
+        if status.code == 410 { Self::Gone(text) } else { Self::Status(text) }
+    }
+}
+
+impl Watch {
+    /// Follows until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let heard = Instant::now();
+        let mut position = Position { version: None, listing: Listing::Stream, failures: 0, heard };
+        while !shutdown.is_cancelled() {
+            let opened = Instant::now();
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => return,
+                ended = self.session(&mut position) => ended,
+            };
+            let delay = match ended {
+                // A window that ends at once is a failure like others, or it would be opened in a tight loop.
+                Ok(()) if opened.elapsed() > Duration::from_secs(1) => continue,
+                Ok(()) => BACKOFF.base,
+                Err(interruption) => self.interrupted(&interruption, &mut position),
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// Takes note of what went wrong; returns how long to wait before going on.
+    fn interrupted(&self, interruption: &Interruption, position: &mut Position) -> Duration {
+        self.metrics.interrupted(interruption.reason());
+        match interruption {
+            Interruption::NoStreamedListing(reason) => {
+                debug!(%reason, "listing in pages");
+                position.listing = Listing::Pages;
+                return Duration::ZERO;
+            }
+            Interruption::Gone(reason) => {
+                info!(%reason, "listing again");
+                position.version = None;
+            }
+            Interruption::Silent
+            | Interruption::NoAnswer
+            | Interruption::EndedEarly
+            | Interruption::Kube(_)
+            | Interruption::Status(_) => {
+                if position.failures == 0 {
+                    warn!(reason = %interruption, "watch interrupted");
+                } else {
+                    debug!(reason = %interruption, "watch still interrupted");
+                }
+                self.cluster.set_stale(position.heard);
+            }
+        }
+        position.failures = position.failures.saturating_add(1);
+        BACKOFF.delay(position.failures, fastrand::f64())
+    }
+
+    async fn session(&self, position: &mut Position) -> Result<(), Interruption> {
+        let version = match (position.version.take(), position.listing) {
+            (Some(version), _) => version,
+            (None, Listing::Stream) => self.list_as_stream(position).await?,
+            (None, Listing::Pages) => self.list_pages(position).await?,
+        };
+        let version = position.version.insert(version);
+        let parameters = WatchParams::default().timeout(WINDOW_SECONDS);
+        let events = timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(no_answer)??;
+        self.opened(position);
+        pin_mut!(events);
+        while let Some(event) = self.next(&mut events, position).await? {
+            if let Some(version) = self.take_in(event)?.version {
+                position.version = Some(version);
+            }
+        }
+        Ok(())
+    }
+
+    /// The watch is open: what is known is current from here on.
+    fn opened(&self, position: &mut Position) {
+        self.cluster.set_live();
+        position.heard = Instant::now();
+        if position.failures > 0 {
+            position.failures = 0;
+            info!("watch restored");
+            (self.recovered)();
+        }
+    }
+
+    async fn list_as_stream(&self, position: &mut Position) -> Result<String, Interruption> {
+        let parameters = WatchParams::default().timeout(LISTING_SECONDS).initial_events();
+        let opened = timeout(ANSWER, self.api.watch(&parameters, "")).await.map_err(no_answer)?;
+        let events = opened.map_err(|error| match error {
+            kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
+                Interruption::NoStreamedListing(status.message)
+            }
+            other => other.into(),
+        })?;
+        pin_mut!(events);
+        self.cluster.begin_listing();
+        while let Some(event) = self.next(&mut events, position).await? {
+            if let TakenIn { version: Some(version), ends_listing: true } = self.take_in(event)? {
+                self.listed();
+                return Ok(version);
+            }
+        }
+        Err(Interruption::EndedEarly)
+    }
+
+    async fn list_pages(&self, position: &mut Position) -> Result<String, Interruption> {
+        self.cluster.begin_listing();
+        let mut parameters = ListParams::default().limit(PAGE);
+        loop {
+            let page = timeout(ANSWER, self.api.list(&parameters)).await.map_err(no_answer)??;
+            position.heard = Instant::now();
+            for deployment in page.items {
+                self.insert(deployment);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => {
+                    self.listed();
+                    return Ok(page.metadata.resource_version.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn listed(&self) {
+        for target in self.cluster.end_listing() {
+            (self.changed)(target);
+        }
+        info!(deployments = self.cluster.view().index().len(), "listed");
+    }
+
+    /// The next event; `None` when the API server ends the watch in good order.
+    async fn next<S>(
+        &self,
+        events: &mut S,
+        position: &mut Position,
+    ) -> Result<Option<WatchEvent<SlimDeployment>>, Interruption>
+    where
+        S: Stream<Item = kube::Result<WatchEvent<SlimDeployment>>> + Unpin,
+    {
+        let event = timeout(SILENCE, events.next()).await.map_err(|_elapsed| Interruption::Silent)?;
+        position.heard = Instant::now();
+        Ok(event.transpose()?)
+    }
+
+    fn take_in(&self, event: WatchEvent<SlimDeployment>) -> Result<TakenIn, Interruption> {
+        match event {
+            WatchEvent::Added(deployment) | WatchEvent::Modified(deployment) => Ok(self.insert(deployment)),
+            WatchEvent::Deleted(deployment) => Ok(self.remove(deployment)),
+            WatchEvent::Bookmark(bookmark) => Ok(TakenIn {
+                version: Some(bookmark.metadata.resource_version),
+                ends_listing: bookmark
+                    .metadata
+                    .annotations
+                    .get(LISTING_END)
+                    .is_some_and(|value| value == "true"),
+            }),
+            WatchEvent::Error(status) => Err((*status).into()),
+        }
+    }
+
+    fn insert(&self, deployment: SlimDeployment) -> TakenIn {
+        self.metrics.event();
+        let version = deployment.version();
+        match deployment.into_observed() {
+            Ok((target, observed)) => {
+                self.cluster.insert(target.clone(), observed);
+                (self.changed)(target);
+            }
+            Err(error) => warn!(%error, "skipped"),
+        }
+        TakenIn { version, ends_listing: false }
+    }
+
+    fn remove(&self, deployment: SlimDeployment) -> TakenIn {
+        self.metrics.event();
+        let version = deployment.version();
+        match deployment.into_observed() {
+            Ok((target, observed)) => {
+                self.cluster.remove(&target, &observed.uid);
+                (self.changed)(target);
+            }
+            Err(error) => warn!(%error, "skipped"),
+        }
+        TakenIn { version, ends_listing: false }
+    }
+}
+
+/// What an event says beyond the Deployment in it.
+struct TakenIn {
+    /// The version up to which everything was seen with it.
+    version: Option<String>,
+    /// Whether a listing is complete with it.
+    ends_listing: bool,
+}
+
+fn no_answer(_elapsed: tokio::time::error::Elapsed) -> Interruption {
+    Interruption::NoAnswer
+}

@@ -1,0 +1,140 @@
+//! What is counted about the watch and the repairs. Labels are fixed words, never texts of errors.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::ConstGauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use crate::{cluster::Cluster, work::Work};
+
+/// A counter by reason.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// What is counted about the watch.
+#[derive(Clone, Debug, Default)]
+pub struct WatchMetrics {
+    events: Counter,
+    interruptions: Family<Reason, Counter>,
+}
+
+impl WatchMetrics {
+    /// Makes them show.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("watch_events", "Deployments that the watch showed", self.events.clone());
+        registry.register(
+            "watch_interruptions",
+            "Watches that ended early, by reason",
+            self.interruptions.clone(),
+        );
+    }
+
+    /// The watch showed a Deployment.
+    pub fn event(&self) {
+        self.events.inc();
+    }
+
+    /// The watch ended early.
+    pub fn interrupted(&self, reason: &'static str) {
+        self.interruptions.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// What is counted about drift and its repair.
+#[derive(Clone, Debug)]
+pub struct ReconcileMetrics {
+    drifts: Counter,
+    repairs: Counter,
+    applied: Counter,
+    failures: Family<Reason, Counter>,
+    write_seconds: Histogram,
+}
+
+impl Default for ReconcileMetrics {
+    fn default() -> Self {
+        Self {
+            drifts: Counter::default(),
+            repairs: Counter::default(),
+            applied: Counter::default(),
+            failures: Family::default(),
+            write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
+        }
+    }
+}
+
+impl ReconcileMetrics {
+    /// Makes them show.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("drifts", "Drifts that were seen, repaired or not", self.drifts.clone());
+        registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
+        registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
+        registry.register("write_failures", "Writes that failed, by reason", self.failures.clone());
+        registry.register("write_seconds", "Time that a write took", self.write_seconds.clone());
+    }
+
+    /// A drift was seen for the first time.
+    pub fn drifted(&self) {
+        self.drifts.inc();
+    }
+
+    /// A drift was repaired.
+    pub fn repaired(&self, took: Duration) {
+        self.repairs.inc();
+        self.write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A setting was put into effect.
+    pub fn applied(&self, took: Duration) {
+        self.applied.inc();
+        self.write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A write failed.
+    pub fn failed(&self, reason: &'static str) {
+        self.failures.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// What is read off when someone asks, instead of being kept up to date.
+#[derive(Debug)]
+pub struct Readings {
+    /// What the watch has shown.
+    pub cluster: Arc<Cluster>,
+    /// What waits.
+    pub work: Arc<Work>,
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (deployments, age) = {
+            let view = self.cluster.view();
+            (view.index().len(), view.age(tokio::time::Instant::now()).unwrap_or_default())
+        };
+        let readings = [
+            ("deployments", "Deployments in the cluster", float(deployments)),
+            ("queued_targets", "Targets that wait for work or are worked on", float(self.work.len())),
+            ("watch_stale_seconds", "Age of what is known while the watch is broken", age.as_secs_f64()),
+        ];
+        for (name, help, value) in readings {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count of objects is far below 2^52")]
+fn float(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,220 @@
+//! The one path to a repair: take a target that is due, decide, write, take note of the outcome.
+//!
+//! Decisions are made here one after the other; only writes overlap, at most [`MAX_WRITES`] at once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use kube::Client;
+use replica_count_core::{
+    backoff::Backoff,
+    decide::{Decision, Policy, Repair, decide},
+    history::{Drift, History},
+    setting::Setting,
+    state::State,
+    target::Target,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock,
+    cluster::Cluster,
+    kubernetes::scale::{self, WriteError},
+    report::Report,
+    store::Store,
+    work::Work,
+};
+
+/// Writes under way at once: enough to use a fast API server, few enough to leave it to others.
+const MAX_WRITES: usize = 32;
+/// How long to wait after a failed write.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(30) };
+/// A stale decision is made anew as soon as the watch shows more, unless it was stale this often in a row.
+const STALE_IN_A_ROW: u32 = 3;
+/// How often every managed target is looked at again, from memory.
+const RESYNC: Duration = Duration::from_secs(300);
+/// A wait for a time of the wall clock is cut into pieces, as that clock may be set.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What happened to each managed target since the process started.
+#[derive(Debug, Default)]
+pub struct Histories(Mutex<HashMap<Target, History>>);
+
+impl Histories {
+    /// What happened to one target.
+    pub fn get(&self, target: &Target) -> Option<History> {
+        self.lock().get(target).cloned()
+    }
+
+    /// Starts the history of a target that is managed from the start of the process.
+    pub fn begin(&self, target: Target) {
+        self.lock().insert(target, History::default());
+    }
+
+    /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten.
+    pub fn follow(&self, target: &Target, is_managed: bool) {
+        if is_managed {
+            self.lock().entry(target.clone()).or_insert_with(History::of_new_setting);
+        } else {
+            self.lock().remove(target);
+        }
+    }
+
+    /// Forgets all failures and returns the targets that had some: the API server works again.
+    pub fn forgive_all(&self) -> Vec<Target> {
+        let mut histories = self.lock();
+        let failed = histories.iter_mut().filter(|(_, history)| history.retry_at.is_some());
+        failed
+            .map(|(target, history)| {
+                history.forgive();
+                target.clone()
+            })
+            .collect()
+    }
+
+    fn update<T>(&self, target: &Target, update: impl FnOnce(&mut History) -> T) -> Option<T> {
+        self.lock().get_mut(target).map(update)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Target, History>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts drift back.
+pub struct Reconciler {
+    /// What is desired.
+    pub store: Store,
+    /// What is observed.
+    pub cluster: Arc<Cluster>,
+    /// What is due.
+    pub work: Arc<Work>,
+    /// What happened.
+    pub histories: Arc<Histories>,
+    /// What the whole server was told.
+    pub policy: Arc<Policy>,
+    /// The API server.
+    pub client: Client,
+    /// Who is told.
+    pub report: Report,
+}
+
+impl Reconciler {
+    /// Works until `shutdown`; writes under way then are finished.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut writes = FuturesUnordered::new();
+        let mut resync = tokio::time::interval(RESYNC);
+        resync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = resync.tick() => self.mark_all(),
+                Some(target) = writes.next() => self.work.done(&target),
+                target = self.work.next(), if writes.len() < MAX_WRITES => match self.decide(&target) {
+                    Some(repair) => writes.push(self.write(target, repair)),
+                    None => self.work.done(&target),
+                },
+            }
+        }
+        while writes.next().await.is_some() {}
+    }
+
+    fn mark_all(&self) {
+        let managed: Vec<Target> = self.store.read(|settings| settings.keys().cloned().collect());
+        for target in managed {
+            self.work.mark(target);
+        }
+    }
+
+    /// Decides what to do about a target and does all of it but the write.
+    fn decide(&self, target: &Target) -> Option<Repair> {
+        let setting = self.store.get(target)?;
+        let history = self.histories.get(target)?;
+        let now = clock::now();
+        let decision = {
+            let view = self.cluster.view();
+            decide(target, &setting, view.observation(target), &history, &self.policy, now)
+        };
+        match decision {
+            Decision::Rest(state) => {
+                if state == State::InSync {
+                    self.histories.update(target, |history| history.record_in_effect(setting.replicas));
+                }
+                None
+            }
+            Decision::Ignore { drift, until } => {
+                self.note_drift(target, drift.as_ref(), &setting);
+                if let Some(until) = until {
+                    let left = Duration::try_from(until.duration_since(now.wall)).unwrap_or_default();
+                    self.work.mark_after(target.clone(), left.min(LONGEST_WAIT));
+                }
+                None
+            }
+            Decision::Wait { until, drift } => {
+                self.note_drift(target, drift.as_ref(), &setting);
+                self.work.mark_at(target.clone(), until);
+                None
+            }
+            Decision::Repair(repair) => {
+                self.note_drift(target, repair.drift.as_ref(), &setting);
+                Some(repair)
+            }
+        }
+    }
+
+    fn note_drift(&self, target: &Target, drift: Option<&Drift>, setting: &Setting) {
+        if let Some(drift) = drift
+            && self.histories.update(target, |history| history.record_drift(drift)) == Some(true)
+        {
+            self.report.drifted(target, drift, setting);
+        }
+    }
+
+    /// Writes and takes note of the outcome; returns the target, on which the work is then done.
+    async fn write(&self, target: Target, repair: Repair) -> Target {
+        let started = Instant::now();
+        match scale::write(&self.client, &target, &repair).await {
+            Ok(written) => {
+                if let (Some(seen), Some(written)) = (repair.resource_version, written) {
+                    self.cluster.record_write(&target, seen, written, repair.to);
+                }
+                self.histories.update(&target, |history| history.record_in_effect(repair.to));
+                self.report.written(&target, &repair, started.elapsed());
+            }
+            Err(error) => self.failed(&target, &repair, &error),
+        }
+        target
+    }
+
+    fn failed(&self, target: &Target, repair: &Repair, error: &WriteError) {
+        let Some(failures) = self.histories.update(target, |history| {
+            history.record_failure(None);
+            history.failures
+        }) else {
+            return;
+        };
+        let mut delay = BACKOFF.delay(failures, fastrand::f64());
+        let may_come_sooner = match error {
+            WriteError::Stale(_) => failures < STALE_IN_A_ROW,
+            WriteError::Throttled { retry_after, .. } => {
+                delay = delay.max(retry_after.unwrap_or_default());
+                false
+            }
+            WriteError::Forbidden(_)
+            | WriteError::Failed(_)
+            | WriteError::Unreachable(_)
+            | WriteError::Deadline => false,
+        };
+        let retry_at = (Instant::now() + delay).into_std();
+        if !may_come_sooner {
+            self.histories.update(target, |history| history.retry_at = Some(retry_at));
+        }
+        self.report.failed(target, repair, error, failures, delay);
+        self.work.mark_at(target.clone(), retry_at);
+    }
+}

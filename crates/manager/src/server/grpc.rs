@@ -1,0 +1,104 @@
+//! The gRPC port: services and limits. Every limit is set, because the defaults leave some of them out.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use replica_count_api::{FILE_DESCRIPTOR_SET, proto::deployments_service_server::DeploymentsServiceServer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+
+use super::health::Health;
+use crate::{
+    http::Probe,
+    service::Deployments,
+    tls::{
+        acceptor::{AcceptLimits, accept},
+        metrics::ConnectionMetrics,
+    },
+};
+
+/// How long open requests may take when the server ends.
+pub(super) const DRAIN: Duration = Duration::from_secs(10);
+/// Requests at once on one connection.
+const MAX_STREAMS: u32 = 100;
+/// Streams that a client may open and reset before the connection is closed (CVE-2023-44487 and its relatives).
+const MAX_RESETS: usize = 20;
+/// All headers of a request together, in bytes.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// A request, in bytes: the longest valid one is far smaller.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// A request from start to end.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a quiet connection is asked whether it is still there, and how long it may take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often readiness is looked at for the health service.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
+/// The name under which the health of the API is asked for; the empty name is the whole server.
+const SERVICE: &str = "proto.DeploymentsService";
+
+/// What the gRPC port serves.
+pub(super) struct Grpc {
+    pub(super) service: Deployments,
+    pub(super) health: Health,
+    pub(super) tls: Arc<rustls::ServerConfig>,
+    pub(super) metrics: ConnectionMetrics,
+}
+
+impl Grpc {
+    /// Serves until `shutdown`, then finishes the requests under way.
+    pub(super) async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Self { service, health, tls, metrics } = self;
+        let service = DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let connections = accept(listener, tls, AcceptLimits::default(), metrics, shutdown.clone());
+        let serving = Server::builder()
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+            .http2_max_local_error_reset_streams(Some(MAX_RESETS))
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .timeout(REQUEST_TIMEOUT)
+            .add_service(service)
+            .add_service(health_service)
+            .add_service(reflection().build_v1().context("reflection v1")?)
+            .add_service(reflection().build_v1alpha().context("reflection v1alpha")?)
+            .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
+        tokio::select! {
+            served = serving => Ok(served?),
+            never = report_health(reporter, health, shutdown) => match never {},
+        }
+    }
+}
+
+/// Keeps the health service up to date: serving while ready, not serving from `shutdown` on.
+async fn report_health(
+    reporter: tonic_health::server::HealthReporter,
+    health: Health,
+    shutdown: CancellationToken,
+) -> Infallible {
+    let mut interval = tokio::time::interval(HEALTH_INTERVAL);
+    loop {
+        let is_serving = health.ready().is_ok() && !shutdown.is_cancelled();
+        let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in ["", SERVICE] {
+            reporter.set_service_status(name, status).await;
+        }
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = shutdown.cancelled(), if is_serving => {}
+        }
+    }
+}

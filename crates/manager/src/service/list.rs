@@ -1,0 +1,158 @@
+//! ListDeployments: what is stored and what is observed, merged in order of namespace and name.
+
+use std::{iter::Peekable, ops::Bound, sync::Arc};
+
+use replica_count_api::{proto, request::ListRequest, response};
+use replica_count_core::{
+    observed::{Observation, Observed},
+    setting::Setting,
+    state::State,
+    target::Target,
+};
+
+use super::{Deployments, Refusal};
+use crate::{clock, cluster::Freshness};
+
+impl Deployments {
+    pub(super) fn list(&self, request: &ListRequest) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
+        let now = clock::now();
+        self.store.read(|settings| {
+            let view = self.cluster.view();
+            if request.include_unmanaged && view.freshness() == Freshness::Unread {
+                return Err(Refusal::Unread);
+            }
+            let after = match &request.after {
+                Some(after) => Bound::Excluded(after),
+                None => Bound::Unbounded,
+            };
+            let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
+            let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
+            let rows = Rows { stored, observed: observed.peekable() }
+                .filter(|(target, _, _)| request.shows(target))
+                .map(|(target, setting, seen)| {
+                    let observation = seen.map_or_else(|| view.observation(target), Observation::Present);
+                    let state = State::of(target, setting, observation, &self.policy, now.wall);
+                    (target, row(target, setting, observation, state))
+                });
+            let mut answer = page(rows, request.page_size);
+            answer.observed_age = view.age(now.monotonic.into()).map(response::duration);
+            Ok(answer)
+        })
+    }
+}
+
+/// Takes one page of rows, and the token of the next one if there are more.
+fn page<'a>(
+    mut rows: impl Iterator<Item = (&'a Target, proto::DeploymentsReplicaConfig)>,
+    size: Option<usize>,
+) -> proto::DeploymentsReplicaConfigs {
+    let mut answer = proto::DeploymentsReplicaConfigs::default();
+    let mut last = None;
+    while size.is_none_or(|size| answer.deployments_replica_config.len() < size) {
+        let Some((target, row)) = rows.next() else { return answer };
+        answer.deployments_replica_config.push(row);
+        last = Some(target);
+    }
+    if let Some(last) = last.filter(|_| rows.next().is_some()) {
+        answer.next_page_token = response::page_token(last);
+    }
+    answer
+}
+
+fn row(
+    target: &Target,
+    setting: Option<&Setting>,
+    observation: Observation<'_>,
+    state: State,
+) -> proto::DeploymentsReplicaConfig {
+    let observed = match observation {
+        Observation::Present(observed) => Some(observed),
+        Observation::Unread | Observation::Absent => None,
+    };
+    proto::DeploymentsReplicaConfig {
+        name: target.name().to_owned(),
+        namespace: target.namespace().to_owned(),
+        replicas: setting.map(|setting| setting.replicas.get()),
+        current_replicas: observed.map(|observed| observed.replicas.get()),
+        ready_replicas: observed.map(|observed| observed.ready),
+        state: proto::DeploymentState::from(state).into(),
+    }
+}
+
+/// Merges two sorted sequences into one, with one row for a target that is in both.
+struct Rows<S: Iterator, O: Iterator> {
+    stored: Peekable<S>,
+    observed: Peekable<O>,
+}
+
+impl<'a, S, O> Iterator for Rows<S, O>
+where
+    S: Iterator<Item = (&'a Target, &'a Arc<Setting>)>,
+    O: Iterator<Item = (&'a Target, &'a Observed)>,
+{
+    type Item = (&'a Target, Option<&'a Setting>, Option<&'a Observed>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next_stored = self.stored.peek().map(|(target, _)| *target);
+        let next_observed = self.observed.peek().map(|(target, _)| *target);
+        let first = match (next_stored, next_observed) {
+            (Some(stored), Some(observed)) => stored.min(observed),
+            (Some(target), None) | (None, Some(target)) => target,
+            (None, None) => return None,
+        };
+        let setting = self.stored.next_if(|(target, _)| *target == first);
+        let observed = self.observed.next_if(|(target, _)| *target == first);
+        Some((first, setting.map(|(_, setting)| &**setting), observed.map(|(_, observed)| observed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_core::{replicas::Replicas, setting::Settings};
+
+    use super::*;
+
+    fn target(name: &str) -> Target {
+        Target::new("ns", name).expect("valid")
+    }
+
+    fn observed() -> Observed {
+        let replicas = Replicas::new(1).expect("valid");
+        Observed { uid: "u".into(), resource_version: None, replicas, ready: 0, deleting: false, owner: None }
+    }
+
+    #[test]
+    fn merges_what_is_stored_and_what_is_observed() {
+        let setting = Arc::new(Setting::of(Replicas::new(1).expect("valid")));
+        let stored: Settings = ["a", "c", "d"].map(|name| (target(name), Arc::clone(&setting))).into();
+        let seen = ["b", "c", "e"].map(|name| (target(name), observed()));
+        let rows = Rows {
+            stored: stored.iter().peekable(),
+            observed: seen.iter().map(|(target, observed)| (target, observed)).peekable(),
+        };
+        let rows: Vec<_> = rows
+            .map(|(target, setting, seen)| (target.name().to_owned(), setting.is_some(), seen.is_some()))
+            .collect();
+        let expected = [
+            ("a", true, false),
+            ("b", false, true),
+            ("c", true, true),
+            ("d", true, false),
+            ("e", false, true),
+        ];
+        assert_eq!(rows, expected.map(|(name, stored, seen)| (name.to_owned(), stored, seen)));
+    }
+
+    #[test]
+    fn a_page_names_the_next_one_only_if_there_is_one() {
+        let targets = ["a", "b", "c"].map(target);
+        let rows = || targets.iter().map(|target| (target, proto::DeploymentsReplicaConfig::default()));
+        for (size, expected) in
+            [(None, ""), (Some(1), "ns/a"), (Some(2), "ns/b"), (Some(3), ""), (Some(4), "")]
+        {
+            let answer = page(rows(), size);
+            assert_eq!(answer.deployments_replica_config.len(), size.unwrap_or(3).min(3), "{size:?}");
+            assert_eq!(answer.next_page_token, expected, "{size:?}");
+        }
+    }
+}

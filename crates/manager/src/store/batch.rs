@@ -1,0 +1,86 @@
+//! A batch: the changes that share one write of the file, decided before anything is written.
+
+use std::{cmp::Ordering, collections::BTreeMap, iter, sync::Arc};
+
+use replica_count_core::{
+    change::{Change, ChangeError},
+    setting::{Setting, Settings},
+    target::Target,
+};
+
+use super::Applied;
+
+/// The difference that a batch makes to the settings; `None` for a target that it deletes.
+///
+/// It lies over the settings instead of being a changed copy, so a change costs nothing for each of the others.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    changed: BTreeMap<Target, Option<Arc<Setting>>>,
+}
+
+impl Batch {
+    /// Adds `change`, which sees the changes that were added before it. A refused one leaves no trace.
+    pub(super) fn add(
+        &mut self,
+        settings: &Settings,
+        target: Target,
+        change: &Change,
+    ) -> Result<Applied, ChangeError> {
+        let before = match self.changed.get(&target) {
+            Some(changed) => changed.clone(),
+            None => settings.get(&target).cloned(),
+        };
+        let after = change.apply(before.as_deref())?;
+        self.changed.insert(target, after.clone());
+        Ok(Applied { before, after })
+    }
+
+    /// Whether nothing was accepted, so that there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+    }
+
+    /// The targets with an accepted change.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.changed.keys()
+    }
+
+    /// `settings` as they will be after the batch, in order.
+    pub(super) fn over<'a>(
+        &'a self,
+        settings: &'a Settings,
+    ) -> impl Iterator<Item = (&'a Target, &'a Setting)> {
+        let mut stored = settings.iter().map(|(target, setting)| (target, &**setting)).peekable();
+        let mut changed =
+            self.changed.iter().map(|(target, setting)| (target, setting.as_deref())).peekable();
+        iter::from_fn(move || {
+            loop {
+                let order = match (stored.peek(), changed.peek()) {
+                    (None, None) => return None,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some((stored, _)), Some((changed, _))) => stored.cmp(changed),
+                };
+                if order != Ordering::Greater {
+                    let unchanged = stored.next();
+                    if order == Ordering::Less {
+                        return unchanged;
+                    }
+                }
+                if let (target, Some(setting)) = changed.next()? {
+                    return Some((target, setting));
+                }
+            }
+        })
+    }
+
+    /// Makes the difference.
+    pub(super) fn apply_to(&self, settings: &mut Settings) {
+        for (target, setting) in &self.changed {
+            match setting {
+                Some(setting) => settings.insert(target.clone(), Arc::clone(setting)),
+                None => settings.remove(target),
+            };
+        }
+    }
+}

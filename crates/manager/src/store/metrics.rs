@@ -1,0 +1,68 @@
+//! What the store counts: whether changes reach the disk, how fast, and how many share a write.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// The metrics of a [`Store`](super::Store). All clones count together.
+#[derive(Clone, Debug)]
+pub struct StoreMetrics {
+    pub(super) commits: Counter,
+    pub(super) commit_failures: Family<FailureLabels, Counter>,
+    pub(super) commit_seconds: Histogram,
+    pub(super) commit_changes: Histogram,
+    settings: Gauge,
+}
+
+/// Why a commit failed: `full`, `unavailable` or `uncertain`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FailureLabels {
+    pub(super) reason: &'static str,
+}
+
+impl StoreMetrics {
+    pub(super) fn new() -> Self {
+        Self {
+            commits: Counter::default(),
+            commit_failures: Family::default(),
+            // From 100 µs (a disk with a protected cache) to 13 s (a disk in trouble).
+            commit_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
+            commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            settings: Gauge::default(),
+        }
+    }
+
+    pub(super) fn show_settings(&self, settings: usize) {
+        self.settings.set(i64::try_from(settings).unwrap_or(i64::MAX));
+    }
+
+    /// Makes the metrics part of what `registry` shows, under names that begin with `store_`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("store");
+        registry.register("commits", "Durable writes of the settings file", self.commits.clone());
+        registry.register(
+            "commit_failures",
+            "Writes of the settings file that failed",
+            self.commit_failures.clone(),
+        );
+        registry.register_with_unit(
+            "commit",
+            "Time to write the settings file and sync it and its folder",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+        registry.register(
+            "commit_changes",
+            "Changes that shared one write of the settings file",
+            self.commit_changes.clone(),
+        );
+        registry.register("settings", "Targets with a stored replica count", self.settings.clone());
+    }
+}

@@ -1,0 +1,155 @@
+//! Opening the store: find the real file, keep other processes out, read it once.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, TryLockError},
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+use replica_count_core::{
+    setting::Settings,
+    settings_file::{self, SettingsFileError},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Committer, QUEUE_CHANGES, SharedSettings, Store, StoreMetrics,
+    file::{Disk, RealDisk, SettingsFile, beside},
+};
+
+/// Why the store cannot be opened. Each is one line that says what to look at.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The path cannot be that of a file.
+    #[error("{} does not name a file", path.display())]
+    NoFileName {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The folder does not exist or cannot be entered.
+    #[error("cannot use the folder {} of the settings file: {reason}", folder.display())]
+    Folder {
+        /// The folder of the path as it was given.
+        folder: PathBuf,
+        /// What the operating system says.
+        reason: io::Error,
+    },
+    /// The path is a link to a file that does not exist, which may be one on a disk that is not mounted yet.
+    #[error("{} is a symbolic link to {}, which does not exist", path.display(), destination.display())]
+    DanglingLink {
+        /// The path as it was given.
+        path: PathBuf,
+        /// What the link says.
+        destination: PathBuf,
+    },
+    /// The lock file cannot be created or locked.
+    #[error("cannot lock {}: {reason}", lock.display())]
+    Lock {
+        /// The lock file.
+        lock: PathBuf,
+        /// What the operating system says.
+        reason: io::Error,
+    },
+    /// Another process has the lock.
+    #[error("{} is in use: another process holds the lock on {}", path.display(), lock.display())]
+    InUse {
+        /// The settings file.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+    },
+    /// The folder takes no new files, so no change could be stored.
+    #[error("cannot write to the folder {} of the settings file: {reason}", folder.display())]
+    NotWritable {
+        /// The folder of the settings file.
+        folder: PathBuf,
+        /// What the operating system says.
+        reason: io::Error,
+    },
+    /// The file exists but cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Read {
+        /// The settings file.
+        path: PathBuf,
+        /// What the operating system says.
+        reason: io::Error,
+    },
+    /// The file holds something else than settings.
+    #[error("{}, {reason}", path.display())]
+    Broken {
+        /// The settings file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: SettingsFileError,
+    },
+}
+
+impl Store {
+    /// Opens the settings file at `path`. If there is none, the first change makes it.
+    ///
+    /// Nothing is stored until the caller runs the [`Committer`], which also holds the lock that keeps other processes
+    /// from the file. A file that is refused is left as it is.
+    pub fn open(path: &Path) -> Result<(Self, Committer), OpenError> {
+        Self::open_on(path, Box::new(RealDisk))
+    }
+
+    pub(super) fn open_on(path: &Path, disk: Box<dyn Disk>) -> Result<(Self, Committer), OpenError> {
+        let (folder, name) = resolve(path)?;
+        let lock = lock(&folder, &name)?;
+        let file = SettingsFile::new(folder, &name, disk);
+        file.probe().map_err(|reason| OpenError::NotWritable { folder: file.folder().to_owned(), reason })?;
+        let settings = read(file.path())?;
+        let metrics = StoreMetrics::new();
+        let (sender, receiver) = mpsc::channel(QUEUE_CHANGES);
+        let settings = SharedSettings::new(settings);
+        let store = Self { settings: settings.clone(), queue: sender, metrics: metrics.clone() };
+        Ok((store, Committer::new(settings, file, lock, receiver, metrics)))
+    }
+}
+
+/// The real folder and the name of the file at `path`, all links followed.
+fn resolve(path: &Path) -> Result<(PathBuf, OsString), OpenError> {
+    let no_file_name = || OpenError::NoFileName { path: path.to_owned() };
+    let real = match fs::canonicalize(path) {
+        Ok(real) => real,
+        // The first change will make it, or the lock or the reading says what is in the way.
+        Err(_) => match fs::read_link(path) {
+            Ok(destination) => return Err(OpenError::DanglingLink { path: path.to_owned(), destination }),
+            Err(_) => path.to_owned(),
+        },
+    };
+    let name = real.file_name().ok_or_else(no_file_name)?;
+    let folder = match real.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return Err(no_file_name()),
+    };
+    match fs::canonicalize(folder).and_then(|folder| fs::read_dir(&folder).map(|_| folder)) {
+        Ok(folder) => Ok((folder, name.to_owned())),
+        Err(reason) => Err(OpenError::Folder { folder: folder.to_owned(), reason }),
+    }
+}
+
+/// Takes the lock on a sibling of the settings file, for the file itself is replaced by every change.
+fn lock(folder: &Path, name: &OsStr) -> Result<File, OpenError> {
+    let lock = beside(folder, name, ".lock");
+    let file = match File::options().create(true).truncate(false).write(true).open(&lock) {
+        Ok(file) => file,
+        Err(reason) => return Err(OpenError::Lock { lock, reason }),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: folder.join(name), lock }),
+        Err(TryLockError::Error(reason)) => Err(OpenError::Lock { lock, reason }),
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, OpenError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(reason) if reason.kind() == ErrorKind::NotFound => return Ok(Settings::new()),
+        Err(reason) => return Err(OpenError::Read { path: path.to_owned(), reason }),
+    };
+    settings_file::parse(&text).map_err(|reason| OpenError::Broken { path: path.to_owned(), reason })
+}

@@ -1,0 +1,104 @@
+//! The queue of targets that may need work, with the clock and the wake-up that the pure queue lacks.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use replica_count_core::{queue::Queue, target::Target};
+use tokio::{sync::Notify, time::Instant};
+
+/// The targets that may need work. Anyone marks; one reconciler takes.
+#[derive(Debug, Default)]
+pub struct Work {
+    queue: Mutex<Queue<Target>>,
+    marked: Notify,
+}
+
+impl Work {
+    /// Makes a target due now.
+    pub fn mark(&self, target: Target) {
+        self.mark_at(target, Instant::now().into_std());
+    }
+
+    /// Makes a target due after a while.
+    pub fn mark_after(&self, target: Target, delay: Duration) {
+        self.mark_at(target, (Instant::now() + delay).into_std());
+    }
+
+    /// Makes a target due at a time.
+    pub fn mark_at(&self, target: Target, due: std::time::Instant) {
+        self.queue().mark(target, due);
+        self.marked.notify_one();
+    }
+
+    /// Waits for a target that is due. The caller says `done` when it has worked on it.
+    ///
+    /// Loses nothing when it is dropped before it is done.
+    pub async fn next(&self) -> Target {
+        loop {
+            let next_due = {
+                let mut queue = self.queue();
+                if let Some(target) = queue.take(Instant::now().into_std()) {
+                    return target;
+                }
+                queue.next_due()
+            };
+            match next_due {
+                Some(due) => tokio::select! {
+                    () = self.marked.notified() => {}
+                    () = tokio::time::sleep_until(due.into()) => {}
+                },
+                None => self.marked.notified().await,
+            }
+        }
+    }
+
+    /// The work on a target is done; if it was marked meanwhile, it is due again.
+    pub fn done(&self, target: &Target) {
+        self.queue().done(target);
+        self.marked.notify_one();
+    }
+
+    /// How many targets wait or are worked on.
+    pub fn len(&self) -> usize {
+        self.queue().len()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<Target>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(name: &str) -> Target {
+        Target::new("ns", name).expect("valid")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wakes_for_a_mark_and_for_a_due_time() {
+        let work = Work::default();
+        let start = Instant::now();
+        work.mark_after(target("later"), Duration::from_secs(60));
+        work.mark(target("now"));
+        assert_eq!(work.next().await, target("now"));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let (taken, ()) = tokio::join!(work.next(), async { work.mark(target("sooner")) });
+        assert_eq!(taken, target("sooner"));
+        assert_eq!(work.next().await, target("later"));
+        assert_eq!(start.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_marked_during_work_comes_again() {
+        let work = Work::default();
+        work.mark(target("a"));
+        let taken = work.next().await;
+        work.mark(target("a"));
+        let (again, ()) = tokio::join!(work.next(), async { work.done(&taken) });
+        assert_eq!(again, target("a"));
+    }
+}
