@@ -1,7 +1,5 @@
 //! The server as a child: what its own tests rely on. What it does for Deployments is tested there.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-
 use std::path::PathBuf;
 
 use replica_count_api::proto::{GetDeploymentRequest, SetDeploymentRequest};
