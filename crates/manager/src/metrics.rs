@@ -123,7 +123,7 @@ impl Collector for Readings {
         };
         let readings = [
             ("deployments", "Deployments in the cluster", float(deployments)),
-            ("queued_targets", "Targets that wait for work or are worked on", float(self.work.len())),
+            ("queued_targets", "Targets that wait for work or are worked on", float(self.work.depth())),
             ("watch_stale_seconds", "Age of what is known while the watch is broken", age.as_secs_f64()),
         ];
         for (name, help, value) in readings {

@@ -37,9 +37,9 @@ const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duratio
 /// A stale decision is made anew as soon as the watch shows more, unless it was stale this often in a row.
 const STALE_IN_A_ROW: u32 = 3;
 /// How often every managed target is looked at again, from memory.
-const RESYNC: Duration = Duration::from_secs(300);
+const RESYNC: Duration = Duration::from_mins(5);
 /// A wait for a time of the wall clock is cut into pieces, as that clock may be set.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// What happened to each managed target since the process started.
 #[derive(Debug, Default)]

@@ -54,7 +54,7 @@ impl Report {
         let by = by(repair.drift.as_ref());
         match error {
             WriteError::Stale(_) => {
-                debug!(%target, to = %repair.to, by, %error, failures, ?delay, "decided too early")
+                debug!(%target, to = %repair.to, by, %error, failures, ?delay, "decided too early");
             }
             _ if failures == 1 => warn!(%target, to = %repair.to, by, reason, %error, ?delay, "write failed"),
             _ => debug!(%target, to = %repair.to, by, reason, %error, failures, ?delay, "write failed again"),

@@ -206,9 +206,8 @@ impl Deployments {
         };
         match reads::get(&self.client, target).await {
             Ok(Some(observed)) => Ok(Some(observed.replicas.get())),
-            Ok(None) if allow_missing => Ok(None),
+            Ok(None) | Err(_) if allow_missing => Ok(None),
             Ok(None) => Err(Refusal::NoDeployment(target.clone())),
-            Err(_) if allow_missing => Ok(None),
             Err(error) => {
                 warn!(%target, %error, "could not ask whether it exists");
                 Err(match freshness {

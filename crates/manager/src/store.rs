@@ -140,8 +140,8 @@ impl Store {
         answered.await.unwrap_or(Err(StoreError::Uncertain))
     }
 
-    /// Asks the committer to end. It commits what was submitted before; later changes are refused as
-    /// [`StoreError::Closed`], and reads go on.
+    /// Asks the committer to end. It still commits what is in the queue by then; changes that come after are refused
+    /// as [`StoreError::Closed`], and reads go on.
     pub async fn close(&self) {
         // An error says that the committer has ended already.
         let _ = self.queue.send(Message::Close).await;

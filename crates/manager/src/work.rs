@@ -61,7 +61,7 @@ impl Work {
     }
 
     /// How many targets wait or are worked on.
-    pub fn len(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.queue().len()
     }
 
@@ -82,14 +82,14 @@ mod tests {
     async fn wakes_for_a_mark_and_for_a_due_time() {
         let work = Work::default();
         let start = Instant::now();
-        work.mark_after(target("later"), Duration::from_secs(60));
+        work.mark_after(target("later"), Duration::from_mins(1));
         work.mark(target("now"));
         assert_eq!(work.next().await, target("now"));
         assert_eq!(start.elapsed(), Duration::ZERO);
         let (taken, ()) = tokio::join!(work.next(), async { work.mark(target("sooner")) });
         assert_eq!(taken, target("sooner"));
         assert_eq!(work.next().await, target("later"));
-        assert_eq!(start.elapsed(), Duration::from_secs(60));
+        assert_eq!(start.elapsed(), Duration::from_mins(1));
     }
 
     #[tokio::test(start_paused = true)]

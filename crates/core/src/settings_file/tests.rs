@@ -1,1 +1,249 @@
+//! The format both ways: exact texts, exact refusals, and what must hold for any input.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::{collection::btree_map, option, prelude::*};
+
+use super::*;
+use crate::{
+    replicas::Replicas,
+    setting::{Enforcement, Setting, Settings},
+    target::Target,
+};
+
+fn target(namespace: &str, name: &str) -> Target {
+    Target::new(namespace, name).expect("valid")
+}
+
+fn count(replicas: i32) -> Setting {
+    Setting::of(Replicas::new(replicas).expect("valid"))
+}
+
+fn rendered(settings: &Settings) -> String {
+    let mut file = b"what was written before".to_vec();
+    render(settings.iter().map(|(target, setting)| (target, &**setting)), &mut file);
+    String::from_utf8(file).expect("UTF-8")
+}
+
+#[track_caller]
+fn check_both_ways<const N: usize>(settings: [(Target, Setting); N], text: &str) {
+    let settings: Settings =
+        settings.into_iter().map(|(target, setting)| (target, Arc::new(setting))).collect();
+    assert_eq!(rendered(&settings), text);
+    assert_eq!(parse(text.as_bytes()), Ok(settings));
+}
+
+#[test]
+fn an_entry_says_only_what_there_is_to_say() {
+    let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+    check_both_ways([], "[]\n");
+    check_both_ways(
+        [(target("a", "web"), count(0))],
+        r#"[
+  {"name":"web","namespace":"a","replicas":0}
+]
+"#,
+    );
+    let full = Setting {
+        generation: 7,
+        enforcement: Enforcement::Ignore { until: Some(time("2026-01-31T12:00:00.5Z")) },
+        set_by: Some("alice".into()),
+        set_at: Some(time("2026-01-30T12:00:00Z")),
+        reason: Some("the \"big\"\nsale".into()),
+        ..count(i32::MAX)
+    };
+    let ignored = Setting { enforcement: Enforcement::Ignore { until: None }, ..count(2) };
+    check_both_ways(
+        [(target("a", "web"), full), (target("b", "api.v1"), ignored)],
+        concat!(
+            "[\n",
+            r#"  {"name":"web","namespace":"a","replicas":2147483647,"generation":7,"enforcement":"ignore","#,
+            r#""enforcementUntil":"2026-01-31T12:00:00.5Z","setBy":"alice","setAt":"2026-01-30T12:00:00Z","#,
+            r#""reason":"the \"big\"\nsale"},"#,
+            "\n",
+            r#"  {"name":"api.v1","namespace":"b","replicas":2,"enforcement":"ignore"}"#,
+            "\n]\n",
+        ),
+    );
+}
+
+#[test]
+fn hand_written_files_may_look_different() {
+    for text in [
+        r#"[{"replicas": 3, "namespace": "default", "name": "web"}]"#,
+        "\n\t[ {\"name\":\"w\\u0065b\",\n\"namespace\":\"default\",\r\n\"replicas\":3 } ] ",
+        r#"[{"name":"web","namespace":"default","replicas":3,"enforcement":"enforce","generation":1}]"#,
+    ] {
+        let expected = Settings::from([(target("default", "web"), Arc::new(count(3)))]);
+        assert_eq!(parse(text.as_bytes()), Ok(expected), "{text}");
+    }
+}
+
+/// Checks what is said about a file whose third line is `entry`, and that reading ends at its mark `¦`.
+#[track_caller]
+fn check_entry(entry: &str, message: &str) {
+    let column = entry.find('¦').expect("a mark");
+    let entry = entry.replace('¦', "");
+    let text =
+        format!("[\n{{\"name\":\"web\",\"namespace\":\"a\",\"replicas\":1}},\n{entry}\n,\n  {{}}\n]\n");
+    let expected = SettingsFileError { line: 3, column, message: message.to_owned() };
+    assert_eq!(parse(text.as_bytes()), Err(expected), "{entry}");
+}
+
+#[test]
+fn a_bad_entry_is_refused_where_it_is_bad() {
+    let entry = |rest: &str| format!(r#"{{"name":"b","namespace":"a",{rest}"#);
+    let keys = "expected one of `name`, `namespace`, `replicas`, `generation`, `enforcement`, \
+                `enforcementUntil`, `setBy`, `setAt`, `reason`";
+    let number = "expected a whole number from 0 to 2147483647 as replicas";
+    let generation = "expected a whole number above 0 as generation";
+    let time = "is not a time such as 2026-01-31T12:00:00Z";
+    for (rest, message) in [
+        (r#""replica"¦:1}"#, format!("unknown field `replica`, {keys}")),
+        (r#""Replicas"¦:1}"#, format!("unknown field `Replicas`, {keys}")),
+        (r#""replicas":1,"replicas"¦:1}"#, "duplicate field `replicas`".into()),
+        (r#""replicas":1,"reason":"","reason"¦:""}"#, "duplicate field `reason`".into()),
+        (r#""setBy":"alice"}¦"#, "missing field `replicas`".into()),
+        (r#""replicas":-1¦}"#, "-1 is negative; a replica count is 0 or more".into()),
+        (r#""replicas":1.5¦}"#, format!("invalid type: floating point `1.5`, {number}")),
+        (r#""replicas":1.0¦}"#, format!("invalid type: floating point `1.0`, {number}")),
+        (r#""replicas":2147483648¦}"#, format!("invalid value: integer `2147483648`, {number}")),
+        (r#""replicas":"1"¦}"#, format!("invalid type: string \"1\", {number}")),
+        (r#""replicas":null¦}"#, format!("invalid type: null, {number}")),
+        (r#""replicas":¦[1]}"#, format!("invalid type: sequence, {number}")),
+        (r#""replicas":01¦}"#, "invalid number".into()),
+        (r#""replicas":1,"generation":0¦}"#, format!("invalid value: integer `0`, {generation}")),
+        (r#""replicas":1,"generation":-1¦}"#, format!("invalid value: integer `-1`, {generation}")),
+        (
+            r#""replicas":1,"enforcement":"off"¦}"#,
+            r#"enforcement "off" is neither "enforce" nor "ignore""#.into(),
+        ),
+        (
+            r#""replicas":1,"enforcement":true¦}"#,
+            r#"invalid type: boolean `true`, expected "enforce" or "ignore""#.into(),
+        ),
+        (
+            r#""replicas":1,"enforcementUntil":"2026-01-31T12:00:00Z"}¦"#,
+            r#"enforcementUntil has no meaning without "enforcement": "ignore""#.into(),
+        ),
+        (r#""replicas":1,"setAt":"today"¦}"#, format!(r#""today" {time}"#)),
+        (r#""replicas":1,"enforcementUntil":"12:00"¦}"#, format!(r#""12:00" {time}"#)),
+        (r#""replicas":1,"setBy":3¦}"#, "invalid type: integer `3`, expected text".into()),
+        (r#""replicas":1,"reason":null¦}"#, "invalid type: null, expected text".into()),
+        (r#""replicas":1,}¦"#, "trailing comma".into()),
+    ] {
+        check_entry(&entry(rest), &message);
+    }
+}
+
+#[test]
+fn bad_names_and_second_entries_are_refused() {
+    check_entry(
+        r#"{"name":"B"¦,"namespace":"a","replicas":1}"#,
+        r#"name "B" is not valid: use lower-case letters, digits, '-' and '.', and begin and end with a letter or digit"#,
+    );
+    check_entry(
+        r#"{"name":"b","namespace":"a.b"¦,"replicas":1}"#,
+        r#"namespace "a.b" is not valid: use lower-case letters, digits and '-', and begin and end with a letter or digit"#,
+    );
+    check_entry(r#"{"name":""¦,"namespace":"a","replicas":1}"#, "name is empty");
+    check_entry(r#"{"namespace":"a","replicas":1}¦"#, "missing field `name`");
+    check_entry(r#"{"name":"b","replicas":1}¦"#, "missing field `namespace`");
+    check_entry(r#"{"name":"web","namespace":"a","replicas":2}¦"#, "a/web has an entry already");
+    let example = r#"expected a setting such as {"name": "web", "namespace": "default", "replicas": 3}"#;
+    check_entry("null¦", &format!("invalid type: null, {example}"));
+    check_entry(r#"¦["b","a",1]"#, &format!("invalid type: sequence, {example}"));
+}
+
+#[test]
+fn a_bad_file_is_refused() {
+    let empty = "the file is empty; without settings it must hold []";
+    for (text, line, column, message) in [
+        (&b""[..], 1, 1, empty),
+        (b" \n\n", 1, 1, empty),
+        (b"\0\0\0", 1, 1, "expected value"),
+        (b"{}", 1, 0, "invalid type: map, expected a list of settings"),
+        (b"null", 1, 4, "invalid type: null, expected a list of settings"),
+        (b"[]\n[]", 2, 1, "trailing characters"),
+        (b"[]\n\n x", 3, 2, "trailing characters"),
+        (b"[\n", 2, 0, "EOF while parsing a list"),
+        (b"[\n{\"name\":\"we", 2, 11, "EOF while parsing a string"),
+        (b"[\n  {\"name\":\"\xe9\"}]", 2, 12, "byte 0xe9 is not UTF-8"),
+        (b"\xff", 1, 1, "byte 0xff is not UTF-8"),
+    ] {
+        let expected = SettingsFileError { line, column, message: message.to_owned() };
+        assert_eq!(parse(text), Err(expected), "{text:?}");
+    }
+    let error = parse(b"[]\n[]").expect_err("trailing text");
+    assert_eq!(error.to_string(), "line 2, column 1: trailing characters");
+}
+
+fn any_setting() -> impl Strategy<Value = Setting> {
+    let time = (Timestamp::MIN.as_nanosecond()..=Timestamp::MAX.as_nanosecond())
+        .prop_map(|nanosecond| Timestamp::from_nanosecond(nanosecond).expect("in range"));
+    let enforcement = prop_oneof![
+        Just(Enforcement::Enforce),
+        option::of(time.clone()).prop_map(|until| Enforcement::Ignore { until })
+    ];
+    (
+        0..=i32::MAX,
+        1..=u64::MAX,
+        enforcement,
+        option::of(any::<String>()),
+        option::of(time),
+        option::of(any::<String>()),
+    )
+        .prop_map(|(replicas, generation, enforcement, set_by, set_at, reason)| Setting {
+            generation,
+            enforcement,
+            set_by,
+            set_at,
+            reason,
+            ..count(replicas)
+        })
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let target = ("[a-z]([a-z0-9-]{0,3}[a-z0-9])?", "[a-z0-9]{1,3}(\\.[a-z0-9]{1,3}){0,2}")
+        .prop_map(|(namespace, name)| target(&namespace, &name));
+    btree_map(target, any_setting().prop_map(Arc::new), 0..8)
+}
+
+proptest! {
+    #[test]
+    fn what_is_rendered_is_parsed_to_the_same(settings in any_settings()) {
+        prop_assert_eq!(parse(rendered(&settings).as_bytes()), Ok(settings));
+    }
+
+    #[test]
+    fn each_entry_has_its_line(settings in any_settings()) {
+        let lines = if settings.is_empty() { 1 } else { settings.len() + 2 };
+        prop_assert_eq!(rendered(&settings).lines().count(), lines);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in any::<Vec<u8>>()) {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn a_part_is_never_taken_for_the_whole(settings in any_settings(), at in any::<prop::sample::Index>()) {
+        let text = rendered(&settings);
+        let but_the_last_newline = text.len() - 1;
+        prop_assert!(parse(&text.as_bytes()[..at.index(but_the_last_newline)]).is_err());
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(
+        settings in any_settings(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
+    ) {
+        let mut text = rendered(&settings).into_bytes();
+        let at = at.index(text.len());
+        text[at] = byte;
+        if cut {
+            text.truncate(at);
+        }
+        let _ = parse(&text);
+    }
+}

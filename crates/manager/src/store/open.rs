@@ -21,9 +21,9 @@ use super::{
 /// Why the store cannot be opened. Each is one line that says what to look at.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The path cannot be that of a file.
-    #[error("{} does not name a file", path.display())]
-    NoFileName {
+    /// The path is empty, or that of a folder or a device.
+    #[error("{path:?} is not a file")]
+    NotAFile {
         /// The path as it was given.
         path: PathBuf,
     },
@@ -36,12 +36,14 @@ pub enum OpenError {
         reason: io::Error,
     },
     /// The path is a link to a file that does not exist, which may be one on a disk that is not mounted yet.
-    #[error("{} is a symbolic link to {}, which does not exist", path.display(), destination.display())]
-    DanglingLink {
+    #[error("cannot follow the link {} to {}: {reason}", path.display(), destination.display())]
+    Link {
         /// The path as it was given.
         path: PathBuf,
         /// What the link says.
         destination: PathBuf,
+        /// What the operating system says.
+        reason: io::Error,
     },
     /// The lock file cannot be created or locked.
     #[error("cannot lock {}: {reason}", lock.display())]
@@ -110,20 +112,21 @@ impl Store {
 
 /// The real folder and the name of the file at `path`, all links followed.
 fn resolve(path: &Path) -> Result<(PathBuf, OsString), OpenError> {
-    let no_file_name = || OpenError::NoFileName { path: path.to_owned() };
-    let real = match fs::canonicalize(path) {
-        Ok(real) => real,
-        // The first change will make it, or the lock or the reading says what is in the way.
-        Err(_) => match fs::read_link(path) {
-            Ok(destination) => return Err(OpenError::DanglingLink { path: path.to_owned(), destination }),
-            Err(_) => path.to_owned(),
-        },
+    let not_a_file = || OpenError::NotAFile { path: path.to_owned() };
+    let real = match (fs::canonicalize(path), fs::read_link(path)) {
+        (Ok(real), _) if real.is_file() => real,
+        (Ok(_), _) => return Err(not_a_file()),
+        (Err(reason), Ok(destination)) => {
+            return Err(OpenError::Link { path: path.to_owned(), destination, reason });
+        }
+        // The first change will make it; or what follows says what is in the way.
+        (Err(_), Err(_)) => path.to_owned(),
     };
-    let name = real.file_name().ok_or_else(no_file_name)?;
+    let name = real.file_name().ok_or_else(not_a_file)?;
     let folder = match real.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         Some(folder) => folder,
-        None => return Err(no_file_name()),
+        None => return Err(not_a_file()),
     };
     match fs::canonicalize(folder).and_then(|folder| fs::read_dir(&folder).map(|_| folder)) {
         Ok(folder) => Ok((folder, name.to_owned())),

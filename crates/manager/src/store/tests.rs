@@ -1,18 +1,39 @@
-//! The store on real files. Faults that a test cannot get from a real disk come from a [`Disk`] that fails on demand.
+//! The store on real files. Only the faults and the waits that a real disk has rarely come from a test disk.
 
-use std::{fs, path::PathBuf, thread::JoinHandle};
+mod committing;
+mod failing;
+mod opening;
 
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, mpsc as channel},
+    thread::{self, JoinHandle},
+};
+
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use jiff::Timestamp;
-use replica_count_core::{change::Action, replicas::Replicas};
+use prometheus_client::{encoding::text, registry::Registry};
+use replica_count_core::{change::Action, replicas::Replicas, settings_file};
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    file::{Disk, RealDisk},
+    *,
+};
+
+/// A changed target, and the count that memory held when the committer reported it.
+type Seen = (Target, Option<i32>);
 
 /// A store in a folder of its own, with its committer at work.
 struct Running {
     store: Store,
     committer: JoinHandle<()>,
     path: PathBuf,
+    disk: Arc<TestDisk>,
+    /// What the committer reported as changed.
+    changed: Arc<Mutex<Vec<Seen>>>,
     _folder: TempDir,
 }
 
@@ -20,8 +41,56 @@ impl Running {
     fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let path = folder.path().join("replicas.json");
-        let (store, committer) = Store::open(&path).expect("opens");
-        Self { store, committer: std::thread::spawn(move || committer.run(|_| ())), path, _folder: folder }
+        let disk = Arc::new(TestDisk::default());
+        let (store, committer) = Store::open_on(&path, Box::new(Arc::clone(&disk))).expect("opens");
+        disk.steps.lock().expect("no panic").clear();
+        let changed = Arc::<Mutex<Vec<Seen>>>::default();
+        let report = {
+            let (store, changed) = (store.clone(), Arc::clone(&changed));
+            move |target: &Target| {
+                let seen = (target.clone(), count_of(store.get(target).as_ref()));
+                changed.lock().expect("no panic").push(seen);
+            }
+        };
+        let committer = thread::spawn(move || committer.run(report));
+        Self { store, committer, path, disk, changed, _folder: folder }
+    }
+
+    /// Submits the change at once; the future is for the answer.
+    #[track_caller]
+    fn submit(&self, name: &str, change: Change) -> LocalBoxFuture<'static, Result<Applied, StoreError>> {
+        let store = self.store.clone();
+        let target = target(name);
+        let mut answer = async move { store.apply(target, change).await }.boxed_local();
+        assert_eq!((&mut answer).now_or_never(), None, "answered at once");
+        answer
+    }
+
+    #[track_caller]
+    fn assert_memory_equals_file(&self) {
+        let stored = match fs::read(&self.path) {
+            Ok(text) => settings_file::parse(&text).expect("valid"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::new(),
+            Err(error) => panic!("cannot read: {error}"),
+        };
+        assert_eq!(self.store.read(Settings::clone), stored);
+        assert!(!self.path.with_extension("json.tmp").exists(), "a temporary file is left");
+    }
+
+    /// The store's line of metrics that begins with `name`.
+    #[track_caller]
+    fn metric(&self, name: &str) -> String {
+        let mut registry = Registry::default();
+        self.store.metrics().register(&mut registry);
+        let mut metrics = String::new();
+        text::encode(&mut metrics, &registry).expect("encodes");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}")).to_owned()
+    }
+
+    async fn close(self) {
+        self.store.close().await;
+        self.committer.join().expect("the committer ends");
     }
 }
 
@@ -35,19 +104,112 @@ fn set(count: i32) -> Change {
     Change { expected_generation: None, action }
 }
 
-#[tokio::test]
-async fn a_change_is_in_the_file_before_the_answer() {
-    let running = Running::new();
-    let applied = running.store.apply(target("web"), set(3)).await.expect("applied");
-    assert_eq!(applied.before, None);
-    assert_eq!(
-        fs::read_to_string(&running.path).expect("written"),
-        r#"[
-  {"name":"web","namespace":"default","replicas":3,"setBy":"alice","setAt":"1970-01-01T00:00:00Z"}
-]
-"#
-    );
-    running.store.close().await;
-    running.committer.join().expect("ends");
-    assert_eq!(running.store.apply(target("web"), set(4)).await, Err(StoreError::Closed));
+fn create(count: i32) -> Change {
+    Change { expected_generation: Some(0), ..set(count) }
+}
+
+fn delete() -> Change {
+    Change { expected_generation: None, action: Action::Delete }
+}
+
+fn count_of(setting: Option<&Arc<Setting>>) -> Option<i32> {
+    setting.map(|setting| setting.replicas.get())
+}
+
+/// The step of a write that a test fails or holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    Write,
+    Sync,
+    Rename,
+    SyncFolder,
+}
+
+/// The real disk, which notes each step, and holds or fails those that a test chooses.
+#[derive(Debug, Default)]
+struct TestDisk {
+    steps: Mutex<Vec<Step>>,
+    fault: Mutex<Option<(Step, rustix::io::Errno)>>,
+    held: Mutex<Option<Held>>,
+}
+
+/// The disk's side of a [`Hold`].
+#[derive(Debug)]
+struct Held {
+    step: Step,
+    reached: channel::Sender<()>,
+    released: channel::Receiver<()>,
+}
+
+/// A step that the committer does not get past until this is dropped.
+struct Hold {
+    reached: channel::Receiver<()>,
+    _release: channel::Sender<()>,
+}
+
+impl Hold {
+    fn wait_until_reached(&self) {
+        self.reached.recv().expect("the committer comes to the step");
+    }
+}
+
+impl TestDisk {
+    /// Fails the next such step; one that is held already is not meant.
+    fn fail(&self, step: Step, error: rustix::io::Errno) {
+        *self.fault.lock().expect("no panic") = Some((step, error));
+    }
+
+    /// Holds the next such step.
+    fn hold(&self, step: Step) -> Hold {
+        let (reached_sender, reached) = channel::channel();
+        let (release, released) = channel::channel();
+        *self.held.lock().expect("no panic") = Some(Held { step, reached: reached_sender, released });
+        Hold { reached, _release: release }
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        self.steps.lock().expect("no panic").clone()
+    }
+
+    fn reach(&self, step: Step) -> io::Result<()> {
+        self.steps.lock().expect("no panic").push(step);
+        let fault = self.fault.lock().expect("no panic").take_if(|(failing, _)| *failing == step);
+        let held = self.held.lock().expect("no panic").take_if(|held| held.step == step);
+        if let Some(Held { reached, released, .. }) = held {
+            let _ = reached.send(());
+            // Nothing is ever sent; it ends when the `Hold` is dropped.
+            let _ = released.recv();
+        }
+        fault.map_or(Ok(()), |(_, error)| Err(error.into()))
+    }
+}
+
+impl Disk for Arc<TestDisk> {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.reach(Step::Create)?;
+        RealDisk.create(path)
+    }
+
+    fn write(&self, file: &mut File, content: &[u8]) -> io::Result<()> {
+        // A disk that gets full takes a part.
+        self.reach(Step::Write)
+            .inspect_err(|_| file.write_all(&content[..content.len() / 2]).expect("written"))?;
+        RealDisk.write(file, content)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.reach(Step::Sync)?;
+        RealDisk.sync(file)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.reach(Step::Rename)?;
+        RealDisk.rename(from, to)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.reach(Step::SyncFolder)?;
+        RealDisk.sync_folder(folder)
+    }
 }

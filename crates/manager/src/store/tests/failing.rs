@@ -1,0 +1,145 @@
+//! Changes that fail: memory and file agree afterwards, and the next change works.
+
+use rustix::io::Errno;
+
+use super::*;
+
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable { reason: reason.into() }
+}
+
+/// Stores a count, fails the next change at `step`, and checks what is left; then the same change works.
+async fn check_fault(step: Step, errno: Errno, expected: StoreError, reason: &str) {
+    let running = Running::new();
+    running.store.apply(target("web"), set(1)).await.expect("applied");
+    running.disk.fail(step, errno);
+    let context = format!("{errno} at {step:?}");
+
+    let failed = running.store.apply(target("web"), set(2)).await;
+    assert_eq!(failed, Err(expected.clone()), "{context}");
+    running.assert_memory_equals_file();
+    let count = if expected == StoreError::Uncertain { 2 } else { 1 };
+    assert_eq!(count_of(running.store.get(&target("web")).as_ref()), Some(count), "{context}");
+    let changed = running.changed.lock().expect("no panic").len();
+    assert_eq!(changed, if expected == StoreError::Uncertain { 2 } else { 1 }, "{context}");
+
+    running.store.apply(target("web"), set(3)).await.expect("the next change works");
+    running.assert_memory_equals_file();
+    let failures = running.metric(&format!("store_commit_failures_total{{reason=\"{reason}\"}}"));
+    assert_eq!((running.metric("store_commits_total").as_str(), failures.as_str()), ("2", "1"), "{context}");
+    running.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_change() {
+    for (step, errno) in [
+        (Step::Create, Errno::NOSPC),
+        (Step::Write, Errno::NOSPC),
+        (Step::Write, Errno::DQUOT),
+        (Step::Write, Errno::FBIG),
+        (Step::Sync, Errno::NOSPC),
+        (Step::Rename, Errno::NOSPC),
+    ] {
+        check_fault(step, errno, StoreError::Full, "full").await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_write_refuses_the_change() {
+    let read_only = unavailable("Read-only file system (os error 30)");
+    let broken = unavailable("Input/output error (os error 5)");
+    for (step, errno, expected) in [
+        (Step::Create, Errno::ROFS, &read_only),
+        (Step::Write, Errno::IO, &broken),
+        (Step::Sync, Errno::IO, &broken),
+        (Step::Rename, Errno::ROFS, &read_only),
+    ] {
+        check_fault(step, errno, expected.clone(), "unavailable").await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_the_folder_is_an_unknown_outcome() {
+    for errno in [Errno::IO, Errno::NOSPC] {
+        check_fault(Step::SyncFolder, errno, StoreError::Uncertain, "uncertain").await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_never_repeated() {
+    let running = Running::new();
+    running.disk.fail(Step::Sync, Errno::IO);
+    running.store.apply(target("web"), set(1)).await.expect_err("the sync fails");
+    assert_eq!(running.disk.steps(), [Step::Create, Step::Write, Step::Sync]);
+    running.close().await;
+}
+
+#[tokio::test]
+async fn a_failed_write_fails_its_whole_batch() {
+    for (step, accepted, refused) in [
+        (Step::Sync, StoreError::Full, StoreError::Full),
+        // Here the change that led to the refusal is in force.
+        (Step::SyncFolder, StoreError::Uncertain, ChangeError::Generation { expected: 0, actual: 1 }.into()),
+    ] {
+        let running = Running::new();
+        let hold = running.disk.hold(Step::SyncFolder);
+        let first = running.submit("first", set(1));
+        hold.wait_until_reached();
+        let answers = [("web", create(1)), ("web", create(2)), ("api", set(3))]
+            .map(|(name, change)| running.submit(name, change));
+        running.disk.fail(step, Errno::NOSPC);
+        drop(hold);
+        first.await.expect("applied");
+        let [web, again, api] = answers;
+        assert_eq!(web.await, Err(accepted.clone()));
+        assert_eq!(again.await, Err(refused));
+        assert_eq!(api.await, Err(accepted));
+        running.assert_memory_equals_file();
+        running.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_on_a_real_disk_refuses_the_change() {
+    let running = Running::new();
+    running.store.apply(target("web"), set(1)).await.expect("applied");
+    let content = fs::read(&running.path).expect("written");
+    let temporary = running.path.with_extension("json.tmp");
+
+    fs::create_dir(&temporary).expect("created");
+    let failed = running.store.apply(target("web"), set(2)).await;
+    assert_eq!(failed, Err(unavailable("Is a directory (os error 21)")));
+    fs::remove_dir(&temporary).expect("removed");
+    running.assert_memory_equals_file();
+
+    fs::remove_file(&running.path).expect("removed");
+    fs::create_dir(&running.path).expect("created");
+    let failed = running.store.apply(target("web"), set(3)).await;
+    assert_eq!(failed, Err(unavailable("Is a directory (os error 21)")));
+    assert!(!temporary.exists(), "a temporary file is left");
+    fs::remove_dir(&running.path).expect("removed");
+
+    let folder = running.path.parent().expect("a folder").to_owned();
+    fs::remove_dir_all(&folder).expect("removed");
+    let failed = running.store.apply(target("web"), set(4)).await;
+    assert_eq!(failed, Err(unavailable("No such file or directory (os error 2)")));
+    assert_eq!(count_of(running.store.get(&target("web")).as_ref()), Some(1));
+    fs::create_dir(&folder).expect("created");
+    fs::write(&running.path, content).expect("restored");
+    running.assert_memory_equals_file();
+
+    running.store.apply(target("web"), set(5)).await.expect("the next change works");
+    running.assert_memory_equals_file();
+    running.close().await;
+}
+
+#[tokio::test]
+async fn a_committer_that_dies_leaves_nobody_waiting() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (store, committer) = Store::open(&folder.path().join("replicas.json")).expect("opens");
+    let committer = thread::spawn(move || committer.run(|_| panic!("on purpose")));
+    assert_eq!(store.apply(target("web"), set(1)).await, Err(StoreError::Uncertain));
+    committer.join().expect_err("panicked");
+    assert_eq!(store.apply(target("web"), set(2)).await, Err(StoreError::Closed));
+    assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(1), "reads go on");
+}

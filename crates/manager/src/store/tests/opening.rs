@@ -1,0 +1,142 @@
+//! Opening: what is read, what is refused with which words, and what stays untouched.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::*;
+
+/// A folder and the path of a settings file in it that is not there yet.
+fn folder() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().canonicalize().expect("exists").join("replicas.json");
+    (folder, path)
+}
+
+/// Checks why `path` is not opened; `{folder}` in `expected` stands for its folder.
+#[track_caller]
+fn check_refused(path: &Path, expected: &str) {
+    let folder = path.parent().map_or_else(String::new, |folder| folder.display().to_string());
+    let refused = Store::open(path).map(|_| "opened").map_err(|error| error.to_string());
+    assert_eq!(refused, Err(expected.replace("{folder}", &folder)));
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("exists").permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_missing_file_holds_no_settings_and_is_not_made() {
+    let (_folder, path) = folder();
+    let (store, _committer) = Store::open(&path).expect("opens");
+    assert!(store.is_empty());
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_file_is_read() {
+    let (_folder, path) = folder();
+    fs::write(&path, r#"[{"name": "web", "namespace": "default", "replicas": 3}]"#).expect("written");
+    let (store, _committer) = Store::open(&path).expect("opens");
+    assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(3));
+    assert_eq!(store.len(), 1);
+}
+
+#[test]
+fn a_broken_file_is_named_and_stays_as_it_is() {
+    let (_folder, path) = folder();
+    let text = "[\n  {\"name\":\"web\",\"namespace\":\"default\",\"replicas\":-1}\n]\n";
+    fs::write(&path, text).expect("written");
+    let expected = "{folder}/replicas.json, line 2, column 51: -1 is negative; a replica count is 0 or more";
+    check_refused(&path, expected);
+    assert_eq!(fs::read_to_string(&path).expect("still there"), text);
+    fs::write(&path, "[]").expect("written");
+    Store::open(&path).expect("the refusal left no lock");
+}
+
+#[test]
+fn a_file_in_use_is_refused() {
+    let (_folder, path) = folder();
+    let opened = Store::open(&path).expect("opens");
+    let expected = "{folder}/replicas.json is in use: \
+                    another process holds the lock on {folder}/replicas.json.lock";
+    check_refused(&path, expected);
+    drop(opened);
+    Store::open(&path).expect("the lock is free");
+}
+
+#[test]
+fn paths_that_are_no_file_are_refused() {
+    let (_folder, path) = folder();
+    for bad in ["", "/", "..", "/dev/null"] {
+        check_refused(Path::new(bad), &format!("{bad:?} is not a file"));
+    }
+    check_refused(
+        &path.join("replicas.json"),
+        "cannot use the folder {folder} of the settings file: No such file or directory (os error 2)",
+    );
+    fs::write(&path, "[]").expect("written");
+    check_refused(
+        &path.join("replicas.json"),
+        "cannot use the folder {folder} of the settings file: Not a directory (os error 20)",
+    );
+    fs::create_dir(path.with_extension("json.lock")).expect("created");
+    check_refused(&path, "cannot lock {folder}/replicas.json.lock: Is a directory (os error 21)");
+}
+
+#[test]
+fn a_folder_that_takes_no_files_is_refused() {
+    let (_folder, path) = folder();
+    let disk = Arc::new(TestDisk::default());
+    disk.fail(Step::Create, rustix::io::Errno::ROFS);
+    let refused = Store::open_on(&path, Box::new(disk)).expect_err("not writable").to_string();
+    let folder = path.parent().expect("a folder").display();
+    let expected = format!(
+        "cannot write to the folder {folder} of the settings file: Read-only file system (os error 30)"
+    );
+    assert_eq!(refused, expected);
+}
+
+#[tokio::test]
+async fn a_link_stays_a_link() {
+    let (_folder, real) = folder();
+    let links = TempDir::new().expect("a temporary folder");
+    let link = links.path().canonicalize().expect("exists").join("link.json");
+    symlink(&real, &link).expect("linked");
+    let expected = format!(
+        "cannot follow the link {{folder}}/link.json to {}: No such file or directory (os error 2)",
+        real.display()
+    );
+    check_refused(&link, &expected);
+
+    fs::write(&real, "[]").expect("written");
+    let (store, committer) = Store::open(&link).expect("opens");
+    let refused = Store::open(&real).expect_err("the lock is that of the real file");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
+    let committer = thread::spawn(move || committer.run(|_| ()));
+    store.apply(target("web"), set(3)).await.expect("applied");
+    assert!(fs::symlink_metadata(&link).expect("exists").is_symlink(), "the link was replaced");
+    assert_eq!(settings_file::parse(&fs::read(&real).expect("exists")).expect("valid").len(), 1);
+    store.close().await;
+    committer.join().expect("the committer ends");
+}
+
+#[test]
+fn what_an_interrupted_write_left_is_removed() {
+    let (_folder, path) = folder();
+    let temporary = path.with_extension("json.tmp");
+    fs::write(&temporary, "[\n  {\"na").expect("written");
+    fs::write(&path, "[]").expect("written");
+    let (store, _committer) = Store::open(&path).expect("opens");
+    assert!(store.is_empty());
+    assert!(!temporary.exists());
+}
+
+#[tokio::test]
+async fn the_file_keeps_its_mode() {
+    let running = Running::new();
+    running.store.apply(target("web"), set(1)).await.expect("applied");
+    assert_eq!(mode(&running.path), 0o600);
+    fs::set_permissions(&running.path, fs::Permissions::from_mode(0o644)).expect("changed");
+    running.store.apply(target("web"), set(2)).await.expect("applied");
+    assert_eq!(mode(&running.path), 0o644);
+    running.close().await;
+}
