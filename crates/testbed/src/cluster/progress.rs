@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How often a line is written where lines cannot be rewritten.
 const LOG_INTERVAL: Duration = Duration::from_secs(15);
 
+/// How often a line is rewritten on a terminal.
+const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Before this share is done, a rate says nothing.
 const FIRST_ESTIMATE_PERCENT: usize = 5;
 
@@ -15,7 +18,7 @@ const FIRST_ESTIMATE_PERCENT: usize = 5;
 pub(super) struct Progress {
     what: String,
     started: Instant,
-    /// When the last line was written to a log; unused on a terminal.
+    /// When the last line was written.
     last_line: Instant,
     terminal: bool,
     stderr: Stderr,
@@ -30,14 +33,18 @@ impl Progress {
         progress
     }
 
-    /// To be called about once a second. `done` is how many of how many packages are compiled.
+    /// To be called at least about once a second. `done` is how many of how many packages are compiled.
     pub(super) fn tick(&mut self, done: Option<(usize, usize)>) {
-        let elapsed = self.started.elapsed();
+        let interval = if self.terminal { TERMINAL_INTERVAL } else { LOG_INTERVAL };
+        if self.last_line.elapsed() < interval {
+            return;
+        }
+        self.last_line = Instant::now();
+        let text = describe(self.started.elapsed(), done);
         if self.terminal {
-            self.rewrite(&describe(elapsed, done));
-        } else if self.last_line.elapsed() >= LOG_INTERVAL {
-            self.last_line = Instant::now();
-            self.line(&format!("  {}", describe(elapsed, done)));
+            self.rewrite(&text);
+        } else {
+            self.line(&format!("  {text}"));
         }
     }
 

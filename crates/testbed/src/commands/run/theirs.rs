@@ -14,7 +14,7 @@ pub(super) async fn run(testbed: PathBuf, path: &Path, context: Option<&str>) ->
     let kubeconfig =
         Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;
     let target = Target::find(&kubeconfig, context).with_context(|| format!("in {}", path.display()))?;
-    let folder = format!("cluster-{}", target.context.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let folder = target.folder();
     let store = workspace::root()?.join("dev").join(&folder).join("replicas.json");
     say(&format!(
         "Cluster:  {cluster} at {server}
@@ -68,6 +68,13 @@ impl Target {
             user: context.user.clone().unwrap_or_else(|| "(none)".to_owned()),
         })
     }
+
+    /// The name of a folder for its store. The address is part of it, because many clusters are called "default", and
+    /// the counts of one must not be enforced on another.
+    fn folder(&self) -> String {
+        let address = self.server.trim_start_matches("https://").trim_end_matches('/');
+        format!("{}-{address}", self.context).replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +96,7 @@ mod tests {
         let server = |context| Target::find(&kubeconfig, context).map(|target| target.server);
         assert_eq!(server(None).unwrap(), "https://b");
         assert_eq!(server(Some("green")).unwrap(), "https://g");
+        assert_eq!(Target::find(&kubeconfig, None).unwrap().folder(), "blue-b");
         let error = |context| server(Some(context)).unwrap_err().to_string();
         assert_eq!(error("red"), "there is no context red, only: blue, green, broken");
         assert_eq!(error("broken"), "there is no cluster x, which context broken names");
