@@ -1,1 +1,5 @@
 //! Placeholder.
+
+pub mod certs;
+mod listener;
+pub mod tls;

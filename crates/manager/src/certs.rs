@@ -1,0 +1,213 @@
+//! The `certs` subcommand: certificates for development, so that the first call over mTLS needs no other tool.
+//!
+//! The folders are those of the README's `grpcurl` lines; `server/` holds all that the default flags expect in
+//! `/certificates`, so it can be mounted there as it is.
+
+mod authority;
+mod name;
+mod staging;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use authority::{Authority, Pair, Validity};
+use name::{Group, Host, PersonName, Uri};
+use staging::Staging;
+
+/// The user name of the client that the first run makes.
+const FIRST_CLIENT: &str = "client";
+
+const EXAMPLES: &str = "\
+Examples:
+  A CA, a server pair and a client pair in ./certificates:
+    replica-count-manager certs
+  The server is also reached by another name and address:
+    replica-count-manager certs --host replicas.example.com --host 192.0.2.10
+  One more person, signed by the same CA:
+    replica-count-manager certs client --name alice --group ops
+
+The certificates are for development. --force makes a new CA too, and whatever the old one signed stops working.";
+
+const CLIENT_EXAMPLES: &str = "\
+Examples:
+  replica-count-manager certs client --name alice --group ops --group admins
+  replica-count-manager certs client --name deployer --uri spiffe://example.org/ns/ci/sa/deployer
+
+The name is the user (CN) and the groups are its groups (O). With --uri, the URI is the user instead of the name.";
+
+/// Make certificates for development: a CA, a server pair and a client pair.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct CertsArgs {
+    #[command(subcommand)]
+    command: Option<CertsCommand>,
+
+    /// A further DNS name or IP address of the server; may be given several times
+    #[arg(long = "host", value_name = "NAME_OR_IP")]
+    hosts: Vec<Host>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum CertsCommand {
+    /// Make the certificate of one more person, signed by the CA that `certs` made
+    Client(ClientArgs),
+}
+
+/// Who the further person is.
+#[derive(Args, Debug)]
+#[command(after_help = CLIENT_EXAMPLES)]
+struct ClientArgs {
+    /// The user, and the name of the folder and the files
+    #[arg(long)]
+    name: PersonName,
+
+    /// A group of the user; may be given several times
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<Group>,
+
+    /// A URI that identifies the user instead of the name (SPIFFE)
+    #[arg(long, value_name = "URI")]
+    uri: Option<Uri>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Where the files go, and for how long they are good.
+#[derive(Args, Debug)]
+struct OutputArgs {
+    /// The folder of all certificates
+    #[arg(long, value_name = "DIR", default_value = "certificates")]
+    dir: PathBuf,
+
+    /// Days until the certificates expire
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    days: u16,
+
+    /// Replace files that exist
+    #[arg(long)]
+    force: bool,
+}
+
+/// Why no certificates were made. One line each; nothing was written, unless it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum CertsError {
+    /// A file is there already, and `--force` was not given.
+    #[error("{} exists; nothing was written (--force replaces it)", .0.display())]
+    Exists(PathBuf),
+    /// A further person needs the CA of the first run.
+    #[error("no CA here: {} does not exist; make it first with `replica-count-manager certs`", .0.display())]
+    NoAuthority(PathBuf),
+    /// A file of the CA is there, but cannot be used.
+    #[error("{}: {problem}", file.display())]
+    Authority {
+        /// The file of the CA.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file system refused.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
+        /// The file or folder.
+        file: PathBuf,
+        /// The file system's answer.
+        source: io::Error,
+    },
+    /// The crypto library refused to make a key or a certificate.
+    #[error("cannot make a certificate: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// The files were written, but the report of it could not be printed.
+    #[error("the certificates are written, but standard output is not writable: {0}")]
+    Report(#[source] io::Error),
+}
+
+impl CertsArgs {
+    /// Makes the certificates and prints what was written.
+    pub fn run(self) -> Result<(), CertsError> {
+        self.make(Timestamp::now(), &mut io::stdout().lock())
+    }
+
+    pub(crate) fn make(self, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
+        match self.command {
+            None => make_all(&self.hosts, &self.output, now, out),
+            Some(CertsCommand::Client(person)) => make_client(&person, now, out),
+        }
+    }
+}
+
+fn make_all(
+    hosts: &[Host],
+    output: &OutputArgs,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<(), CertsError> {
+    let dir = &output.dir;
+    let validity = Validity::starting(now, output.days);
+    let authority = Authority::new(validity)?;
+    let server = authority.server(hosts, validity)?;
+    let client = authority.client(FIRST_CLIENT, &[], None, validity)?;
+
+    let mut files = Staging::new(output.force);
+    files.add(dir.join("ca/ca.key"), authority.key_pem())?;
+    files.add(dir.join("ca/ca.crt"), authority.certificate_pem())?;
+    files.add(dir.join("server/ca.crt"), authority.certificate_pem())?;
+    add_pair(&mut files, output, "server", server)?;
+    add_pair(&mut files, output, FIRST_CLIENT, client)?;
+
+    let written = files.write()?;
+    report(out, &written, &all_hint(dir)).map_err(CertsError::Report)
+}
+
+fn make_client(person: &ClientArgs, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
+    let output = &person.output;
+    let name = person.name.as_str();
+    let mut files = Staging::new(output.force);
+    let authority = Authority::load(&output.dir.join("ca"), now)?;
+    let validity = Validity::starting(now, output.days);
+    let pair = authority.client(name, &person.groups, person.uri.as_ref(), validity)?;
+    add_pair(&mut files, output, name, pair)?;
+
+    let written = files.write()?;
+    let dir = output.dir.display();
+    let hint = format!(
+        "Next, call the server as {name}: grpcurl -cacert {dir}/ca/ca.crt -cert {dir}/{name}/{name}.crt -key {dir}/{name}/{name}.key localhost:8080 list"
+    );
+    report(out, &written, &hint).map_err(CertsError::Report)
+}
+
+/// The key goes first: should the second rename fail, no certificate lies there without its key.
+fn add_pair(files: &mut Staging, output: &OutputArgs, name: &str, pair: Pair) -> Result<(), CertsError> {
+    let folder = output.dir.join(name);
+    files.add(folder.join(format!("{name}.key")), pair.key_pem)?;
+    files.add(folder.join(format!("{name}.crt")), pair.certificate_pem)
+}
+
+fn all_hint(dir: &std::path::Path) -> String {
+    let dir = dir.display();
+    format!(
+        "Next, start the server:\n  \
+         replica-count-manager --cert-file {dir}/server/server.crt --key-file {dir}/server/server.key \
+         --ca-cert-file {dir}/server/ca.crt\n\
+         and ask it what it offers:\n  \
+         grpcurl -cacert {dir}/ca/ca.crt -cert {dir}/client/client.crt -key {dir}/client/client.key \
+         localhost:8080 list"
+    )
+}
+
+fn report(out: &mut impl Write, written: &[PathBuf], hint: &str) -> io::Result<()> {
+    for file in written {
+        writeln!(out, "wrote {}", file.display())?;
+    }
+    writeln!(out, "{hint}")?;
+    out.flush()
+}

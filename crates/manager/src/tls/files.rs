@@ -1,0 +1,225 @@
+//! The three PEM files, and one clear line for whatever is wrong with one of them.
+
+use std::fmt::{self, Display};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+
+/// Far more than any certificate chain or CA bundle needs.
+const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
+
+/// Where the server's certificate, its key and the CA of the clients are.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The server's certificate and its intermediates, PEM.
+    pub cert: PathBuf,
+    /// The private key of the certificate, PEM without passphrase.
+    pub key: PathBuf,
+    /// The CAs that sign clients, PEM.
+    pub ca: PathBuf,
+}
+
+/// A file cannot be used. One line, which names the file.
+#[derive(Debug, thiserror::Error)]
+#[error("{role} {}: {problem}", file.display())]
+pub struct TlsError {
+    role: Role,
+    file: PathBuf,
+    problem: Problem,
+}
+
+impl TlsError {
+    /// What is wrong with the file.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// There is no such file.
+    #[error("does not exist (`replica-count-manager certs` makes certificates for development)")]
+    Missing,
+    /// The file system refused.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// The file has more bytes than a certificate file can need.
+    #[error("is larger than {MAX_FILE_SIZE} bytes")]
+    TooLarge,
+    /// There is no PEM section in it.
+    #[error("is not PEM")]
+    NotPem,
+    /// A PEM section is damaged.
+    #[error("is damaged PEM: {0}")]
+    DamagedPem(pem::Error),
+    /// A private key, or something else, where a certificate belongs.
+    #[error("holds no certificate, but {0}")]
+    NoCertificate(&'static str),
+    /// A certificate, or something else, where the private key belongs.
+    #[error("holds no private key, but {0}")]
+    NoKey(&'static str),
+    /// The key has a passphrase, and there is nobody to ask for it.
+    #[error("holds a private key with a passphrase; store it without one")]
+    EncryptedKey,
+    /// The key cannot be parsed or is of an unknown kind.
+    #[error("holds a private key that is damaged or of an unsupported kind")]
+    UnsupportedKey,
+    /// The key belongs to another certificate.
+    #[error("is not the key of the certificate in {}", .0.display())]
+    KeyMismatch(PathBuf),
+    /// A certificate cannot be parsed.
+    #[error("holds a damaged certificate")]
+    DamagedCertificate,
+    /// A certificate has parts that cannot be used.
+    #[error("holds a certificate that cannot be used: {0}")]
+    UnusableCertificate(String),
+    /// The certificate's time is over.
+    #[error("expired at {0}")]
+    Expired(Timestamp),
+    /// The certificate's time has not come.
+    #[error("is not valid before {0}")]
+    NotYetValid(Timestamp),
+    /// The certificate is for clients only.
+    #[error("is not for a server (its extended key usage lacks serverAuth)")]
+    NotForServers,
+    /// What should be a CA's certificate is not.
+    #[error("holds the certificate of `{0}`, which is not a CA")]
+    NotCa(String),
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role {
+    ServerCertificate,
+    ServerKey,
+    ClientCa,
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ServerCertificate => "server certificate",
+            Self::ServerKey => "server key",
+            Self::ClientCa => "client CA",
+        })
+    }
+}
+
+/// A file's PEM sections, and its name for the errors about them.
+#[derive(Debug)]
+pub(super) struct Source {
+    role: Role,
+    file: PathBuf,
+    sections: Vec<(SectionKind, Vec<u8>)>,
+}
+
+impl Source {
+    pub(super) fn read(role: Role, file: &Path) -> Result<Self, TlsError> {
+        let sections =
+            read_sections(file).map_err(|problem| TlsError { role, file: file.to_owned(), problem })?;
+        Ok(Self { role, file: file.to_owned(), sections })
+    }
+
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub(super) fn problem(&self, problem: Problem) -> TlsError {
+        TlsError { role: self.role, file: self.file.clone(), problem }
+    }
+
+    pub(super) fn unusable(&self, error: impl Display) -> TlsError {
+        self.problem(Problem::UnusableCertificate(error.to_string()))
+    }
+
+    /// All certificates of the file, at least one.
+    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let certificates: Vec<_> = self
+            .sections
+            .iter()
+            .filter_map(|(kind, der)| CertificateDer::from_pem(*kind, der.clone()))
+            .collect();
+        if certificates.is_empty() {
+            return Err(self.problem(Problem::NoCertificate(self.contents())));
+        }
+        Ok(certificates)
+    }
+
+    /// The first private key of the file.
+    pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        self.sections
+            .iter()
+            .find_map(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()))
+            .ok_or_else(|| self.problem(Problem::NoKey(self.contents())))
+    }
+
+    pub(super) fn check_validity(
+        &self,
+        certificate: &X509Certificate<'_>,
+        now: Timestamp,
+    ) -> Result<(), TlsError> {
+        let timestamp = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| self.unusable(error));
+        let not_before = timestamp(certificate.validity().not_before.timestamp())?;
+        let not_after = timestamp(certificate.validity().not_after.timestamp())?;
+        if now < not_before {
+            return Err(self.problem(Problem::NotYetValid(not_before)));
+        }
+        if now > not_after {
+            return Err(self.problem(Problem::Expired(not_after)));
+        }
+        Ok(())
+    }
+
+    /// What the file holds instead of what it should, by its first section.
+    fn contents(&self) -> &'static str {
+        match self.sections.first().map(|(kind, _)| kind) {
+            Some(SectionKind::Certificate) => "a certificate",
+            Some(SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey) => {
+                "a private key"
+            }
+            Some(SectionKind::Csr) => "a certificate signing request",
+            Some(SectionKind::PublicKey) => "a public key",
+            Some(_) | None => "something else",
+        }
+    }
+}
+
+fn read_sections(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, Problem> {
+    let text = read_bounded(file)?;
+    let mut rest = text.as_slice();
+    let mut sections = Vec::new();
+    while let Some(section) = pem::from_buf(&mut rest).map_err(Problem::DamagedPem)? {
+        sections.push(section);
+    }
+    // The PEM parser skips sections it does not know, such as this one.
+    if sections.is_empty() && contains(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+        return Err(Problem::EncryptedKey);
+    }
+    if sections.is_empty() {
+        return Err(Problem::NotPem);
+    }
+    Ok(sections)
+}
+
+fn read_bounded(file: &Path) -> Result<Vec<u8>, Problem> {
+    let opened = File::open(file).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Problem::Missing,
+        _ => Problem::Unreadable(error),
+    })?;
+    let mut text = Vec::new();
+    opened.take(MAX_FILE_SIZE + 1).read_to_end(&mut text).map_err(Problem::Unreadable)?;
+    if text.len() as u64 > MAX_FILE_SIZE {
+        return Err(Problem::TooLarge);
+    }
+    Ok(text)
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}

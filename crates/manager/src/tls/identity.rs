@@ -1,0 +1,99 @@
+//! Who a client is, read from its certificate as Kubernetes reads it: the common name is the user, the organizations
+//! are the groups. A URI among the alternative names (SPIFFE) is the user instead.
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::AttributeTypeAndValue;
+
+/// Bytes of a common name or an organization.
+const MAX_NAME: usize = 256;
+/// Bytes of a URI; SPIFFE's own limit.
+const MAX_URI: usize = 2048;
+const MAX_GROUPS: usize = 64;
+
+/// A client, as its certificate names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The common name, or the URI. Not empty, without control characters.
+    pub user: String,
+    /// The organizations, in the order of the certificate.
+    pub groups: Vec<String>,
+}
+
+/// Why a certificate names nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// It is no X.509 certificate, or its names are damaged.
+    #[error("the certificate is damaged")]
+    Damaged,
+    /// It has neither a common name nor a URI.
+    #[error("the certificate has neither a common name nor a URI")]
+    Nobody,
+    /// It has several common names or several URIs.
+    #[error("the certificate has several {0}")]
+    Ambiguous(&'static str),
+    /// A name is empty, too long, or has control characters.
+    #[error("the certificate has a {0} that is empty, too long or has control characters")]
+    BadName(&'static str),
+    /// It is in too many groups.
+    #[error("the certificate has more than {MAX_GROUPS} organizations")]
+    TooManyGroups,
+}
+
+impl Identity {
+    /// Reads the identity of a certificate in DER, which has been verified before.
+    pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::Damaged)?;
+        let subject = certificate.subject();
+        let user = if let Some(uri) = only("URIs", &uris(&certificate)?)? {
+            checked("URI", uri, MAX_URI)?
+        } else {
+            let names = texts(subject.iter_common_name())?;
+            let name = only("common names", &names)?.ok_or(IdentityError::Nobody)?;
+            checked("common name", name, MAX_NAME)?
+        };
+        let organizations = texts(subject.iter_organization())?;
+        if organizations.len() > MAX_GROUPS {
+            return Err(IdentityError::TooManyGroups);
+        }
+        let groups = organizations
+            .into_iter()
+            .map(|organization| checked("organization", organization, MAX_NAME))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { user, groups })
+    }
+}
+
+fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a str>, IdentityError> {
+    let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Damaged)?;
+    let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
+    Ok(names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })
+        .collect())
+}
+
+fn texts<'a>(
+    attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
+) -> Result<Vec<&'a str>, IdentityError> {
+    attributes.map(|attribute| attribute.as_str().map_err(|_| IdentityError::Damaged)).collect()
+}
+
+/// Two names would leave open which one the rights belong to.
+fn only<'a>(what: &'static str, names: &[&'a str]) -> Result<Option<&'a str>, IdentityError> {
+    match names {
+        [] => Ok(None),
+        [name] => Ok(Some(name)),
+        [_, _, ..] => Err(IdentityError::Ambiguous(what)),
+    }
+}
+
+fn checked(what: &'static str, name: &str, max: usize) -> Result<String, IdentityError> {
+    if name.is_empty() || name.len() > max || name.chars().any(char::is_control) {
+        return Err(IdentityError::BadName(what));
+    }
+    Ok(name.to_owned())
+}
