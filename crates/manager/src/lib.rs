@@ -1,5 +1,6 @@
 //! Placeholder.
 
 pub mod certs;
+pub mod http;
 mod listener;
 pub mod tls;
