@@ -55,13 +55,15 @@ impl<'a> Scene<'a> {
 
     /// On a control plane, with further flags.
     pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
-        let namespace = control_plane.namespace("test").await.unwrap();
         let options = options(control_plane, &Scope::Cluster, arguments).await;
-        let mut manager = Manager::start(&options).await.unwrap();
-        manager.wait_ready().await.unwrap();
-        let client = manager.client().await.unwrap();
+        Scene::with_options(control_plane, options).await
+    }
+
+    /// On a control plane, with a server of one's own making.
+    pub(crate) async fn with_options(control_plane: &'a ControlPlane, options: manager::Options) -> Self {
+        let namespace = control_plane.namespace("test").await.unwrap();
         let deployments = Api::namespaced(control_plane.admin().await.unwrap(), &namespace);
-        Self { control_plane, namespace, options, manager, client, deployments }
+        Scene::start(control_plane, namespace, options, deployments).await
     }
 
     /// Creates Deployments with a count.
@@ -178,13 +180,31 @@ impl<'a> Scene<'a> {
 
     /// Ends the server as a crash would, lets `meanwhile` happen, and starts it again.
     pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Api<Deployment>)) -> Scene<'a> {
+        let deployments = self.deployments.clone();
+        self.restart_after(async |manager| {
+            manager.kill().unwrap();
+            meanwhile(&deployments).await;
+        })
+        .await
+    }
+
+    /// Lets `end` end the server, and starts it again.
+    pub(crate) async fn restart_after(self, end: impl AsyncFnOnce(Manager)) -> Scene<'a> {
         let Self { control_plane, namespace, options, manager, deployments, .. } = self;
-        manager.kill().unwrap();
-        meanwhile(&deployments).await;
+        end(manager).await;
+        Scene::start(control_plane, namespace, options, deployments).await
+    }
+
+    async fn start(
+        control_plane: &'a ControlPlane,
+        namespace: String,
+        options: manager::Options,
+        deployments: Api<Deployment>,
+    ) -> Self {
         let mut manager = Manager::start(&options).await.unwrap();
         manager.wait_ready().await.unwrap();
         let client = manager.client().await.unwrap();
-        Scene { control_plane, namespace, options, manager, client, deployments }
+        Self { control_plane, namespace, options, manager, client, deployments }
     }
 }
 
