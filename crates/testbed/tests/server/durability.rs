@@ -71,7 +71,8 @@ fn temporary(options: &Options) -> PathBuf {
     path.into()
 }
 
-/// Says what this machine could not show, past the test harness, which hides what a passing test prints.
+/// Says what this machine could not show.
+#[expect(clippy::explicit_write, reason = "the test harness hides what a passing test prints by a macro")]
 fn report_not_run(what: &str, why: &str) {
     let banner = "*".repeat(80);
     writeln!(io::stderr(), "\n{banner}\n*** NOT TESTED: {what}\n*** {why}\n{banner}").unwrap();

@@ -3,10 +3,12 @@
 //! The server gets a small disk of its own in a mount namespace of its own, so nobody else sees it, and nothing is left
 //! of it when the server has ended.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use replica_count_api::proto;
 use replica_count_testbed::control_plane::Scope;
@@ -20,11 +22,33 @@ use crate::scene::{Scene, options, shared};
 const MOUNT: &str = "mount -t tmpfs -o size=128k,nr_inodes=64,mode=700 tmpfs \"$0\"";
 const PAGE: usize = 4096;
 
-/// How a process gets mounts of its own, and how another one comes to see them: as root, or as anyone.
-const NAMESPACES: [(&[&str], &[&str]); 2] = [
-    (&["unshare", "--mount"], &["--mount"]),
-    (&["unshare", "--mount", "--map-root-user"], &["--mount", "--user", "--preserve-credentials"]),
+/// How a process gets mounts of its own, and how another one comes to see them.
+struct Namespace {
+    unshare: &'static [&'static str],
+    enter: &'static [&'static str],
+}
+
+/// As root, or as anyone.
+const NAMESPACES: [Namespace; 2] = [
+    Namespace { unshare: &["unshare", "--mount"], enter: &["--mount"] },
+    Namespace {
+        unshare: &["unshare", "--mount", "--map-root-user"],
+        enter: &["--mount", "--user", "--preserve-credentials"],
+    },
 ];
+
+/// The first way that works here.
+static NAMESPACE: LazyLock<Option<&Namespace>> = LazyLock::new(|| {
+    let mut reasons = Vec::new();
+    for namespace in &NAMESPACES {
+        match namespace.try_out() {
+            Ok(()) => return Some(namespace),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    report_not_run("a full disk and a read-only disk", &reasons.join("; "));
+    None
+});
 
 /// What is wrong with the disk.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +67,7 @@ struct Disk {
     /// Where the server sees it.
     folder: PathBuf,
     server: u32,
-    enter: &'static [&'static str],
+    namespace: &'static Namespace,
 }
 
 #[tokio::test]
@@ -97,22 +121,34 @@ async fn check(fault: Fault, code: Code, reason: &str) {
     assert_eq!(disk.files(), ["replicas.json", "replicas.json.lock"], "{fault:?}");
 }
 
+impl Namespace {
+    /// Mounts a small disk that nobody will see.
+    fn try_out(&self) -> Result<(), String> {
+        let (program, arguments) = self.unshare.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).args(["sh", "-c", MOUNT]).arg(env::temp_dir());
+        let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+        let reason = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.success() { Ok(()) } else { Err(reason()) }
+    }
+}
+
 impl Disk {
     /// A server on a small disk. `None` where there is none to be had, which is then reported.
     async fn with_server() -> Option<(Scene<'static>, Self)> {
+        let namespace = (*NAMESPACE)?;
         let control_plane = shared().await;
         let folder = control_plane.folder("disk").unwrap();
-        let (unshare, enter) = namespace(&folder)?;
         let options = options(control_plane, &Scope::Cluster, &[]).await;
         let script = format!("{MOUNT} && exec \"$@\"");
-        let launcher = unshare.iter().copied().chain(["sh", "-c", &script]).map(Path::new);
+        let launcher = namespace.unshare.iter().copied().chain(["sh", "-c", &script]).map(Path::new);
         let options = options
             .through(launcher.chain([folder.as_path()]))
             .argument("--file-path")
             .argument(folder.join("replicas.json"));
         let scene = Scene::with_options(control_plane, options).await;
         let server = scene.manager.pid();
-        Some((scene, Self { folder, server, enter }))
+        Some((scene, Self { folder, server, namespace }))
     }
 
     fn break_by(&self, fault: Fault) {
@@ -169,22 +205,8 @@ impl Disk {
     /// Runs a script among the mounts of the server.
     fn run(&self, script: &str) {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.server.to_string()]).args(self.enter);
+        command.args(["--target", &self.server.to_string()]).args(self.namespace.enter);
         let output = command.args(["sh", "-c", script]).arg(&self.folder).output().unwrap();
         assert!(output.status.success(), "{command:?}: {output:?}");
     }
-}
-
-/// The first way to have mounts of one's own that works here.
-fn namespace(folder: &Path) -> Option<(&'static [&'static str], &'static [&'static str])> {
-    let mut reasons = Vec::new();
-    for (unshare, enter) in NAMESPACES {
-        match Command::new(unshare[0]).args(&unshare[1..]).args(["sh", "-c", MOUNT]).arg(folder).output() {
-            Ok(output) if output.status.success() => return Some((unshare, enter)),
-            Ok(output) => reasons.push(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => reasons.push(format!("{}: {error}", unshare[0])),
-        }
-    }
-    report_not_run("a full disk and a read-only disk", &reasons.join("; "));
-    None
 }

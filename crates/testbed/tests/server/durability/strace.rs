@@ -29,7 +29,7 @@ impl Strace {
         let child = match command.stderr(File::create(&log).unwrap()).spawn() {
             Ok(child) => child,
             Err(error) => {
-                report(&error.to_string());
+                report(&format!("strace: {error}"));
                 return None;
             }
         };

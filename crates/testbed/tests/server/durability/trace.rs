@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use replica_count_core::target::Target;
+
 use super::strace::{Strace, calls};
 use super::{settings, temporary};
 use crate::scene::Scene;
-use replica_count_core::target::Target;
 
 const RENAMES: [&str; 3] = ["rename", "renameat", "renameat2"];
 const SENDS: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
@@ -19,6 +20,8 @@ async fn the_answer_leaves_after_both_syncs() {
     let Some(strace) = Strace::attach(&scene, &arguments).await else { return };
     scene.set("web", 4).await;
     let trace = strace.detach().await;
+    // Shown by --nocapture, and when this fails.
+    println!("{trace}");
 
     let temporary = temporary(&scene.options).display().to_string();
     let folder = scene.options.store().parent().unwrap().display().to_string();
@@ -34,11 +37,11 @@ async fn the_answer_leaves_after_both_syncs() {
     let calls = calls(&trace);
     let steps = steps.map(|(names, what)| {
         let found = calls.iter().find(|call| names.contains(&call.name) && call.text.contains(&what));
-        found.unwrap_or_else(|| panic!("there is no {names:?} of {what}:\n{trace}"))
+        found.unwrap_or_else(|| panic!("there is no {names:?} of {what}: see the trace"))
     });
     for (earlier, later) in steps.iter().zip(&steps[1..]) {
         let (first, then) = (earlier.text, later.text);
-        assert!(earlier.ended < later.begun, "`{first}` must have ended before `{then}`:\n{trace}");
+        assert!(earlier.ended < later.begun, "`{first}` must have ended before `{then}`: see the trace");
     }
 }
 
