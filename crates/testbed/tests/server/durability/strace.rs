@@ -97,7 +97,8 @@ pub(super) fn calls<'a>(trace: &'a str) -> Vec<Call<'a>> {
     let numbered = events.iter().copied().enumerate();
     let calls = numbered.filter(|(_, (_, text))| text.starts_with(|first: char| first.is_ascii_lowercase()));
     let end = |begun: usize, thread: &str, text: &str| {
-        if !text.ends_with("<unfinished ...>") {
+        let is_whole = !text.ends_with("<unfinished ...>") && !text.ends_with("<detached ...>");
+        if is_whole {
             return begun;
         }
         let mut later = events[begun..].iter();
@@ -109,4 +110,26 @@ pub(super) fn calls<'a>(trace: &'a str) -> Vec<Call<'a>> {
         Call { name, text, begun, ended: end(begun, thread, text) }
     };
     calls.map(call).collect()
+}
+
+#[test]
+fn a_call_lasts_until_its_own_thread_resumes_it() {
+    let trace = "7 1:00 fsync(3</a> <unfinished ...>
+8     1:01 fsync(4</b> <unfinished ...>
+9     1:02 write(5</c>, \"fsync(\", 6) = 6
+8     1:03 <... fsync resumed>) = 0 (DELAYED)
+8     1:04 --- SIGCHLD {si_signo=SIGCHLD} ---
+7     1:05 <... fsync resumed>) = 0
+8     1:06 fsync(4</b> <detached ...>
+9     1:07 rename(\"/a\", \"/b\" <unfinished ...>
+9     1:08 +++ killed by SIGKILL +++";
+    let found: Vec<_> = calls(trace).into_iter().map(|call| (call.name, call.begun, call.ended)).collect();
+    let expected = [
+        ("fsync", 0, 5),
+        ("fsync", 1, 3),
+        ("write", 2, 2),
+        ("fsync", 6, usize::MAX),
+        ("rename", 7, usize::MAX),
+    ];
+    assert_eq!(found, expected);
 }

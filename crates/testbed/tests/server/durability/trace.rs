@@ -1,7 +1,9 @@
 //! The system calls of a Set: what comes before what, and what a crash between any two of them leaves.
 
 use std::fs;
+use std::pin::pin;
 
+use futures_util::future::{Either, select};
 use replica_count_core::target::Target;
 
 use super::strace::{Strace, calls};
@@ -16,9 +18,20 @@ async fn the_answer_leaves_after_both_syncs() {
     let mut scene = Scene::new().await;
     scene.create_managed("web", 3).await;
     // A sync that takes its time shows whoever does not wait for it.
-    let arguments = ["-e", "inject=fsync:delay_exit=100000"];
+    let arguments = ["-e", "inject=fsync:delay_enter=100000"];
     let Some(strace) = Strace::attach(&scene, &arguments).await else { return };
-    scene.set("web", 4).await;
+    let mut client = scene.client.clone();
+    let set = client.set_deployment(scene.set_request("web", 4));
+    // Other work goes on meanwhile, so calls of several threads are under way at once.
+    let other_work = async {
+        loop {
+            scene.manager.get("/livez").await.unwrap();
+        }
+    };
+    match select(pin!(set), pin!(other_work)).await {
+        Either::Left((answer, _)) => answer.unwrap(),
+        Either::Right((never, _)) => never,
+    };
     let trace = strace.detach().await;
     // Shown by --nocapture, and when this fails.
     println!("{trace}");
@@ -28,10 +41,10 @@ async fn the_answer_leaves_after_both_syncs() {
     let client = format!("<TCP:[{}->", scene.manager.grpc_address());
     // Of each kind the first one of all counts, so nothing at all is sent to the client before.
     let steps: [(&[&str], String); 5] = [
-        (&["write"], format!("<{temporary}>, ")),
-        (&["fsync"], format!("<{temporary}>)")),
+        (&["write"], format!("<{temporary}>")),
+        (&["fsync"], format!("<{temporary}>")),
         (&RENAMES, format!("\"{temporary}\"")),
-        (&["fsync"], format!("<{folder}>)")),
+        (&["fsync"], format!("<{folder}>")),
         (&SENDS, client),
     ];
     let calls = calls(&trace);
