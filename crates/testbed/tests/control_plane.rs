@@ -96,7 +96,8 @@ async fn the_api_server_comes_back_on_its_port_with_its_data() {
 
 #[tokio::test]
 async fn the_rights_of_the_manager_are_exact() {
-    let control_plane = ControlPlane::start(options()).await.unwrap();
+    let audit_log = env::temp_dir().join(format!("testbed-audit-{}.log", std::process::id()));
+    let control_plane = ControlPlane::start(options().with_audit_log(audit_log.clone())).await.unwrap();
     let namespace = control_plane.namespace("mine").await.unwrap();
     let foreign = control_plane.namespace("foreign").await.unwrap();
     for namespace in [&namespace, &foreign] {
