@@ -7,6 +7,8 @@ mod authority;
 mod name;
 mod staging;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -135,7 +137,7 @@ impl CertsArgs {
         self.make(Timestamp::now(), &mut io::stdout().lock())
     }
 
-    fn make(self, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
+    pub(crate) fn make(self, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
         match self.command {
             None => make_all(&self.hosts, &self.output, now, out),
             Some(CertsCommand::Client(person)) => make_client(&person, now, out),
@@ -178,7 +180,7 @@ fn make_client(person: &ClientArgs, now: Timestamp, out: &mut impl Write) -> Res
     let written = files.write()?;
     let dir = output.dir.display();
     let hint = format!(
-        "Next, call the server as {name}: grpcurl -cacert {dir}/ca/ca.crt -cert {dir}/{name}/{name}.crt -key {dir}/{name}/{name}.key"
+        "Next, call the server as {name}: grpcurl -cacert {dir}/ca/ca.crt -cert {dir}/{name}/{name}.crt -key {dir}/{name}/{name}.key localhost:8080 list"
     );
     report(out, &written, &hint).map_err(CertsError::Report)
 }

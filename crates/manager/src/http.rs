@@ -3,6 +3,8 @@
 //! Each connection carries one request and lives for a few seconds at most, so that slow clients cannot hold the port.
 
 mod probe;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -30,7 +32,7 @@ pub use probe::Probe;
 use probe::SharedProbe;
 
 /// Connections at a time; one more is closed at once.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 64;
 /// Time for a client to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time from the connection to the end of the response.
@@ -83,13 +85,13 @@ pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdow
 
 /// One request, one response.
 async fn answer(stream: TcpStream, address: SocketAddr, router: Router, shutdown: CancellationToken) {
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
     let mut connection =
-        pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let served = timeout(CONNECTION_TIMEOUT, async {
         tokio::select! {
-            served = connection.as_mut() => served,
+            result = connection.as_mut() => result,
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -9,15 +9,17 @@ mod files;
 pub mod identity;
 pub mod metrics;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, RootCertStore, WantsVerifier};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use connection::{Connection, Peer};
@@ -41,15 +43,19 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         .build()
         .map_err(|error| ca.problem(Problem::UnusableCertificate(error.to_string())))?;
 
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("aws-lc-rs has cipher suites of TLS 1.3")
+    let mut config = builder(provider)
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(OneCertificate(certified)));
     config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session would skip the check of the client's certificate, which may have expired since.
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("aws-lc-rs has cipher suites of TLS 1.3")
 }
 
 /// The server has one certificate, whatever name the client asks for.
@@ -111,5 +117,7 @@ fn roots(source: &Source, now: Timestamp) -> Result<RootCertStore, TlsError> {
 }
 
 fn parse<'a>(source: &Source, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, TlsError> {
-    X509Certificate::from_der(der).map(|(_, certificate)| certificate).map_err(|error| source.unusable(error))
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|_| source.problem(Problem::DamagedCertificate))?;
+    Ok(certificate)
 }

@@ -69,7 +69,9 @@ impl Authority {
     /// A new CA with a key of its own, which signs servers and clients but no further CA.
     pub(super) fn new(validity: Validity) -> Result<Self, CertsError> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Replica Count Manager development CA");
+        // A name of its own: else a client of an earlier CA would look like one with a forged signature.
+        let name = format!("Replica Count Manager development CA {:08x}", fastrand::u32(..));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         validity.apply(&mut params)?;

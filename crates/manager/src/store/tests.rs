@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, mpsc as channel},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
@@ -150,7 +151,7 @@ struct Hold {
 
 impl Hold {
     fn wait_until_reached(&self) {
-        self.reached.recv().expect("the committer comes to the step");
+        self.reached.recv_timeout(Duration::from_secs(30)).expect("the committer comes to the step");
     }
 }
 

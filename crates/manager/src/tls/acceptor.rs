@@ -27,7 +27,7 @@ use super::refusal::Refusal;
 use crate::listener::Listener;
 
 /// When nothing is heard of a client for this long, TCP asks whether it is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 

@@ -74,6 +74,9 @@ pub enum Problem {
     #[error("is not the key of the certificate in {}", .0.display())]
     KeyMismatch(PathBuf),
     /// A certificate cannot be parsed.
+    #[error("holds a damaged certificate")]
+    DamagedCertificate,
+    /// A certificate has parts that cannot be used.
     #[error("holds a certificate that cannot be used: {0}")]
     UnusableCertificate(String),
     /// The certificate's time is over.

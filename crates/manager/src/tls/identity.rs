@@ -45,13 +45,12 @@ impl Identity {
     pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::Damaged)?;
         let subject = certificate.subject();
-        let user = match only("URIs", uris(&certificate)?)? {
-            Some(uri) => checked("URI", uri, MAX_URI)?,
-            None => {
-                let names = texts(subject.iter_common_name())?;
-                let name = only("common names", names)?.ok_or(IdentityError::Nobody)?;
-                checked("common name", name, MAX_NAME)?
-            }
+        let user = if let Some(uri) = only("URIs", &uris(&certificate)?)? {
+            checked("URI", uri, MAX_URI)?
+        } else {
+            let names = texts(subject.iter_common_name())?;
+            let name = only("common names", &names)?.ok_or(IdentityError::Nobody)?;
+            checked("common name", name, MAX_NAME)?
         };
         let organizations = texts(subject.iter_organization())?;
         if organizations.len() > MAX_GROUPS {
@@ -84,8 +83,8 @@ fn texts<'a>(
 }
 
 /// Two names would leave open which one the rights belong to.
-fn only<'a>(what: &'static str, names: Vec<&'a str>) -> Result<Option<&'a str>, IdentityError> {
-    match names.as_slice() {
+fn only<'a>(what: &'static str, names: &[&'a str]) -> Result<Option<&'a str>, IdentityError> {
+    match names {
         [] => Ok(None),
         [name] => Ok(Some(name)),
         [_, _, ..] => Err(IdentityError::Ambiguous(what)),

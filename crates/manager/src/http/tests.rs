@@ -1,0 +1,213 @@
+//! The port as its clients see it, over a socket, and the sharing of probes with paused time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, advance};
+use tokio_util::sync::CancellationToken;
+
+use super::probe::SharedProbe;
+use super::{CONNECTION_TIMEOUT, HttpState, MAX_CONNECTIONS, OPENMETRICS, Probe, serve};
+
+/// Says what the test tells it to, and counts the questions.
+#[derive(Clone)]
+struct Fake {
+    questions: Arc<AtomicUsize>,
+    answer: Arc<Mutex<Result<(), String>>>,
+    /// When set, the answer waits for it.
+    release: Option<Arc<Notify>>,
+}
+
+impl Fake {
+    fn new(answer: Result<(), &str>) -> Self {
+        let answer = answer.map_err(str::to_owned);
+        Self { questions: Arc::default(), answer: Arc::new(Mutex::new(answer)), release: None }
+    }
+
+    fn waiting() -> Self {
+        Self { release: Some(Arc::default()), ..Self::new(Ok(())) }
+    }
+
+    fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
+    }
+
+    async fn until_asked(&self) {
+        while self.questions() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Probe for Fake {
+    async fn kubernetes(&self) -> Result<(), String> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        if let Some(release) = &self.release {
+            release.notified().await;
+        }
+        self.answer.lock().unwrap().clone()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.answer.lock().unwrap().clone()
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(probe: Fake) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut registry = Registry::with_prefix("replica_count_manager");
+        registry.register("repairs", "Repairs", Counter::<u64>::default());
+        let shutdown = CancellationToken::new();
+        let state = HttpState::new(probe, Arc::new(registry));
+        let task = tokio::spawn(serve(listener, state, shutdown.clone()));
+        Self { address, shutdown, task }
+    }
+}
+
+/// All that comes back for the bytes sent.
+async fn exchange(address: SocketAddr, sent: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(sent.as_bytes()).await?;
+    let mut received = String::new();
+    stream.read_to_string(&mut received).await?;
+    Ok(received)
+}
+
+async fn request(address: SocketAddr, method: &str, path: &str) -> io::Result<String> {
+    exchange(address, &format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn each_path_answers() {
+    let check = async |answer: Result<(), &str>, method: &str, path: &str, status: &str, body: &str| {
+        let server = Server::start(Fake::new(answer)).await;
+        let response = request(server.address, method, path).await.unwrap();
+        let (head, received) = response.split_once("\r\n\r\n").unwrap();
+        assert_eq!(head.lines().next(), Some(format!("HTTP/1.1 {status}").as_str()), "{method} {path}");
+        assert_eq!(received, body, "{method} {path}");
+    };
+    let unavailable = "503 Service Unavailable";
+    let paths = "not found; there are /healthz /livez /readyz /metrics\n";
+    check(Ok(()), "GET", "/healthz", "200 OK", "ok\n").await;
+    check(Err("connection refused"), "GET", "/healthz", unavailable, "connection refused\n").await;
+    check(Ok(()), "GET", "/readyz", "200 OK", "ok\n").await;
+    check(Err("no cache\nno store"), "GET", "/readyz", unavailable, "no cache\nno store\n").await;
+    check(Err("connection refused"), "GET", "/livez", "200 OK", "ok\n").await;
+    check(Err("connection refused"), "HEAD", "/healthz", unavailable, "").await;
+    check(Ok(()), "HEAD", "/livez", "200 OK", "").await;
+    check(Ok(()), "HEAD", "/metrics", "200 OK", "").await;
+    check(Ok(()), "GET", "/", "404 Not Found", paths).await;
+    check(Ok(()), "POST", "/livez", "405 Method Not Allowed", "").await;
+}
+
+#[tokio::test]
+async fn metrics_are_openmetrics() {
+    let server = Server::start(Fake::new(Ok(()))).await;
+    let response = request(server.address, "GET", "/metrics").await.unwrap();
+    assert!(response.contains(&format!("content-type: {OPENMETRICS}\r\n")), "{response}");
+    assert!(response.ends_with(
+        "# HELP replica_count_manager_repairs Repairs.\n\
+         # TYPE replica_count_manager_repairs counter\n\
+         replica_count_manager_repairs_total 0\n\
+         # EOF\n"
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_request_is_given_up() {
+    let server = Server::start(Fake::new(Ok(()))).await;
+    let before = Instant::now();
+    let received = exchange(server.address, "GET /livez HTTP/1.1\r\n").await.unwrap();
+    assert!(!received.contains("200 OK"), "{received}");
+    assert!(before.elapsed() < CONNECTION_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_is_closed() {
+    let server = Server::start(Fake::new(Ok(()))).await;
+    let mut held = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        held.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let mut further = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(further.read(&mut [0; 1]).await.unwrap(), 0);
+
+    drop(held);
+    while request(server.address, "GET", "/livez").await.is_err() {}
+}
+
+#[tokio::test]
+async fn shutdown_answers_what_was_asked() {
+    let probe = Fake::waiting();
+    let release = probe.release.clone().unwrap();
+    let server = Server::start(probe.clone()).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let asked = tokio::spawn(request(server.address, "GET", "/healthz").boxed());
+    probe.until_asked().await;
+
+    server.shutdown.cancel();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0, "who asked nothing is closed at once");
+    release.notify_waiters();
+    assert!(asked.await.unwrap().unwrap().starts_with("HTTP/1.1 200 OK"));
+    server.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_shared_for_a_second() {
+    let fake = Fake::new(Ok(()));
+    let probe = SharedProbe::new(fake.clone());
+    let answers = join_all((0..100).map(|_| probe.kubernetes())).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(fake.questions(), 1);
+
+    *fake.answer.lock().unwrap() = Err("gone".to_owned());
+    advance(Duration::from_millis(999)).await;
+    assert_eq!((probe.kubernetes().await, fake.questions()), (Ok(()), 1));
+    advance(Duration::from_millis(1)).await;
+    assert_eq!((probe.kubernetes().await, fake.questions()), (Err("gone".to_owned()), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_is_an_answer_after_three_seconds() {
+    let fake = Fake::waiting();
+    let probe = SharedProbe::new(fake.clone());
+    let before = Instant::now();
+    let (first, late) = (pin!(probe.kubernetes()), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        probe.kubernetes().await
+    });
+    let (first, late) = tokio::join!(first, late);
+    let expected = Err("Kubernetes has not answered within 3s".to_owned());
+    assert_eq!((&first, &late), (&expected, &expected));
+    assert_eq!((before.elapsed(), fake.questions()), (Duration::from_secs(3), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_everyone_left_is_asked_again() {
+    let fake = Fake::waiting();
+    let probe = SharedProbe::new(fake.clone());
+    assert!(probe.kubernetes().now_or_never().is_none());
+    advance(Duration::from_secs(3)).await;
+    assert!(probe.kubernetes().now_or_never().is_none());
+    assert_eq!(fake.questions(), 2);
+}

@@ -1,0 +1,6 @@
+//! Real files, made by the `certs` subcommand, and real handshakes over loopback.
+
+mod files;
+mod fixture;
+mod handshake;
+mod identity;

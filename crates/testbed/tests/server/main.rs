@@ -1,0 +1,7 @@
+//! The server as its users meet it: a process of its own on a real API server, with exactly the rights it asks for.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod drift;
+mod outage;
+mod scene;

@@ -1,0 +1,218 @@
+//! What a test begins with: a namespace of its own, a server of its own, and someone who drifts.
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use replica_count_api::proto;
+use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::manager::{self, Client};
+use replica_count_testbed::{ControlPlane, Manager, Options};
+use serde_json::json;
+use tokio::sync::OnceCell;
+use tokio::time::{self, Instant};
+
+/// How long a condition may take before its test fails. Most take milliseconds.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A field manager that no program has.
+pub(crate) const SOMEBODY: &str = "somebody";
+
+/// The control plane of all tests that do it no harm. It ends with this process.
+pub(crate) async fn shared() -> &'static ControlPlane {
+    static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+    SHARED.get_or_init(own).await
+}
+
+/// A control plane that a test may harm.
+pub(crate) async fn own() -> ControlPlane {
+    ControlPlane::start(Options::new(testbed())).await.unwrap()
+}
+
+fn testbed() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_testbed"))
+}
+
+/// A namespace, a server and its client.
+pub(crate) struct Scene<'a> {
+    pub(crate) control_plane: &'a ControlPlane,
+    pub(crate) namespace: String,
+    pub(crate) options: manager::Options,
+    pub(crate) manager: Manager,
+    pub(crate) client: Client,
+    pub(crate) deployments: Api<Deployment>,
+}
+
+impl<'a> Scene<'a> {
+    /// On the shared control plane, with no further flags.
+    pub(crate) async fn new() -> Scene<'static> {
+        Scene::with(shared().await, &[]).await
+    }
+
+    /// On a control plane, with further flags.
+    pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
+        let namespace = control_plane.namespace("test").await.unwrap();
+        let options = options(control_plane, &Scope::Cluster, arguments).await;
+        let mut manager = Manager::start(&options).await.unwrap();
+        manager.wait_ready().await.unwrap();
+        let client = manager.client().await.unwrap();
+        let deployments = Api::namespaced(control_plane.admin().await.unwrap(), &namespace);
+        Self { control_plane, namespace, options, manager, client, deployments }
+    }
+
+    /// Creates Deployments with a count.
+    pub(crate) async fn create(&self, name: &str, replicas: i32) {
+        self.control_plane.deployment(&self.namespace, name, replicas).await.unwrap();
+    }
+
+    /// Creates a Deployment and manages it with the count it has.
+    pub(crate) async fn create_managed(&mut self, name: &str, replicas: i32) {
+        self.create(name, replicas).await;
+        self.set(name, replicas).await;
+        self.until_state(name, proto::DeploymentState::InSync).await;
+    }
+
+    pub(crate) fn set_request(&self, name: &str, replicas: i32) -> proto::SetDeploymentRequest {
+        proto::SetDeploymentRequest {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+            replicas: Some(replicas),
+            ..proto::SetDeploymentRequest::default()
+        }
+    }
+
+    pub(crate) async fn set(&mut self, name: &str, replicas: i32) -> proto::SetDeploymentResponse {
+        let request = self.set_request(name, replicas);
+        self.client.set_deployment(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn get(&mut self, name: &str) -> Result<proto::GetDeploymentResponse, tonic::Status> {
+        let request =
+            proto::GetDeploymentRequest { name: name.to_owned(), namespace: self.namespace.clone() };
+        Ok(self.client.get_deployment(request).await?.into_inner())
+    }
+
+    pub(crate) async fn delete_setting(&mut self, name: &str) {
+        let request = proto::DeleteDeploymentRequest {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+            expected_generation: None,
+        };
+        self.client.delete_deployment(request).await.unwrap();
+    }
+
+    pub(crate) async fn ignore(&mut self, name: &str, until: Option<jiff::Timestamp>) {
+        let request = proto::SetEnforcementRequest {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+            mode: proto::EnforcementMode::Ignore.into(),
+            until: until.map(replica_count_api::response::timestamp),
+            expected_generation: None,
+        };
+        self.client.set_enforcement(request).await.unwrap();
+    }
+
+    /// Changes the count by the scale subresource, as `somebody`.
+    pub(crate) async fn scale(&self, name: &str, replicas: i32) {
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        let parameters = PatchParams { field_manager: Some(SOMEBODY.to_owned()), ..PatchParams::default() };
+        self.deployments.patch_scale(name, &parameters, &patch).await.unwrap();
+    }
+
+    pub(crate) async fn delete_deployment(&self, name: &str) {
+        self.deployments.delete(name, &DeleteParams::default()).await.unwrap();
+        eventually("the Deployment is gone", async || {
+            self.deployments.get_opt(name).await.unwrap().is_none().then_some(()).ok_or("it is there")
+        })
+        .await;
+    }
+
+    /// The count in the cluster, asked from the API server.
+    pub(crate) async fn count(&self, name: &str) -> Option<i32> {
+        self.deployments.get(name).await.unwrap().spec.unwrap().replicas
+    }
+
+    pub(crate) async fn until_count(&self, name: &str, replicas: i32) {
+        eventually(&format!("{name} has {replicas} replicas"), async || {
+            let count = self.count(name).await;
+            if count == Some(replicas) { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_state(&self, name: &str, state: proto::DeploymentState) {
+        self.until(name, |answer| answer.state() == state).await;
+    }
+
+    /// Awaits an answer of Get, and returns it.
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        is_right: impl Fn(&proto::GetDeploymentResponse) -> bool,
+    ) -> proto::GetDeploymentResponse {
+        let request =
+            proto::GetDeploymentRequest { name: name.to_owned(), namespace: self.namespace.clone() };
+        eventually(&format!("Get shows {name} as expected"), async || {
+            match self.client.clone().get_deployment(request.clone()).await.map(tonic::Response::into_inner) {
+                Ok(answer) if is_right(&answer) => Ok(answer),
+                other => Err(other),
+            }
+        })
+        .await
+    }
+
+    /// Runs kubectl in the namespace.
+    pub(crate) fn kubectl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        Command::new(self.control_plane.kubectl().unwrap())
+            .arg("--kubeconfig")
+            .arg(self.control_plane.admin_kubeconfig())
+            .args(["--namespace", &self.namespace])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Ends the server as a crash would, lets `meanwhile` happen, and starts it again.
+    pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Api<Deployment>)) -> Scene<'a> {
+        let Self { control_plane, namespace, options, manager, deployments, .. } = self;
+        manager.kill().unwrap();
+        meanwhile(&deployments).await;
+        let mut manager = Manager::start(&options).await.unwrap();
+        manager.wait_ready().await.unwrap();
+        let client = manager.client().await.unwrap();
+        Scene { control_plane, namespace, options, manager, client, deployments }
+    }
+}
+
+/// How a server with the rights of `scope` is started.
+pub(crate) async fn options(
+    control_plane: &ControlPlane,
+    scope: &Scope,
+    arguments: &[&str],
+) -> manager::Options {
+    let kubeconfig = control_plane.manager_kubeconfig(scope).await.unwrap();
+    let folder = control_plane.folder("manager").unwrap();
+    let options = manager::Options::new(testbed(), &kubeconfig, Path::new(&folder)).unwrap();
+    arguments.iter().fold(options, manager::Options::argument)
+}
+
+/// Awaits a condition that no event announces, and returns what it yields.
+pub(crate) async fn eventually<T, E: Debug>(
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match condition().await {
+            Ok(value) => return value,
+            Err(last) => {
+                assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}; last: {last:?}")
+            }
+        }
+        time::sleep(Duration::from_millis(10)).await;
+    }
+}
