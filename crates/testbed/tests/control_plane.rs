@@ -130,6 +130,13 @@ async fn the_rights_of_the_manager_are_exact() {
     assert_forbidden(
         Api::<Deployment>::namespaced(limited, &foreign).patch_scale("web", &params, &to_two).await,
     );
+
+    let requests = || fs::read_to_string(&audit_log).unwrap_or_default();
+    let user = "system:serviceaccount:replica-count-manager:replica-count-manager";
+    let is_patch = |line: &str| line.contains(user) && line.contains("/deployments/web/scale");
+    eventually("the patch is in the audit log", || requests().lines().any(is_patch)).await;
+    drop(control_plane);
+    fs::remove_file(audit_log).unwrap();
 }
 
 fn assert_forbidden<T: std::fmt::Debug>(result: Result<T, kube::Error>) {
