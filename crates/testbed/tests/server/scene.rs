@@ -210,7 +210,7 @@ pub(crate) async fn eventually<T, E: Debug>(
         match condition().await {
             Ok(value) => return value,
             Err(last) => {
-                assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}; last: {last:?}")
+                assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}; last: {last:?}");
             }
         }
         time::sleep(Duration::from_millis(10)).await;
