@@ -22,7 +22,7 @@ use crate::cluster::{Program, Programs};
 use crate::component::Component;
 use crate::scratch::Scratch;
 use api_server::ApiServer;
-use authority::{Authority, Identity};
+use authority::{Authority, Identity, file_name};
 use kubeconfig::{Credentials, Endpoint};
 
 /// The group that may do everything, which Kubernetes binds to `cluster-admin`.
@@ -195,7 +195,7 @@ impl ControlPlane {
     }
 
     fn write_kubeconfig(&self, name: &str, credentials: &Credentials) -> Result<PathBuf> {
-        let path = self.kubeconfigs.join(name.replace([':', '/'], "-")).with_extension("kubeconfig");
+        let path = self.kubeconfigs.join(file_name(name)).with_extension("kubeconfig");
         let endpoint: &Endpoint = self.api_server.endpoint();
         kubeconfig::write(&path, endpoint, credentials)?;
         Ok(path)
