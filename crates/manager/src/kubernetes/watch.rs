@@ -152,6 +152,7 @@ impl Watch {
             Interruption::Gone(reason) => {
                 info!(%reason, "listing again");
                 position.version = None;
+                self.cluster.set_stale(position.heard);
             }
             Interruption::Silent
             | Interruption::NoAnswer
