@@ -73,8 +73,6 @@ pub enum Decision {
 pub struct Repair {
     /// The object that was seen.
     pub uid: Box<str>,
-    /// The version of it that was seen, if comparable.
-    pub resource_version: Option<u64>,
     /// The count that was seen.
     pub from: Replicas,
     /// The desired count.
@@ -113,7 +111,6 @@ pub fn decide(
                 Some(until) if until > now.monotonic => Decision::Wait { until, drift },
                 Some(_) | None => Decision::Repair(Repair {
                     uid: observed.uid.clone(),
-                    resource_version: observed.resource_version,
                     from: observed.replicas,
                     to: setting.replicas,
                     drift,
@@ -224,7 +221,7 @@ mod tests {
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
             let from = self.observed.as_ref().expect("present").replicas;
             let to = self.setting.replicas;
-            Decision::Repair(Repair { uid: "u".into(), resource_version: Some(7), from, to, drift })
+            Decision::Repair(Repair { uid: "u".into(), from, to, drift })
         }
     }
 

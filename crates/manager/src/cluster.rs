@@ -115,8 +115,8 @@ impl Cluster {
     }
 
     /// Takes note of a count that we wrote; see [`Index::record_write`].
-    pub fn record_write(&self, target: &Target, seen: u64, written: u64, replicas: Replicas) {
-        self.change(|inner| inner.index.record_write(target, seen, written, replicas));
+    pub fn record_write(&self, target: &Target, uid: &str, written: u64, replicas: Replicas) {
+        self.change(|inner| inner.index.record_write(target, uid, written, replicas));
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {

@@ -180,8 +180,8 @@ impl Reconciler {
         let started = Instant::now();
         match scale::write(&self.client, &target, &repair).await {
             Ok(written) => {
-                if let (Some(seen), Some(written)) = (repair.resource_version, written) {
-                    self.cluster.record_write(&target, seen, written, repair.to);
+                if let Some(written) = written {
+                    self.cluster.record_write(&target, &repair.uid, written, repair.to);
                 }
                 self.histories.update(&target, |history| history.record_in_effect(repair.to));
                 self.report.written(&target, &repair, started.elapsed());

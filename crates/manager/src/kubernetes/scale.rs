@@ -121,8 +121,7 @@ mod tests {
     fn check(from: i32, to: i32, expected: &Value) {
         let count = |n| Replicas::new(n).expect("valid");
         let target = Target::new("shop", "web").expect("valid");
-        let repair =
-            Repair { uid: "u".into(), resource_version: None, from: count(from), to: count(to), drift: None };
+        let repair = Repair { uid: "u".into(), from: count(from), to: count(to), drift: None };
         let request = request(&target, &repair).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
         let uri = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager";
