@@ -60,6 +60,7 @@ impl ControlPlane {
             folder: scratch.path().to_owned(),
             etcd_url,
             audit_log: options.audit_log.clone(),
+            arguments: options.api_server_arguments.clone(),
         };
         let api_server = ApiServer::start(setup, &authority, &admin).await?;
         let admin_kubeconfig = kubeconfigs.join("admin.kubeconfig");
