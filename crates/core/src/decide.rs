@@ -4,15 +4,13 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::{
-    history::{Drift, History, InEffect},
-    observed::{Observation, Observed},
-    replicas::Replicas,
-    scope::Scope,
-    setting::{Enforcement, Setting},
-    state::State,
-    target::Target,
-};
+use crate::history::{Drift, History, InEffect};
+use crate::observed::{Observation, Observed};
+use crate::replicas::Replicas;
+use crate::scope::Scope;
+use crate::setting::{Enforcement, Setting};
+use crate::state::State;
+use crate::target::Target;
 
 /// The field manager under which this server writes.
 pub const FIELD_MANAGER: &str = "replica-count-manager";
@@ -140,7 +138,9 @@ fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timesta
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::managed_fields::{FieldOwner, Operation};

@@ -1,12 +1,12 @@
 //! The index of what is observed: every Deployment of the cluster, in a few words each.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ops::Bound,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
-use crate::{observed::Observed, replicas::Replicas, target::Target};
+use crate::observed::Observed;
+use crate::replicas::Replicas;
+use crate::target::Target;
 
 /// How many names of field managers are kept before those that nobody refers to any more are dropped.
 const MANAGER_NAMES: usize = 1024;

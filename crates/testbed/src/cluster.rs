@@ -14,7 +14,6 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::Result;
-
 use assets::Assets;
 use module::{KubernetesMinor, Module};
 

@@ -13,17 +13,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use api_server::ApiServer;
+use authority::{Authority, Identity, file_name};
 use kube::Client;
-
+use kubeconfig::{Credentials, Endpoint};
 pub use options::Options;
 pub use rights::Scope;
 
 use crate::cluster::{Program, Programs};
 use crate::component::Component;
 use crate::scratch::Scratch;
-use api_server::ApiServer;
-use authority::{Authority, Identity, file_name};
-use kubeconfig::{Credentials, Endpoint};
 
 /// The group that may do everything, which Kubernetes binds to `cluster-admin`.
 const ADMINISTRATORS: &str = "system:masters";

@@ -5,10 +5,8 @@ use std::time::Duration;
 use http::{Request, header};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::{Client, Resource};
-use replica_count_core::{
-    decide::{FIELD_MANAGER, Repair},
-    target::Target,
-};
+use replica_count_core::decide::{FIELD_MANAGER, Repair};
+use replica_count_core::target::Target;
 use serde_json::{Value, json};
 
 use super::deployment::SlimDeployment;

@@ -1,9 +1,8 @@
 //! The Go modules under `cluster/`: what is built from which of them, with which flags, and into which folder.
 
-use std::env;
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 use aws_lc_rs::digest;
