@@ -4,15 +4,13 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::{
-    history::{Drift, History, InEffect},
-    observed::{Observation, Observed},
-    replicas::Replicas,
-    scope::Scope,
-    setting::{Enforcement, Setting},
-    state::State,
-    target::Target,
-};
+use crate::history::{Drift, History, InEffect};
+use crate::observed::{Observation, Observed};
+use crate::replicas::Replicas;
+use crate::scope::Scope;
+use crate::setting::{Enforcement, Setting};
+use crate::state::State;
+use crate::target::Target;
 
 /// The field manager under which this server writes.
 pub const FIELD_MANAGER: &str = "replica-count-manager";
@@ -73,8 +71,6 @@ pub enum Decision {
 pub struct Repair {
     /// The object that was seen.
     pub uid: Box<str>,
-    /// The version of it that was seen, if comparable.
-    pub resource_version: Option<u64>,
     /// The count that was seen.
     pub from: Replicas,
     /// The desired count.
@@ -113,7 +109,6 @@ pub fn decide(
                 Some(until) if until > now.monotonic => Decision::Wait { until, drift },
                 Some(_) | None => Decision::Repair(Repair {
                     uid: observed.uid.clone(),
-                    resource_version: observed.resource_version,
                     from: observed.replicas,
                     to: setting.replicas,
                     drift,
@@ -143,7 +138,9 @@ fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timesta
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::managed_fields::{FieldOwner, Operation};
@@ -224,7 +221,7 @@ mod tests {
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
             let from = self.observed.as_ref().expect("present").replicas;
             let to = self.setting.replicas;
-            Decision::Repair(Repair { uid: "u".into(), resource_version: Some(7), from, to, drift })
+            Decision::Repair(Repair { uid: "u".into(), from, to, drift })
         }
     }
 

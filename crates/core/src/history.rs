@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::{managed_fields::FieldOwner, replicas::Replicas};
+use crate::managed_fields::FieldOwner;
+use crate::replicas::Replicas;
 
 /// What was seen of one managed target. Kept in memory only.
 #[derive(Clone, Debug, Default, PartialEq)]

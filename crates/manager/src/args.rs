@@ -1,14 +1,20 @@
 //! The command line and the environment, validated before anything is bound or connected.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use replica_count_core::{
-    decide::Policy, replicas::Replicas, scope::Scope, setting::Enforcement, target::check_namespace,
-};
+use replica_count_core::decide::Policy;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::scope::Scope;
+use replica_count_core::setting::Enforcement;
+use replica_count_core::target::check_namespace;
 use tracing::level_filters::LevelFilter;
 
-use crate::{certs::CertsArgs, kubernetes::connect::Source, tls::TlsFiles};
+use crate::certs::CertsArgs;
+use crate::kubernetes::connect::Source;
+use crate::tls::TlsFiles;
 
 const AFTER_HELP: &str = "\
 Without a command, the server starts. Every flag can also be given as the environment variable that its text names.

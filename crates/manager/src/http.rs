@@ -19,6 +19,8 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+pub use probe::Probe;
+use probe::SharedProbe;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -27,9 +29,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::listener::Listener;
-
-pub use probe::Probe;
-use probe::SharedProbe;
 
 /// Connections at a time; one more is closed at once.
 const MAX_CONNECTIONS: usize = 64;

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use replica_count_core::{decide::Repair, history::Drift, setting::Setting, target::Target};
+use replica_count_core::decide::Repair;
+use replica_count_core::history::Drift;
+use replica_count_core::setting::Setting;
+use replica_count_core::target::Target;
 use tracing::{debug, info, warn};
 
-use crate::{kubernetes::scale::WriteError, metrics::ReconcileMetrics};
+use crate::kubernetes::scale::WriteError;
+use crate::metrics::ReconcileMetrics;
 
 /// What the log says of a culprit that is not known.
 const UNKNOWN: &str = "unknown";

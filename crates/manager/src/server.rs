@@ -10,19 +10,16 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kube::Config;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use self::{running::Running, shared::Shared};
-use crate::{
-    args::ServeArgs,
-    kubernetes::connect,
-    store::{Committer, Store},
-    tls,
-};
+use self::running::Running;
+use self::shared::Shared;
+use crate::args::ServeArgs;
+use crate::kubernetes::connect;
+use crate::store::{Committer, Store};
+use crate::tls;
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]

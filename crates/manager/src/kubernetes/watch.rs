@@ -4,21 +4,22 @@
 //! opened for a short window and then again from where it was, which costs the API server next to nothing and bounds
 //! how long a connection that died without a word can go unnoticed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, pin_mut};
-use kube::{
-    Api,
-    api::{ListParams, WatchParams},
-    core::{Status, WatchEvent},
-};
-use replica_count_core::{backoff::Backoff, target::Target};
+use kube::Api;
+use kube::api::{ListParams, WatchParams};
+use kube::core::{Status, WatchEvent};
+use replica_count_core::backoff::Backoff;
+use replica_count_core::target::Target;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::deployment::SlimDeployment;
-use crate::{cluster::Cluster, metrics::WatchMetrics};
+use crate::cluster::Cluster;
+use crate::metrics::WatchMetrics;
 
 /// How long one watch lasts before it is opened again.
 const WINDOW_SECONDS: u32 = 10;

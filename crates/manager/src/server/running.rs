@@ -5,20 +5,16 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{
-    Listeners,
-    grpc::{DRAIN, Grpc},
-    shared::Shared,
-    tasks::Tasks,
-};
-use crate::{
-    args::ServeArgs,
-    http::{self, HttpState},
-    metrics::WatchMetrics,
-    report::Report,
-    store::{Committer, Store},
-    tls::metrics::ConnectionMetrics,
-};
+use super::Listeners;
+use super::grpc::{DRAIN, Grpc};
+use super::shared::Shared;
+use super::tasks::Tasks;
+use crate::args::ServeArgs;
+use crate::http::{self, HttpState};
+use crate::metrics::WatchMetrics;
+use crate::report::Report;
+use crate::store::{Committer, Store};
+use crate::tls::metrics::ConnectionMetrics;
 
 /// Everything that runs. Requests end first, then the work that they may have brought, then the store.
 pub(super) struct Running {

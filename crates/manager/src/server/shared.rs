@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use kube::{Api, Client};
-use prometheus_client::{collector::Collector, registry::Registry};
-use replica_count_core::{decide::Policy, target::Target};
+use prometheus_client::collector::Collector;
+use prometheus_client::registry::Registry;
+use replica_count_core::decide::Policy;
+use replica_count_core::target::Target;
 use tracing::warn;
 
 use super::health::Health;
-use crate::{
-    args::ServeArgs,
-    cluster::Cluster,
-    kubernetes::{deployment::SlimDeployment, watch::Watch},
-    metrics::{Readings, WatchMetrics},
-    reconcile::{Histories, Reconciler},
-    report::Report,
-    service::Deployments,
-    store::Store,
-    tls::metrics::ConnectionMetrics,
-    work::Work,
-};
+use crate::args::ServeArgs;
+use crate::cluster::Cluster;
+use crate::kubernetes::deployment::SlimDeployment;
+use crate::kubernetes::watch::Watch;
+use crate::metrics::{Readings, WatchMetrics};
+use crate::reconcile::{Histories, Reconciler};
+use crate::report::Report;
+use crate::service::Deployments;
+use crate::store::Store;
+use crate::tls::metrics::ConnectionMetrics;
+use crate::work::Work;
 
 /// What all parts of the server share.
 pub(super) struct Shared {

@@ -30,10 +30,15 @@ pub(crate) async fn shared() -> &'static ControlPlane {
 
 /// A control plane that a test may harm.
 pub(crate) async fn own() -> ControlPlane {
-    ControlPlane::start(Options::new(testbed())).await.unwrap()
+    own_with(Options::new(testbed())).await
 }
 
-fn testbed() -> PathBuf {
+/// A control plane of an unusual kind.
+pub(crate) async fn own_with(options: Options) -> ControlPlane {
+    ControlPlane::start(options).await.unwrap()
+}
+
+pub(crate) fn testbed() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_testbed"))
 }
 
