@@ -12,6 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::cluster::Cluster;
+use crate::kubernetes::scale::WriteError;
+use crate::kubernetes::watch::Interruption;
 use crate::work::Work;
 
 /// A counter by reason.
@@ -29,7 +31,12 @@ pub struct WatchMetrics {
 
 impl WatchMetrics {
     /// Makes them show.
+    ///
+    /// A reason that has not happened yet shows as 0, so that its first time is an increase.
     pub fn register(&self, registry: &mut Registry) {
+        for reason in Interruption::REASONS {
+            self.interruptions.get_or_create_owned(&Reason { reason });
+        }
         registry.register("watch_events", "Deployments that the watch showed", self.events.clone());
         registry.register(
             "watch_interruptions",
@@ -74,6 +81,9 @@ impl Default for ReconcileMetrics {
 impl ReconcileMetrics {
     /// Makes them show.
     pub fn register(&self, registry: &mut Registry) {
+        for reason in WriteError::REASONS {
+            self.failures.get_or_create_owned(&Reason { reason });
+        }
         registry.register("drifts", "Drifts that were seen, repaired or not", self.drifts.clone());
         registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
@@ -120,9 +130,9 @@ impl Collector for Readings {
             (view.index().len(), view.age(tokio::time::Instant::now()).unwrap_or_default())
         };
         let readings = [
-            ("deployments", "Deployments in the cluster", float(deployments)),
-            ("queued_targets", "Targets that wait for work or are worked on", float(self.work.depth())),
-            ("watch_stale_seconds", "Age of what is known while the watch is broken", age.as_secs_f64()),
+            ("deployments", "Deployments in the cluster.", float(deployments)),
+            ("queued_targets", "Targets that wait for work or are worked on.", float(self.work.depth())),
+            ("watch_stale_seconds", "Age of what is known while the watch is broken.", age.as_secs_f64()),
         ];
         for (name, help, value) in readings {
             let gauge = ConstGauge::new(value);

@@ -12,6 +12,7 @@ use kube::Client;
 use replica_count_core::backoff::Backoff;
 use replica_count_core::decide::{Decision, Policy, Repair, decide};
 use replica_count_core::history::{Drift, History};
+use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
@@ -47,14 +48,14 @@ impl Histories {
     }
 
     /// Starts the history of a target that is managed from the start of the process.
-    pub fn begin(&self, target: Target) {
-        self.lock().insert(target, History::default());
+    pub fn begin(&self, target: Target, desired: Replicas) {
+        self.lock().insert(target, History::of_stored_setting(desired));
     }
 
     /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten.
     pub fn follow(&self, target: &Target, is_managed: bool) {
         if is_managed {
-            self.lock().entry(target.clone()).or_insert_with(History::of_new_setting);
+            self.lock().entry(target.clone()).or_default();
         } else {
             self.lock().remove(target);
         }

@@ -31,7 +31,7 @@ impl Report {
 
     /// The desired count was written.
     pub fn written(&self, target: &Target, repair: &Repair, took: Duration) {
-        let took_ms = took.as_secs_f64() * 1000.0;
+        let took_ms = (took.as_secs_f64() * 1_000_000.0).round() / 1000.0;
         match &repair.drift {
             Some(drift) => {
                 self.metrics.repaired(took);

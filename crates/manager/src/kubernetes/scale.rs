@@ -43,6 +43,10 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// All words that `reason` has.
+    pub const REASONS: [&'static str; 6] =
+        ["stale", "throttled", "forbidden", "failed", "unreachable", "deadline"];
+
     /// A stable word for metrics.
     pub fn reason(&self) -> &'static str {
         match self {

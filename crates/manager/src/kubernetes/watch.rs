@@ -70,7 +70,7 @@ enum Listing {
 
 /// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
-enum Interruption {
+pub(crate) enum Interruption {
     #[error("the version to continue from is gone: {0}")]
     Gone(String),
     #[error("the API server cannot list as a stream: {0}")]
@@ -88,6 +88,10 @@ enum Interruption {
 }
 
 impl Interruption {
+    /// All words that `reason` has.
+    pub(crate) const REASONS: [&'static str; 7] =
+        ["gone", "no_streamed_listing", "silent", "no_answer", "ended_early", "connection", "status"];
+
     fn reason(&self) -> &'static str {
         match self {
             Self::Gone(_) => "gone",

@@ -67,6 +67,7 @@ impl Running {
         if tokio::time::timeout(DRAIN, self.requests.join_all()).await.is_err() {
             warn!(after = ?DRAIN, "connections were still open and are cut");
             self.requests.abort_all();
+            self.requests.join_all().await;
         }
         self.end_of_work.cancel();
         self.work.join_all().await;

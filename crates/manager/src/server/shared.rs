@@ -6,6 +6,7 @@ use kube::{Api, Client};
 use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 use replica_count_core::decide::Policy;
+use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use tracing::warn;
 
@@ -35,12 +36,14 @@ pub(super) struct Shared {
 impl Shared {
     /// Makes everything stored due, and says what of it will never be enforced here.
     pub(super) fn begin(&self) {
-        let managed: Vec<Target> = self.store.read(|settings| settings.keys().cloned().collect());
-        for target in managed {
+        let managed: Vec<(Target, Replicas)> = self.store.read(|settings| {
+            settings.iter().map(|(target, setting)| (target.clone(), setting.replicas)).collect()
+        });
+        for (target, desired) in managed {
             if let Err(reason) = self.policy.scope.check(target.namespace()) {
                 warn!(%target, %reason, "stored but not enforced");
             }
-            self.histories.begin(target.clone());
+            self.histories.begin(target.clone(), desired);
             self.work.mark(target);
         }
     }

@@ -12,7 +12,7 @@ use tracing::{debug, error};
 
 use super::batch::Batch;
 use super::file::{ReplaceError, SettingsFile};
-use super::metrics::FailureLabels;
+use super::metrics::{FULL, FailureLabels, UNAVAILABLE, UNCERTAIN};
 use super::{Applied, Message, SharedSettings, StoreError, StoreMetrics, Submission};
 
 /// How many changes share one write at most, so that the first of them does not wait for ever later ones.
@@ -130,10 +130,10 @@ impl Committer {
 /// What the one who submitted a change is told, and how the failure is counted.
 fn classify(error: &ReplaceError) -> (StoreError, &'static str) {
     match error {
-        ReplaceError::Uncertain { .. } => (StoreError::Uncertain, "uncertain"),
-        ReplaceError::Unchanged { reason, .. } if is_full(reason) => (StoreError::Full, "full"),
+        ReplaceError::Uncertain { .. } => (StoreError::Uncertain, UNCERTAIN),
+        ReplaceError::Unchanged { reason, .. } if is_full(reason) => (StoreError::Full, FULL),
         ReplaceError::Unchanged { reason, .. } => {
-            (StoreError::Unavailable { reason: reason.to_string().into() }, "unavailable")
+            (StoreError::Unavailable { reason: reason.to_string().into() }, UNAVAILABLE)
         }
     }
 }
