@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod drift;
+mod namespaced;
 mod outage;
 mod scene;
