@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod drift;
+mod grpcurl;
 mod namespaced;
 mod outage;
 mod scene;
