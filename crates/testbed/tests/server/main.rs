@@ -6,4 +6,5 @@ mod drift;
 mod grpcurl;
 mod namespaced;
 mod outage;
+mod rpc;
 mod scene;
