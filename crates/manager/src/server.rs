@@ -2,6 +2,7 @@
 
 mod grpc;
 mod health;
+mod signals;
 mod tasks;
 
 use std::sync::Arc;
@@ -10,14 +11,11 @@ use anyhow::Context;
 use kube::{Api, Client, Config};
 use prometheus_client::{collector::Collector, registry::Registry};
 use replica_count_core::{decide::Policy, target::Target};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{health::Health, tasks::Tasks};
+use self::{health::Health, signals::Signals, tasks::Tasks};
 use crate::{
     args::ServeArgs,
     cluster::Cluster,
@@ -75,6 +73,7 @@ struct Shared {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+    let signals = Signals::listen().context("signals")?;
     let Validated { tls, kubernetes, store, committer } = validate(&args).await?;
     let namespace = args.kubernetes.namespace.0.clone();
     info!(
@@ -96,7 +95,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     };
     shared.begin();
     let listeners = bind(&args).await?;
-    serve(&args, shared, committer, tls, listeners).await?;
+    serve(&args, shared, committer, tls, listeners, signals).await?;
     Ok(())
 }
 
@@ -125,6 +124,7 @@ async fn serve(
     committer: Committer,
     tls: Arc<rustls::ServerConfig>,
     listeners: Listeners,
+    mut signals: Signals,
 ) -> anyhow::Result<()> {
     let watch_metrics = WatchMetrics::default();
     let report = Report::default();
@@ -148,7 +148,10 @@ async fn serve(
     let mut serving = tokio::spawn(grpc.serve(listeners.grpc, requests.clone()));
 
     let outcome = tokio::select! {
-        signal = terminated() => signal.map(|signal| info!(signal, "draining")),
+        signal = signals.next() => {
+            info!(signal, "draining");
+            Ok(())
+        }
         ended = tasks.first_to_end() => ended,
         ended = &mut serving => ended.map_err(anyhow::Error::from).and_then(|ended| ended).and(Err(anyhow::anyhow!("the gRPC server ended"))),
     };
@@ -165,16 +168,6 @@ async fn serve(
         info!("stopped");
     }
     outcome
-}
-
-/// Waits for a signal that asks to end.
-async fn terminated() -> anyhow::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }
 
 impl Shared {

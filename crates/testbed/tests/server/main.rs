@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod alone;
+mod connections;
 mod drift;
 mod grpcurl;
 mod namespaced;
 mod outage;
 mod rpc;
 mod scene;
+mod shutdown;

@@ -33,7 +33,7 @@ pub(crate) async fn own() -> ControlPlane {
     ControlPlane::start(Options::new(testbed())).await.unwrap()
 }
 
-fn testbed() -> PathBuf {
+pub(crate) fn testbed() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_testbed"))
 }
 
