@@ -11,3 +11,4 @@ mod outage;
 mod rpc;
 mod scene;
 mod shutdown;
+mod startup;
