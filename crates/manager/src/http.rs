@@ -36,6 +36,8 @@ const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time from the connection to the end of the response.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same when the server ends: nobody may keep it from ending by asking nothing or by not reading the answer.
+const DRAIN: Duration = Duration::from_secs(1);
 
 const PATHS: &str = "not found; there are /healthz /livez /readyz /metrics\n";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -54,7 +56,7 @@ impl<P: Probe> HttpState<P> {
     }
 }
 
-/// Serves until `shutdown`; then requests in flight are answered, and it returns.
+/// Serves until `shutdown`; then requests in flight are answered for a second at most, and it returns.
 pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdown: CancellationToken) {
     let mut listener = Listener::new(listener);
     let router = router(Arc::new(state));
@@ -79,7 +81,9 @@ pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdow
         }
     }
     drop(listener);
-    connections.join_all().await;
+    if timeout(DRAIN, connections.join_all()).await.is_err() {
+        debug!(after = ?DRAIN, "HTTP connections were still open and are cut");
+    }
 }
 
 /// One request, one response.

@@ -4,6 +4,7 @@ mod grpc;
 mod health;
 mod running;
 mod shared;
+mod signals;
 mod tasks;
 
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use kube::Config;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use self::running::Running;
 use self::shared::Shared;
+use self::signals::Signals;
 use crate::args::ServeArgs;
 use crate::kubernetes::connect;
 use crate::store::{Committer, Store};
@@ -54,6 +55,7 @@ struct Listeners {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+    let mut signals = Signals::listen().context("signals")?;
     let Validated { tls, kubernetes, store, committer } = validate(&args).await?;
     let namespace = args.kubernetes.namespace.0.clone();
     info!(
@@ -77,7 +79,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let listeners = bind(&args).await?;
     let mut running = Running::start(&args, &shared, committer, tls, listeners);
     let outcome = tokio::select! {
-        signal = terminated() => signal.map(|signal| info!(signal, "draining")),
+        signal = signals.next() => {
+            info!(signal, "draining");
+            Ok(())
+        }
         error = running.first_to_end() => Err(error),
     };
     running.stop(&shared.store).await;
@@ -102,14 +107,4 @@ async fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {
     };
     info!(grpc = %listeners.grpc.local_addr()?, http = %listeners.http.local_addr()?, "listening");
     Ok(listeners)
-}
-
-/// Waits for a signal that asks to end.
-async fn terminated() -> anyhow::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }

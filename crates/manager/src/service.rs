@@ -159,10 +159,18 @@ impl Deployments {
         match observation {
             Observation::Present(_) => Ok(()),
             Observation::Unread => Err(Refusal::Unread),
-            Observation::Absent => match self.policy.scope.check(target.namespace()) {
-                Err(other @ OutOfScope::Other { .. }) => Err(other.into()),
-                Err(OutOfScope::Excluded(_)) | Ok(()) => Err(Refusal::NoDeployment(target.clone())),
-            },
+            Observation::Absent => {
+                self.check_watched(target.namespace())?;
+                Err(Refusal::NoDeployment(target.clone()))
+            }
+        }
+    }
+
+    /// Whether the watch would show what is in a namespace. Excluded ones are seen, and only not managed.
+    fn check_watched(&self, namespace: &str) -> Result<(), Refusal> {
+        match self.policy.scope.check(namespace) {
+            Err(other @ OutOfScope::Other { .. }) => Err(other.into()),
+            Err(OutOfScope::Excluded(_)) | Ok(()) => Ok(()),
         }
     }
 

@@ -17,6 +17,9 @@ use crate::cluster::Freshness;
 
 impl Deployments {
     pub(super) fn list(&self, request: &ListRequest) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
+        if let Some(namespace) = request.namespace.as_deref().filter(|_| request.include_unmanaged) {
+            self.check_watched(namespace)?;
+        }
         let now = clock::now();
         self.store.read(|settings| {
             let view = self.cluster.view();

@@ -62,6 +62,19 @@ impl<'a> Scene<'a> {
     pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
         let namespace = control_plane.namespace("test").await.unwrap();
         let options = options(control_plane, &Scope::Cluster, arguments).await;
+        Self::start(control_plane, namespace, options).await
+    }
+
+    /// On the shared control plane, with rights in its own namespace only.
+    pub(crate) async fn limited() -> Scene<'static> {
+        let control_plane = shared().await;
+        let namespace = control_plane.namespace("limited").await.unwrap();
+        let scope = Scope::Namespace(namespace.clone());
+        let options = options(control_plane, &scope, &["--namespace", &namespace]).await;
+        Scene::start(control_plane, namespace, options).await
+    }
+
+    async fn start(control_plane: &'a ControlPlane, namespace: String, options: manager::Options) -> Self {
         let mut manager = Manager::start(&options).await.unwrap();
         manager.wait_ready().await.unwrap();
         let client = manager.client().await.unwrap();
@@ -186,10 +199,7 @@ impl<'a> Scene<'a> {
         let Self { control_plane, namespace, options, manager, deployments, .. } = self;
         manager.kill().unwrap();
         meanwhile(&deployments).await;
-        let mut manager = Manager::start(&options).await.unwrap();
-        manager.wait_ready().await.unwrap();
-        let client = manager.client().await.unwrap();
-        Scene { control_plane, namespace, options, manager, client, deployments }
+        Scene::start(control_plane, namespace, options).await
     }
 }
 
