@@ -30,10 +30,15 @@ pub(crate) async fn shared() -> &'static ControlPlane {
 
 /// A control plane that a test may harm.
 pub(crate) async fn own() -> ControlPlane {
-    ControlPlane::start(Options::new(testbed())).await.unwrap()
+    own_with(Options::new(testbed())).await
 }
 
-fn testbed() -> PathBuf {
+/// A control plane of an unusual kind.
+pub(crate) async fn own_with(options: Options) -> ControlPlane {
+    ControlPlane::start(options).await.unwrap()
+}
+
+pub(crate) fn testbed() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_testbed"))
 }
 
@@ -56,14 +61,30 @@ impl<'a> Scene<'a> {
     /// On a control plane, with further flags.
     pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
         let options = options(control_plane, &Scope::Cluster, arguments).await;
-        Scene::with_options(control_plane, options).await
+        Self::with_options(control_plane, options).await
     }
 
     /// On a control plane, with a server of one's own making.
     pub(crate) async fn with_options(control_plane: &'a ControlPlane, options: manager::Options) -> Self {
         let namespace = control_plane.namespace("test").await.unwrap();
+        Self::start(control_plane, namespace, options).await
+    }
+
+    /// On the shared control plane, with rights in its own namespace only.
+    pub(crate) async fn limited() -> Scene<'static> {
+        let control_plane = shared().await;
+        let namespace = control_plane.namespace("limited").await.unwrap();
+        let scope = Scope::Namespace(namespace.clone());
+        let options = options(control_plane, &scope, &["--namespace", &namespace]).await;
+        Scene::start(control_plane, namespace, options).await
+    }
+
+    async fn start(control_plane: &'a ControlPlane, namespace: String, options: manager::Options) -> Self {
+        let mut manager = Manager::start(&options).await.unwrap();
+        manager.wait_ready().await.unwrap();
+        let client = manager.client().await.unwrap();
         let deployments = Api::namespaced(control_plane.admin().await.unwrap(), &namespace);
-        Scene::start(control_plane, namespace, options, deployments).await
+        Self { control_plane, namespace, options, manager, client, deployments }
     }
 
     /// Creates Deployments with a count.
@@ -190,21 +211,9 @@ impl<'a> Scene<'a> {
 
     /// Lets `end` end the server, and starts it again.
     pub(crate) async fn restart_after(self, end: impl AsyncFnOnce(Manager)) -> Scene<'a> {
-        let Self { control_plane, namespace, options, manager, deployments, .. } = self;
+        let Self { control_plane, namespace, options, manager, .. } = self;
         end(manager).await;
-        Scene::start(control_plane, namespace, options, deployments).await
-    }
-
-    async fn start(
-        control_plane: &'a ControlPlane,
-        namespace: String,
-        options: manager::Options,
-        deployments: Api<Deployment>,
-    ) -> Self {
-        let mut manager = Manager::start(&options).await.unwrap();
-        manager.wait_ready().await.unwrap();
-        let client = manager.client().await.unwrap();
-        Self { control_plane, namespace, options, manager, client, deployments }
+        Scene::start(control_plane, namespace, options).await
     }
 }
 
