@@ -5,6 +5,7 @@
 mod alone;
 mod connections;
 mod drift;
+mod durability;
 mod grpcurl;
 mod listing;
 mod namespaced;

@@ -60,9 +60,14 @@ impl<'a> Scene<'a> {
 
     /// On a control plane, with further flags.
     pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
-        let namespace = control_plane.namespace("test").await.unwrap();
         let options = options(control_plane, &Scope::Cluster, arguments).await;
-        Self::start(control_plane, namespace, options).await
+        Scene::with_options(control_plane, options).await
+    }
+
+    /// On a control plane, with a server of one's own making.
+    pub(crate) async fn with_options(control_plane: &'a ControlPlane, options: manager::Options) -> Self {
+        let namespace = control_plane.namespace("test").await.unwrap();
+        Scene::start(control_plane, namespace, options).await
     }
 
     /// On the shared control plane, with rights in its own namespace only.
@@ -196,9 +201,18 @@ impl<'a> Scene<'a> {
 
     /// Ends the server as a crash would, lets `meanwhile` happen, and starts it again.
     pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Api<Deployment>)) -> Scene<'a> {
-        let Self { control_plane, namespace, options, manager, deployments, .. } = self;
-        manager.kill().unwrap();
-        meanwhile(&deployments).await;
+        let deployments = self.deployments.clone();
+        self.restart_after(async |manager| {
+            manager.kill().unwrap();
+            meanwhile(&deployments).await;
+        })
+        .await
+    }
+
+    /// Lets `end` end the server, and starts it again.
+    pub(crate) async fn restart_after(self, end: impl AsyncFnOnce(Manager)) -> Scene<'a> {
+        let Self { control_plane, namespace, options, manager, .. } = self;
+        end(manager).await;
         Scene::start(control_plane, namespace, options).await
     }
 }
