@@ -61,13 +61,13 @@ impl<'a> Scene<'a> {
     /// On a control plane, with further flags.
     pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
         let options = options(control_plane, &Scope::Cluster, arguments).await;
-        Self::with_options(control_plane, options).await
+        Scene::with_options(control_plane, options).await
     }
 
     /// On a control plane, with a server of one's own making.
     pub(crate) async fn with_options(control_plane: &'a ControlPlane, options: manager::Options) -> Self {
         let namespace = control_plane.namespace("test").await.unwrap();
-        Self::start(control_plane, namespace, options).await
+        Scene::start(control_plane, namespace, options).await
     }
 
     /// On the shared control plane, with rights in its own namespace only.
