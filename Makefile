@@ -21,6 +21,16 @@ ifeq ($(origin CONTEXT),command line)
 RUN_FLAGS += --context '$(CONTEXT)'
 endif
 
+ifneq ($(ONLY),)
+BENCH_FLAGS += --only $(ONLY)
+endif
+ifneq ($(ROUNDS),)
+BENCH_FLAGS += --rounds $(ROUNDS)
+endif
+ifneq ($(SHORT),)
+BENCH_FLAGS += --short
+endif
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -56,6 +66,11 @@ test: build cluster ## Run every test
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster: seconds, no Go
 	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager --lib
+
+.PHONY: bench
+bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SHORT=1
+	$(BUILD) --release
+	$(TARGET_DIR)/release/replica-count-bench $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: ## Check formatting and lints
