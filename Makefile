@@ -27,6 +27,7 @@ endif
 ifneq ($(ROUNDS),)
 BENCH_FLAGS += --rounds $(ROUNDS)
 endif
+# A short run measures nothing, so it does not wait for an optimized build.
 ifneq ($(SHORT),)
 BENCH_FLAGS += --short
 endif
@@ -69,8 +70,8 @@ test-unit: ## Run the tests that need no cluster: seconds, no Go
 
 .PHONY: bench
 bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SHORT=1
-	$(BUILD) --release
-	$(TARGET_DIR)/release/replica-count-bench $(BENCH_FLAGS)
+	$(BUILD) $(if $(SHORT),,--release)
+	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: ## Check formatting and lints

@@ -53,7 +53,9 @@ pub(crate) struct Measure {
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Benchmark {
+    /// How long a drift lives.
     Drift,
+    /// How much memory the server takes.
     Memory,
 }
 

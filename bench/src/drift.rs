@@ -131,16 +131,13 @@ async fn play(
 }
 
 fn outcome(plan: &Plan, ours: &Score, bare: &Score, kubernetes: String) -> Outcome {
-    let row = |what, percent, goal| Row {
-        what,
-        unit: Unit::Milliseconds,
-        ours: ours.all.percentile_ms(percent),
-        limit: Some(bare.all.percentile_ms(percent)),
-        goal,
+    let row = |what, percent| {
+        let [ours, limit] = [ours, bare].map(|score| score.all.percentile_ms(percent));
+        Row::new(what, Unit::Milliseconds, ours).beside(limit)
     };
     let rows = vec![
-        row("drift: seen to repaired, p50", 50, Some(Goal::RatioAtMost(GOAL))),
-        row("drift: seen to repaired, p99", 99, None),
+        row("drift: seen to repaired, p50", 50).judged_by(Goal::RatioAtMost(GOAL)),
+        row("drift: seen to repaired, p99", 99),
     ];
     let details = json!({
         "deployments_each": plan.deployments,

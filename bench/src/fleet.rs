@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use replica_count_testbed::ControlPlane;
 
 use crate::progress::Progress;
@@ -14,7 +14,7 @@ use crate::sample;
 const CONCURRENCY: usize = 16;
 
 /// How many Deployments the average size is taken of.
-const WEIGHED: u32 = 100;
+const WEIGHED: usize = 100;
 
 /// The Deployments `deployment-00000` and on of a namespace, which begin with one count.
 #[derive(Clone, Debug)]
@@ -49,10 +49,9 @@ impl Fleet {
 
     /// The average size of a Deployment in JSON, as the API server sends it.
     pub(crate) async fn average_bytes(&self, client: &Client) -> Result<usize> {
-        let path = format!("/apis/apps/v1/namespaces/{}/deployments?limit={WEIGHED}", self.namespace);
+        let count = self.size.min(WEIGHED);
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments?limit={count}", self.namespace);
         let list = client.request_text(http::Request::get(path).body(Vec::new())?).await?;
-        let api: Api<Deployment> = Api::namespaced(client.clone(), self.namespace);
-        let count = api.list_metadata(&ListParams::default().limit(WEIGHED)).await?.items.len();
         list.len().checked_div(count).context("there are no Deployments to weigh")
     }
 

@@ -22,13 +22,12 @@ pub(crate) struct Machine {
 #[serde(transparent)]
 pub(crate) struct Load(String);
 
-/// What was measured.
+/// Which server was measured.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Versions {
+pub(crate) struct Version {
     project: &'static str,
     /// The commit, with `-dirty` where files differ from it; unknown outside of git.
     commit: Option<String>,
-    kubernetes: String,
 }
 
 impl Machine {
@@ -51,10 +50,10 @@ impl Load {
     }
 }
 
-impl Versions {
-    /// The versions of the server beside this program and of the API server it was measured against.
-    pub(crate) fn new(kubernetes: String) -> Self {
-        Self { project: env!("CARGO_PKG_VERSION"), commit: commit(), kubernetes }
+impl Version {
+    /// The version of the server beside this program.
+    pub(crate) fn read() -> Self {
+        Self { project: env!("CARGO_PKG_VERSION"), commit: commit() }
     }
 }
 

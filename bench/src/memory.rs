@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use replica_count_testbed::ControlPlane;
 use replica_count_testbed::control_plane::Options;
 use serde_json::json;
@@ -32,6 +32,9 @@ impl Plan {
 /// The most that the server may take, in MB.
 const GOAL_MB: f64 = 40.0;
 
+/// The metric that counts the Deployments that the server knows.
+const KNOWN: &str = "replica_count_manager_deployments ";
+
 /// The least that a Deployment weighs, in kB, or the measurement would flatter.
 const DEPLOYMENT_KB: f64 = 3.0;
 
@@ -48,20 +51,14 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     say_error(&format!("letting the server settle for {} s …", plan.settle.as_secs()));
     time::sleep(plan.settle).await;
     manager.check_alive()?;
+    check_complete(&manager.metrics().await?, plan.deployments)?;
     let resident = Resident::read(manager.pid())?;
 
-    let megabytes = |what, ours, goal| Row { what, unit: Unit::Megabytes, ours, limit: None, goal };
     let size = f64::from(average) / 1e3;
     let rows = vec![
-        megabytes("memory: resident, steady", resident.now, Some(Goal::Below(GOAL_MB))),
-        megabytes("memory: resident, peak", resident.peak, None),
-        Row {
-            what: "memory: average Deployment",
-            unit: Unit::Kilobytes,
-            ours: size,
-            limit: None,
-            goal: Some(Goal::AtLeast(DEPLOYMENT_KB)),
-        },
+        Row::new("memory: resident, steady", Unit::Megabytes, resident.now).judged_by(Goal::Below(GOAL_MB)),
+        Row::new("memory: resident, peak", Unit::Megabytes, resident.peak),
+        Row::new("memory: average Deployment", Unit::Kilobytes, size).judged_by(Goal::AtLeast(DEPLOYMENT_KB)),
     ];
     let details = json!({
         "deployments": plan.deployments,
@@ -75,6 +72,15 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     });
     let kubernetes = admin.apiserver_version().await?.git_version;
     Ok(Outcome { name: "memory", rows, kubernetes, details })
+}
+
+/// Fails unless the server says that it knows every Deployment: one that does not would need less.
+fn check_complete(metrics: &str, deployments: usize) -> Result<()> {
+    let known = metrics.lines().find_map(|line| line.strip_prefix(KNOWN)?.trim().parse::<f64>().ok());
+    let known = known.with_context(|| format!("/metrics has no {KNOWN}"))?;
+    let expected = f64::from(u32::try_from(deployments)?);
+    ensure!((known - expected).abs() < 0.5, "the server knows {known} of {expected} Deployments");
+    Ok(())
 }
 
 /// What the kernel says of the memory of a process, in MB.
@@ -118,6 +124,19 @@ mod tests {
     fn reads_the_memory_of_this_process() {
         let resident = Resident::read(std::process::id()).expect("on Linux");
         assert!(resident.now > 0.0 && resident.peak >= resident.now, "{resident:?}");
+    }
+
+    #[test]
+    fn a_server_that_knows_too_little_is_not_measured() {
+        let cases = [
+            ("replica_count_manager_deployments 3.0\n", true),
+            ("replica_count_manager_deployments 2.0\n", false),
+            ("replica_count_manager_deployments_other 3.0\n", false),
+            ("", false),
+        ];
+        for (metrics, expected) in cases {
+            assert_eq!(check_complete(metrics, 3).is_ok(), expected, "{metrics}");
+        }
     }
 
     #[test]

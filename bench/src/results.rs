@@ -9,7 +9,7 @@ use replica_count_testbed::workspace;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::machine::{Load, Machine, Versions};
+use crate::machine::{Load, Machine, Version};
 use crate::table::Row;
 
 /// What a benchmark measured.
@@ -18,7 +18,6 @@ pub(crate) struct Outcome {
     pub(crate) name: &'static str,
     pub(crate) rows: Vec<Row>,
     /// The version of the API server.
-    #[serde(skip)]
     pub(crate) kubernetes: String,
     /// What the rows were computed from.
     pub(crate) details: Value,
@@ -31,7 +30,7 @@ pub(crate) struct Results {
     /// Whether it was too short to measure anything.
     pub(crate) short: bool,
     pub(crate) machine: Machine,
-    pub(crate) versions: Versions,
+    pub(crate) version: Version,
     pub(crate) load_before: Load,
     pub(crate) load_after: Load,
     pub(crate) benchmarks: Vec<Outcome>,

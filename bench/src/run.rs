@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, Benchmark, Command, Measure};
 use crate::drift;
-use crate::machine::{Load, Machine, Versions};
+use crate::machine::{Load, Machine, Version};
 use crate::memory;
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
@@ -45,12 +45,11 @@ async fn measure(arguments: &Measure) -> Result<()> {
         let plan = if arguments.short { memory::Plan::SHORT } else { memory::Plan::FULL };
         benchmarks.push(memory::measure(&plan).await.context("memory")?);
     }
-    let kubernetes = benchmarks.iter().map(|outcome| outcome.kubernetes.clone()).next().unwrap_or_default();
     let results = Results {
         started,
         short: arguments.short,
         machine: Machine::read()?,
-        versions: Versions::new(kubernetes),
+        version: Version::read(),
         load_before,
         load_after: Load::read()?,
         benchmarks,

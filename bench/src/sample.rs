@@ -12,7 +12,7 @@ pub(crate) const CREATOR: &str = "helm";
 pub(crate) const CONTROLLER: &str = "kube-controller-manager";
 
 /// Variables of its container.
-const VARIABLES: usize = 12;
+const VARIABLES: usize = 4;
 
 /// The Deployment of this name.
 pub(crate) fn deployment(name: &str, replicas: i32) -> Result<Deployment> {
@@ -75,17 +75,14 @@ fn container(name: &str) -> Value {
     let variables: Vec<Value> = (0..VARIABLES)
         .map(|number| json!({ "name": format!("SETTING_{number:02}"), "value": format!("value-{number}") }))
         .collect();
-    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": 10 });
     json!({
         "name": "backend",
         "image": format!("registry.example.com/storefront/{name}:4.18.2"),
         "args": ["--listen=:8080", "--log-format=json"],
         "ports": [{ "name": "http", "containerPort": 8080 }],
         "env": variables,
-        "envFrom": [{ "configMapRef": { "name": name } }],
         "resources": { "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "memory": "256Mi" } },
-        "livenessProbe": probe("/livez"),
-        "readinessProbe": probe("/readyz"),
+        "readinessProbe": { "httpGet": { "path": "/readyz", "port": "http" }, "periodSeconds": 10 },
         "securityContext": { "runAsNonRoot": true, "allowPrivilegeEscalation": false },
     })
 }

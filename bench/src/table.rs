@@ -38,30 +38,39 @@ pub(crate) enum Goal {
     AtLeast(f64),
 }
 
-/// A figure.
+/// A figure, and how it compares.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
-    pub(crate) what: &'static str,
-    pub(crate) unit: Unit,
-    pub(crate) ours: f64,
-    /// What nothing could be better than, measured in the same run.
-    pub(crate) limit: Option<f64>,
-    pub(crate) goal: Option<Goal>,
+    what: &'static str,
+    unit: Unit,
+    ours: f64,
+    limit: Option<f64>,
+    ratio: Option<f64>,
+    goal: Option<Goal>,
+    met: Option<bool>,
 }
 
 impl Row {
-    /// Ours by the limit.
-    pub(crate) fn ratio(&self) -> Option<f64> {
-        self.limit.map(|limit| self.ours / limit)
+    /// A figure without anything to compare it with.
+    pub(crate) fn new(what: &'static str, unit: Unit, ours: f64) -> Self {
+        Self { what, unit, ours, limit: None, ratio: None, goal: None, met: None }
     }
 
-    /// Whether the goal is met; `None` where there is none, or no limit to compare with.
-    pub(crate) fn met(&self) -> Option<bool> {
-        match self.goal? {
-            Goal::RatioAtMost(most) => self.ratio().map(|ratio| ratio <= most),
+    /// Compares it with what nothing could be better than, measured in the same run.
+    #[must_use]
+    pub(crate) fn beside(self, limit: f64) -> Self {
+        Self { limit: Some(limit), ratio: Some(self.ours / limit), ..self }
+    }
+
+    /// Judges it, as it stands then: a ratio needs its limit before.
+    #[must_use]
+    pub(crate) fn judged_by(self, goal: Goal) -> Self {
+        let met = match goal {
+            Goal::RatioAtMost(most) => self.ratio.map(|ratio| ratio <= most),
             Goal::Below(bound) => Some(self.ours < bound),
             Goal::AtLeast(bound) => Some(self.ours >= bound),
-        }
+        };
+        Self { goal: Some(goal), met, ..self }
     }
 
     fn cells(&self) -> [String; 6] {
@@ -76,9 +85,9 @@ impl Row {
             self.what.to_owned(),
             format!("{:.2} {unit}", self.ours),
             or_dash(self.limit.map(|limit| format!("{limit:.2} {unit}"))),
-            or_dash(self.ratio().map(|ratio| format!("{ratio:.2}x"))),
+            or_dash(self.ratio.map(|ratio| format!("{ratio:.2}x"))),
             or_dash(self.goal.map(goal)),
-            or_dash(self.met().map(|met| if met { "met" } else { "NOT met" }.to_owned())),
+            or_dash(self.met.map(|met| if met { "met" } else { "NOT met" }.to_owned())),
         ]
     }
 }
@@ -103,29 +112,29 @@ pub(crate) fn render(rows: &[Row]) -> String {
 mod tests {
     use super::*;
 
-    fn row(ours: f64, limit: Option<f64>, goal: Option<Goal>) -> Row {
-        Row { what: "w", unit: Unit::Milliseconds, ours, limit, goal }
+    fn row(ours: f64) -> Row {
+        Row::new("w", Unit::Milliseconds, ours)
     }
 
     #[test]
     fn a_goal_is_met_or_not() {
         let cases = [
-            (row(3.0, Some(2.0), Some(Goal::RatioAtMost(1.5))), Some(true)),
-            (row(3.1, Some(2.0), Some(Goal::RatioAtMost(1.5))), Some(false)),
-            (row(3.0, None, Some(Goal::RatioAtMost(1.5))), None),
-            (row(3.0, None, Some(Goal::Below(3.0))), Some(false)),
-            (row(2.9, None, Some(Goal::Below(3.0))), Some(true)),
-            (row(3.0, None, Some(Goal::AtLeast(3.0))), Some(true)),
-            (row(3.0, Some(2.0), None), None),
+            (row(3.0).beside(2.0), Goal::RatioAtMost(1.5), Some(true)),
+            (row(3.1).beside(2.0), Goal::RatioAtMost(1.5), Some(false)),
+            (row(3.0), Goal::RatioAtMost(1.5), None),
+            (row(3.0), Goal::Below(3.0), Some(false)),
+            (row(2.9), Goal::Below(3.0), Some(true)),
+            (row(3.0), Goal::AtLeast(3.0), Some(true)),
+            (row(2.9), Goal::AtLeast(3.0), Some(false)),
         ];
-        for (row, expected) in cases {
-            assert_eq!(row.met(), expected, "{row:?}");
+        for (row, goal, expected) in cases {
+            assert_eq!(row.clone().judged_by(goal).met, expected, "{row:?}, {goal:?}");
         }
     }
 
     #[test]
     fn columns_are_aligned() {
-        let rows = [row(3.0, Some(2.0), Some(Goal::RatioAtMost(1.5))), row(12.5, None, None)];
+        let rows = [row(3.0).beside(2.0).judged_by(Goal::RatioAtMost(1.5)), row(12.5)];
         let expected = "\
 what      ours    limit  ratio   target
 w      3.00 ms  2.00 ms  1.50x  ≤ 1.50x  met
