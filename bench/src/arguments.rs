@@ -21,20 +21,24 @@ pub(crate) struct Arguments {
 
 const HELP: &str = "\
 Benchmarks:
-  drift   How long a drift lives: from the event that shows it to the event that shows its repair, both as they arrive
-          at an independent watcher. 200 Deployments, another one each round, one drift at a time. The limit is a bare
-          loop that PATCHes at once what its watch shows. It minds 200 other Deployments of the same cluster, and
-          rounds alternate in blocks between the two: what disturbs the machine disturbs both.
-  memory  Resident memory of the whole server with 10,000 Deployments of more than 3 kB in the cluster, 200 of them
-          managed, 15 seconds after the last change; and its peak.
+  drift   How long a drift lives: from the event that shows it to the event
+          that shows its repair, both as they arrive at an independent watcher.
+          200 Deployments, another one each round, one drift at a time.
+          The limit is a bare loop that PATCHes at once what its watch shows.
+          It minds 200 other Deployments of the same cluster, and rounds go in
+          turns, in blocks: what disturbs the machine disturbs both.
+  memory  Resident memory of the whole server, and its peak, with 10,000
+          Deployments of more than 3 kB in the cluster, 200 of them managed,
+          15 seconds after the last change.
 
 Examples:
-  make bench                            everything, about 5 minutes
-  make bench ONLY=drift ROUNDS=2000     the tail of the distribution, not only its middle
-  make bench SHORT=1                    half a minute: shows that it still runs, measures nothing
+  make bench                         everything, in about 3 minutes
+  make bench ONLY=drift ROUNDS=2000  the tail of the distribution too
+  make bench SHORT=1                 seconds: shows that it runs, not how fast
 
-A target that is missed is shown and is no error. The exit code is not 0 only when a measurement failed.
-Use a quiet machine; the load before and after is noted in the JSON.";
+A target that is missed is shown and is no error: the exit code is not 0 only
+when a measurement failed. Use a quiet machine; the load before and after is
+noted in the JSON.";
 
 /// What to measure, and how thoroughly.
 #[derive(Clone, Debug, Args)]
