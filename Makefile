@@ -66,7 +66,7 @@ test: build cluster ## Run every test
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster: seconds, no Go
-	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager --lib
+	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager
 
 .PHONY: bench
 bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SHORT=1

@@ -1,6 +1,8 @@
 //! Compiles the protos with protox, so that no protoc is needed.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use prost::Message as _;
 

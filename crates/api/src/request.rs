@@ -1,11 +1,9 @@
 //! Requests, parsed: what gets past here is valid, and every complaint names the field as it is on the wire.
 
 use jiff::Timestamp;
-use replica_count_core::{
-    replicas::Replicas,
-    setting::Enforcement,
-    target::{Target, TargetError, check_name, check_namespace},
-};
+use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::Enforcement;
+use replica_count_core::target::{Target, TargetError, check_name, check_namespace};
 
 use crate::proto;
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use replica_count_core::{history::Drift, setting::Enforcement, state::State, target::Target};
+use replica_count_core::history::Drift;
+use replica_count_core::setting::Enforcement;
+use replica_count_core::state::State;
+use replica_count_core::target::Target;
 
 use crate::proto;
 

@@ -1,10 +1,8 @@
 //! The wire contract: existing clients were generated from exactly these names and numbers.
 
 use prost::Message as _;
-use prost_types::{
-    FileDescriptorProto, FileDescriptorSet,
-    field_descriptor_proto::{Label, Type},
-};
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 fn deployments_proto() -> FileDescriptorProto {
     let set = FileDescriptorSet::decode(replica_count_api::FILE_DESCRIPTOR_SET).expect("a descriptor set");

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::{
-    replicas::Replicas,
-    setting::{Enforcement, Setting},
-};
+use crate::replicas::Replicas;
+use crate::setting::{Enforcement, Setting};
 
 /// What a caller wants done to the setting of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]

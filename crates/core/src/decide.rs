@@ -4,15 +4,13 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::{
-    history::{Drift, History, InEffect},
-    observed::{Observation, Observed},
-    replicas::Replicas,
-    scope::Scope,
-    setting::{Enforcement, Setting},
-    state::State,
-    target::Target,
-};
+use crate::history::{Drift, History, InEffect};
+use crate::observed::{Observation, Observed};
+use crate::replicas::Replicas;
+use crate::scope::Scope;
+use crate::setting::{Enforcement, Setting};
+use crate::state::State;
+use crate::target::Target;
 
 /// The field manager under which this server writes.
 pub const FIELD_MANAGER: &str = "replica-count-manager";
@@ -73,8 +71,6 @@ pub enum Decision {
 pub struct Repair {
     /// The object that was seen.
     pub uid: Box<str>,
-    /// The version of it that was seen, if comparable.
-    pub resource_version: Option<u64>,
     /// The count that was seen.
     pub from: Replicas,
     /// The desired count.
@@ -113,7 +109,6 @@ pub fn decide(
                 Some(until) if until > now.monotonic => Decision::Wait { until, drift },
                 Some(_) | None => Decision::Repair(Repair {
                     uid: observed.uid.clone(),
-                    resource_version: observed.resource_version,
                     from: observed.replicas,
                     to: setting.replicas,
                     drift,
@@ -129,8 +124,8 @@ fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timesta
     let is_drift = match history.in_effect {
         InEffect::NotYet => false,
         InEffect::Was(count) => count == setting.replicas,
-        // The process started on this. What we wrote ourselves is an earlier setting; all else changed while we were away.
-        InEffect::Unsure => !is_ours,
+        // What we wrote ourselves is an earlier setting; all else changed while we were away.
+        InEffect::Perhaps(count) => count == setting.replicas && !is_ours,
     };
     is_drift.then(|| Drift {
         uid: observed.uid.clone(),
@@ -143,7 +138,9 @@ fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timesta
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::managed_fields::{FieldOwner, Operation};
@@ -163,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Desired 3 and observed 5, by kubectl, with nothing known of the past.
+    /// Desired 3 and observed 5, by kubectl, and the process has just started.
     struct Case {
         setting: Setting,
         observed: Option<Observed>,
@@ -187,7 +184,7 @@ mod tests {
                 setting: Setting::of(count(3)),
                 observed: Some(observed),
                 is_read: true,
-                history: History::default(),
+                history: History::of_stored_setting(count(3)),
                 policy: Policy::default(),
                 now: Now { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() },
             }
@@ -224,7 +221,7 @@ mod tests {
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
             let from = self.observed.as_ref().expect("present").replicas;
             let to = self.setting.replicas;
-            Decision::Repair(Repair { uid: "u".into(), resource_version: Some(7), from, to, drift })
+            Decision::Repair(Repair { uid: "u".into(), from, to, drift })
         }
     }
 
@@ -255,7 +252,10 @@ mod tests {
         let unowned = Case::seen(|observed| observed.owner = None);
         assert_eq!(unowned.decide(), unowned.expected_repair(Some(unowned.expected_drift(None))));
 
-        let to_zero = Case::with(|case| case.setting.replicas = count(0));
+        let to_zero = Case::with(|case| {
+            case.setting.replicas = count(0);
+            case.history = History::of_stored_setting(count(0));
+        });
         assert_eq!(to_zero.decide(), to_zero.expected_repair(Some(to_zero.expected_drift(Some("kubectl")))));
     }
 
@@ -264,8 +264,10 @@ mod tests {
         let first = Case::with(|case| case.history.in_effect = InEffect::NotYet);
         assert_eq!(first.decide(), first.expected_repair(None));
 
-        let changed = Case::with(|case| case.history.in_effect = InEffect::Was(count(5)));
-        assert_eq!(changed.decide(), changed.expected_repair(None));
+        for before in [InEffect::Was(count(5)), InEffect::Perhaps(count(5))] {
+            let changed = Case::with(|case| case.history.in_effect = before);
+            assert_eq!(changed.decide(), changed.expected_repair(None));
+        }
 
         let restarted = Case::seen(|observed| observed.owner = Some(owner(FIELD_MANAGER)));
         assert_eq!(restarted.decide(), restarted.expected_repair(None));

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::{managed_fields::FieldOwner, replicas::Replicas};
+use crate::managed_fields::FieldOwner;
+use crate::replicas::Replicas;
 
 /// What was seen of one managed target. Kept in memory only.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,11 +27,11 @@ pub struct History {
 /// Which desired count the cluster had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InEffect {
-    /// Not known: the process started with this setting.
-    #[default]
-    Unsure,
     /// None yet: the setting is new.
+    #[default]
     NotYet,
+    /// Not known, but perhaps this one: the process started with it.
+    Perhaps(Replicas),
     /// This one.
     Was(Replicas),
 }
@@ -63,9 +64,9 @@ impl Drift {
 }
 
 impl History {
-    /// The history of a setting that was made in this process.
-    pub fn of_new_setting() -> Self {
-        Self { in_effect: InEffect::NotYet, ..Self::default() }
+    /// The history of a setting that the process started with.
+    pub fn of_stored_setting(desired: Replicas) -> Self {
+        Self { in_effect: InEffect::Perhaps(desired), ..Self::default() }
     }
 
     /// Takes note of a drift; true if it is a new one.

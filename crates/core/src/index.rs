@@ -1,12 +1,12 @@
 //! The index of what is observed: every Deployment of the cluster, in a few words each.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ops::Bound,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
-use crate::{observed::Observed, replicas::Replicas, target::Target};
+use crate::observed::Observed;
+use crate::replicas::Replicas;
+use crate::target::Target;
 
 /// How many names of field managers are kept before those that nobody refers to any more are dropped.
 const MANAGER_NAMES: usize = 1024;
@@ -87,13 +87,14 @@ impl Index {
         self.entries.extract_if(.., |_, entry| entry.listing != listing).map(|(target, _)| target).collect()
     }
 
-    /// Takes note of a count that we wrote, so that nothing is decided on the count before it.
+    /// Takes note of a count that we wrote to the object `uid`, so that nothing is decided on the count before it.
     ///
-    /// `seen` is the version that the write was decided on and `written` the version it made. Nothing changes if the
-    /// watch showed something else meanwhile.
-    pub fn record_write(&mut self, target: &Target, seen: u64, written: u64, replicas: Replicas) {
+    /// `written` is the version that the write made. Nothing changes if the watch has shown that version or a newer one,
+    /// or another object.
+    pub fn record_write(&mut self, target: &Target, uid: &str, written: u64, replicas: Replicas) {
         if let Some(entry) = self.entries.get_mut(target)
-            && entry.observed.resource_version == Some(seen)
+            && &*entry.observed.uid == uid
+            && entry.observed.resource_version.is_some_and(|version| version < written)
         {
             entry.observed.resource_version = Some(written);
             entry.observed.replicas = replicas;
@@ -168,9 +169,11 @@ mod tests {
         let (mut index, web) = (Index::default(), target("a", "web"));
         let three = Replicas::new(3).expect("valid");
         index.insert(web.clone(), observed("u", 5, 1));
-        index.record_write(&web, 4, 7, three);
-        assert_eq!(count(&index, &web), Some(1), "decided on something older");
-        index.record_write(&web, 5, 7, three);
+        index.record_write(&web, "v", 7, three);
+        assert_eq!(count(&index, &web), Some(1), "another object");
+        index.record_write(&web, "u", 5, three);
+        assert_eq!(count(&index, &web), Some(1), "the watch has shown what came after");
+        index.record_write(&web, "u", 7, three);
         assert_eq!(count(&index, &web), Some(3));
         index.insert(web.clone(), observed("u", 6, 9));
         assert_eq!(count(&index, &web), Some(3), "from before the write");

@@ -4,13 +4,13 @@
 //! that the client chose, and a count that became the default has no owner, so the answer can be "unknown" and is never
 //! a guess.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// The owner of `spec.replicas`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What the cluster says of one Deployment: only what a decision or a read needs.
 
-use crate::{managed_fields::FieldOwner, replicas::Replicas};
+use crate::managed_fields::FieldOwner;
+use crate::replicas::Replicas;
 
 /// One Deployment as the API server last showed it.
 #[derive(Clone, Debug, PartialEq, Eq)]

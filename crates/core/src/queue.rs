@@ -3,11 +3,9 @@
 //! Whatever could need work only marks a key here. A key is worked on by one worker at a time, and a mark that arrives
 //! meanwhile is not lost: the key becomes due again when the worker is done.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-    time::Instant,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::time::Instant;
 
 /// A queue of keys, each at most once, ordered by the time they are due and then by arrival.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
 //! A setting: the desired count of one target, and what is known about how it came to be.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::{replicas::Replicas, target::Target};
+use crate::replicas::Replicas;
+use crate::target::Target;
 
 /// All settings, sorted by target.
 pub type Settings = BTreeMap<Target, Arc<Setting>>;

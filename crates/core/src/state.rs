@@ -2,12 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::{
-    decide::Policy,
-    observed::Observation,
-    setting::{Enforcement, Setting},
-    target::Target,
-};
+use crate::decide::Policy;
+use crate::observed::Observation;
+use crate::setting::{Enforcement, Setting};
+use crate::target::Target;
 
 /// How a target stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! A target: the namespace and name of a Deployment, valid by construction.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+use std::sync::Arc;
 
 /// The longest DNS label (RFC 1123), the form of a namespace's name.
 const MAX_LABEL_BYTES: usize = 63;

@@ -1,14 +1,20 @@
 //! The command line and the environment, validated before anything is bound or connected.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use replica_count_core::{
-    decide::Policy, replicas::Replicas, scope::Scope, setting::Enforcement, target::check_namespace,
-};
+use replica_count_core::decide::Policy;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::scope::Scope;
+use replica_count_core::setting::Enforcement;
+use replica_count_core::target::check_namespace;
 use tracing::level_filters::LevelFilter;
 
-use crate::{certs::CertsArgs, kubernetes::connect::Source, tls::TlsFiles};
+use crate::certs::CertsArgs;
+use crate::kubernetes::connect::Source;
+use crate::tls::TlsFiles;
 
 const AFTER_HELP: &str = "\
 Without a command, the server starts. Every flag can also be given as the environment variable that its text names.
@@ -135,7 +141,7 @@ pub struct PolicyArgs {
     )]
     pub exclude_namespaces: NamespaceSet,
     /// Largest replica count that SetDeployment accepts
-    #[arg(long, env, value_name = "COUNT", value_parser = replicas, default_value = "1000")]
+    #[arg(long, env, value_name = "COUNT", value_parser = replicas, default_value = "1000", allow_negative_numbers = true)]
     pub max_replicas: Replicas,
 }
 
@@ -265,11 +271,12 @@ mod tests {
             "invalid value 'My_App' for '--namespace <NAMESPACE>': namespace \"My_App\" is not valid: use lower-case \
              letters, digits and '-', and begin and end with a letter or digit",
         );
-        check_refused(&["--max-replicas", "-1"], "unexpected argument '-1' found");
-        check_refused(
-            &["--max-replicas=-1"],
-            "invalid value '-1' for '--max-replicas <COUNT>': -1 is negative; a replica count is 0 or more",
-        );
+        for arguments in [&["--max-replicas", "-1"][..], &["--max-replicas=-1"]] {
+            check_refused(
+                arguments,
+                "invalid value '-1' for '--max-replicas <COUNT>': -1 is negative; a replica count is 0 or more",
+            );
+        }
         check_refused(
             &["--enforcement", "maybe"],
             "invalid value 'maybe' for '--enforcement <ENFORCEMENT>' [possible values: enforce, ignore]",

@@ -13,10 +13,9 @@ mod tests;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use authority::{Authority, Pair, Validity};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-
-use authority::{Authority, Pair, Validity};
 use name::{Group, Host, PersonName, Uri};
 use staging::Staging;
 

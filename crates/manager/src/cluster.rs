@@ -1,16 +1,12 @@
 //! What the watch has shown of the cluster, and how fresh that is. Every read is answered from here.
 
-use std::{
-    sync::{PoisonError, RwLock, RwLockReadGuard},
-    time::Duration,
-};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
-use replica_count_core::{
-    index::Index,
-    observed::{Observation, Observed},
-    replicas::Replicas,
-    target::Target,
-};
+use replica_count_core::index::Index;
+use replica_count_core::observed::{Observation, Observed};
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::Target;
 use tokio::time::Instant;
 
 /// Whether what is known is what is.
@@ -115,8 +111,8 @@ impl Cluster {
     }
 
     /// Takes note of a count that we wrote; see [`Index::record_write`].
-    pub fn record_write(&self, target: &Target, seen: u64, written: u64, replicas: Replicas) {
-        self.change(|inner| inner.index.record_write(target, seen, written, replicas));
+    pub fn record_write(&self, target: &Target, uid: &str, written: u64, replicas: Replicas) {
+        self.change(|inner| inner.index.record_write(target, uid, written, replicas));
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {

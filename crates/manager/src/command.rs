@@ -4,11 +4,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::{
-    args::{Cli, Command, ServeArgs, complaint},
-    log,
-    server::{self, ServeError},
-};
+use crate::args::{Cli, Command, ServeArgs, complaint};
+use crate::log;
+use crate::server::{self, ServeError};
 
 /// A flag, or a file that it names, is not usable (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;

@@ -19,6 +19,8 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+pub use probe::Probe;
+use probe::SharedProbe;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -28,15 +30,14 @@ use tracing::{debug, error, warn};
 
 use crate::listener::Listener;
 
-pub use probe::Probe;
-use probe::SharedProbe;
-
 /// Connections at a time; one more is closed at once.
 const MAX_CONNECTIONS: usize = 64;
 /// Time for a client to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time from the connection to the end of the response.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same when the server ends: nobody may keep it from ending by asking nothing or by not reading the answer.
+const DRAIN: Duration = Duration::from_secs(1);
 
 const PATHS: &str = "not found; there are /healthz /livez /readyz /metrics\n";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,7 +56,7 @@ impl<P: Probe> HttpState<P> {
     }
 }
 
-/// Serves until `shutdown`; then requests in flight are answered, and it returns.
+/// Serves until `shutdown`; then requests in flight are answered for a second at most, and it returns.
 pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdown: CancellationToken) {
     let mut listener = Listener::new(listener);
     let router = router(Arc::new(state));
@@ -80,7 +81,9 @@ pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdow
         }
     }
     drop(listener);
-    connections.join_all().await;
+    if timeout(DRAIN, connections.join_all()).await.is_err() {
+        debug!(after = ?DRAIN, "HTTP connections were still open and are cut");
+    }
 }
 
 /// One request, one response.

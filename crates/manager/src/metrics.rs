@@ -1,20 +1,20 @@
 //! What is counted about the watch and the repairs. Labels are fixed words, never texts of errors.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::ConstGauge,
-        histogram::{Histogram, exponential_buckets},
-    },
-    registry::Registry,
-};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
 
-use crate::{cluster::Cluster, work::Work};
+use crate::cluster::Cluster;
+use crate::kubernetes::scale::WriteError;
+use crate::kubernetes::watch::Interruption;
+use crate::work::Work;
 
 /// A counter by reason.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -31,7 +31,12 @@ pub struct WatchMetrics {
 
 impl WatchMetrics {
     /// Makes them show.
+    ///
+    /// A reason that has not happened yet shows as 0, so that its first time is an increase.
     pub fn register(&self, registry: &mut Registry) {
+        for reason in Interruption::REASONS {
+            self.interruptions.get_or_create_owned(&Reason { reason });
+        }
         registry.register("watch_events", "Deployments that the watch showed", self.events.clone());
         registry.register(
             "watch_interruptions",
@@ -76,6 +81,9 @@ impl Default for ReconcileMetrics {
 impl ReconcileMetrics {
     /// Makes them show.
     pub fn register(&self, registry: &mut Registry) {
+        for reason in WriteError::REASONS {
+            self.failures.get_or_create_owned(&Reason { reason });
+        }
         registry.register("drifts", "Drifts that were seen, repaired or not", self.drifts.clone());
         registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
@@ -122,9 +130,9 @@ impl Collector for Readings {
             (view.index().len(), view.age(tokio::time::Instant::now()).unwrap_or_default())
         };
         let readings = [
-            ("deployments", "Deployments in the cluster", float(deployments)),
-            ("queued_targets", "Targets that wait for work or are worked on", float(self.work.depth())),
-            ("watch_stale_seconds", "Age of what is known while the watch is broken", age.as_secs_f64()),
+            ("deployments", "Deployments in the cluster.", float(deployments)),
+            ("queued_targets", "Targets that wait for work or are worked on.", float(self.work.depth())),
+            ("watch_stale_seconds", "Age of what is known while the watch is broken.", age.as_secs_f64()),
         ];
         for (name, help, value) in readings {
             let gauge = ConstGauge::new(value);

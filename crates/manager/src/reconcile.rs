@@ -2,33 +2,29 @@
 //!
 //! Decisions are made here one after the other; only writes overlap, at most [`MAX_WRITES`] at once.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use kube::Client;
-use replica_count_core::{
-    backoff::Backoff,
-    decide::{Decision, Policy, Repair, decide},
-    history::{Drift, History},
-    setting::Setting,
-    state::State,
-    target::Target,
-};
+use replica_count_core::backoff::Backoff;
+use replica_count_core::decide::{Decision, Policy, Repair, decide};
+use replica_count_core::history::{Drift, History};
+use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::Setting;
+use replica_count_core::state::State;
+use replica_count_core::target::Target;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    clock,
-    cluster::Cluster,
-    kubernetes::scale::{self, WriteError},
-    report::Report,
-    store::Store,
-    work::Work,
-};
+use crate::clock;
+use crate::cluster::Cluster;
+use crate::kubernetes::scale::{self, WriteError};
+use crate::report::Report;
+use crate::store::Store;
+use crate::work::Work;
 
 /// Writes under way at once: enough to use a fast API server, few enough to leave it to others.
 const MAX_WRITES: usize = 32;
@@ -52,14 +48,14 @@ impl Histories {
     }
 
     /// Starts the history of a target that is managed from the start of the process.
-    pub fn begin(&self, target: Target) {
-        self.lock().insert(target, History::default());
+    pub fn begin(&self, target: Target, desired: Replicas) {
+        self.lock().insert(target, History::of_stored_setting(desired));
     }
 
     /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten.
     pub fn follow(&self, target: &Target, is_managed: bool) {
         if is_managed {
-            self.lock().entry(target.clone()).or_insert_with(History::of_new_setting);
+            self.lock().entry(target.clone()).or_default();
         } else {
             self.lock().remove(target);
         }
@@ -180,8 +176,8 @@ impl Reconciler {
         let started = Instant::now();
         match scale::write(&self.client, &target, &repair).await {
             Ok(written) => {
-                if let (Some(seen), Some(written)) = (repair.resource_version, written) {
-                    self.cluster.record_write(&target, seen, written, repair.to);
+                if let Some(written) = written {
+                    self.cluster.record_write(&target, &repair.uid, written, repair.to);
                 }
                 self.histories.update(&target, |history| history.record_in_effect(repair.to));
                 self.report.written(&target, &repair, started.elapsed());

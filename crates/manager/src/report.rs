@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use replica_count_core::{decide::Repair, history::Drift, setting::Setting, target::Target};
+use replica_count_core::decide::Repair;
+use replica_count_core::history::Drift;
+use replica_count_core::setting::Setting;
+use replica_count_core::target::Target;
 use tracing::{debug, info, warn};
 
-use crate::{kubernetes::scale::WriteError, metrics::ReconcileMetrics};
+use crate::kubernetes::scale::WriteError;
+use crate::metrics::ReconcileMetrics;
 
 /// What the log says of a culprit that is not known.
 const UNKNOWN: &str = "unknown";
@@ -27,7 +31,7 @@ impl Report {
 
     /// The desired count was written.
     pub fn written(&self, target: &Target, repair: &Repair, took: Duration) {
-        let took_ms = took.as_secs_f64() * 1000.0;
+        let took_ms = (took.as_secs_f64() * 1_000_000.0).round() / 1000.0;
         match &repair.drift {
             Some(drift) => {
                 self.metrics.repaired(took);

@@ -6,32 +6,27 @@ mod refusal;
 use std::sync::Arc;
 
 use kube::Client;
-use replica_count_api::{
-    proto::{self, deployments_service_server::DeploymentsService},
-    request::{self, EnforcementRequest, ListRequest, SetRequest},
-    response,
-};
-use replica_count_core::{
-    change::{Action, Change},
-    decide::Policy,
-    observed::Observation,
-    replicas::Replicas,
-    scope::OutOfScope,
-    state::State,
-    target::Target,
-};
+use replica_count_api::proto::deployments_service_server::DeploymentsService;
+use replica_count_api::proto::{self};
+use replica_count_api::request::{self, EnforcementRequest, ListRequest, SetRequest};
+use replica_count_api::response;
+use replica_count_core::change::{Action, Change};
+use replica_count_core::decide::Policy;
+use replica_count_core::observed::Observation;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::scope::OutOfScope;
+use replica_count_core::state::State;
+use replica_count_core::target::Target;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 use self::refusal::Refusal;
-use crate::{
-    clock,
-    cluster::{Cluster, Freshness},
-    kubernetes::reads,
-    reconcile::Histories,
-    store::{Applied, Store},
-    tls::Peer,
-};
+use crate::clock;
+use crate::cluster::{Cluster, Freshness};
+use crate::kubernetes::reads;
+use crate::reconcile::Histories;
+use crate::store::{Applied, Store};
+use crate::tls::Peer;
 
 /// Who a change is by when no client certificate says so. Only tests without TLS see it.
 const NOBODY: &str = "";
@@ -164,10 +159,18 @@ impl Deployments {
         match observation {
             Observation::Present(_) => Ok(()),
             Observation::Unread => Err(Refusal::Unread),
-            Observation::Absent => match self.policy.scope.check(target.namespace()) {
-                Err(other @ OutOfScope::Other { .. }) => Err(other.into()),
-                Err(OutOfScope::Excluded(_)) | Ok(()) => Err(Refusal::NoDeployment(target.clone())),
-            },
+            Observation::Absent => {
+                self.check_watched(target.namespace())?;
+                Err(Refusal::NoDeployment(target.clone()))
+            }
+        }
+    }
+
+    /// Whether the watch would show what is in a namespace. Excluded ones are seen, and only not managed.
+    fn check_watched(&self, namespace: &str) -> Result<(), Refusal> {
+        match self.policy.scope.check(namespace) {
+            Err(other @ OutOfScope::Other { .. }) => Err(other.into()),
+            Err(OutOfScope::Excluded(_)) | Ok(()) => Ok(()),
         }
     }
 

@@ -17,14 +17,14 @@ mod tests;
 
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use replica_count_core::{
-    change::{Change, ChangeError},
-    setting::{Setting, Settings},
-    target::Target,
-};
+use replica_count_core::change::{Change, ChangeError};
+use replica_count_core::setting::{Setting, Settings};
+use replica_count_core::target::Target;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::{committer::Committer, metrics::StoreMetrics, open::OpenError};
+pub use self::committer::Committer;
+pub use self::metrics::StoreMetrics;
+pub use self::open::OpenError;
 
 /// How many changes may wait for the committer; one more is refused as [`StoreError::Busy`].
 const QUEUE_CHANGES: usize = 4096;

@@ -14,6 +14,9 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use connection::{Connection, Peer};
+pub use files::{Problem, TlsError, TlsFiles};
+use files::{Role, Source};
 use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,11 +24,6 @@ use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClient
 use rustls::sign::CertifiedKey;
 use rustls::{ConfigBuilder, RootCertStore, WantsVerifier};
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-pub use connection::{Connection, Peer};
-pub use files::{Problem, TlsError, TlsFiles};
-
-use files::{Role, Source};
 
 /// Reads and checks the files, and makes the server's TLS configuration of them.
 ///

@@ -1,12 +1,12 @@
 //! The queue of targets that may need work, with the clock and the wake-up that the pure queue lacks.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use replica_count_core::{queue::Queue, target::Target};
-use tokio::{sync::Notify, time::Instant};
+use replica_count_core::queue::Queue;
+use replica_count_core::target::Target;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The targets that may need work. Anyone marks; one reconciler takes.
 #[derive(Debug, Default)]

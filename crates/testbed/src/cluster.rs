@@ -14,11 +14,8 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::Result;
-
-pub use module::{DEFAULT_KUBERNETES, KubernetesMinor};
-
 use assets::Assets;
-use module::Module;
+use module::{KubernetesMinor, Module};
 
 /// A program of the cluster, or a client of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,17 +13,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use api_server::ApiServer;
+use authority::{Authority, Identity, file_name};
 use kube::Client;
-
+use kubeconfig::{Credentials, Endpoint};
 pub use options::Options;
 pub use rights::Scope;
 
 use crate::cluster::{Program, Programs};
 use crate::component::Component;
 use crate::scratch::Scratch;
-use api_server::ApiServer;
-use authority::{Authority, Identity};
-use kubeconfig::{Credentials, Endpoint};
 
 /// The group that may do everything, which Kubernetes binds to `cluster-admin`.
 const ADMINISTRATORS: &str = "system:masters";
@@ -60,6 +59,7 @@ impl ControlPlane {
             folder: scratch.path().to_owned(),
             etcd_url,
             audit_log: options.audit_log.clone(),
+            arguments: options.api_server_arguments.clone(),
         };
         let api_server = ApiServer::start(setup, &authority, &admin).await?;
         let admin_kubeconfig = kubeconfigs.join("admin.kubeconfig");
@@ -195,7 +195,7 @@ impl ControlPlane {
     }
 
     fn write_kubeconfig(&self, name: &str, credentials: &Credentials) -> Result<PathBuf> {
-        let path = self.kubeconfigs.join(name.replace([':', '/'], "-")).with_extension("kubeconfig");
+        let path = self.kubeconfigs.join(file_name(name)).with_extension("kubeconfig");
         let endpoint: &Endpoint = self.api_server.endpoint();
         kubeconfig::write(&path, endpoint, credentials)?;
         Ok(path)

@@ -6,9 +6,8 @@ mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use arguments::Arguments;
+use clap::Parser as _;
 
 fn main() -> ExitCode {
     match commands::run(Arguments::parse()) {

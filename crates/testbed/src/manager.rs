@@ -11,15 +11,14 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+pub use certificates::Certificates;
+pub use client::Client;
+use listening::Listening;
+pub use options::Options;
 use rustix::process::Signal;
 use tokio::time::{self, Instant};
 
-pub use certificates::Certificates;
-pub use client::Client;
-pub use options::Options;
-
 use crate::component::Component;
-use listening::Listening;
 
 /// From its start until it serves. It may have to wait for the API server for a moment.
 const START_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,10 +1,9 @@
 //! A temporary folder that is removed even if its owner is killed: by the next one who needs such a folder.
 
-use std::env;
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::{env, io};
 
 use anyhow::{Context as _, Result};
 

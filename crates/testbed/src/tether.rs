@@ -10,12 +10,11 @@
 //!   told to have.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Child, Command};
 use std::sync::{LazyLock, mpsc};
-use std::thread;
+use std::{io, thread};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal};

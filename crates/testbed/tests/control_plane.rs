@@ -96,7 +96,8 @@ async fn the_api_server_comes_back_on_its_port_with_its_data() {
 
 #[tokio::test]
 async fn the_rights_of_the_manager_are_exact() {
-    let control_plane = ControlPlane::start(options()).await.unwrap();
+    let audit_log = env::temp_dir().join(format!("testbed-audit-{}.log", std::process::id()));
+    let control_plane = ControlPlane::start(options().with_audit_log(audit_log.clone())).await.unwrap();
     let namespace = control_plane.namespace("mine").await.unwrap();
     let foreign = control_plane.namespace("foreign").await.unwrap();
     for namespace in [&namespace, &foreign] {
@@ -129,6 +130,13 @@ async fn the_rights_of_the_manager_are_exact() {
     assert_forbidden(
         Api::<Deployment>::namespaced(limited, &foreign).patch_scale("web", &params, &to_two).await,
     );
+
+    let requests = || fs::read_to_string(&audit_log).unwrap_or_default();
+    let user = "system:serviceaccount:replica-count-manager:replica-count-manager";
+    let is_patch = |line: &str| line.contains(user) && line.contains("/deployments/web/scale");
+    eventually("the patch is in the audit log", || requests().lines().any(is_patch)).await;
+    drop(control_plane);
+    fs::remove_file(audit_log).unwrap();
 }
 
 fn assert_forbidden<T: std::fmt::Debug>(result: Result<T, kube::Error>) {

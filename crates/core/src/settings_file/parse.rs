@@ -3,20 +3,18 @@
 //! Every check is made inside a serde visitor, because serde_json gives an error that is raised there the line and
 //! column of the very value; one that is raised later would get those of the text that follows.
 
-use std::{fmt, str, sync::Arc};
+use std::sync::Arc;
+use std::{fmt, str};
 
 use jiff::Timestamp;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
-};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::SettingsFileError;
-use crate::{
-    replicas::Replicas,
-    setting::{Enforcement, Setting, Settings},
-    target::{self, Target},
-};
+use crate::replicas::Replicas;
+use crate::setting::{Enforcement, Setting, Settings};
+use crate::target::{self, Target};
 
 /// Reads a whole settings file.
 pub fn parse(text: &[u8]) -> Result<Settings, SettingsFileError> {

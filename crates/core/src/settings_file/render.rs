@@ -3,10 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
-    setting::{Enforcement, Setting},
-    target::Target,
-};
+use crate::setting::{Enforcement, Setting};
+use crate::target::Target;
 
 /// Replaces the content of `file` by the text of `settings`, which come in the order in which they shall stand.
 ///

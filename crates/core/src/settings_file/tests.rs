@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use proptest::{collection::btree_map, option, prelude::*};
+use proptest::collection::btree_map;
+use proptest::option;
+use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    replicas::Replicas,
-    setting::{Enforcement, Setting, Settings},
-    target::Target,
-};
+use crate::replicas::Replicas;
+use crate::setting::{Enforcement, Setting, Settings};
+use crate::target::Target;
 
 fn target(namespace: &str, name: &str) -> Target {
     Target::new(namespace, name).expect("valid")

@@ -2,17 +2,13 @@
 
 use std::fmt;
 
-use k8s_openapi::{
-    api::apps::v1::Deployment,
-    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time},
-};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
 use kube::Resource;
-use replica_count_core::{
-    managed_fields::{FieldOwner, Operation, owner_of_replicas},
-    observed::Observed,
-    replicas::Replicas,
-    target::Target,
-};
+use replica_count_core::managed_fields::{FieldOwner, Operation, owner_of_replicas};
+use replica_count_core::observed::Observed;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::Target;
 use serde::{Deserialize, Deserializer};
 
 /// What an API server means by an absent `spec.replicas`.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kube::{Api, Client};
-use replica_count_core::{observed::Observed, target::Target};
+use replica_count_core::observed::Observed;
+use replica_count_core::target::Target;
 
 use super::deployment::SlimDeployment;
 

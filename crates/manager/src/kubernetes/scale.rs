@@ -5,10 +5,8 @@ use std::time::Duration;
 use http::{Request, header};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::{Client, Resource};
-use replica_count_core::{
-    decide::{FIELD_MANAGER, Repair},
-    target::Target,
-};
+use replica_count_core::decide::{FIELD_MANAGER, Repair};
+use replica_count_core::target::Target;
 use serde_json::{Value, json};
 
 use super::deployment::SlimDeployment;
@@ -45,6 +43,10 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// All words that `reason` has.
+    pub const REASONS: [&'static str; 6] =
+        ["stale", "throttled", "forbidden", "failed", "unreachable", "deadline"];
+
     /// A stable word for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -121,8 +123,7 @@ mod tests {
     fn check(from: i32, to: i32, expected: &Value) {
         let count = |n| Replicas::new(n).expect("valid");
         let target = Target::new("shop", "web").expect("valid");
-        let repair =
-            Repair { uid: "u".into(), resource_version: None, from: count(from), to: count(to), drift: None };
+        let repair = Repair { uid: "u".into(), from: count(from), to: count(to), drift: None };
         let request = request(&target, &repair).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
         let uri = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager";

@@ -4,21 +4,22 @@
 //! opened for a short window and then again from where it was, which costs the API server next to nothing and bounds
 //! how long a connection that died without a word can go unnoticed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, pin_mut};
-use kube::{
-    Api,
-    api::{ListParams, WatchParams},
-    core::{Status, WatchEvent},
-};
-use replica_count_core::{backoff::Backoff, target::Target};
+use kube::Api;
+use kube::api::{ListParams, WatchParams};
+use kube::core::{Status, WatchEvent};
+use replica_count_core::backoff::Backoff;
+use replica_count_core::target::Target;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::deployment::SlimDeployment;
-use crate::{cluster::Cluster, metrics::WatchMetrics};
+use crate::cluster::Cluster;
+use crate::metrics::WatchMetrics;
 
 /// How long one watch lasts before it is opened again.
 const WINDOW_SECONDS: u32 = 10;
@@ -69,7 +70,7 @@ enum Listing {
 
 /// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
-enum Interruption {
+pub(crate) enum Interruption {
     #[error("the version to continue from is gone: {0}")]
     Gone(String),
     #[error("the API server cannot list as a stream: {0}")]
@@ -87,6 +88,10 @@ enum Interruption {
 }
 
 impl Interruption {
+    /// All words that `reason` has.
+    pub(crate) const REASONS: [&'static str; 7] =
+        ["gone", "no_streamed_listing", "silent", "no_answer", "ended_early", "connection", "status"];
+
     fn reason(&self) -> &'static str {
         match self {
             Self::Gone(_) => "gone",
@@ -152,6 +157,7 @@ impl Watch {
             Interruption::Gone(reason) => {
                 info!(%reason, "listing again");
                 position.version = None;
+                self.cluster.set_stale(position.heard);
             }
             Interruption::Silent
             | Interruption::NoAnswer

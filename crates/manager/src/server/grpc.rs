@@ -1,23 +1,22 @@
 //! The gRPC port: services and limits. Every limit is set, because the defaults leave some of them out.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use replica_count_api::{FILE_DESCRIPTOR_SET, proto::deployments_service_server::DeploymentsServiceServer};
+use replica_count_api::FILE_DESCRIPTOR_SET;
+use replica_count_api::proto::deployments_service_server::DeploymentsServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
 use super::health::Health;
-use crate::{
-    http::Probe,
-    service::Deployments,
-    tls::{
-        acceptor::{AcceptLimits, accept},
-        metrics::ConnectionMetrics,
-    },
-};
+use crate::http::Probe;
+use crate::service::Deployments;
+use crate::tls::acceptor::{AcceptLimits, accept};
+use crate::tls::metrics::ConnectionMetrics;
 
 /// How long open requests may take when the server ends.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
@@ -60,6 +59,8 @@ impl Grpc {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // The details of errors, so that clients with reflection can show them.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let connections = accept(listener, tls, AcceptLimits::default(), metrics, shutdown.clone());

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::{
-    cluster::{Cluster, Freshness},
-    http::Probe,
-    kubernetes::reads,
-};
+use crate::cluster::{Cluster, Freshness};
+use crate::http::Probe;
+use crate::kubernetes::reads;
 
 /// Answers the questions of probes.
 #[derive(Clone)]

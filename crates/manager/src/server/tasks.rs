@@ -7,27 +7,48 @@ use tokio::task::JoinSet;
 
 /// Tasks that run as long as the server does.
 #[derive(Debug, Default)]
-pub(super) struct Tasks(JoinSet<&'static str>);
+pub(super) struct Tasks(JoinSet<(&'static str, anyhow::Result<()>)>);
 
 impl Tasks {
     pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(async move {
+        self.spawn_fallible(name, async move {
             task.await;
-            name
+            Ok(())
         });
     }
 
-    /// Waits for the first task to end, which none may: a server without one of its parts must not go on.
-    pub(super) async fn first_to_end(&mut self) -> anyhow::Result<()> {
+    pub(super) fn spawn_fallible(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.0.spawn(async move { (name, task.await) });
+    }
+
+    pub(super) fn spawn_blocking(&mut self, name: &'static str, task: impl FnOnce() + Send + 'static) {
+        self.0.spawn_blocking(move || {
+            task();
+            (name, Ok(()))
+        });
+    }
+
+    /// Waits for the first task to end, and says which one and why.
+    pub(super) async fn first_to_end(&mut self) -> anyhow::Error {
         match self.0.join_next().await {
-            Some(Ok(name)) => Err(anyhow!("the {name} ended")),
-            Some(Err(error)) => Err(anyhow!(error).context("a part of the server failed")),
-            None => Err(anyhow!("there is nothing to do")),
+            Some(Ok((name, Ok(())))) => anyhow!("{name} ended"),
+            Some(Ok((name, Err(error)))) => error.context(format!("{name} failed")),
+            Some(Err(error)) => anyhow!(error).context("a part of the server failed"),
+            None => anyhow!("there is nothing to do"),
         }
     }
 
     /// Waits for all to end, after they were told to.
-    pub(super) async fn join_all(mut self) {
+    pub(super) async fn join_all(&mut self) {
         while self.0.join_next().await.is_some() {}
+    }
+
+    /// Ends all at once.
+    pub(super) fn abort_all(&mut self) {
+        self.0.abort_all();
     }
 }

@@ -1,20 +1,25 @@
 //! ListDeployments: what is stored and what is observed, merged in order of namespace and name.
 
-use std::{iter::Peekable, ops::Bound, sync::Arc};
+use std::iter::Peekable;
+use std::ops::Bound;
+use std::sync::Arc;
 
-use replica_count_api::{proto, request::ListRequest, response};
-use replica_count_core::{
-    observed::{Observation, Observed},
-    setting::Setting,
-    state::State,
-    target::Target,
-};
+use replica_count_api::request::ListRequest;
+use replica_count_api::{proto, response};
+use replica_count_core::observed::{Observation, Observed};
+use replica_count_core::setting::Setting;
+use replica_count_core::state::State;
+use replica_count_core::target::Target;
 
 use super::{Deployments, Refusal};
-use crate::{clock, cluster::Freshness};
+use crate::clock;
+use crate::cluster::Freshness;
 
 impl Deployments {
     pub(super) fn list(&self, request: &ListRequest) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
+        if let Some(namespace) = request.namespace.as_deref().filter(|_| request.include_unmanaged) {
+            self.check_watched(namespace)?;
+        }
         let now = clock::now();
         self.store.read(|settings| {
             let view = self.cluster.view();
@@ -108,7 +113,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use replica_count_core::{replicas::Replicas, setting::Settings};
+    use replica_count_core::replicas::Replicas;
+    use replica_count_core::setting::Settings;
 
     use super::*;
 

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use replica_count_api::request::FieldError;
-use replica_count_core::{change::ChangeError, scope::OutOfScope, target::Target};
+use replica_count_core::change::ChangeError;
+use replica_count_core::scope::OutOfScope;
+use replica_count_core::target::Target;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tracing::error;

@@ -1,12 +1,13 @@
 //! A batch: the changes that share one write of the file, decided before anything is written.
 
-use std::{cmp::Ordering, collections::BTreeMap, iter, sync::Arc};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::iter;
+use std::sync::Arc;
 
-use replica_count_core::{
-    change::{Change, ChangeError},
-    setting::{Setting, Settings},
-    target::Target,
-};
+use replica_count_core::change::{Change, ChangeError};
+use replica_count_core::setting::{Setting, Settings};
+use replica_count_core::target::Target;
 
 use super::Applied;
 

@@ -1,21 +1,19 @@
 //! The committer: takes the changes that wait, makes them durable together, lets memory follow and answers.
 
-use std::{
-    fs::File,
-    io::{self, ErrorKind},
-    time::Instant,
-};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::time::Instant;
 
-use replica_count_core::{change::ChangeError, settings_file, target::Target};
+use replica_count_core::change::ChangeError;
+use replica_count_core::settings_file;
+use replica_count_core::target::Target;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
-use super::{
-    Applied, Message, SharedSettings, StoreError, StoreMetrics, Submission,
-    batch::Batch,
-    file::{ReplaceError, SettingsFile},
-    metrics::FailureLabels,
-};
+use super::batch::Batch;
+use super::file::{ReplaceError, SettingsFile};
+use super::metrics::{FULL, FailureLabels, UNAVAILABLE, UNCERTAIN};
+use super::{Applied, Message, SharedSettings, StoreError, StoreMetrics, Submission};
 
 /// How many changes share one write at most, so that the first of them does not wait for ever later ones.
 const BATCH_CHANGES: usize = 1024;
@@ -132,10 +130,10 @@ impl Committer {
 /// What the one who submitted a change is told, and how the failure is counted.
 fn classify(error: &ReplaceError) -> (StoreError, &'static str) {
     match error {
-        ReplaceError::Uncertain { .. } => (StoreError::Uncertain, "uncertain"),
-        ReplaceError::Unchanged { reason, .. } if is_full(reason) => (StoreError::Full, "full"),
+        ReplaceError::Uncertain { .. } => (StoreError::Uncertain, UNCERTAIN),
+        ReplaceError::Unchanged { reason, .. } if is_full(reason) => (StoreError::Full, FULL),
         ReplaceError::Unchanged { reason, .. } => {
-            (StoreError::Unavailable { reason: reason.to_string().into() }, "unavailable")
+            (StoreError::Unavailable { reason: reason.to_string().into() }, UNAVAILABLE)
         }
     }
 }

@@ -4,14 +4,12 @@
 //! the process or the machine dies, the file holds the old content or the new one, never a mixture; after the last
 //! step it is the new one for good.
 
-use std::{
-    ffi::OsStr,
-    fmt,
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, ErrorKind, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 /// For a file that does not exist yet: the settings are nobody else's business until its owner says so.
 const NEW_FILE_MODE: u32 = 0o600;

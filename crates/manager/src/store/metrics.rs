@@ -1,15 +1,11 @@
 //! What the store counts: whether changes reach the disk, how fast, and how many share a write.
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
-    registry::{Registry, Unit},
-};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
 
 /// The metrics of a [`Store`](super::Store). All clones count together.
 #[derive(Clone, Debug)]
@@ -21,7 +17,13 @@ pub struct StoreMetrics {
     settings: Gauge,
 }
 
-/// Why a commit failed: `full`, `unavailable` or `uncertain`.
+/// Why a commit can fail.
+pub(super) const FULL: &str = "full";
+pub(super) const UNAVAILABLE: &str = "unavailable";
+pub(super) const UNCERTAIN: &str = "uncertain";
+const FAILURES: [&str; 3] = [FULL, UNAVAILABLE, UNCERTAIN];
+
+/// Why a commit failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct FailureLabels {
     pub(super) reason: &'static str,
@@ -45,6 +47,10 @@ impl StoreMetrics {
 
     /// Makes the metrics part of what `registry` shows, under names that begin with `store_`.
     pub fn register(&self, registry: &mut Registry) {
+        // A reason that has not happened yet shows as 0, so that its first time is an increase.
+        for reason in FAILURES {
+            self.commit_failures.get_or_create_owned(&FailureLabels { reason });
+        }
         let registry = registry.sub_registry_with_prefix("store");
         registry.register("commits", "Durable writes of the settings file", self.commits.clone());
         registry.register(

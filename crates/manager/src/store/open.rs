@@ -1,22 +1,16 @@
 //! Opening the store: find the real file, keep other processes out, read it once.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs::{self, File, TryLockError},
-    io::{self, ErrorKind},
-    path::{Path, PathBuf},
-};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
-use replica_count_core::{
-    setting::Settings,
-    settings_file::{self, SettingsFileError},
-};
+use replica_count_core::setting::Settings;
+use replica_count_core::settings_file::{self, SettingsFileError};
 use tokio::sync::mpsc;
 
-use super::{
-    Committer, QUEUE_CHANGES, SharedSettings, Store, StoreMetrics,
-    file::{Disk, RealDisk, SettingsFile, beside},
-};
+use super::file::{Disk, RealDisk, SettingsFile, beside};
+use super::{Committer, QUEUE_CHANGES, SharedSettings, Store, StoreMetrics};
 
 /// Why the store cannot be opened. Each is one line that says what to look at.
 #[derive(Debug, thiserror::Error)]

@@ -4,25 +4,25 @@ mod committing;
 mod failing;
 mod opening;
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    sync::{Mutex, mpsc as channel},
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, mpsc as channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use futures_util::{FutureExt as _, future::LocalBoxFuture};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
-use prometheus_client::{encoding::text, registry::Registry};
-use replica_count_core::{change::Action, replicas::Replicas, settings_file};
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use replica_count_core::change::Action;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::settings_file;
 use tempfile::TempDir;
 
-use super::{
-    file::{Disk, RealDisk},
-    *,
-};
+use super::file::{Disk, RealDisk};
+use super::*;
 
 /// A changed target, and the count that memory held when the committer reported it.
 type Seen = (Target, Option<i32>);

@@ -1,9 +1,8 @@
 //! The Go modules under `cluster/`: what is built from which of them, with which flags, and into which folder.
 
-use std::env;
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 use aws_lc_rs::digest;
@@ -12,15 +11,15 @@ use super::Program;
 use crate::workspace;
 
 /// The minor of Kubernetes that is used unless `KUBERNETES` names another.
-pub const DEFAULT_KUBERNETES: &str = "1.36";
+const DEFAULT_KUBERNETES: &str = "1.36";
 
 /// A minor of Kubernetes that `cluster/` has a module for, for example `1.36`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KubernetesMinor(String);
+pub(super) struct KubernetesMinor(String);
 
 impl KubernetesMinor {
     /// The minor that `KUBERNETES` names.
-    pub fn from_env() -> Result<Self> {
+    pub(super) fn from_env() -> Result<Self> {
         match env::var("KUBERNETES") {
             Ok(minor) if !minor.is_empty() => Self::parse(&minor, &workspace::root()?.join("cluster")),
             _ => Ok(Self(DEFAULT_KUBERNETES.to_owned())),

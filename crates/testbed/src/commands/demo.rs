@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-
-use crate::output::say;
 use observer::Repair;
 use stage::Stage;
+
+use crate::output::say;
 
 /// How long it is watched that nothing happens.
 const QUIET: Duration = Duration::from_secs(2);

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use replica_count_testbed::workspace;
-use replica_count_testbed::{Manager, manager};
+use replica_count_testbed::{Manager, manager, workspace};
 use tokio::time;
 
 use crate::arguments::Run;

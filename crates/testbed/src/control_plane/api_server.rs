@@ -31,6 +31,7 @@ pub(super) struct Setup {
     pub(super) folder: PathBuf,
     pub(super) etcd_url: String,
     pub(super) audit_log: Option<PathBuf>,
+    pub(super) arguments: Vec<String>,
 }
 
 /// The keys and policies that it reads from files.
@@ -151,7 +152,8 @@ impl ApiServer {
             .arg(&self.files.token_key.key)
             .args(["--service-cluster-ip-range", "10.0.0.0/24"])
             // Its own address as a Service would need a node.
-            .args(["--endpoint-reconciler-type", "none"]);
+            .args(["--endpoint-reconciler-type", "none"])
+            .args(&self.setup.arguments);
         if let Some(path) = &self.setup.audit_log {
             command
                 .arg("--audit-log-path")

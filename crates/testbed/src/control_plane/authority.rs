@@ -1,6 +1,6 @@
 //! The certificate authority of one control plane, and the files the API server reads its keys from.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -80,7 +80,7 @@ impl Authority {
         self.folder.join("ca.crt")
     }
 
-    /// Issues a certificate with a new key. Issuing for the same name again replaces the files.
+    /// Issues a certificate with a new key. Every call has files of its own, so that a pair always fits.
     pub(super) fn issue(&self, identity: &Identity) -> Result<CertificateFiles> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, identity.common_name.as_str());
@@ -92,7 +92,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        let stem = self.folder.join(identity.common_name.replace([':', '/'], "-"));
+        let name = file_name(&identity.common_name);
+        let stem = self.folder.join(format!("{name}-{:08x}", fastrand::u32(..)));
         let files =
             CertificateFiles { certificate: stem.with_extension("crt"), key: stem.with_extension("key") };
         write_secret(&files.certificate, &certificate.pem())?;
@@ -112,9 +113,17 @@ impl Authority {
     }
 }
 
-/// Writes a file that only this user can read.
+/// What a file that belongs to `name` is called, without an extension.
+pub(super) fn file_name(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
+/// Writes a file that only this user can read, in one piece: tests that share a control plane ask for the same file at
+/// the same time, and a program may be reading it.
 pub(super) fn write_secret(path: &Path, text: &str) -> Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let unfinished = path.with_extension(format!("unfinished-{:016x}", fastrand::u64(..)));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&unfinished, path))
         .with_context(|| format!("cannot write {}", path.display()))
 }

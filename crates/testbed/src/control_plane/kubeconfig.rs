@@ -1,6 +1,5 @@
 //! Kubeconfig files, which both the programs of Kubernetes and our own clients read.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ pub(super) enum Credentials {
     Token(String),
 }
 
-/// Writes a kubeconfig; JSON is YAML. Whoever reads an earlier one of this path meanwhile sees all of it or all of this.
+/// Writes a kubeconfig; JSON is YAML.
 pub(super) fn write(path: &Path, endpoint: &Endpoint, credentials: &Credentials) -> Result<()> {
     let user = match credentials {
         Credentials::Certificate(files) => {
@@ -48,9 +47,7 @@ pub(super) fn write(path: &Path, endpoint: &Endpoint, credentials: &Credentials)
         "contexts": [{ "name": NAME, "context": { "cluster": NAME, "user": NAME } }],
         "current-context": NAME,
     });
-    let staged = path.with_extension(format!("{:08x}", fastrand::u32(..)));
-    write_secret(&staged, &format!("{kubeconfig:#}\n"))?;
-    fs::rename(&staged, path).with_context(|| format!("cannot write {}", path.display()))
+    write_secret(path, &format!("{kubeconfig:#}\n"))
 }
 
 /// A client that uses the kubeconfig at `path`.

@@ -14,13 +14,14 @@ pub struct Options {
     pub(super) testbed: PathBuf,
     pub(super) audit_log: Option<PathBuf>,
     pub(super) controllers: bool,
+    pub(super) api_server_arguments: Vec<String>,
 }
 
 impl Options {
     /// etcd and kube-apiserver, without controllers and audit log. `testbed` is the path of this crate's binary, which
     /// ties the children to this process.
     pub fn new(testbed: PathBuf) -> Self {
-        Self { testbed, audit_log: None, controllers: false }
+        Self { testbed, audit_log: None, controllers: false, api_server_arguments: Vec::new() }
     }
 
     /// The same, with the `testbed` that cargo built beside the running program.
@@ -39,6 +40,13 @@ impl Options {
     #[must_use]
     pub fn with_audit_log(mut self, path: PathBuf) -> Self {
         self.audit_log = Some(path);
+        self
+    }
+
+    /// Gives the API server a further flag, as one argument: `--flag=value`.
+    #[must_use]
+    pub fn with_api_server_argument(mut self, argument: impl Into<String>) -> Self {
+        self.api_server_arguments.push(argument.into());
         self
     }
 

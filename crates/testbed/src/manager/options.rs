@@ -38,6 +38,7 @@ pub struct Options {
     folder: PathBuf,
     certificates: PathBuf,
     mode: Mode,
+    launcher: Vec<OsString>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
 }
@@ -53,6 +54,7 @@ impl Options {
             folder: folder.to_owned(),
             certificates: folder.join("certificates"),
             mode: Mode::Test,
+            launcher: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
         };
@@ -75,6 +77,14 @@ impl Options {
     #[must_use]
     pub fn with_certificates(mut self, folder: PathBuf) -> Self {
         self.certificates = folder;
+        self
+    }
+
+    /// Starts the server through another program: one that does what its arguments say, and then becomes the command
+    /// line that follows them.
+    #[must_use]
+    pub fn through<S: AsRef<OsStr>>(mut self, launcher: impl IntoIterator<Item = S>) -> Self {
+        self.launcher = launcher.into_iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
@@ -122,7 +132,14 @@ impl Options {
 
     pub(super) fn command(&self) -> Result<Command> {
         let certificates = self.certificates()?;
-        let mut command = tether::command(&self.testbed, &self.binary);
+        let mut command = match self.launcher.split_first() {
+            None => tether::command(&self.testbed, &self.binary),
+            Some((launcher, arguments)) => {
+                let mut command = tether::command(&self.testbed, Path::new(launcher));
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+        };
         let any = Ipv4Addr::UNSPECIFIED;
         let (grpc, http, format) = match self.mode {
             Mode::Test => ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned(), "json"),

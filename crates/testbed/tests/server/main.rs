@@ -2,6 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod alone;
+mod connections;
 mod drift;
+mod durability;
+mod grpcurl;
+mod listing;
+mod namespaced;
 mod outage;
+mod rpc;
 mod scene;
+mod shutdown;
+mod startup;

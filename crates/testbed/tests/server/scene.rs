@@ -30,10 +30,15 @@ pub(crate) async fn shared() -> &'static ControlPlane {
 
 /// A control plane that a test may harm.
 pub(crate) async fn own() -> ControlPlane {
-    ControlPlane::start(Options::new(testbed())).await.unwrap()
+    own_with(Options::new(testbed())).await
 }
 
-fn testbed() -> PathBuf {
+/// A control plane of an unusual kind.
+pub(crate) async fn own_with(options: Options) -> ControlPlane {
+    ControlPlane::start(options).await.unwrap()
+}
+
+pub(crate) fn testbed() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_testbed"))
 }
 
@@ -55,8 +60,26 @@ impl<'a> Scene<'a> {
 
     /// On a control plane, with further flags.
     pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
-        let namespace = control_plane.namespace("test").await.unwrap();
         let options = options(control_plane, &Scope::Cluster, arguments).await;
+        Scene::with_options(control_plane, options).await
+    }
+
+    /// On a control plane, with a server of one's own making.
+    pub(crate) async fn with_options(control_plane: &'a ControlPlane, options: manager::Options) -> Self {
+        let namespace = control_plane.namespace("test").await.unwrap();
+        Scene::start(control_plane, namespace, options).await
+    }
+
+    /// On the shared control plane, with rights in its own namespace only.
+    pub(crate) async fn limited() -> Scene<'static> {
+        let control_plane = shared().await;
+        let namespace = control_plane.namespace("limited").await.unwrap();
+        let scope = Scope::Namespace(namespace.clone());
+        let options = options(control_plane, &scope, &["--namespace", &namespace]).await;
+        Scene::start(control_plane, namespace, options).await
+    }
+
+    async fn start(control_plane: &'a ControlPlane, namespace: String, options: manager::Options) -> Self {
         let mut manager = Manager::start(&options).await.unwrap();
         manager.wait_ready().await.unwrap();
         let client = manager.client().await.unwrap();
@@ -178,13 +201,19 @@ impl<'a> Scene<'a> {
 
     /// Ends the server as a crash would, lets `meanwhile` happen, and starts it again.
     pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Api<Deployment>)) -> Scene<'a> {
-        let Self { control_plane, namespace, options, manager, deployments, .. } = self;
-        manager.kill().unwrap();
-        meanwhile(&deployments).await;
-        let mut manager = Manager::start(&options).await.unwrap();
-        manager.wait_ready().await.unwrap();
-        let client = manager.client().await.unwrap();
-        Scene { control_plane, namespace, options, manager, client, deployments }
+        let deployments = self.deployments.clone();
+        self.restart_after(async |manager| {
+            manager.kill().unwrap();
+            meanwhile(&deployments).await;
+        })
+        .await
+    }
+
+    /// Lets `end` end the server, and starts it again.
+    pub(crate) async fn restart_after(self, end: impl AsyncFnOnce(Manager)) -> Scene<'a> {
+        let Self { control_plane, namespace, options, manager, .. } = self;
+        end(manager).await;
+        Scene::start(control_plane, namespace, options).await
     }
 }
 

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kube::config::{Kubeconfig, NamedCluster, NamedContext};
-use replica_count_testbed::Manager;
-use replica_count_testbed::workspace;
+use replica_count_testbed::{Manager, workspace};
 
 use super::grpcurl_line;
 use crate::output::say;

@@ -1,0 +1,124 @@
+//! What the parts of the server share, and how each part is made of it.
+
+use std::sync::Arc;
+
+use kube::{Api, Client};
+use prometheus_client::collector::Collector;
+use prometheus_client::registry::Registry;
+use replica_count_core::decide::Policy;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::Target;
+use tracing::warn;
+
+use super::health::Health;
+use crate::args::ServeArgs;
+use crate::cluster::Cluster;
+use crate::kubernetes::deployment::SlimDeployment;
+use crate::kubernetes::watch::Watch;
+use crate::metrics::{Readings, WatchMetrics};
+use crate::reconcile::{Histories, Reconciler};
+use crate::report::Report;
+use crate::service::Deployments;
+use crate::store::Store;
+use crate::tls::metrics::ConnectionMetrics;
+use crate::work::Work;
+
+/// What all parts of the server share.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) work: Arc<Work>,
+    pub(super) histories: Arc<Histories>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) client: Client,
+}
+
+impl Shared {
+    /// Makes everything stored due, and says what of it will never be enforced here.
+    pub(super) fn begin(&self) {
+        let managed: Vec<(Target, Replicas)> = self.store.read(|settings| {
+            settings.iter().map(|(target, setting)| (target.clone(), setting.replicas)).collect()
+        });
+        for (target, desired) in managed {
+            if let Err(reason) = self.policy.scope.check(target.namespace()) {
+                warn!(%target, %reason, "stored but not enforced");
+            }
+            self.histories.begin(target.clone(), desired);
+            self.work.mark(target);
+        }
+    }
+
+    /// What the store calls when a setting has changed.
+    pub(super) fn marker(&self) -> impl Fn(&Target) + Send + 'static {
+        let (store, histories, work) =
+            (self.store.clone(), Arc::clone(&self.histories), Arc::clone(&self.work));
+        move |target| {
+            histories.follow(target, store.get(target).is_some());
+            work.mark(target.clone());
+        }
+    }
+
+    pub(super) fn watch(&self, namespace: Option<&str>, metrics: WatchMetrics) -> Watch {
+        let api: Api<SlimDeployment> = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let (store, work) = (self.store.clone(), Arc::clone(&self.work));
+        let changed = move |target: Target| {
+            if store.read(|settings| settings.contains_key(&target)) {
+                work.mark(target);
+            }
+        };
+        let (histories, work) = (Arc::clone(&self.histories), Arc::clone(&self.work));
+        let recovered = move || {
+            for target in histories.forgive_all() {
+                work.mark(target);
+            }
+        };
+        let cluster = Arc::clone(&self.cluster);
+        Watch { api, cluster, changed: Box::new(changed), recovered: Box::new(recovered), metrics }
+    }
+
+    pub(super) fn reconciler(&self, report: Report) -> Reconciler {
+        Reconciler {
+            store: self.store.clone(),
+            cluster: Arc::clone(&self.cluster),
+            work: Arc::clone(&self.work),
+            histories: Arc::clone(&self.histories),
+            policy: Arc::clone(&self.policy),
+            client: self.client.clone(),
+            report,
+        }
+    }
+
+    pub(super) fn service(&self, args: &ServeArgs) -> Deployments {
+        Deployments {
+            store: self.store.clone(),
+            cluster: Arc::clone(&self.cluster),
+            histories: Arc::clone(&self.histories),
+            policy: Arc::clone(&self.policy),
+            max_replicas: args.policy.max_replicas,
+            client: self.client.clone(),
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health { client: self.client.clone(), cluster: Arc::clone(&self.cluster) }
+    }
+
+    pub(super) fn registry(
+        &self,
+        watch: &WatchMetrics,
+        report: &Report,
+        connections: &ConnectionMetrics,
+    ) -> Registry {
+        let mut registry = Registry::with_prefix("replica_count_manager");
+        watch.register(&mut registry);
+        report.metrics.register(&mut registry);
+        connections.register(&mut registry);
+        self.store.metrics().register(&mut registry);
+        let readings = Readings { cluster: Arc::clone(&self.cluster), work: Arc::clone(&self.work) };
+        registry.register_collector(Box::new(readings) as Box<dyn Collector>);
+        registry
+    }
+}

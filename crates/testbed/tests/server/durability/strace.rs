@@ -1,0 +1,112 @@
+//! A tracer on a running server, and what it wrote.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::report_not_run;
+use crate::scene::{Scene, eventually};
+
+/// What can change a file, and what can send an answer. No machine has all of those with a question mark.
+const TRACED: &str = "trace=openat,write,writev,sendto,sendmsg,fsync,fdatasync,?rename,?renameat,?renameat2";
+
+/// A running strace. It is killed on drop.
+pub(super) struct Strace {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Strace {
+    /// Traces the server of `scene`. `None` where that is not possible, which is then reported.
+    pub(super) async fn attach(scene: &Scene<'_>, arguments: &[&str]) -> Option<Self> {
+        let folder = scene.control_plane.folder("strace").unwrap();
+        let (output, log) = (folder.join("trace"), folder.join("log"));
+        let mut command = Command::new("strace");
+        command.args(["--follow-forks", "-tt", "-yy", "-e", TRACED]).args(arguments).arg("-o").arg(&output);
+        command.args(["-p", &scene.manager.pid().to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = match command.stderr(File::create(&log).unwrap()).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                report(&format!("strace: {error}"));
+                return None;
+            }
+        };
+        let mut this = Self { child, output };
+        let is_attached = eventually("strace is attached", async || {
+            let said = fs::read_to_string(&log).unwrap();
+            match this.child.try_wait().unwrap() {
+                Some(status) => Ok(Err(format!("{status}: {said}"))),
+                None if said.contains(" attached") => Ok(Ok(())),
+                None => Err(said),
+            }
+        });
+        is_attached.await.map_err(|reason| report(&reason)).ok()?;
+        Some(this)
+    }
+
+    /// Leaves the server alone again, and returns what it did meanwhile.
+    pub(super) async fn detach(mut self) -> String {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        self.wait().await
+    }
+
+    /// Waits until the server has ended, and returns what it did.
+    pub(super) async fn ended(mut self) -> String {
+        self.wait().await
+    }
+
+    async fn wait(&mut self) -> String {
+        eventually("strace ends", async || self.child.try_wait().unwrap().ok_or("it runs")).await;
+        fs::read_to_string(&self.output).unwrap()
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        // Fails only if the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn report(reason: &str) {
+    report_not_run("the order of the system calls of a Set, and a crash between them", reason);
+}
+
+/// A system call, from the line of the trace where it begins to the one where it ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Call<'a> {
+    pub(super) name: &'a str,
+    /// The rest of the line where it begins.
+    pub(super) text: &'a str,
+    pub(super) begun: usize,
+    pub(super) ended: usize,
+}
+
+/// The calls of a trace, whose lines have a thread, a time and an event each.
+pub(super) fn calls<'a>(trace: &'a str) -> Vec<Call<'a>> {
+    let events: Vec<(&str, &'a str)> = trace
+        .lines()
+        .map(|line| {
+            let (thread, rest) = line.split_once(' ').unwrap();
+            (thread, rest.trim_start().split_once(' ').unwrap().1)
+        })
+        .collect();
+    let numbered = events.iter().copied().enumerate();
+    let calls = numbered.filter(|(_, (_, text))| text.starts_with(|first: char| first.is_ascii_lowercase()));
+    let end = |begun: usize, thread: &str, text: &str| {
+        if !text.ends_with("<unfinished ...>") {
+            return begun;
+        }
+        let mut later = events[begun..].iter();
+        let resumed = later.position(|&(other, text)| other == thread && text.starts_with("<... "));
+        resumed.map_or(usize::MAX, |lines| begun + lines)
+    };
+    let call = |(begun, (thread, text)): (usize, (&str, &'a str))| {
+        let name = text.split('(').next().unwrap_or_default();
+        Call { name, text, begun, ended: end(begun, thread, text) }
+    };
+    calls.map(call).collect()
+}

@@ -1,0 +1,127 @@
+//! SIGTERM: what is under way is finished, and nobody can keep the server from ending.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use replica_count_api::proto::SetDeploymentRequest;
+use replica_count_testbed::Manager;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::alone::Alone;
+use crate::connections::Caller;
+use crate::scene::eventually;
+
+/// What a server gives to those who do not go by themselves, and some time for a slow machine.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Well below the time that those are given.
+const PROMPT: Duration = Duration::from_secs(5);
+
+/// Lets someone connect, and expects the server to end properly all the same, within `limit`.
+async fn check<T>(limit: Duration, connect: impl AsyncFnOnce(&Manager) -> T) {
+    let alone = Alone::new();
+    let manager = Manager::start(&alone.options(&[])).await.unwrap();
+    let connection = connect(&manager).await;
+    let asked = Instant::now();
+    let status = manager.terminate().await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(asked.elapsed() < limit, "{:?}", asked.elapsed());
+    drop(connection);
+}
+
+#[tokio::test]
+async fn a_server_without_clients_ends_at_once() {
+    check(PROMPT, async |_| ()).await;
+}
+
+#[tokio::test]
+async fn an_idle_client_is_sent_away() {
+    check(PROMPT, async |manager| manager.client().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_client_in_the_handshake_is_dropped() {
+    check(PROMPT, async |manager| TcpStream::connect(manager.grpc_address()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_silent_client_of_the_http_port_is_dropped() {
+    check(PROMPT, async |manager| {
+        let mut stream = TcpStream::connect(manager.http_address()).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+        (stream, TcpStream::connect(manager.http_address()).await.unwrap())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_listen_is_cut() {
+    check(DEADLINE, async |manager| {
+        let certificates = manager.certificates();
+        Caller::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered() {
+    let alone = Alone::new();
+    let manager = Manager::start(&alone.options(&[])).await.unwrap();
+    let mut client = manager.client().await.unwrap();
+    let request = SetDeploymentRequest {
+        name: "web".to_owned(),
+        namespace: "shop".to_owned(),
+        replicas: Some(1),
+        ..SetDeploymentRequest::default()
+    };
+    let call = tokio::spawn(async move { client.set_deployment(request).await });
+    let _connections = alone.until_asked("/namespaces/shop/deployments/web").await;
+    let process = Pid::from_raw(manager.pid().try_into().unwrap()).unwrap();
+    kill_process(process, Signal::TERM).unwrap();
+    let status = call.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "CLUSTER_NOT_READ");
+    assert_eq!(manager.terminate().await.unwrap().code(), Some(0));
+}
+
+/// The process that has `argument` on its command line.
+fn process_with(argument: &Path) -> Pid {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+    let mut ids = processes.filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let mut arguments = line.split(|byte| *byte == 0);
+        arguments.any(|found| found == argument.as_os_str().as_encoded_bytes()).then_some(())?;
+        Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)
+    });
+    ids.next().unwrap()
+}
+
+#[tokio::test]
+async fn a_signal_during_the_start_is_not_lost() {
+    let alone = Alone::new();
+    // The server waits at this pipe until there is something to read.
+    let pipe = alone.path("pipe");
+    rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    let options = alone.options(&["--cert-file", pipe.to_str().unwrap()]);
+    let certificate = fs::read(options.certificates().unwrap().certificate("server")).unwrap();
+    let ended = tokio::spawn(async move { Manager::start_in_vain(&options).await.unwrap() });
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut writer =
+        eventually("the server reads", async || File::options().write(true).custom_flags(flags).open(&pipe))
+            .await;
+    kill_process(process_with(&pipe), Signal::TERM).unwrap();
+    writer.write_all(&certificate).unwrap();
+    drop(writer);
+    let (status, log) = ended.await.unwrap();
+    assert_eq!(status.code(), Some(0), "{log:?}");
+    assert!(log.last().unwrap().contains("stopped"), "{log:?}");
+}
