@@ -21,6 +21,17 @@ ifeq ($(origin CONTEXT),command line)
 RUN_FLAGS += --context '$(CONTEXT)'
 endif
 
+ifneq ($(ONLY),)
+BENCH_FLAGS += --only $(ONLY)
+endif
+ifneq ($(ROUNDS),)
+BENCH_FLAGS += --rounds $(ROUNDS)
+endif
+# A short run measures nothing, so it does not wait for an optimized build.
+ifneq ($(SHORT),)
+BENCH_FLAGS += --short
+endif
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -56,6 +67,11 @@ test: build cluster ## Run every test
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster: seconds, no Go
 	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager
+
+.PHONY: bench
+bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SHORT=1
+	$(BUILD) $(if $(SHORT),,--release)
+	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: ## Check formatting and lints

@@ -1,0 +1,85 @@
+//! The command line of the benchmarks.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures Replica Count Manager on a real API server, beside the limit that physics sets.
+///
+/// Starts etcd and kube-apiserver on loopback, without controllers and in a temporary folder, and the server as a
+/// process of its own with the rights that the chart gives it. Prints a table, and writes everything behind it as JSON to
+/// bench/results/.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) measure: Measure,
+}
+
+const HELP: &str = "\
+Benchmarks:
+  drift   How long a drift lives: from the event that shows it to the event
+          that shows its repair, both as they arrive at an independent watcher.
+          200 Deployments, another one each round, one drift at a time.
+          The limit is a bare loop that PATCHes at once what its watch shows.
+          It minds 200 other Deployments of the same cluster, and rounds go in
+          turns, in blocks: what disturbs the machine disturbs both.
+  memory  Resident memory of the whole server, and its peak, with 10,000
+          Deployments of more than 3 kB in the cluster, 200 of them managed,
+          15 seconds after the last change.
+
+Examples:
+  make bench                         everything, in about 3 minutes
+  make bench ONLY=drift ROUNDS=2000  the tail of the distribution too
+  make bench SHORT=1                 seconds: shows that it runs, not how fast
+
+A target that is missed is shown and is no error: the exit code is not 0 only
+when a measurement failed. Use a quiet machine; the load before and after is
+noted in the JSON.";
+
+/// What to measure, and how thoroughly.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Measure {
+    /// Run only this benchmark [default: all].
+    #[arg(long, value_enum)]
+    pub(crate) only: Option<Benchmark>,
+    /// Rounds of `drift` for each contestant [default: 400, with --short 20].
+    #[arg(long, value_name = "N")]
+    pub(crate) rounds: Option<NonZeroUsize>,
+    /// Use few rounds and few Deployments: shows that the benchmarks run, and nothing else.
+    #[arg(long)]
+    pub(crate) short: bool,
+}
+
+/// A benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Benchmark {
+    /// How long a drift lives.
+    Drift,
+    /// How much memory the server takes.
+    Memory,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The bare loop, in a process of its own. Used by `drift`.
+    #[command(hide = true)]
+    BareLoop(BareLoop),
+}
+
+/// What the bare loop holds, and where.
+#[derive(Debug, Args)]
+pub(crate) struct BareLoop {
+    /// How to reach the API server.
+    #[arg(long)]
+    pub(crate) kubeconfig: PathBuf,
+    /// Every Deployment of this namespace is held at the count.
+    #[arg(long)]
+    pub(crate) namespace: String,
+    /// The count.
+    #[arg(long)]
+    pub(crate) replicas: i32,
+}

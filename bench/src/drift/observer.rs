@@ -1,0 +1,105 @@
+//! The independent watcher: a connection and a thread of its own, which does nothing but take the time.
+
+use std::collections::HashMap;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use futures_util::TryStreamExt as _;
+use kube::Client;
+use replica_count_testbed::ControlPlane;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time;
+
+use super::watch::{self, Seen};
+use crate::fleet::Fleet;
+use crate::kubeconfig;
+
+/// How long something may take that is expected: longer than the back-off of either contestant.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// More changes than a round has.
+const CAPACITY: usize = 64;
+
+/// Takes note of every change of a count.
+#[derive(Debug)]
+pub(super) struct Observer {
+    /// The thread ends when this is dropped.
+    changes: mpsc::Receiver<Seen>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Observer {
+    /// Watches from now on; returns once it has seen `deployments` of them.
+    pub(super) async fn start(control_plane: &ControlPlane, deployments: usize) -> Result<Self> {
+        let kubeconfig = control_plane.kubeconfig_as("observer")?;
+        let (sender, changes) = mpsc::channel(CAPACITY);
+        let (complete, completed) = oneshot::channel();
+        let thread = thread::Builder::new().name("observer".to_owned()).spawn(move || {
+            // Its connection is driven by this thread too, so the arrival of an event waits for nobody else.
+            runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                let client = kubeconfig::client(&kubeconfig).await?;
+                tokio::select! {
+                    () = sender.closed() => Ok(()),
+                    result = follow(&client, deployments, complete, &sender) => result,
+                }
+            })
+        });
+        let mut this = Self { changes, thread: Some(thread.context("cannot start a thread")?) };
+        match time::timeout(DEADLINE, completed).await {
+            Ok(Ok(())) => Ok(this),
+            Ok(Err(_)) => Err(this.ended()),
+            Err(_) => bail!("the observer did not see {deployments} Deployments within {DEADLINE:?}"),
+        }
+    }
+
+    /// Awaits this count of a Deployment as the very next change of the cluster; returns when it was seen.
+    pub(super) async fn expect(&mut self, fleet: &Fleet, name: &str, replicas: i32) -> Result<Instant> {
+        let expected = || format!("{replicas} replicas of {}/{name}", fleet.namespace);
+        match time::timeout(DEADLINE, self.changes.recv()).await {
+            Ok(Some(seen))
+                if (seen.namespace.as_str(), seen.name.as_str(), seen.replicas)
+                    == (fleet.namespace, name, replicas) =>
+            {
+                Ok(seen.at)
+            }
+            Ok(Some(seen)) => bail!("expected {}, saw {seen:?}", expected()),
+            Ok(None) => Err(self.ended()),
+            Err(_) => bail!("expected {}, saw nothing for {DEADLINE:?}", expected()),
+        }
+    }
+
+    /// Why the thread has ended.
+    fn ended(&mut self) -> anyhow::Error {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error.context("the observer ended"),
+            Some(Ok(Ok(())) | Err(_)) | None => anyhow!("the observer ended without a reason"),
+        }
+    }
+}
+
+async fn follow(
+    client: &Client,
+    deployments: usize,
+    complete: oneshot::Sender<()>,
+    changes: &mpsc::Sender<Seen>,
+) -> Result<()> {
+    let mut complete = Some(complete);
+    let mut counts = HashMap::new();
+    let mut events = watch::open(client).await?;
+    while let Some(seen) = events.try_next().await? {
+        let key = (seen.namespace.clone(), seen.name.clone());
+        let is_change = counts.insert(key, seen.replicas).is_some_and(|before| before != seen.replicas);
+        if is_change {
+            changes.send(seen).await.context("nobody listens any more")?;
+        }
+        if counts.len() == deployments
+            && let Some(complete) = complete.take()
+        {
+            // Fails only if the start has been given up.
+            let _ = complete.send(());
+        }
+    }
+    bail!("the watch ended")
+}

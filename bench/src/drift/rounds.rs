@@ -1,0 +1,66 @@
+//! The rounds of a contestant: one of its Deployments drifts, and its repair is awaited.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::time;
+
+use super::DRIFTED;
+use super::observer::Observer;
+use crate::fleet::Fleet;
+use crate::latencies::Latencies;
+
+/// The field manager of the third party that causes the drift.
+const DRIFTER: &str = "drifter";
+
+/// From a repair to the next drift: whoever repaired may see the answer to its write first.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Whose turn it can be.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    fleet: Fleet,
+    api: Api<Deployment>,
+    next: usize,
+}
+
+impl Rounds {
+    /// The rounds of the contestant that minds `fleet`. `drifter` belongs to neither.
+    pub(super) fn new(fleet: Fleet, drifter: &Client) -> Self {
+        let api = Api::namespaced(drifter.clone(), fleet.namespace);
+        Self { fleet, api, next: 0 }
+    }
+
+    /// Plays `count` rounds, each with another Deployment, and calls `played` after each.
+    pub(super) async fn play(
+        &mut self,
+        count: usize,
+        observer: &mut Observer,
+        mut played: impl FnMut(),
+    ) -> Result<Latencies> {
+        let mut latencies = Latencies::default();
+        for _ in 0..count {
+            latencies.push(self.round(observer).await?);
+            played();
+            time::sleep(PAUSE).await;
+        }
+        Ok(latencies)
+    }
+
+    async fn round(&mut self, observer: &mut Observer) -> Result<Duration> {
+        let name = self.fleet.name(self.next);
+        self.next += 1;
+        let patch = Patch::Merge(json!({ "spec": { "replicas": DRIFTED } }));
+        self.api
+            .patch_scale(&name, &PatchParams::apply(DRIFTER), &patch)
+            .await
+            .with_context(|| format!("cannot make {name} drift"))?;
+        let drifted = observer.expect(&self.fleet, &name, DRIFTED).await?;
+        let repaired = observer.expect(&self.fleet, &name, self.fleet.replicas).await?;
+        Ok(repaired.duration_since(drifted))
+    }
+}

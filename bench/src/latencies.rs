@@ -1,0 +1,60 @@
+//! A sample of durations, and what is said of it.
+
+use std::time::Duration;
+
+/// Durations in the order in which they were measured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// Adds those of a block.
+    pub(crate) fn extend(&mut self, block: &Self) {
+        self.0.extend_from_slice(&block.0);
+    }
+
+    /// Adds one.
+    pub(crate) fn push(&mut self, latency: Duration) {
+        self.0.push(latency);
+    }
+
+    /// The smallest duration that `percent` of the sample do not exceed, in milliseconds; 0 of an empty sample.
+    pub(crate) fn percentile_ms(&self, percent: usize) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let rank = (sorted.len() * percent).div_ceil(100);
+        sorted.get(rank.saturating_sub(1)).copied().map_or(0.0, milliseconds)
+    }
+
+    /// All of them, in milliseconds.
+    pub(crate) fn to_ms(&self) -> Vec<f64> {
+        self.0.iter().copied().map(milliseconds).collect()
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_members_of_the_sample() {
+        let hundred = (1..=100).rev().collect::<Vec<u64>>();
+        let cases: [(&[u64], usize, f64); 7] = [
+            (&hundred, 50, 50.0),
+            (&hundred, 99, 99.0),
+            (&hundred, 100, 100.0),
+            (&[3, 1, 2], 50, 2.0),
+            (&[1, 2], 50, 1.0),
+            (&[7], 99, 7.0),
+            (&[], 50, 0.0),
+        ];
+        for (sample, percent, expected) in cases {
+            let latencies = Latencies(sample.iter().copied().map(Duration::from_millis).collect());
+            let actual = latencies.percentile_ms(percent);
+            assert!((actual - expected).abs() < 1e-9, "{percent} % of {sample:?} is {actual}");
+        }
+    }
+}

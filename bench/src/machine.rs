@@ -1,0 +1,79 @@
+//! The machine that was measured on, without which a figure says little.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use replica_count_testbed::workspace;
+use serde::Serialize;
+
+/// Facts that do not change during a run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    cpu: String,
+    cores: usize,
+    memory: String,
+    kernel: String,
+}
+
+/// How busy the machine was: the load averages of 1, 5 and 15 minutes, ours included.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Load(String);
+
+/// Which server was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Version {
+    project: &'static str,
+    /// The commit, with `-dirty` where files differ from it; unknown outside of git.
+    commit: Option<String>,
+}
+
+impl Machine {
+    /// Reads the facts of this machine.
+    pub(crate) fn read() -> Result<Self> {
+        Ok(Self {
+            cpu: entry("/proc/cpuinfo", "model name").unwrap_or_else(|_| "unknown".to_owned()),
+            cores: thread::available_parallelism().context("the number of cores is unknown")?.get(),
+            memory: entry("/proc/meminfo", "MemTotal")?,
+            kernel: read("/proc/sys/kernel/osrelease")?,
+        })
+    }
+}
+
+impl Load {
+    /// Reads the load of this moment.
+    pub(crate) fn read() -> Result<Self> {
+        let text = read("/proc/loadavg")?;
+        Ok(Self(text.split(' ').take(3).collect::<Vec<_>>().join(" ")))
+    }
+}
+
+impl Version {
+    /// The version of the server beside this program.
+    pub(crate) fn read() -> Self {
+        Self { project: env!("CARGO_PKG_VERSION"), commit: commit() }
+    }
+}
+
+/// The value of `key` in a file of lines like `key : value`.
+pub(crate) fn entry(path: &str, key: &str) -> Result<String> {
+    let text = read(path)?;
+    let found = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim().to_owned())
+    });
+    found.with_context(|| format!("{path} has no {key}"))
+}
+
+fn read(path: &str) -> Result<String> {
+    Ok(fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?.trim().to_owned())
+}
+
+fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(workspace::root().ok()?);
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,38 @@
+//! The server that is measured: the released binary, with mutual TLS and the rights that the chart gives it.
+
+use anyhow::{Context as _, Result};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use replica_count_api::proto::SetDeploymentRequest;
+use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::{ControlPlane, Manager, manager};
+
+use crate::fleet::Fleet;
+
+/// Sets under way at once.
+const CONCURRENCY: usize = 16;
+
+/// Starts the server and waits until it has read the cluster.
+pub(crate) async fn start(control_plane: &ControlPlane) -> Result<Manager> {
+    let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
+    let folder = control_plane.folder("manager")?;
+    let mut manager = Manager::start(&manager::Options::beside_this_program(&kubeconfig, &folder)?).await?;
+    manager.wait_ready().await?;
+    Ok(manager)
+}
+
+/// Has the server manage the first `count` of a fleet, at the count that they have.
+pub(crate) async fn manage(manager: &Manager, fleet: &Fleet, count: usize) -> Result<()> {
+    let client = manager.client().await?;
+    let set = |number| {
+        let mut client = client.clone();
+        let request = SetDeploymentRequest {
+            name: fleet.name(number),
+            namespace: fleet.namespace.to_owned(),
+            replicas: Some(fleet.replicas),
+            ..SetDeploymentRequest::default()
+        };
+        async move { client.set_deployment(request).await.map(drop) }
+    };
+    let sets = stream::iter(0..count).map(set).buffer_unordered(CONCURRENCY);
+    sets.try_collect::<()>().await.context("SetDeployment failed")
+}
