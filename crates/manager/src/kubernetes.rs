@@ -6,5 +6,6 @@
 pub mod connect;
 pub mod deployment;
 pub mod reads;
+mod resolve;
 pub mod scale;
 pub mod watch;

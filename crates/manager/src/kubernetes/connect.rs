@@ -11,6 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use super::resolve::Resolver;
 use tower::{BoxError, ServiceBuilder};
 
 /// How long a connection to the API server may take to be made.
@@ -108,8 +109,8 @@ pub fn client(config: &Config) -> Result<Client, ConnectError> {
 }
 
 /// Connections that notice within seconds when nobody is there any more.
-fn tcp() -> HttpConnector {
-    let mut connector = HttpConnector::new();
+fn tcp() -> HttpConnector<Resolver> {
+    let mut connector = HttpConnector::new_with_resolver(Resolver::default());
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
