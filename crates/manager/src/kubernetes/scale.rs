@@ -31,6 +31,9 @@ pub enum WriteError {
     /// This server lacks the right.
     #[error("the API server refuses: {0}")]
     Forbidden(String),
+    /// The API server or a policy in it refuses the count.
+    #[error("the API server or a policy in it refuses: {0}")]
+    Refused(String),
     /// The API server failed or refused for another reason.
     #[error("the API server failed: {0}")]
     Failed(String),
@@ -44,8 +47,8 @@ pub enum WriteError {
 
 impl WriteError {
     /// All words that `reason` has.
-    pub const REASONS: [&'static str; 6] =
-        ["stale", "throttled", "forbidden", "failed", "unreachable", "deadline"];
+    pub const REASONS: [&'static str; 7] =
+        ["stale", "throttled", "forbidden", "refused", "failed", "unreachable", "deadline"];
 
     /// A stable word for metrics.
     pub fn reason(&self) -> &'static str {
@@ -53,6 +56,7 @@ impl WriteError {
             Self::Stale(_) => "stale",
             Self::Throttled { .. } => "throttled",
             Self::Forbidden(_) => "forbidden",
+            Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
             Self::Unreachable(_) => "unreachable",
             Self::Deadline => "deadline",
