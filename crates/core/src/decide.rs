@@ -105,7 +105,7 @@ pub fn decide(
         }
         State::Drifted => {
             let drift = drift(setting, observed, history, now.wall);
-            match history.retry_at {
+            match history.retry_at(&observed.uid) {
                 Some(until) if until > now.monotonic => Decision::Wait { until, drift },
                 Some(_) | None => Decision::Repair(Repair {
                     uid: observed.uid.clone(),
@@ -143,6 +143,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::history::Failure;
     use crate::managed_fields::{FieldOwner, Operation};
 
     const IGNORE: Enforcement = Enforcement::Ignore { until: None };
@@ -300,7 +301,7 @@ mod tests {
     fn waits_after_a_failure() {
         let mut case = Case::default();
         let until = case.now.monotonic + Duration::from_secs(1);
-        case.history.record_failure(Some(until));
+        case.history.record_failure("u", Failure::Failed).retry_at = Some(until);
         let drift = Some(case.expected_drift(Some("kubectl")));
         assert_eq!(case.decide(), Decision::Wait { until, drift });
         case.now.monotonic = until;

@@ -18,10 +18,49 @@ pub struct History {
     pub last: Option<Drift>,
     /// How many drifts were seen.
     pub drifts: u64,
-    /// How many attempts to repair failed in a row.
-    pub failures: u32,
-    /// No attempt before this time: the API server failed, or asked to wait.
+    /// The attempts to repair that failed since the last success.
+    pub failures: Option<Failures>,
+}
+
+/// Attempts that failed in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failures {
+    /// The object that they were made on.
+    pub uid: Box<str>,
+    /// Why the last one failed.
+    pub last: Failure,
+    /// How many there are.
+    pub in_a_row: u32,
+    /// How many of the newest failed for the same reason as the last one.
+    pub alike: u32,
+    /// No attempt before this time.
     pub retry_at: Option<Instant>,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It was decided on what is not so any more.
+    Stale,
+    /// The API server asked to wait.
+    Throttled,
+    /// The right was missing.
+    Forbidden,
+    /// The API server or a policy in it refused the count.
+    Refused,
+    /// The API server failed, or refused for another reason.
+    Failed,
+    /// The API server could not be reached.
+    Unreachable,
+    /// There was no answer in time.
+    Deadline,
+}
+
+impl Failures {
+    /// Whether they say anything of the object `uid`. A wish of the API server to be left alone does of every object.
+    fn concern(&self, uid: &str) -> bool {
+        *self.uid == *uid || self.last == Failure::Throttled
+    }
 }
 
 /// Which desired count the cluster had.
@@ -84,19 +123,36 @@ impl History {
     pub fn record_in_effect(&mut self, desired: Replicas) {
         self.in_effect = InEffect::Was(desired);
         self.open = None;
-        self.forgive();
+        self.failures = None;
     }
 
-    /// Takes note of a failed attempt; none is made again before `retry_at`, if given.
-    pub fn record_failure(&mut self, retry_at: Option<Instant>) {
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = retry_at;
+    /// Takes note of an attempt on the object `uid` that failed, and returns the row of failures that it ends.
+    ///
+    /// The next attempt may be made at once, unless the caller says in the row when.
+    pub fn record_failure(&mut self, uid: &str, failure: Failure) -> &mut Failures {
+        let before = self.failures.take().filter(|before| before.concern(uid));
+        let (in_a_row, alike) = match before {
+            Some(before) if before.last == failure => (before.in_a_row, before.alike),
+            Some(before) => (before.in_a_row, 0),
+            None => (0, 0),
+        };
+        self.failures.insert(Failures {
+            uid: uid.into(),
+            last: failure,
+            in_a_row: in_a_row.saturating_add(1),
+            alike: alike.saturating_add(1),
+            retry_at: None,
+        })
     }
 
-    /// Forgets failures: the API server works, or works again.
+    /// When the next attempt on the object `uid` may be made, if it has to wait. A re-created Deployment has not to.
+    pub fn retry_at(&self, uid: &str) -> Option<Instant> {
+        self.failures.as_ref().filter(|failures| failures.concern(uid)).and_then(|failures| failures.retry_at)
+    }
+
+    /// Forgets failures: the API server works again.
     pub fn forgive(&mut self) {
-        self.failures = 0;
-        self.retry_at = None;
+        self.failures = None;
     }
 }
 
@@ -120,5 +176,34 @@ mod tests {
         history.record_in_effect(Replicas::new(1).expect("valid"));
         assert!(history.record_drift(&drift("b", 3, 4)), "again after a repair");
         assert_eq!((history.drifts, history.last), (4, Some(drift("b", 3, 4))));
+    }
+
+    #[test]
+    fn failures_are_counted_by_object_and_by_reason() {
+        use Failure::{Forbidden, Stale, Throttled};
+        let mut history = History::default();
+        for (uid, failure, expected) in [
+            ("a", Stale, (1, 1)),
+            ("a", Stale, (2, 2)),
+            ("a", Forbidden, (3, 1)),
+            ("a", Stale, (4, 1)),
+            ("b", Stale, (1, 1)),
+            ("b", Throttled, (2, 1)),
+            ("c", Stale, (3, 1)),
+        ] {
+            let row = history.record_failure(uid, failure);
+            assert_eq!((row.in_a_row, row.alike), expected, "{uid} {failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_recreated_deployment_waits_only_if_the_api_server_asks() {
+        let until = Instant::now();
+        for (failure, of_another) in [(Failure::Refused, None), (Failure::Throttled, Some(until))] {
+            let mut history = History::default();
+            history.record_failure("a", failure).retry_at = Some(until);
+            assert_eq!(history.retry_at("a"), Some(until), "{failure:?}");
+            assert_eq!(history.retry_at("b"), of_another, "{failure:?}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use kube::Client;
 use replica_count_core::backoff::Backoff;
 use replica_count_core::decide::{Decision, Policy, Repair, decide};
-use replica_count_core::history::{Drift, History};
+use replica_count_core::history::{Drift, Failure, History};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
@@ -31,7 +31,7 @@ const MAX_WRITES: usize = 32;
 /// How long to wait after a failed write.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(30) };
 /// A stale decision is made anew as soon as the watch shows more, unless it was stale this often in a row.
-const STALE_IN_A_ROW: u32 = 3;
+pub const STALE_IN_A_ROW: u32 = 3;
 /// How often every managed target is looked at again, from memory.
 const RESYNC: Duration = Duration::from_mins(5);
 /// A wait for a time of the wall clock is cut into pieces, as that clock may be set.
@@ -64,7 +64,7 @@ impl Histories {
     /// Forgets all failures and returns the targets that had some: the API server works again.
     pub fn forgive_all(&self) -> Vec<Target> {
         let mut histories = self.lock();
-        let failed = histories.iter_mut().filter(|(_, history)| history.retry_at.is_some());
+        let failed = histories.iter_mut().filter(|(_, history)| history.failures.is_some());
         failed
             .map(|(target, history)| {
                 history.forgive();
@@ -188,30 +188,34 @@ impl Reconciler {
     }
 
     fn failed(&self, target: &Target, repair: &Repair, error: &WriteError) {
-        let Some(failures) = self.histories.update(target, |history| {
-            history.record_failure(None);
-            history.failures
-        }) else {
+        let noted = self.histories.update(target, |history| {
+            let row = history.record_failure(&repair.uid, kind(error));
+            let mut delay = BACKOFF.delay(row.in_a_row, fastrand::f64());
+            if let WriteError::Throttled { retry_after: Some(asked), .. } = error {
+                delay = delay.max(*asked);
+            }
+            let retry_at = (Instant::now() + delay).into_std();
+            if row.last != Failure::Stale || row.alike >= STALE_IN_A_ROW {
+                row.retry_at = Some(retry_at);
+            }
+            (retry_at, delay, row.clone())
+        });
+        let Some((retry_at, delay, row)) = noted else {
             return;
         };
-        let mut delay = BACKOFF.delay(failures, fastrand::f64());
-        let may_come_sooner = match error {
-            WriteError::Stale(_) => failures < STALE_IN_A_ROW,
-            WriteError::Throttled { retry_after, .. } => {
-                delay = delay.max(retry_after.unwrap_or_default());
-                false
-            }
-            WriteError::Forbidden(_)
-            | WriteError::Refused(_)
-            | WriteError::Failed(_)
-            | WriteError::Unreachable(_)
-            | WriteError::Deadline => false,
-        };
-        let retry_at = (Instant::now() + delay).into_std();
-        if !may_come_sooner {
-            self.histories.update(target, |history| history.retry_at = Some(retry_at));
-        }
-        self.report.failed(target, repair, error, failures, delay);
+        self.report.failed(target, repair, error, &row, delay);
         self.work.mark_at(target.clone(), retry_at);
+    }
+}
+
+fn kind(error: &WriteError) -> Failure {
+    match error {
+        WriteError::Stale(_) => Failure::Stale,
+        WriteError::Throttled { .. } => Failure::Throttled,
+        WriteError::Forbidden(_) => Failure::Forbidden,
+        WriteError::Refused(_) => Failure::Refused,
+        WriteError::Failed(_) => Failure::Failed,
+        WriteError::Unreachable(_) => Failure::Unreachable,
+        WriteError::Deadline => Failure::Deadline,
     }
 }
