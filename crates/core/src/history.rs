@@ -150,9 +150,20 @@ impl History {
         self.failures.as_ref().filter(|failures| failures.concern(uid)).and_then(|failures| failures.retry_at)
     }
 
-    /// Forgets failures: the API server works again.
-    pub fn forgive(&mut self) {
-        self.failures = None;
+    /// The setting has changed: forgets failures, unless the API server asked to wait.
+    pub fn forgive_for_new_setting(&mut self) {
+        self.failures.take_if(|failures| failures.last != Failure::Throttled);
+    }
+
+    /// The API server is reached again: forgets failures, if it was not reached. True if so.
+    pub fn forgive_for_contact(&mut self) -> bool {
+        let is_cured = |failures: &mut Failures| match failures.last {
+            Failure::Unreachable | Failure::Deadline => true,
+            Failure::Stale | Failure::Throttled | Failure::Forbidden | Failure::Refused | Failure::Failed => {
+                false
+            }
+        };
+        self.failures.take_if(is_cured).is_some()
     }
 }
 
@@ -193,6 +204,26 @@ mod tests {
         ] {
             let row = history.record_failure(uid, failure);
             assert_eq!((row.in_a_row, row.alike), expected, "{uid} {failure:?}");
+        }
+    }
+
+    #[test]
+    fn forgives_what_may_be_cured() {
+        use Failure::{Deadline, Failed, Forbidden, Refused, Stale, Throttled, Unreachable};
+        for (failure, by_a_setting, by_contact) in [
+            (Stale, true, false),
+            (Throttled, false, false),
+            (Forbidden, true, false),
+            (Refused, true, false),
+            (Failed, true, false),
+            (Unreachable, true, true),
+            (Deadline, true, true),
+        ] {
+            let mut history = History::default();
+            history.record_failure("u", failure);
+            assert_eq!(history.clone().forgive_for_contact(), by_contact, "{failure:?}");
+            history.forgive_for_new_setting();
+            assert_eq!(history.failures.is_none(), by_a_setting, "{failure:?}");
         }
     }
 

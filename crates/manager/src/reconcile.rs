@@ -52,25 +52,23 @@ impl Histories {
         self.lock().insert(target, History::of_stored_setting(desired));
     }
 
-    /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten.
+    /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten. A new setting does
+    /// not wait for the failures of the one before.
     pub fn follow(&self, target: &Target, is_managed: bool) {
         if is_managed {
-            self.lock().entry(target.clone()).or_default();
+            self.lock().entry(target.clone()).or_default().forgive_for_new_setting();
         } else {
             self.lock().remove(target);
         }
     }
 
-    /// Forgets all failures and returns the targets that had some: the API server works again.
-    pub fn forgive_all(&self) -> Vec<Target> {
+    /// The API server is reached again: forgets failures to reach it, and returns the targets that had some.
+    pub fn forgive_for_contact(&self) -> Vec<Target> {
         let mut histories = self.lock();
-        let failed = histories.iter_mut().filter(|(_, history)| history.failures.is_some());
-        failed
-            .map(|(target, history)| {
-                history.forgive();
-                target.clone()
-            })
-            .collect()
+        let cured = histories
+            .iter_mut()
+            .filter_map(|(target, history)| history.forgive_for_contact().then(|| target.clone()));
+        cured.collect()
     }
 
     fn update<T>(&self, target: &Target, update: impl FnOnce(&mut History) -> T) -> Option<T> {
