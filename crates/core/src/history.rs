@@ -75,6 +75,18 @@ pub enum InEffect {
     Was(Replicas),
 }
 
+/// What a drift that is seen is to those before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// The one that is open already.
+    Known,
+    /// A new one.
+    New {
+        /// The one that was open, which nobody will repair any more.
+        instead_of: Option<Drift>,
+    },
+}
+
 /// One change of a count away from the desired one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
@@ -108,22 +120,21 @@ impl History {
         Self { in_effect: InEffect::Perhaps(desired), ..Self::default() }
     }
 
-    /// Takes note of a drift; true if it is a new one.
-    pub fn record_drift(&mut self, drift: &Drift) -> bool {
+    /// Takes note of a drift.
+    pub fn record_drift(&mut self, drift: &Drift) -> Sighting {
         if self.open.as_ref().is_some_and(|open| open.is_same_as(drift)) {
-            return false;
+            return Sighting::Known;
         }
-        self.open = Some(drift.clone());
         self.last = Some(drift.clone());
         self.drifts += 1;
-        true
+        Sighting::New { instead_of: self.open.replace(drift.clone()) }
     }
 
-    /// Takes note that the cluster has the desired count.
-    pub fn record_in_effect(&mut self, desired: Replicas) {
+    /// Takes note that the cluster has the desired count, and returns the drift that has ended with it.
+    pub fn record_in_effect(&mut self, desired: Replicas) -> Option<Drift> {
         self.in_effect = InEffect::Was(desired);
-        self.open = None;
         self.failures = None;
+        self.open.take()
     }
 
     /// Takes note of an attempt on the object `uid` that failed, and returns the row of failures that it ends.
@@ -180,12 +191,15 @@ mod tests {
     #[test]
     fn one_drift_is_counted_once() {
         let mut history = History::default();
-        assert!(history.record_drift(&drift("a", 2, 0)));
-        assert!(!history.record_drift(&drift("a", 2, 1)), "seen again");
-        assert!(history.record_drift(&drift("a", 3, 2)), "another count");
-        assert!(history.record_drift(&drift("b", 3, 3)), "another object");
-        history.record_in_effect(Replicas::new(1).expect("valid"));
-        assert!(history.record_drift(&drift("b", 3, 4)), "again after a repair");
+        let new = |instead_of| Sighting::New { instead_of };
+        assert_eq!(history.record_drift(&drift("a", 2, 0)), new(None));
+        assert_eq!(history.record_drift(&drift("a", 2, 1)), Sighting::Known, "seen again");
+        assert_eq!(history.record_drift(&drift("a", 3, 2)), new(Some(drift("a", 2, 0))), "another count");
+        assert_eq!(history.record_drift(&drift("b", 3, 3)), new(Some(drift("a", 3, 2))), "another object");
+        let desired = Replicas::new(1).expect("valid");
+        assert_eq!(history.record_in_effect(desired), Some(drift("b", 3, 3)));
+        assert_eq!(history.record_in_effect(desired), None, "nothing was open");
+        assert_eq!(history.record_drift(&drift("b", 3, 4)), new(None), "again after a repair");
         assert_eq!((history.drifts, history.last), (4, Some(drift("b", 3, 4))));
     }
 

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use kube::Client;
 use replica_count_core::backoff::Backoff;
 use replica_count_core::decide::{Decision, Policy, Repair, decide};
-use replica_count_core::history::{Drift, Failure, History};
+use replica_count_core::history::{Drift, Failure, History, Sighting};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::kubernetes::scale::{self, WriteError};
-use crate::report::Report;
+use crate::report::{Report, Settled};
 use crate::store::Store;
 use crate::work::Work;
 
@@ -137,7 +137,7 @@ impl Reconciler {
         match decision {
             Decision::Rest(state) => {
                 if state == State::InSync {
-                    self.histories.update(target, |history| history.record_in_effect(setting.replicas));
+                    self.note_in_effect(target, setting.replicas, Settled::InSync);
                 }
                 None
             }
@@ -162,10 +162,23 @@ impl Reconciler {
     }
 
     fn note_drift(&self, target: &Target, drift: Option<&Drift>, setting: &Setting) {
-        if let Some(drift) = drift
-            && self.histories.update(target, |history| history.record_drift(drift)) == Some(true)
-        {
-            self.report.drifted(target, drift, setting);
+        let Some(drift) = drift else { return };
+        match self.histories.update(target, |history| history.record_drift(drift)) {
+            Some(Sighting::New { instead_of }) => {
+                if let Some(before) = instead_of {
+                    self.report.settled(target, &before, Settled::Replaced);
+                }
+                self.report.drifted(target, drift, setting);
+            }
+            Some(Sighting::Known) | None => {}
+        }
+    }
+
+    /// The cluster has the desired count, and no answer says that we put a drift back.
+    fn note_in_effect(&self, target: &Target, desired: Replicas, how: Settled) {
+        let ended = self.histories.update(target, |history| history.record_in_effect(desired));
+        if let Some(drift) = ended.flatten() {
+            self.report.settled(target, &drift, how);
         }
     }
 
@@ -177,7 +190,12 @@ impl Reconciler {
                 if let Some(written) = written {
                     self.cluster.record_write(&target, &repair.uid, written, repair.to);
                 }
-                self.histories.update(&target, |history| history.record_in_effect(repair.to));
+                match repair.drift {
+                    Some(_) => {
+                        self.histories.update(&target, |history| history.record_in_effect(repair.to));
+                    }
+                    None => self.note_in_effect(&target, repair.to, Settled::Set),
+                }
                 self.report.written(&target, &repair, started.elapsed());
             }
             Err(error) => self.failed(&target, &repair, &error),

@@ -15,6 +15,27 @@ use crate::reconcile::STALE_IN_A_ROW;
 /// What the log says of a culprit that is not known.
 const UNKNOWN: &str = "unknown";
 
+/// How a drift ended that was not repaired, as far as is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Settled {
+    /// The cluster has the desired count again: somebody put it back, or a write of ours that was not answered.
+    InSync,
+    /// Another drift took its place.
+    Replaced,
+    /// A new setting was put into effect.
+    Set,
+}
+
+impl Settled {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Replaced => "drifted_again",
+            Self::Set => "new_setting",
+        }
+    }
+}
+
 /// Where reports go.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -28,6 +49,13 @@ impl Report {
         self.metrics.drifted();
         let generation = setting.generation;
         info!(%target, desired = %drift.from, found = %drift.to, by = by(Some(drift)), via = via(drift), generation, "drifted");
+    }
+
+    /// A drift is over, and no answered write of ours put it back.
+    pub fn settled(&self, target: &Target, drift: &Drift, how: Settled) {
+        self.metrics.settled();
+        let how = how.as_str();
+        info!(%target, desired = %drift.from, found = %drift.to, by = by(Some(drift)), how, "settled");
     }
 
     /// The desired count was written.
