@@ -130,6 +130,14 @@ impl History {
         Sighting::New { instead_of: self.open.replace(drift.clone()) }
     }
 
+    /// Takes note that there is no such Deployment: a setting that has not been seen in effect is not.
+    pub fn record_missing(&mut self) {
+        match self.in_effect {
+            InEffect::NotYet | InEffect::Perhaps(_) => self.in_effect = InEffect::NotYet,
+            InEffect::Was(_) => {}
+        }
+    }
+
     /// Takes note that the cluster has the desired count, and returns the drift that has ended with it.
     pub fn record_in_effect(&mut self, desired: Replicas) -> Option<Drift> {
         self.in_effect = InEffect::Was(desired);
@@ -201,6 +209,20 @@ mod tests {
         assert_eq!(history.record_in_effect(desired), None, "nothing was open");
         assert_eq!(history.record_drift(&drift("b", 3, 4)), new(None), "again after a repair");
         assert_eq!((history.drifts, history.last), (4, Some(drift("b", 3, 4))));
+    }
+
+    #[test]
+    fn what_was_seen_missing_has_not_been_in_effect_unless_it_was_seen_so() {
+        let one = Replicas::new(1).expect("valid");
+        for (before, after) in [
+            (InEffect::NotYet, InEffect::NotYet),
+            (InEffect::Perhaps(one), InEffect::NotYet),
+            (InEffect::Was(one), InEffect::Was(one)),
+        ] {
+            let mut history = History { in_effect: before, ..History::default() };
+            history.record_missing();
+            assert_eq!(history.in_effect, after);
+        }
     }
 
     #[test]

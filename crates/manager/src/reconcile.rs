@@ -108,6 +108,7 @@ impl Reconciler {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = resync.tick() => self.mark_all(),
+                () = self.cluster.listed() => self.mark_all(),
                 Some(target) = writes.next() => self.work.done(&target),
                 target = self.work.next(), if writes.len() < MAX_WRITES => match self.decide(&target) {
                     Some(repair) => writes.push(self.write(target, repair)),
@@ -136,8 +137,16 @@ impl Reconciler {
         };
         match decision {
             Decision::Rest(state) => {
-                if state == State::InSync {
-                    self.note_in_effect(target, setting.replicas, Settled::InSync);
+                match state {
+                    State::InSync => self.note_in_effect(target, setting.replicas, Settled::InSync),
+                    State::Missing => {
+                        self.histories.update(target, History::record_missing);
+                    }
+                    State::Unknown
+                    | State::Unmanaged
+                    | State::Drifted
+                    | State::Ignored
+                    | State::OutOfScope => {}
                 }
                 None
             }
