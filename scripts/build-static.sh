@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Builds the server as it is shipped: static, reproducible, with the list of its dependencies inside.
+#
+# Usage: scripts/build-static.sh [TARGET]
+#   TARGET  a Rust target (default: that of this machine, with glibc)
+#
+# Two builds of one commit in different folders give the same bytes: paths are mapped away, and nothing else of the
+# machine goes in. The result is target/TARGET/release/replica-count-manager.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly target=${1:-"$(uname -m)-unknown-linux-gnu"}
+readonly auditable_version=0.7.5
+readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools"
+export PATH="$PATH:$tools/bin"
+
+cargo auditable --version >/dev/null 2>&1 ||
+  cargo install --locked --root "$tools" --version "$auditable_version" cargo-auditable
+
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+sysroot=$(rustc --print sysroot)
+maps=("$PWD=/src" "$cargo_home=/cargo" "$sysroot=/rust")
+rust_flags=(-C target-feature=+crt-static)
+c_flags=()
+for map in "${maps[@]}"; do
+  rust_flags+=("--remap-path-prefix=$map")
+  c_flags+=("-ffile-prefix-map=$map")
+done
+export CFLAGS="${c_flags[*]}" CXXFLAGS="${c_flags[*]}"
+# Flags may hold spaces in paths: this variable separates them by a character that paths do not have.
+CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${rust_flags[*]}")
+export CARGO_ENCODED_RUSTFLAGS
+
+cargo auditable build --locked --release --package replica-count-manager --target "$target"
+binary=target/$target/release/replica-count-manager
+if readelf --program-headers "$binary" | grep -q INTERP; then
+  echo "$binary is not static" >&2
+  exit 1
+fi
+printf '%s: %s bytes\n' "$binary" "$(stat -c %s "$binary")"
