@@ -2,6 +2,9 @@
 //!
 //! Decisions are made here one after the other; only writes overlap, at most [`MAX_WRITES`] at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
