@@ -132,11 +132,12 @@ impl Reconciler {
     /// Decides what to do about a target and does all of it but the write.
     fn decide(&self, target: &Target) -> Option<Repair> {
         let setting = self.store.get(target)?;
-        let history = self.histories.get(target)?;
         let now = clock::now();
         let decision = {
             let view = self.cluster.view();
-            decide(target, &setting, view.observation(target), &history, &self.policy, now)
+            self.histories.update(target, |history| {
+                decide(target, &setting, view.observation(target), history, &self.policy, now)
+            })?
         };
         match decision {
             Decision::Rest(state) => {
