@@ -8,7 +8,7 @@
 #   RELEASE        replica-count-manager
 #   VALUES_FILE    charts/replica-count-manager/values-eks.yaml
 #   VALUES         more values, as YAML text, which win over that file
-#   CLIENT_SECRET  the Secret with the client certificate of the smoke test: RELEASE-client
+#   CLIENT_SECRET  the Secret with the client certificate of the smoke test: RELEASE-client-tls
 #   TIMEOUT        how long the upgrade, and then the rollback, may take: 10m
 #
 # Only one of it may run for a release at a time. Needs helm (3 or 4), kubectl, jq and grpcurl.
@@ -20,7 +20,7 @@ cd "$(dirname "$0")/.."
 readonly repository=${1%@*} digest=${1#*@}
 readonly namespace=${NAMESPACE:-replica-count-manager} release=${RELEASE:-replica-count-manager}
 readonly values_file=${VALUES_FILE:-charts/replica-count-manager/values-eks.yaml} timeout=${TIMEOUT:-10m}
-readonly client_secret=${CLIENT_SECRET:-$release-client}
+readonly client_secret=${CLIENT_SECRET:-$release-client-tls}
 
 say() { printf '=== %s\n' "$*"; }
 

@@ -42,6 +42,8 @@ json() {
   return "$bad"
 }
 
+required_checks() { "$tools/python" scripts/lint-ruleset.py; }
+
 links() { files '*.md' | xargs -0 lychee --offline --include-fragments --no-progress --quiet; }
 
 # The rules and exceptions are in buf.yaml.
@@ -87,6 +89,7 @@ check 'workflows: actionlint' workflows
 check 'workflows: zizmor' workflow_security
 check 'YAML: yamllint' yaml
 check 'JSON: jq' json
+check 'ruleset: required checks are jobs' required_checks
 check 'links: lychee' links
 check 'contract: buf lint' contract_style
 check 'contract: buf breaking, since it was first published' contract_since_the_first
