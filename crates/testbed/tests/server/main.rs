@@ -10,6 +10,7 @@ mod grpcurl;
 mod listing;
 mod namespaced;
 mod outage;
+mod policy;
 mod rpc;
 mod scene;
 mod shutdown;
