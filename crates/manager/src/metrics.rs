@@ -10,8 +10,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Freshness};
 use crate::kubernetes::scale::WriteError;
 use crate::kubernetes::watch::Interruption;
 use crate::work::Work;
@@ -121,18 +122,29 @@ pub struct Readings {
     pub cluster: Arc<Cluster>,
     /// What waits.
     pub work: Arc<Work>,
+    /// When the server started.
+    pub started: Instant,
 }
 
 impl Collector for Readings {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (deployments, age) = {
             let view = self.cluster.view();
-            (view.index().len(), view.age(tokio::time::Instant::now()).unwrap_or_default())
+            let age = match view.freshness() {
+                Freshness::Unread => self.started.elapsed(),
+                Freshness::Live => Duration::ZERO,
+                Freshness::Stale { since } => since.elapsed(),
+            };
+            (view.index().len(), age)
         };
         let readings = [
             ("deployments", "Deployments in the cluster.", float(deployments)),
             ("queued_targets", "Targets that wait for work or are worked on.", float(self.work.depth())),
-            ("watch_stale_seconds", "Age of what is known while the watch is broken.", age.as_secs_f64()),
+            (
+                "watch_stale_seconds",
+                "Age of what is known while the watch is broken, or time since the start while nothing is known.",
+                age.as_secs_f64(),
+            ),
         ];
         for (name, help, value) in readings {
             let gauge = ConstGauge::new(value);

@@ -202,6 +202,7 @@ impl Reconciler {
                 false
             }
             WriteError::Forbidden(_)
+            | WriteError::Refused(_)
             | WriteError::Failed(_)
             | WriteError::Unreachable(_)
             | WriteError::Deadline => false,

@@ -69,7 +69,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         enforcement = ?args.policy.enforcement,
         "starting"
     );
-    let client = connect::client(kubernetes).map_err(ServeError::usage)?;
+    let client = connect::client(&kubernetes).map_err(ServeError::usage)?;
     let shared = Shared {
         store,
         cluster: Arc::default(),

@@ -1,15 +1,28 @@
-//! How the API server is found, and with which limits it is called.
+//! How the API server is found, and with which limits it is connected to.
+//!
+//! Each call has a deadline of its own and each watch a limit of silence: see `reads`, `scale` and `watch`. Failed calls are
+//! tried again by the queue, which knows by then whether they are still wanted, and never by the client.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tower::{BoxError, ServiceBuilder};
 
 /// How long a connection to the API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long writing a request may stall.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A quiet connection is asked after this long whether it is still there, how often, and how many times.
+const KEEPALIVE: Duration = Duration::from_secs(3);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_PROBES: u32 = 3;
+/// How long what was sent may go without any sign of arrival.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+/// How long a connection is kept for the next call.
+const POOL_IDLE: Duration = Duration::from_mins(1);
 
 /// Where the API server and the credentials come from.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +65,7 @@ pub enum ConnectError {
 impl Source {
     /// Reads the configuration; connects to nothing yet.
     pub async fn load(&self) -> Result<Config, ConnectError> {
-        let mut config = match (&self.kubeconfig, &self.context) {
+        let config = match (&self.kubeconfig, &self.context) {
             (None, None) => Config::infer().await.map_err(|error| ConnectError::Infer(one_line(&error)))?,
             (Some(path), context) => {
                 let refused = |reason| ConnectError::Kubeconfig { path: path.clone(), reason };
@@ -68,19 +81,43 @@ impl Source {
                     .map_err(|error| refused(one_line(&error)))?
             }
         };
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.write_timeout = Some(WRITE_TIMEOUT);
-        // Each call has a deadline of its own and each watch its own idle limit: see `reads`, `scale` and `watch`.
-        config.read_timeout = None;
-        // Failed calls are tried again by the queue, which knows by then whether they are still wanted.
-        config.default_retry = false;
         Ok(config)
     }
 }
 
 /// Makes a client; connects to nothing yet.
-pub fn client(config: Config) -> Result<Client, ConnectError> {
-    Client::try_from(config).map_err(|error| ConnectError::Client(one_line(&error)))
+///
+/// It differs from kube's own in that TCP itself finds out about dead connections. Without that, each pooled connection
+/// whose other end has vanished would cost the call that picks it its whole deadline, one after the other.
+pub fn client(config: &Config) -> Result<Client, ConnectError> {
+    let refused = |error: kube::Error| ConnectError::Client(one_line(&error));
+    if config.proxy_url.is_some() {
+        return Err(ConnectError::Client("a proxy is not supported".to_owned()));
+    }
+    let connector = config.rustls_https_connector_with_connector(tcp()).map_err(refused)?;
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer().map_err(refused)?)
+        .layer(config.extra_headers_layer().map_err(refused)?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// Connections that notice within seconds when nobody is there any more.
+fn tcp() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+    connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    connector
 }
 
 fn options(context: Option<String>) -> KubeConfigOptions {
@@ -99,4 +136,53 @@ fn one_line(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the kernel shows for a connection whose keepalive timer runs.
+    const KEEPALIVE_TIMER: &str = "02";
+
+    #[tokio::test]
+    async fn tcp_watches_over_quiet_connections() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let config = Config::new(format!("http://{address}").parse().expect("valid"));
+        let client = client(&config).expect("a client");
+        let request = http::Request::get("/version").body(Vec::new()).expect("valid");
+        let (answer, mut stream) = tokio::join!(client.request_text(request), async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.read(&mut [0; 1024]).await.expect("a request");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.expect("sent");
+            stream
+        });
+        assert_eq!(answer.expect("an answer"), "ok");
+
+        let peer = stream.peer_addr().expect("connected");
+        let of_client = format!("0100007F:{:04X} 0100007F:{:04X}", peer.port(), address.port());
+        let table = fs::read_to_string("/proc/self/net/tcp").expect("Linux");
+        let connection = table.lines().find(|line| line.contains(&of_client)).expect("the client's end");
+        let timer = connection.split_whitespace().nth(5).and_then(|field| field.split(':').next());
+        assert_eq!(timer, Some(KEEPALIVE_TIMER), "{connection}");
+        stream.shutdown().await.expect("closed");
+    }
+
+    #[test]
+    fn a_proxy_is_refused_and_not_ignored() {
+        let mut config = Config::new("https://10.0.0.1".parse().expect("valid"));
+        config.proxy_url = Some("http://proxy:3128".parse().expect("valid"));
+        let refused = client(&config).err().map(|error| error.to_string());
+        assert_eq!(
+            refused.as_deref(),
+            Some("the Kubernetes configuration cannot be used: a proxy is not supported")
+        );
+    }
 }

@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use http::{Request, header};
-use k8s_openapi::api::autoscaling::v1::Scale;
+use http::response::Parts;
+use http::{Request, StatusCode, header};
+use kube::client::Body;
+use kube::core::Status;
 use kube::{Client, Resource};
 use replica_count_core::decide::{FIELD_MANAGER, Repair};
 use replica_count_core::target::Target;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::deployment::SlimDeployment;
 
+/// What an API server says of a JSON Patch of which a test failed: 422 without any detail.
+const FAILED_TEST: &str = "the server rejected our request";
 /// How long one write may take: less than anything that waits for its outcome.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -31,6 +37,9 @@ pub enum WriteError {
     /// This server lacks the right.
     #[error("the API server refuses: {0}")]
     Forbidden(String),
+    /// The API server or a policy in it refuses the count.
+    #[error("the API server or a policy in it refuses: {0}")]
+    Refused(String),
     /// The API server failed or refused for another reason.
     #[error("the API server failed: {0}")]
     Failed(String),
@@ -44,8 +53,8 @@ pub enum WriteError {
 
 impl WriteError {
     /// All words that `reason` has.
-    pub const REASONS: [&'static str; 6] =
-        ["stale", "throttled", "forbidden", "failed", "unreachable", "deadline"];
+    pub const REASONS: [&'static str; 7] =
+        ["stale", "throttled", "forbidden", "refused", "failed", "unreachable", "deadline"];
 
     /// A stable word for metrics.
     pub fn reason(&self) -> &'static str {
@@ -53,6 +62,7 @@ impl WriteError {
             Self::Stale(_) => "stale",
             Self::Throttled { .. } => "throttled",
             Self::Forbidden(_) => "forbidden",
+            Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
             Self::Unreachable(_) => "unreachable",
             Self::Deadline => "deadline",
@@ -65,11 +75,38 @@ impl WriteError {
 /// Returns the version that the write made, if comparable.
 pub async fn write(client: &Client, target: &Target, repair: &Repair) -> Result<Option<u64>, WriteError> {
     let request = request(target, repair).map_err(|error| WriteError::Failed(error.to_string()))?;
-    let answer = tokio::time::timeout(WRITE_DEADLINE, client.request::<Scale>(request));
-    match answer.await {
-        Ok(Ok(scale)) => Ok(scale.metadata.resource_version.and_then(|version| version.parse().ok())),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_elapsed) => Err(WriteError::Deadline),
+    let answer =
+        timeout(WRITE_DEADLINE, exchange(client, request)).await.map_err(|_elapsed| WriteError::Deadline)?;
+    let (head, body) = answer.map_err(|error| WriteError::Unreachable(error.to_string()))?;
+    if head.status.is_success() {
+        Ok(serde_json::from_slice::<Written>(&body).ok().and_then(Written::version))
+    } else {
+        Err(refusal(&head, &body))
+    }
+}
+
+/// Sends a request and returns the whole answer, whatever it says. (kube's own shorthand drops the headers of a failure.)
+async fn exchange(client: &Client, request: Request<Vec<u8>>) -> kube::Result<(Parts, Vec<u8>)> {
+    let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
+    Ok((head, body.collect_bytes().await?.into()))
+}
+
+/// What is of interest in the Scale that a write answers with.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    metadata: WrittenMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenMetadata {
+    resource_version: Option<String>,
+}
+
+impl Written {
+    fn version(self) -> Option<u64> {
+        self.metadata.resource_version?.parse().ok()
     }
 }
 
@@ -94,22 +131,23 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
         .body(patch.to_string().into_bytes())
 }
 
-impl From<kube::Error> for WriteError {
-    fn from(error: kube::Error) -> Self {
-        let status = match error {
-            kube::Error::Api(status) => *status,
-            other => return Self::Unreachable(other.to_string()),
-        };
-        let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-        let retry_after = (retry_after > 0).then(|| Duration::from_secs(retry_after.into()));
-        let reason = status.message;
-        match status.code {
-            404 | 409 | 422 => Self::Stale(reason),
-            429 => Self::Throttled { reason, retry_after },
-            401 | 403 => Self::Forbidden(reason),
-            _ if retry_after.is_some() => Self::Throttled { reason, retry_after },
-            _ => Self::Failed(reason),
-        }
+/// What a failure means: mostly a Status in JSON, but flow control and proxies answer in plain text.
+fn refusal(head: &Parts, body: &[u8]) -> WriteError {
+    let reason = match serde_json::from_slice::<Status>(body) {
+        Ok(status) => status.message,
+        Err(_) => format!("{}: {}", head.status, String::from_utf8_lossy(body).trim()),
+    };
+    let retry_after =
+        head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = retry_after.map(Duration::from_secs);
+    match head.status {
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT => WriteError::Stale(reason),
+        StatusCode::UNPROCESSABLE_ENTITY if reason.starts_with(FAILED_TEST) => WriteError::Stale(reason),
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => WriteError::Refused(reason),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => WriteError::Forbidden(reason),
+        StatusCode::TOO_MANY_REQUESTS => WriteError::Throttled { reason, retry_after },
+        _ if retry_after.is_some() => WriteError::Throttled { reason, retry_after },
+        _ => WriteError::Failed(reason),
     }
 }
 
@@ -152,5 +190,50 @@ mod tests {
                 { "op": "add", "path": "/spec/replicas", "value": 5 },
             ]),
         );
+    }
+
+    fn head(status: u16, retry_after: Option<&str>) -> Parts {
+        let mut response = http::Response::builder().status(status);
+        if let Some(retry_after) = retry_after {
+            response = response.header(header::RETRY_AFTER, retry_after);
+        }
+        response.body(()).expect("valid").into_parts().0
+    }
+
+    #[track_caller]
+    fn check_refusal(status: u16, retry_after: Option<&str>, body: &str, expected: &str) {
+        let error = refusal(&head(status, retry_after), body.as_bytes());
+        assert_eq!(format!("{} {error}", error.reason()), expected);
+    }
+
+    #[test]
+    fn a_failed_test_of_the_patch_is_told_from_a_policy() {
+        let failed_test = r#"{"kind":"Status","message":"the server rejected our request due to an error in our request",
+            "reason":"Invalid","details":{},"code":422}"#;
+        let stale = "stale the Deployment has changed meanwhile: the server rejected our request due to an error in our \
+                     request";
+        check_refusal(422, None, failed_test, stale);
+        let policy = r#"{"kind":"Status","message":"deployments.apps \"web\" is forbidden: policy 'max' denied request",
+            "reason":"Invalid","details":{"causes":[{"message":"too many"}]},"code":422}"#;
+        let refused = "refused the API server or a policy in it refuses: deployments.apps \"web\" is forbidden: policy \
+                       'max' denied request";
+        check_refusal(422, None, policy, refused);
+    }
+
+    #[test]
+    fn retry_after_is_read_from_the_header() {
+        let text = "Too many requests, please try again later.";
+        let error = refusal(&head(429, Some("7")), text.as_bytes());
+        let WriteError::Throttled { reason, retry_after } = error else { panic!("{error:?}") };
+        assert_eq!(retry_after, Some(Duration::from_secs(7)));
+        assert!(reason.ends_with(text), "{reason}");
+        check_refusal(
+            429,
+            None,
+            text,
+            &format!("throttled the API server asks to wait: 429 Too Many Requests: {text}"),
+        );
+        check_refusal(503, Some("1"), "", "throttled the API server asks to wait: 503 Service Unavailable: ");
+        check_refusal(503, None, "", "failed the API server failed: 503 Service Unavailable: ");
     }
 }

@@ -4,19 +4,24 @@
 //! opened for a short window and then again from where it was, which costs the API server next to nothing and bounds
 //! how long a connection that died without a word can go unnoticed.
 
+mod interruption;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, pin_mut};
 use kube::Api;
 use kube::api::{ListParams, WatchParams};
-use kube::core::{Status, WatchEvent};
+use kube::core::WatchEvent;
 use replica_count_core::backoff::Backoff;
 use replica_count_core::target::Target;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+pub(crate) use self::interruption::Interruption;
 use super::deployment::SlimDeployment;
 use crate::cluster::Cluster;
 use crate::metrics::WatchMetrics;
@@ -27,6 +32,10 @@ const WINDOW_SECONDS: u32 = 10;
 const LISTING_SECONDS: u32 = 290;
 /// How long an open watch or listing may say nothing: the window, and time for the end of it to arrive.
 const SILENCE: Duration = Duration::from_secs(WINDOW_SECONDS as u64 + 5);
+/// How long a watch must stay open before it counts as working: API servers and proxies can accept and then refuse.
+const SETTLED: Duration = Duration::from_secs(1);
+/// How long to wait at least when the API server has too much to do; what it asks for by default.
+const THROTTLED: Duration = Duration::from_secs(1);
 /// How long a watch may take to open, and a page to arrive.
 const ANSWER: Duration = Duration::from_secs(15);
 /// Rows in a page of a listing: 1.5 MB of Deployments of 3 kB.
@@ -68,58 +77,10 @@ enum Listing {
     Pages,
 }
 
-/// Why a session ended early.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Interruption {
-    #[error("the version to continue from is gone: {0}")]
-    Gone(String),
-    #[error("the API server cannot list as a stream: {0}")]
-    NoStreamedListing(String),
-    #[error("nothing heard for {SILENCE:?}")]
-    Silent,
-    #[error("no answer within {ANSWER:?}")]
-    NoAnswer,
-    #[error("the API server ended the listing early")]
-    EndedEarly,
-    #[error(transparent)]
-    Kube(kube::Error),
-    #[error("{0}")]
-    Status(String),
-}
+/// What a watch shows.
+trait Events: Stream<Item = kube::Result<WatchEvent<SlimDeployment>>> + Unpin {}
 
-impl Interruption {
-    /// All words that `reason` has.
-    pub(crate) const REASONS: [&'static str; 7] =
-        ["gone", "no_streamed_listing", "silent", "no_answer", "ended_early", "connection", "status"];
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Gone(_) => "gone",
-            Self::NoStreamedListing(_) => "no_streamed_listing",
-            Self::Silent => "silent",
-            Self::NoAnswer => "no_answer",
-            Self::EndedEarly => "ended_early",
-            Self::Kube(_) => "connection",
-            Self::Status(_) => "status",
-        }
-    }
-}
-
-impl From<kube::Error> for Interruption {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => (*status).into(),
-            other => Self::Kube(other),
-        }
-    }
-}
-
-impl From<Status> for Interruption {
-    fn from(status: Status) -> Self {
-        let text = format!("{} ({})", status.message, status.code);
-        if status.code == 410 { Self::Gone(text) } else { Self::Status(text) }
-    }
-}
+impl<S: Stream<Item = kube::Result<WatchEvent<SlimDeployment>>> + Unpin> Events for S {}
 
 impl Watch {
     /// Follows until `shutdown`.
@@ -127,15 +88,12 @@ impl Watch {
         let heard = Instant::now();
         let mut position = Position { version: None, listing: Listing::Stream, failures: 0, heard };
         while !shutdown.is_cancelled() {
-            let opened = Instant::now();
             let ended = tokio::select! {
                 () = shutdown.cancelled() => return,
                 ended = self.session(&mut position) => ended,
             };
             let delay = match ended {
-                // A window that ends at once is a failure like others, or it would be opened in a tight loop.
-                Ok(()) if opened.elapsed() > Duration::from_secs(1) => continue,
-                Ok(()) => BACKOFF.base,
+                Ok(()) => continue,
                 Err(interruption) => self.interrupted(&interruption, &mut position),
             };
             tokio::select! {
@@ -159,9 +117,10 @@ impl Watch {
                 position.version = None;
                 self.cluster.set_stale(position.heard);
             }
-            Interruption::Silent
-            | Interruption::NoAnswer
+            Interruption::Silent(_)
+            | Interruption::NoAnswer(_)
             | Interruption::EndedEarly
+            | Interruption::Throttled(_)
             | Interruption::Kube(_)
             | Interruption::Status(_) => {
                 if position.failures == 0 {
@@ -173,7 +132,8 @@ impl Watch {
             }
         }
         position.failures = position.failures.saturating_add(1);
-        BACKOFF.delay(position.failures, fastrand::f64())
+        let delay = BACKOFF.delay(position.failures, fastrand::f64());
+        if matches!(interruption, Interruption::Throttled(_)) { delay.max(THROTTLED) } else { delay }
     }
 
     async fn session(&self, position: &mut Position) -> Result<(), Interruption> {
@@ -185,20 +145,42 @@ impl Watch {
         let version = position.version.insert(version);
         let parameters = WatchParams::default().timeout(WINDOW_SECONDS);
         let events = timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(no_answer)??;
-        self.opened(position);
+        self.cluster.set_live();
+        position.heard = Instant::now();
         pin_mut!(events);
-        while let Some(event) = self.next(&mut events, position).await? {
+        self.follow(&mut events, position).await
+    }
+
+    /// Takes in what changes, until the window ends.
+    async fn follow<S: Events>(&self, events: &mut S, position: &mut Position) -> Result<(), Interruption> {
+        let mut is_settled = false;
+        loop {
+            let limit = if is_settled { SILENCE } else { SETTLED };
+            let event = match self.next(events, position, limit).await {
+                Ok(event) => event,
+                Err(Interruption::Silent(_)) if !is_settled => {
+                    is_settled = true;
+                    self.settled(position);
+                    continue;
+                }
+                Err(interruption) => return Err(interruption),
+            };
+            // A window that ends at once is a failure like others, or it would be opened again and again.
+            let Some(event) = event else {
+                return if is_settled { Ok(()) } else { Err(Interruption::EndedEarly) };
+            };
             if let Some(version) = self.take_in(event)?.version {
                 position.version = Some(version);
             }
+            if !is_settled {
+                is_settled = true;
+                self.settled(position);
+            }
         }
-        Ok(())
     }
 
-    /// The watch is open: what is known is current from here on.
-    fn opened(&self, position: &mut Position) {
-        self.cluster.set_live();
-        position.heard = Instant::now();
+    /// The watch works: what went wrong before is over.
+    fn settled(&self, position: &mut Position) {
         if position.failures > 0 {
             position.failures = 0;
             info!("watch restored");
@@ -217,7 +199,7 @@ impl Watch {
         })?;
         pin_mut!(events);
         self.cluster.begin_listing();
-        while let Some(event) = self.next(&mut events, position).await? {
+        while let Some(event) = self.next(&mut events, position, SILENCE).await? {
             if let TakenIn { version: Some(version), ends_listing: true } = self.take_in(event)? {
                 self.listed();
                 return Ok(version);
@@ -253,15 +235,13 @@ impl Watch {
     }
 
     /// The next event; `None` when the API server ends the watch in good order.
-    async fn next<S>(
+    async fn next<S: Events>(
         &self,
         events: &mut S,
         position: &mut Position,
-    ) -> Result<Option<WatchEvent<SlimDeployment>>, Interruption>
-    where
-        S: Stream<Item = kube::Result<WatchEvent<SlimDeployment>>> + Unpin,
-    {
-        let event = timeout(SILENCE, events.next()).await.map_err(|_elapsed| Interruption::Silent)?;
+        limit: Duration,
+    ) -> Result<Option<WatchEvent<SlimDeployment>>, Interruption> {
+        let event = timeout(limit, events.next()).await.map_err(|_elapsed| Interruption::Silent(limit))?;
         position.heard = Instant::now();
         Ok(event.transpose()?)
     }
@@ -318,5 +298,5 @@ struct TakenIn {
 }
 
 fn no_answer(_elapsed: tokio::time::error::Elapsed) -> Interruption {
-    Interruption::NoAnswer
+    Interruption::NoAnswer(ANSWER)
 }

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use replica_count_core::decide::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::health::Health;
@@ -117,7 +118,11 @@ impl Shared {
         report.metrics.register(&mut registry);
         connections.register(&mut registry);
         self.store.metrics().register(&mut registry);
-        let readings = Readings { cluster: Arc::clone(&self.cluster), work: Arc::clone(&self.work) };
+        let readings = Readings {
+            cluster: Arc::clone(&self.cluster),
+            work: Arc::clone(&self.work),
+            started: Instant::now(),
+        };
         registry.register_collector(Box::new(readings) as Box<dyn Collector>);
         registry
     }

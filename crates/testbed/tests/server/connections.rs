@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use replica_count_api::proto::ListDeploymentsRequest;
 use replica_count_testbed::Manager;
@@ -14,11 +15,15 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::time;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::alone::Alone;
 use crate::scene::eventually;
+
+/// Reached only by a client that is let in though it should not be.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A client of TLS.
 #[derive(Clone)]
@@ -62,7 +67,11 @@ impl Caller {
 /// A client with a certificate learns only when it reads that it is refused.
 async fn alert(connected: io::Result<TlsStream<TcpStream>>) -> Option<AlertDescription> {
     let error = match connected {
-        Ok(mut stream) => stream.read_to_end(&mut Vec::new()).await.err()?,
+        Ok(mut stream) => {
+            let mut received = Vec::new();
+            let end = time::timeout(PATIENCE, stream.read_to_end(&mut received)).await;
+            end.expect("it is refused").err()?
+        }
         Err(error) => error,
     };
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {

@@ -11,6 +11,7 @@ mod grpcurl;
 mod listing;
 mod namespaced;
 mod outage;
+mod policy;
 mod rpc;
 mod scene;
 mod shutdown;

@@ -95,6 +95,7 @@ async fn walk(scene: &Scene<'_>, first: ListDeploymentsRequest) -> Vec<Vec<Deplo
         if answer.next_page_token.is_empty() {
             return pages;
         }
+        assert_ne!(answer.next_page_token, request.page_token, "it does not go on");
         request.page_token = answer.next_page_token;
     }
 }

@@ -1,0 +1,74 @@
+//! What can interrupt the watch, and how the API server's answers become that.
+
+use std::time::Duration;
+
+use kube::core::Status;
+
+/// Why a session ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Interruption {
+    #[error("the version to continue from is gone: {0}")]
+    Gone(String),
+    #[error("the API server cannot list as a stream: {0}")]
+    NoStreamedListing(String),
+    #[error("nothing heard for {0:?}")]
+    Silent(Duration),
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    #[error("the API server ended it early")]
+    EndedEarly,
+    #[error("the API server has too much to do: {0}")]
+    Throttled(String),
+    #[error(transparent)]
+    Kube(kube::Error),
+    #[error("{0}")]
+    Status(String),
+}
+
+impl Interruption {
+    /// All words that `reason` has.
+    pub(crate) const REASONS: [&'static str; 8] = [
+        "gone",
+        "no_streamed_listing",
+        "silent",
+        "no_answer",
+        "ended_early",
+        "throttled",
+        "connection",
+        "status",
+    ];
+
+    /// A stable word for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Gone(_) => "gone",
+            Self::NoStreamedListing(_) => "no_streamed_listing",
+            Self::Silent(_) => "silent",
+            Self::NoAnswer(_) => "no_answer",
+            Self::EndedEarly => "ended_early",
+            Self::Throttled(_) => "throttled",
+            Self::Kube(_) => "connection",
+            Self::Status(_) => "status",
+        }
+    }
+}
+
+impl From<kube::Error> for Interruption {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => (*status).into(),
+            other => Self::Kube(other),
+        }
+    }
+}
+
+impl From<Status> for Interruption {
+    fn from(status: Status) -> Self {
+        let text = format!("{} ({})", status.message, status.code);
+        match status.code {
+            410 => Self::Gone(text),
+            429 => Self::Throttled(text),
+            _ => Self::Status(text),
+        }
+    }
+}

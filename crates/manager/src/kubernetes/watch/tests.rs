@@ -1,0 +1,95 @@
+//! The watch against answers that a real API server gives only under duress. The API server here is a stand-in: a function
+//! from a request to an answer. What real ones do is tested with real ones, in the testbed.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Request, Response};
+use kube::client::Body;
+use kube::{Api, Client};
+
+use super::*;
+
+const LISTED: &str = r#"{"type":"BOOKMARK","object":{"kind":"Deployment","apiVersion":"apps/v1","metadata":{
+    "resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
+const GONE: &str =
+    r#"{"type":"ERROR","object":{"kind":"Status","message":"too old","reason":"Expired","code":410}}"#;
+
+/// What the stand-in was asked, and what the watch made of it.
+#[derive(Debug, Default)]
+struct Counts {
+    listings: AtomicUsize,
+    windows: AtomicUsize,
+    recoveries: AtomicUsize,
+}
+
+impl Counts {
+    fn of(counter: &AtomicUsize) -> usize {
+        counter.load(Ordering::SeqCst)
+    }
+}
+
+/// Runs the watch for a while against an API server that lists nothing and answers each window with `window`.
+async fn watch(
+    lasting: Duration,
+    window: impl Fn() -> Response<Body> + Send + Sync + 'static,
+) -> Arc<Counts> {
+    let counts = Arc::new(Counts::default());
+    let (counted, window) = (Arc::clone(&counts), Arc::new(window));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let is_listing = request.uri().query().is_some_and(|query| query.contains("sendInitialEvents"));
+        let (counted, window) = (Arc::clone(&counted), Arc::clone(&window));
+        async move {
+            let (counter, answer) =
+                if is_listing { (&counted.listings, events(LISTED)) } else { (&counted.windows, window()) };
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let recovered = Arc::clone(&counts);
+    let watch = Watch {
+        api: Api::all(Client::new(service, "default")),
+        cluster: Arc::default(),
+        changed: Box::new(|_| ()),
+        recovered: Box::new(move || {
+            recovered.recoveries.fetch_add(1, Ordering::SeqCst);
+        }),
+        metrics: WatchMetrics::default(),
+    };
+    let shutdown = CancellationToken::new();
+    let _ = timeout(lasting, watch.run(shutdown)).await;
+    counts
+}
+
+fn events(lines: &str) -> Response<Body> {
+    Response::new(Body::from(format!("{}\n", lines.replace('\n', "")).into_bytes()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_gone_at_once_is_not_listed_anew_without_end() {
+    let counts = watch(Duration::from_mins(1), || events(GONE)).await;
+    let listings = Counts::of(&counts.listings);
+    assert!((5..=30).contains(&listings), "{listings} listings in a minute");
+    assert_eq!(Counts::of(&counts.recoveries), 0, "it never worked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_ends_at_once_is_not_opened_without_end() {
+    let counts = watch(Duration::from_mins(1), || Response::new(Body::empty())).await;
+    let windows = Counts::of(&counts.windows);
+    assert!((5..=30).contains(&windows), "{windows} windows in a minute");
+    assert_eq!(Counts::of(&counts.listings), 1, "the version is still known");
+    assert_eq!(Counts::of(&counts.recoveries), 0, "it never worked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_with_too_much_to_do_is_given_a_second() {
+    let counts = watch(Duration::from_secs(10), || {
+        let mut answer = Response::new(Body::from(b"Too many requests".to_vec()));
+        *answer.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+        answer
+    })
+    .await;
+    let windows = Counts::of(&counts.windows);
+    assert!((3..=10).contains(&windows), "{windows} windows in 10 seconds");
+}
