@@ -73,6 +73,18 @@ bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SH
 	$(BUILD) $(if $(SHORT),,--release)
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 
+.PHONY: lint-chart
+lint-chart: ## Check the Helm chart without a cluster
+	scripts/lint-chart
+
+.PHONY: test-chart
+test-chart: build ## Try the Helm chart on a control plane without nodes: HELM=helm3 for Helm 3
+	HELM=$(or $(HELM),helm) scripts/test-chart
+
+.PHONY: chart-docs
+chart-docs: ## Write the README of the chart from its values
+	scripts/chart-docs
+
 .PHONY: lint
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
