@@ -105,7 +105,7 @@ pub fn decide(
         }
         State::Drifted => {
             let drift = drift(setting, observed, history, now.wall);
-            match history.retry_at {
+            match history.retry_at(&observed.uid) {
                 Some(until) if until > now.monotonic => Decision::Wait { until, drift },
                 Some(_) | None => Decision::Repair(Repair {
                     uid: observed.uid.clone(),
@@ -118,19 +118,30 @@ pub fn decide(
     }
 }
 
-/// The drift behind a count that is not the desired one; `None` if the setting has just not been put into effect.
+/// The drift behind a count that is not the desired one; `None` if the setting has perhaps just not been put into effect.
 fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timestamp) -> Option<Drift> {
-    let is_ours = observed.owner.as_ref().is_some_and(|owner| &*owner.manager == FIELD_MANAGER);
-    let is_drift = match history.in_effect {
-        InEffect::NotYet => false,
-        InEffect::Was(count) => count == setting.replicas,
-        // What we wrote ourselves is an earlier setting; all else changed while we were away.
-        InEffect::Perhaps(count) => count == setting.replicas && !is_ours,
+    let owner = observed.owner.as_ref().filter(|owner| &*owner.manager != FIELD_MANAGER);
+    let time = owner.and_then(|owner| owner.time);
+    let by = match history.in_effect {
+        InEffect::NotYet => return None,
+        InEffect::Was(count) => (count == setting.replicas).then_some(owner)?,
+        InEffect::Perhaps(count) => {
+            // What we wrote ourselves is an earlier setting.
+            let is_ours = owner.is_none() && observed.owner.is_some();
+            let was_set_before = setting.set_at.is_some_and(|set_at| match time {
+                // Kubernetes keeps whole seconds.
+                Some(time) => time.as_second() > set_at.as_second(),
+                None => true,
+            });
+            let is_drift = count == setting.replicas && !is_ours && was_set_before;
+            // A change of which no time is known may be older than the setting, and who made it no culprit.
+            is_drift.then(|| owner.filter(|_| time.is_some()))?
+        }
     };
-    is_drift.then(|| Drift {
+    Some(Drift {
         uid: observed.uid.clone(),
-        by: observed.owner.clone().filter(|_| !is_ours),
-        at: observed.owner.as_ref().filter(|_| !is_ours).and_then(|owner| owner.time).unwrap_or(now),
+        by: by.cloned(),
+        at: time.unwrap_or(now),
         from: setting.replicas,
         to: observed.replicas,
     })
@@ -143,6 +154,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::history::Failure;
     use crate::managed_fields::{FieldOwner, Operation};
 
     const IGNORE: Enforcement = Enforcement::Ignore { until: None };
@@ -160,7 +172,7 @@ mod tests {
         }
     }
 
-    /// Desired 3 and observed 5, by kubectl, and the process has just started.
+    /// Desired 3, which was in effect, and observed 5, by kubectl.
     struct Case {
         setting: Setting,
         observed: Option<Observed>,
@@ -184,7 +196,7 @@ mod tests {
                 setting: Setting::of(count(3)),
                 observed: Some(observed),
                 is_read: true,
-                history: History::of_stored_setting(count(3)),
+                history: History { in_effect: InEffect::Was(count(3)), ..History::default() },
                 policy: Policy::default(),
                 now: Now { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() },
             }
@@ -246,15 +258,12 @@ mod tests {
         let case = Case::default();
         assert_eq!(case.decide(), case.expected_repair(Some(case.expected_drift(Some("kubectl")))));
 
-        let known = Case::with(|case| case.history.in_effect = InEffect::Was(count(3)));
-        assert_eq!(known.decide(), known.expected_repair(Some(known.expected_drift(Some("kubectl")))));
-
         let unowned = Case::seen(|observed| observed.owner = None);
         assert_eq!(unowned.decide(), unowned.expected_repair(Some(unowned.expected_drift(None))));
 
         let to_zero = Case::with(|case| {
             case.setting.replicas = count(0);
-            case.history = History::of_stored_setting(count(0));
+            case.history.in_effect = InEffect::Was(count(0));
         });
         assert_eq!(to_zero.decide(), to_zero.expected_repair(Some(to_zero.expected_drift(Some("kubectl")))));
     }
@@ -268,9 +277,37 @@ mod tests {
             let changed = Case::with(|case| case.history.in_effect = before);
             assert_eq!(changed.decide(), changed.expected_repair(None));
         }
+    }
 
-        let restarted = Case::seen(|observed| observed.owner = Some(owner(FIELD_MANAGER)));
-        assert_eq!(restarted.decide(), restarted.expected_repair(None));
+    #[test]
+    fn after_a_start_nobody_is_named_on_a_guess() {
+        let (set_at, same_second, second) = ("09:00:10.5Z", "09:00:10Z", "09:00:11Z");
+        let time = |text: &str| format!("2026-01-01T{text}").parse::<Timestamp>().expect("valid");
+        // Who owns the count and since when, when the setting was made, and the culprit if it is a drift.
+        let kubectl = Some("kubectl");
+        for (manager, since, set_at, expected) in [
+            (kubectl, Some(second), Some(set_at), Some(kubectl)),
+            (kubectl, Some(same_second), Some(set_at), None),
+            (kubectl, Some("08:00:00Z"), Some(set_at), None),
+            (kubectl, None, Some(set_at), Some(None)),
+            (None, None, Some(set_at), Some(None)),
+            (kubectl, Some(second), None, None),
+            (kubectl, None, None, None),
+            (None, None, None, None),
+            (Some(FIELD_MANAGER), None, Some(set_at), None),
+            (Some(FIELD_MANAGER), Some(second), Some(set_at), None),
+        ] {
+            let mut case = Case::with(|case| case.history = History::of_stored_setting(count(3)));
+            case.setting.set_at = set_at.map(time);
+            let owner = manager.map(|manager| FieldOwner { time: since.map(time), ..owner(manager) });
+            case.observed.as_mut().expect("present").owner = owner.clone();
+            let drift = expected.map(|by| Drift {
+                by: owner.filter(|_| by.is_some()),
+                at: since.map_or(case.now.wall, time),
+                ..case.expected_drift(None)
+            });
+            assert_eq!(case.decide(), case.expected_repair(drift), "{manager:?} {since:?} {set_at:?}");
+        }
     }
 
     #[test]
@@ -300,7 +337,7 @@ mod tests {
     fn waits_after_a_failure() {
         let mut case = Case::default();
         let until = case.now.monotonic + Duration::from_secs(1);
-        case.history.record_failure(Some(until));
+        case.history.record_failure("u", Failure::Failed).retry_at = Some(until);
         let drift = Some(case.expected_drift(Some("kubectl")));
         assert_eq!(case.decide(), Decision::Wait { until, drift });
         case.now.monotonic = until;

@@ -107,7 +107,7 @@ pub struct TlsArgs {
     /// Private key of that certificate (PEM)
     #[arg(long, env, value_name = "FILE", default_value = "/certificates/server.key")]
     pub key_file: PathBuf,
-    /// Certificates of the authorities that sign client certificates (PEM)
+    /// Certificates of the authorities that sign clients, and this server (PEM)
     #[arg(long, env, value_name = "FILE", default_value = "/certificates/ca.crt")]
     pub ca_cert_file: PathBuf,
 }

@@ -7,6 +7,7 @@ use replica_count_core::index::Index;
 use replica_count_core::observed::{Observation, Observed};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Whether what is known is what is.
@@ -28,6 +29,7 @@ pub enum Freshness {
 #[derive(Debug, Default)]
 pub struct Cluster {
     inner: RwLock<Inner>,
+    listed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -91,10 +93,19 @@ impl Cluster {
 
     /// A full listing is complete; returns the targets that are gone.
     pub fn end_listing(&self) -> Vec<Target> {
-        self.change(|inner| {
+        let gone = self.change(|inner| {
             inner.freshness = Freshness::Live;
             inner.index.end_listing()
-        })
+        });
+        self.listed.notify_one();
+        gone
+    }
+
+    /// Waits for a full listing to complete, from which on what it did not show is known to be absent.
+    ///
+    /// One that was completed before the call counts if nobody waited for it. For one caller.
+    pub async fn listed(&self) {
+        self.listed.notified().await;
     }
 
     /// The watch is open and nothing was missed.

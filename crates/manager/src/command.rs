@@ -44,7 +44,10 @@ fn serve(args: ServeArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
     };
-    match runtime.block_on(server::run(args)) {
+    let outcome = runtime.block_on(server::run(args));
+    // Whatever still runs was given its time: a thread that hangs in a disk must not keep the process from ending.
+    runtime.shutdown_background();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(ServeError::Usage(reason)) => fail(&reason, EXIT_USAGE),
         Err(ServeError::Failed(error)) => fail(&format!("{error:#}"), 1),

@@ -62,6 +62,7 @@ impl WatchMetrics {
 pub struct ReconcileMetrics {
     drifts: Counter,
     repairs: Counter,
+    settled: Counter,
     applied: Counter,
     failures: Family<Reason, Counter>,
     write_seconds: Histogram,
@@ -72,6 +73,7 @@ impl Default for ReconcileMetrics {
         Self {
             drifts: Counter::default(),
             repairs: Counter::default(),
+            settled: Counter::default(),
             applied: Counter::default(),
             failures: Family::default(),
             write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
@@ -87,6 +89,11 @@ impl ReconcileMetrics {
         }
         registry.register("drifts", "Drifts that were seen, repaired or not", self.drifts.clone());
         registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
+        registry.register(
+            "drifts_settled",
+            "Drifts that ended otherwise than by an answered repair",
+            self.settled.clone(),
+        );
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
         registry.register("write_failures", "Writes that failed, by reason", self.failures.clone());
         registry.register("write_seconds", "Time that a write took", self.write_seconds.clone());
@@ -101,6 +108,11 @@ impl ReconcileMetrics {
     pub fn repaired(&self, took: Duration) {
         self.repairs.inc();
         self.write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A drift ended otherwise than by an answered repair.
+    pub fn settled(&self) {
+        self.settled.inc();
     }
 
     /// A setting was put into effect.

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use kube::Client;
 use replica_count_core::backoff::Backoff;
 use replica_count_core::decide::{Decision, Policy, Repair, decide};
-use replica_count_core::history::{Drift, History};
+use replica_count_core::history::{Drift, Failure, History, Sighting};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::kubernetes::scale::{self, WriteError};
-use crate::report::Report;
+use crate::report::{Report, Settled};
 use crate::store::Store;
 use crate::work::Work;
 
@@ -31,7 +31,7 @@ const MAX_WRITES: usize = 32;
 /// How long to wait after a failed write.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(30) };
 /// A stale decision is made anew as soon as the watch shows more, unless it was stale this often in a row.
-const STALE_IN_A_ROW: u32 = 3;
+pub const STALE_IN_A_ROW: u32 = 3;
 /// How often every managed target is looked at again, from memory.
 const RESYNC: Duration = Duration::from_mins(5);
 /// A wait for a time of the wall clock is cut into pieces, as that clock may be set.
@@ -52,25 +52,23 @@ impl Histories {
         self.lock().insert(target, History::of_stored_setting(desired));
     }
 
-    /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten.
+    /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten. A new setting does
+    /// not wait for the failures of the one before.
     pub fn follow(&self, target: &Target, is_managed: bool) {
         if is_managed {
-            self.lock().entry(target.clone()).or_default();
+            self.lock().entry(target.clone()).or_default().forgive_for_new_setting();
         } else {
             self.lock().remove(target);
         }
     }
 
-    /// Forgets all failures and returns the targets that had some: the API server works again.
-    pub fn forgive_all(&self) -> Vec<Target> {
+    /// The API server is reached again: forgets failures to reach it, and returns the targets that had some.
+    pub fn forgive_for_contact(&self) -> Vec<Target> {
         let mut histories = self.lock();
-        let failed = histories.iter_mut().filter(|(_, history)| history.retry_at.is_some());
-        failed
-            .map(|(target, history)| {
-                history.forgive();
-                target.clone()
-            })
-            .collect()
+        let cured = histories
+            .iter_mut()
+            .filter_map(|(target, history)| history.forgive_for_contact().then(|| target.clone()));
+        cured.collect()
     }
 
     fn update<T>(&self, target: &Target, update: impl FnOnce(&mut History) -> T) -> Option<T> {
@@ -110,6 +108,7 @@ impl Reconciler {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = resync.tick() => self.mark_all(),
+                () = self.cluster.listed() => self.mark_all(),
                 Some(target) = writes.next() => self.work.done(&target),
                 target = self.work.next(), if writes.len() < MAX_WRITES => match self.decide(&target) {
                     Some(repair) => writes.push(self.write(target, repair)),
@@ -138,8 +137,16 @@ impl Reconciler {
         };
         match decision {
             Decision::Rest(state) => {
-                if state == State::InSync {
-                    self.histories.update(target, |history| history.record_in_effect(setting.replicas));
+                match state {
+                    State::InSync => self.note_in_effect(target, setting.replicas, Settled::InSync),
+                    State::Missing => {
+                        self.histories.update(target, History::record_missing);
+                    }
+                    State::Unknown
+                    | State::Unmanaged
+                    | State::Drifted
+                    | State::Ignored
+                    | State::OutOfScope => {}
                 }
                 None
             }
@@ -164,10 +171,23 @@ impl Reconciler {
     }
 
     fn note_drift(&self, target: &Target, drift: Option<&Drift>, setting: &Setting) {
-        if let Some(drift) = drift
-            && self.histories.update(target, |history| history.record_drift(drift)) == Some(true)
-        {
-            self.report.drifted(target, drift, setting);
+        let Some(drift) = drift else { return };
+        match self.histories.update(target, |history| history.record_drift(drift)) {
+            Some(Sighting::New { instead_of }) => {
+                if let Some(before) = instead_of {
+                    self.report.settled(target, &before, Settled::Replaced);
+                }
+                self.report.drifted(target, drift, setting);
+            }
+            Some(Sighting::Known) | None => {}
+        }
+    }
+
+    /// The cluster has the desired count, and no answer says that we put a drift back.
+    fn note_in_effect(&self, target: &Target, desired: Replicas, how: Settled) {
+        let ended = self.histories.update(target, |history| history.record_in_effect(desired));
+        if let Some(drift) = ended.flatten() {
+            self.report.settled(target, &drift, how);
         }
     }
 
@@ -179,7 +199,12 @@ impl Reconciler {
                 if let Some(written) = written {
                     self.cluster.record_write(&target, &repair.uid, written, repair.to);
                 }
-                self.histories.update(&target, |history| history.record_in_effect(repair.to));
+                match repair.drift {
+                    Some(_) => {
+                        self.histories.update(&target, |history| history.record_in_effect(repair.to));
+                    }
+                    None => self.note_in_effect(&target, repair.to, Settled::Set),
+                }
                 self.report.written(&target, &repair, started.elapsed());
             }
             Err(error) => self.failed(&target, &repair, &error),
@@ -188,30 +213,34 @@ impl Reconciler {
     }
 
     fn failed(&self, target: &Target, repair: &Repair, error: &WriteError) {
-        let Some(failures) = self.histories.update(target, |history| {
-            history.record_failure(None);
-            history.failures
-        }) else {
+        let noted = self.histories.update(target, |history| {
+            let row = history.record_failure(&repair.uid, kind(error));
+            let mut delay = BACKOFF.delay(row.in_a_row, fastrand::f64());
+            if let WriteError::Throttled { retry_after: Some(asked), .. } = error {
+                delay = delay.max(*asked);
+            }
+            let retry_at = (Instant::now() + delay).into_std();
+            if row.last != Failure::Stale || row.alike >= STALE_IN_A_ROW {
+                row.retry_at = Some(retry_at);
+            }
+            (retry_at, delay, row.clone())
+        });
+        let Some((retry_at, delay, row)) = noted else {
             return;
         };
-        let mut delay = BACKOFF.delay(failures, fastrand::f64());
-        let may_come_sooner = match error {
-            WriteError::Stale(_) => failures < STALE_IN_A_ROW,
-            WriteError::Throttled { retry_after, .. } => {
-                delay = delay.max(retry_after.unwrap_or_default());
-                false
-            }
-            WriteError::Forbidden(_)
-            | WriteError::Refused(_)
-            | WriteError::Failed(_)
-            | WriteError::Unreachable(_)
-            | WriteError::Deadline => false,
-        };
-        let retry_at = (Instant::now() + delay).into_std();
-        if !may_come_sooner {
-            self.histories.update(target, |history| history.retry_at = Some(retry_at));
-        }
-        self.report.failed(target, repair, error, failures, delay);
+        self.report.failed(target, repair, error, &row, delay);
         self.work.mark_at(target.clone(), retry_at);
+    }
+}
+
+fn kind(error: &WriteError) -> Failure {
+    match error {
+        WriteError::Stale(_) => Failure::Stale,
+        WriteError::Throttled { .. } => Failure::Throttled,
+        WriteError::Forbidden(_) => Failure::Forbidden,
+        WriteError::Refused(_) => Failure::Refused,
+        WriteError::Failed(_) => Failure::Failed,
+        WriteError::Unreachable(_) => Failure::Unreachable,
+        WriteError::Deadline => Failure::Deadline,
     }
 }

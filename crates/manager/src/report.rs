@@ -3,16 +3,38 @@
 use std::time::Duration;
 
 use replica_count_core::decide::Repair;
-use replica_count_core::history::Drift;
+use replica_count_core::history::{Drift, Failure, Failures};
 use replica_count_core::setting::Setting;
 use replica_count_core::target::Target;
 use tracing::{debug, info, warn};
 
 use crate::kubernetes::scale::WriteError;
 use crate::metrics::ReconcileMetrics;
+use crate::reconcile::STALE_IN_A_ROW;
 
 /// What the log says of a culprit that is not known.
 const UNKNOWN: &str = "unknown";
+
+/// How a drift ended that was not repaired, as far as is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Settled {
+    /// The cluster has the desired count again: somebody put it back, or a write of ours that was not answered.
+    InSync,
+    /// Another drift took its place.
+    Replaced,
+    /// A new setting was put into effect.
+    Set,
+}
+
+impl Settled {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Replaced => "drifted_again",
+            Self::Set => "new_setting",
+        }
+    }
+}
 
 /// Where reports go.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +49,13 @@ impl Report {
         self.metrics.drifted();
         let generation = setting.generation;
         info!(%target, desired = %drift.from, found = %drift.to, by = by(Some(drift)), via = via(drift), generation, "drifted");
+    }
+
+    /// A drift is over, and no answered write of ours put it back.
+    pub fn settled(&self, target: &Target, drift: &Drift, how: Settled) {
+        self.metrics.settled();
+        let how = how.as_str();
+        info!(%target, desired = %drift.from, found = %drift.to, by = by(Some(drift)), how, "settled");
     }
 
     /// The desired count was written.
@@ -44,25 +73,38 @@ impl Report {
         }
     }
 
-    /// A write failed. The first failure in a row is worth a warning; more of the same are not.
+    /// A write failed, and ends a row of failures. The first for a new reason is worth a warning, more of the same are
+    /// not. That a decision was stale is nothing, unless it is so again and again.
     pub fn failed(
         &self,
         target: &Target,
         repair: &Repair,
         error: &WriteError,
-        failures: u32,
+        row: &Failures,
         delay: Duration,
     ) {
-        self.metrics.failed(error.reason());
         let reason = error.reason();
+        self.metrics.failed(reason);
         let by = by(repair.drift.as_ref());
-        match error {
-            WriteError::Stale(_) => {
-                debug!(%target, to = %repair.to, by, %error, failures, ?delay, "decided too early");
-            }
-            _ if failures == 1 => warn!(%target, to = %repair.to, by, reason, %error, ?delay, "write failed"),
-            _ => debug!(%target, to = %repair.to, by, reason, %error, failures, ?delay, "write failed again"),
+        let failures = row.in_a_row;
+        if row.alike == worth_a_warning(row.last) {
+            warn!(%target, to = %repair.to, by, reason, %error, failures, ?delay, "write failed");
+        } else {
+            debug!(%target, to = %repair.to, by, reason, %error, failures, ?delay, "write failed");
         }
+    }
+}
+
+/// At which failure for one and the same reason in a row people are warned.
+fn worth_a_warning(failure: Failure) -> u32 {
+    match failure {
+        Failure::Stale => STALE_IN_A_ROW,
+        Failure::Throttled
+        | Failure::Forbidden
+        | Failure::Refused
+        | Failure::Failed
+        | Failure::Unreachable
+        | Failure::Deadline => 1,
     }
 }
 
@@ -75,5 +117,33 @@ fn via(drift: &Drift) -> &str {
     match &drift.by {
         Some(owner) => owner.subresource.as_deref().unwrap_or(owner.operation.as_str()),
         None => UNKNOWN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_core::history::History;
+
+    use super::*;
+
+    #[test]
+    fn warns_when_the_reason_changes_and_of_what_stays_stale() {
+        use Failure::{Failed, Forbidden, Stale};
+        let mut history = History::default();
+        let failures = [
+            (Stale, false),
+            (Forbidden, true),
+            (Forbidden, false),
+            (Failed, true),
+            (Stale, false),
+            (Stale, false),
+            (Stale, true),
+            (Stale, false),
+            (Forbidden, true),
+        ];
+        for (n, (failure, expected)) in failures.into_iter().enumerate() {
+            let row = history.record_failure("u", failure);
+            assert_eq!(row.alike == worth_a_warning(row.last), expected, "failure {n}");
+        }
     }
 }

@@ -9,7 +9,7 @@ mod tasks;
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use kube::Config;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -56,7 +56,7 @@ struct Listeners {
     http: TcpListener,
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT, and then drains, unless there comes another one.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let Validated { tls, kubernetes, store, committer } = validate(&args).await?;
@@ -88,9 +88,14 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         }
         error = running.first_to_end() => Err(error),
     };
-    running.stop(&shared.store).await;
-    info!("stopped");
-    Ok(outcome?)
+    let stopped = tokio::select! {
+        stopped = running.stop(&shared.store) => stopped,
+        signal = signals.next() => Err(anyhow!("{signal} while draining: ended at once")),
+    };
+    if stopped.is_ok() {
+        info!("stopped");
+    }
+    Ok(outcome.and(stopped)?)
 }
 
 /// Reads every file that the flags name. Binds nothing and connects to nothing.

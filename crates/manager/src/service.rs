@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use kube::Client;
 use replica_count_api::proto::deployments_service_server::DeploymentsService;
-use replica_count_api::proto::{self};
 use replica_count_api::request::{self, EnforcementRequest, ListRequest, SetRequest};
-use replica_count_api::response;
+use replica_count_api::{proto, response};
 use replica_count_core::change::{Action, Change};
 use replica_count_core::decide::Policy;
 use replica_count_core::observed::Observation;
@@ -211,6 +210,8 @@ impl Deployments {
             Ok(Some(observed)) => Ok(Some(observed.replicas.get())),
             Ok(None) | Err(_) if allow_missing => Ok(None),
             Ok(None) => Err(Refusal::NoDeployment(target.clone())),
+            // What is managed was found to exist, or allowed not to, when it was first set.
+            Err(_) if self.store.get(target).is_some() => Ok(None),
             Err(error) => {
                 warn!(%target, %error, "could not ask whether it exists");
                 Err(match freshness {

@@ -13,16 +13,20 @@ mod refusal;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use connection::{Connection, Peer};
 pub use files::{Problem, TlsError, TlsFiles};
 use files::{Role, Source};
 use jiff::Timestamp;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{
+    ClientHello, ParsedCertificate, ResolvesServerCert, ServerConfig, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
-use rustls::{ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{CertificateError, ConfigBuilder, Error, RootCertStore, WantsVerifier};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Reads and checks the files, and makes the server's TLS configuration of them.
@@ -37,6 +41,7 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
 
     let certified = Arc::new(certified_key(&certificate, &key, &provider, now)?);
     let roots = Arc::new(roots(&ca, now)?);
+    check_chain(&certificate, &certified.cert, &ca, &roots, &provider, now)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
         .build()
         .map_err(|error| ca.problem(Problem::UnusableCertificate(error.to_string())))?;
@@ -97,6 +102,29 @@ fn check_server_certificate(
         return Err(source.problem(Problem::NotForServers));
     }
     Ok(())
+}
+
+/// The server's own certificate must be signed by what clients are told to trust, or none of them could connect.
+///
+/// Whatever else a client may dislike about it is for the client to say.
+fn check_chain(
+    source: &Source,
+    chain: &[CertificateDer<'_>],
+    ca: &Source,
+    roots: &RootCertStore,
+    provider: &CryptoProvider,
+    now: Timestamp,
+) -> Result<(), TlsError> {
+    let (leaf, intermediates) = chain.split_first().expect("a source has at least one certificate");
+    let leaf = ParsedCertificate::try_from(leaf).map_err(|error| source.unusable(error))?;
+    let algorithms = provider.signature_verification_algorithms.all;
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_second().unsigned_abs()));
+    match verify_server_cert_signed_by_trust_anchor(&leaf, roots, intermediates, now, algorithms) {
+        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+            Err(source.problem(Problem::OtherAuthority(ca.file().to_owned())))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The CA bundle. Each of its certificates must be a CA that is valid now: a client certificate put here by mistake

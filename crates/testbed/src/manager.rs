@@ -89,8 +89,13 @@ impl Manager {
     }
 
     /// Asks it to end with SIGTERM and waits until it has drained.
-    pub async fn terminate(mut self) -> Result<ExitStatus> {
+    pub async fn terminate(self) -> Result<ExitStatus> {
         self.component.signal(Signal::TERM)?;
+        self.wait().await
+    }
+
+    /// Waits until it has ended, after it was asked to.
+    pub async fn wait(mut self) -> Result<ExitStatus> {
         self.component.wait(EXIT_DEADLINE).await
     }
 

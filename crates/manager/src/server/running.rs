@@ -1,9 +1,11 @@
 //! The parts of the server while they run, and the order in which they end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::Listeners;
 use super::grpc::{DRAIN, Grpc};
@@ -15,6 +17,9 @@ use crate::metrics::WatchMetrics;
 use crate::report::Report;
 use crate::store::{Committer, Store};
 use crate::tls::metrics::ConnectionMetrics;
+
+/// How long the store may take to write what is queued when the server ends.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// Everything that runs. Requests end first, then the work that they may have brought, then the store.
 pub(super) struct Running {
@@ -62,16 +67,48 @@ impl Running {
     }
 
     /// Ends everything in order. Requests under way get some time; what they stored is kept in any case.
-    pub(super) async fn stop(mut self, store: &Store) {
+    pub(super) async fn stop(mut self, store: &Store) -> anyhow::Result<()> {
         self.end_of_requests.cancel();
         if tokio::time::timeout(DRAIN, self.requests.join_all()).await.is_err() {
-            warn!(after = ?DRAIN, "connections were still open and are cut");
+            // Their connections are tasks of tonic, which last until the process ends, soon after.
+            warn!(after = ?DRAIN, "connections are still open and are not waited for");
             self.requests.abort_all();
             self.requests.join_all().await;
         }
         self.end_of_work.cancel();
         self.work.join_all().await;
+        close(store, &mut self.writing).await
+    }
+}
+
+/// Lets the store write what is queued. A disk that hangs must not keep the server from ending.
+async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
+    let closed = tokio::time::timeout(CLOSE, async {
         store.close().await;
-        self.writing.join_all().await;
+        writing.join_all().await;
+    });
+    closed.await.map_err(|_elapsed| {
+        error!(after = ?CLOSE, "the settings file is still being written; the last changes may be lost");
+        anyhow!("the settings file could not be written within {CLOSE:?}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_does_not_keep_the_server() {
+        let folder = TempDir::new().unwrap();
+        let (store, _committer) = Store::open(&folder.path().join("replicas.json")).unwrap();
+        let mut writing = Tasks::default();
+        writing.spawn("the store's writer", pending());
+        let asked = tokio::time::Instant::now();
+        close(&store, &mut writing).await.unwrap_err();
+        assert_eq!(asked.elapsed(), CLOSE);
     }
 }

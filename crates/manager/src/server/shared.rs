@@ -72,7 +72,7 @@ impl Shared {
         };
         let (histories, work) = (Arc::clone(&self.histories), Arc::clone(&self.work));
         let recovered = move || {
-            for target in histories.forgive_all() {
+            for target in histories.forgive_for_contact() {
                 work.mark(target);
             }
         };

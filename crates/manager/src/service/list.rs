@@ -7,6 +7,7 @@ use std::sync::Arc;
 use replica_count_api::request::ListRequest;
 use replica_count_api::{proto, response};
 use replica_count_core::observed::{Observation, Observed};
+use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
@@ -21,7 +22,7 @@ impl Deployments {
             self.check_watched(namespace)?;
         }
         let now = clock::now();
-        self.store.read(|settings| {
+        let (rows, next, age) = self.store.read(|settings| {
             let view = self.cluster.view();
             if request.include_unmanaged && view.freshness() == Freshness::Unread {
                 return Err(Refusal::Unread);
@@ -37,50 +38,63 @@ impl Deployments {
                 .map(|(target, setting, seen)| {
                     let observation = seen.map_or_else(|| view.observation(target), Observation::Present);
                     let state = State::of(target, setting, observation, &self.policy, now.wall);
-                    (target, row(target, setting, observation, state))
+                    Row::new(target, setting, observation, state)
                 });
-            let mut answer = page(rows, request.page_size);
-            answer.observed_age = view.age(now.monotonic.into()).map(response::duration);
-            Ok(answer)
+            let (rows, next) = page(rows, request.page_size);
+            Ok((rows, next, view.age(now.monotonic.into())))
+        })?;
+        // Only now, without the locks: texts take far longer to make than rows.
+        Ok(proto::DeploymentsReplicaConfigs {
+            deployments_replica_config: rows.into_iter().map(Into::into).collect(),
+            next_page_token: next.as_ref().map(response::page_token).unwrap_or_default(),
+            observed_age: age.map(response::duration),
         })
     }
 }
 
-/// Takes one page of rows, and the token of the next one if there are more.
-fn page<'a>(
-    mut rows: impl Iterator<Item = (&'a Target, proto::DeploymentsReplicaConfig)>,
-    size: Option<usize>,
-) -> proto::DeploymentsReplicaConfigs {
-    let mut answer = proto::DeploymentsReplicaConfigs::default();
-    let mut last = None;
-    while size.is_none_or(|size| answer.deployments_replica_config.len() < size) {
-        let Some((target, row)) = rows.next() else { return answer };
-        answer.deployments_replica_config.push(row);
-        last = Some(target);
-    }
-    if let Some(last) = last.filter(|_| rows.next().is_some()) {
-        answer.next_page_token = response::page_token(last);
-    }
-    answer
+/// Takes one page of rows, and the last target on it if there are more.
+fn page(mut rows: impl Iterator<Item = Row>, size: Option<usize>) -> (Vec<Row>, Option<Target>) {
+    let Some(size) = size else { return (rows.collect(), None) };
+    let page: Vec<Row> = rows.by_ref().take(size).collect();
+    let last = page.last().map(|row| row.target.clone()).filter(|_| rows.next().is_some());
+    (page, last)
 }
 
-fn row(
-    target: &Target,
-    setting: Option<&Setting>,
-    observation: Observation<'_>,
+/// A row of the answer, made without copying a text.
+struct Row {
+    target: Target,
+    desired: Option<Replicas>,
+    current: Option<Replicas>,
+    ready: Option<i32>,
     state: State,
-) -> proto::DeploymentsReplicaConfig {
-    let observed = match observation {
-        Observation::Present(observed) => Some(observed),
-        Observation::Unread | Observation::Absent => None,
-    };
-    proto::DeploymentsReplicaConfig {
-        name: target.name().to_owned(),
-        namespace: target.namespace().to_owned(),
-        replicas: setting.map(|setting| setting.replicas.get()),
-        current_replicas: observed.map(|observed| observed.replicas.get()),
-        ready_replicas: observed.map(|observed| observed.ready),
-        state: proto::DeploymentState::from(state).into(),
+}
+
+impl Row {
+    fn new(target: &Target, setting: Option<&Setting>, observation: Observation<'_>, state: State) -> Self {
+        let observed = match observation {
+            Observation::Present(observed) => Some(observed),
+            Observation::Unread | Observation::Absent => None,
+        };
+        Self {
+            target: target.clone(),
+            desired: setting.map(|setting| setting.replicas),
+            current: observed.map(|observed| observed.replicas),
+            ready: observed.map(|observed| observed.ready),
+            state,
+        }
+    }
+}
+
+impl From<Row> for proto::DeploymentsReplicaConfig {
+    fn from(row: Row) -> Self {
+        Self {
+            name: row.target.name().to_owned(),
+            namespace: row.target.namespace().to_owned(),
+            replicas: row.desired.map(Replicas::get),
+            current_replicas: row.current.map(Replicas::get),
+            ready_replicas: row.ready,
+            state: proto::DeploymentState::from(row.state).into(),
+        }
     }
 }
 
@@ -113,7 +127,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use replica_count_core::replicas::Replicas;
     use replica_count_core::setting::Settings;
 
     use super::*;
@@ -152,13 +165,14 @@ mod tests {
     #[test]
     fn a_page_names_the_next_one_only_if_there_is_one() {
         let targets = ["a", "b", "c"].map(target);
-        let rows = || targets.iter().map(|target| (target, proto::DeploymentsReplicaConfig::default()));
+        let rows =
+            || targets.iter().map(|target| Row::new(target, None, Observation::Absent, State::Missing));
         for (size, expected) in
-            [(None, ""), (Some(1), "ns/a"), (Some(2), "ns/b"), (Some(3), ""), (Some(4), "")]
+            [(None, None), (Some(1), Some("a")), (Some(2), Some("b")), (Some(3), None), (Some(4), None)]
         {
-            let answer = page(rows(), size);
-            assert_eq!(answer.deployments_replica_config.len(), size.unwrap_or(3).min(3), "{size:?}");
-            assert_eq!(answer.next_page_token, expected, "{size:?}");
+            let (page, next) = page(rows(), size);
+            assert_eq!(page.len(), size.unwrap_or(3).min(3), "{size:?}");
+            assert_eq!(next, expected.map(target), "{size:?}");
         }
     }
 }

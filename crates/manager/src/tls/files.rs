@@ -20,7 +20,7 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// The private key of the certificate, PEM without passphrase.
     pub key: PathBuf,
-    /// The CAs that sign clients, PEM.
+    /// The CAs that sign clients, and the server, PEM.
     pub ca: PathBuf,
 }
 
@@ -88,6 +88,9 @@ pub enum Problem {
     /// The certificate is for clients only.
     #[error("is not for a server (its extended key usage lacks serverAuth)")]
     NotForServers,
+    /// Clients that trust the CA file would not trust the server.
+    #[error("does not chain to an authority in {}", .0.display())]
+    OtherAuthority(PathBuf),
     /// What should be a CA's certificate is not.
     #[error("holds the certificate of `{0}`, which is not a CA")]
     NotCa(String),

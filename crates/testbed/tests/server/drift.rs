@@ -1,5 +1,6 @@
 //! Drift of every kind is put back, and the right one is named.
 
+use std::fs;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -119,6 +120,13 @@ async fn while_the_server_is_down() {
     let mut scene = Scene::new().await;
     scene.create_managed("web", 3).await;
     scene.create_managed("idle", 2).await;
+    // Kubernetes keeps whole seconds, and what changes in the second of the Set may be older than it.
+    let set_at = scene.get("web").await.unwrap().set_at.unwrap().seconds;
+    eventually("the second of the Set is over", async || {
+        let now = Timestamp::now().as_second();
+        if now > set_at { Ok(()) } else { Err(now) }
+    })
+    .await;
     let scene = scene
         .restart(async |deployments| {
             let parameters =
@@ -132,6 +140,31 @@ async fn while_the_server_is_down() {
     assert_eq!(culprit(&answer.last_drift.unwrap()), ("night", "Update", ""));
     let idle = scene.until("idle", |answer| answer.state() == DeploymentState::InSync).await;
     assert_eq!(idle.last_drift, None);
+}
+
+#[tokio::test]
+async fn nobody_is_a_culprit_for_what_was_there_before_the_setting() {
+    let mut scene = Scene::new().await;
+    scene.create("web", 1).await;
+    let early = proto::SetDeploymentRequest { allow_missing: true, ..scene.set_request("early", 4) };
+    scene.client.set_deployment(early).await.unwrap();
+    // Settings that the server stored, but died before it put them into effect.
+    let Scene { namespace, options, .. } = &scene;
+    let setting = |name: &str, more: &str| {
+        format!(r#"{{"name":"{name}","namespace":"{namespace}","replicas":4{more}}}"#)
+    };
+    let set_now = format!(r#","setAt":"{}""#, Timestamp::now());
+    let store = options.store();
+    let settings = [setting("by-hand", ""), setting("early", &set_now), setting("web", &set_now)];
+    scene.create("by-hand", 1).await;
+    let mut scene =
+        scene.restart(async |_| fs::write(store, format!("[{}]", settings.join(","))).unwrap()).await;
+    scene.until_state("early", DeploymentState::Missing).await;
+    scene.create("early", 1).await;
+    for name in ["by-hand", "early", "web"] {
+        scene.until_count(name, 4).await;
+        assert_eq!(scene.get(name).await.unwrap().last_drift, None, "{name}");
+    }
 }
 
 #[tokio::test]

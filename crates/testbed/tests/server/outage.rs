@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use replica_count_api::proto::DeploymentState;
+use replica_count_api::proto::{self, DeploymentState};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
@@ -91,11 +91,22 @@ async fn a_server_starts_before_its_api_server() {
     let mut scene = Scene::with(&control_plane, &[]).await;
     scene.create_managed("web", 3).await;
     control_plane.stop_api_server().unwrap();
-    let Scene { manager, options, .. } = scene;
+    let Scene { manager, options, namespace, .. } = scene;
     manager.kill().unwrap();
     let mut manager = replica_count_testbed::Manager::start(&options).await.unwrap();
     assert_eq!(manager.get("/readyz").await.unwrap().0, 503);
     assert_eq!(manager.get("/livez").await.unwrap().0, 200);
+    let mut client = manager.client().await.unwrap();
+    let set = |name: &str| proto::SetDeploymentRequest {
+        name: name.to_owned(),
+        namespace: namespace.clone(),
+        replicas: Some(5),
+        ..proto::SetDeploymentRequest::default()
+    };
+    let refused = client.set_deployment(set("new")).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "it cannot know whether that exists: {refused}");
+    let answer = client.set_deployment(set("web")).await.unwrap().into_inner();
+    assert_eq!((answer.old_replicas, answer.new_replicas), (None, Some(5)), "it is managed already");
     control_plane.start_api_server().await.unwrap();
     manager.wait_ready().await.unwrap();
 }

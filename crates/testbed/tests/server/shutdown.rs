@@ -85,12 +85,36 @@ async fn a_request_under_way_is_answered() {
     };
     let call = tokio::spawn(async move { client.set_deployment(request).await });
     let _connections = alone.until_asked("/namespaces/shop/deployments/web").await;
-    let process = Pid::from_raw(manager.pid().try_into().unwrap()).unwrap();
-    kill_process(process, Signal::TERM).unwrap();
+    signal(&manager, Signal::TERM);
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert_eq!(status.get_details_error_info().unwrap().reason, "CLUSTER_NOT_READ");
-    assert_eq!(manager.terminate().await.unwrap().code(), Some(0));
+    assert_eq!(manager.wait().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    for second in [Signal::TERM, Signal::INT] {
+        let alone = Alone::new();
+        let manager = Manager::start(&alone.options(&[])).await.unwrap();
+        let certificates = manager.certificates();
+        let _deaf = Caller::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap();
+        signal(&manager, Signal::TERM);
+        eventually("it drains", async || {
+            let log = manager.log();
+            if log.iter().any(|line| line.contains("draining")) { Ok(()) } else { Err(log) }
+        })
+        .await;
+        let asked = Instant::now();
+        signal(&manager, second);
+        assert_eq!(manager.wait().await.unwrap().code(), Some(1));
+        assert!(asked.elapsed() < PROMPT, "{:?}", asked.elapsed());
+    }
+}
+
+fn signal(manager: &Manager, signal: Signal) {
+    let process = Pid::from_raw(manager.pid().try_into().unwrap()).unwrap();
+    kill_process(process, signal).unwrap();
 }
 
 /// The process that has `argument` on its command line.

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 use replica_count_testbed::{Manager, manager};
 
 use crate::alone::Alone;
@@ -141,6 +141,14 @@ fn write_certificate(alone: &Alone, name: &str, from: i32, to: i32) {
     fs::write(alone.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
+/// Writes the certificate of an authority that signed nothing.
+fn write_authority(alone: &Alone, name: &str) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    fs::write(alone.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+}
+
 /// Flags and their files, the file that is named, and what is said of it.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
 
@@ -156,7 +164,10 @@ async fn a_bad_certificate_is_named() {
     let [server_crt, server_key] = ["crt", "key"].map(|suffix| format!("{server}.{suffix}"));
     let [client_crt, client_key] = ["crt", "key"].map(|suffix| format!("{client}.{suffix}"));
     let (cert, key, ca) = ("--cert-file", "--key-file", "--ca-cert-file");
-    let cases: [Case<'_>; 18] = [
+    write_authority(&alone, "other");
+    let cases: [Case<'_>; 20] = [
+        (&[(ca, "other.crt")], "other.crt", "does not chain to"),
+        (&[(ca, "other.crt")], &server_crt, "does not chain to"),
         (&[(cert, "missing")], "missing", "does not exist"),
         (&[(key, "missing")], "missing", "does not exist"),
         (&[(ca, "missing")], "missing", "does not exist"),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::fixture::Certificates;
-use crate::tls::load;
+use crate::tls::{Problem, load};
 
 /// The error of `load` after `spoil`, without the folder's name.
 fn check(spoil: impl FnOnce(&Certificates), expected: &str) {
@@ -40,12 +40,26 @@ fn good_files_make_a_configuration() {
 }
 
 #[test]
-fn the_clients_may_have_another_authority_than_the_server() {
+fn the_authority_of_the_server_is_among_those_of_the_clients() {
     let (certificates, others) = (Certificates::new(), Certificates::new());
     write(CA, format!("{}{}", others.read("ca/ca.crt"), certificates.read("ca/ca.crt")))(&certificates);
     load(&certificates.server()).unwrap();
-    write(CA, others.read("ca/ca.crt"))(&certificates);
+    check(
+        write(CA, others.read("ca/ca.crt")),
+        "server certificate server/server.crt: does not chain to an authority in server/ca.crt",
+    );
+}
+
+#[test]
+fn an_intermediate_leads_to_the_authority() {
+    let certificates = Certificates::new();
+    let (chain, key) = certificates.server_by_way_of_an_intermediate();
+    write(KEY, key)(&certificates);
+    write(CERT, chain.concat())(&certificates);
     load(&certificates.server()).unwrap();
+    write(CERT, &chain[0])(&certificates);
+    let error = load(&certificates.server()).expect_err("the intermediate is missing");
+    assert!(matches!(error.problem(), Problem::OtherAuthority(_)), "{error}");
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -56,6 +59,23 @@ impl Certificates {
         fs::create_dir(self.path(name)).unwrap();
         fs::write(self.path(&format!("{name}/{name}.crt")), certificate.pem()).unwrap();
         fs::write(self.path(&format!("{name}/{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    /// A certificate for a server, that of the intermediate which signed it for the CA, and the key of the first.
+    pub(super) fn server_by_way_of_an_intermediate(&self) -> ([String; 2], String) {
+        let root_key = KeyPair::from_pem(&self.read("ca/ca.key")).unwrap();
+        let root = Issuer::from_ca_cert_pem(&self.read("ca/ca.crt"), root_key).unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "intermediate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let intermediate = params.signed_by(&key, &root).unwrap();
+        let issuer = Issuer::new(params, key);
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let server = params.signed_by(&key, &issuer).unwrap();
+        ([server.pem(), intermediate.pem()], key.serialize_pem())
     }
 
     fn certs(&self, days_from_now: i64, arguments: &str) {
