@@ -75,15 +75,15 @@ bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SH
 
 .PHONY: lint-chart
 lint-chart: ## Check the Helm chart without a cluster
-	scripts/lint-chart
+	scripts/lint-chart.sh
 
 .PHONY: test-chart
 test-chart: build ## Try the Helm chart on a control plane without nodes: HELM=helm3 for Helm 3
-	HELM=$(or $(HELM),helm) scripts/test-chart
+	HELM=$(or $(HELM),helm) scripts/test-chart.sh
 
 .PHONY: chart-docs
 chart-docs: ## Write the README of the chart from its values
-	scripts/chart-docs
+	scripts/chart-docs.sh
 
 .PHONY: lint
 lint: ## Check formatting and lints

@@ -19,8 +19,8 @@
 
 {{/* What never changes: a Deployment's selector cannot. */}}
 {{- define "rcm.identity" -}}
-app.kubernetes.io/name: {{ include "rcm.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "rcm.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The labels by which the server's pod is found: not the test's. */}}
@@ -42,8 +42,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* The metadata of an object: (list $ "-suffix" annotations). */}}
 {{- define "rcm.metadata" -}}
 {{- $root := index . 0 -}}
-name: {{ include "rcm.fullname" $root }}{{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
+name: "{{ include "rcm.fullname" $root }}{{ index . 1 }}"
+namespace: {{ $root.Release.Namespace | quote }}
 labels:
   {{- include "rcm.labels" $root | nindent 2 }}
 {{- with merge (dict) (index . 2) $root.Values.commonAnnotations }}

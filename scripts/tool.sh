@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/tool NAME: prints the path of a tool that checks the chart, built from source once and kept in the user's
+# scripts/tool.sh NAME: prints the path of a tool that checks the chart, built from source once and kept in the user's
 # cache. The checksum database of Go proves the sources of a version; helm-unittest has a module of its own, because it
 # needs a replaced dependency. checkov alone is Python, and has an environment of its own.
 set -euo pipefail

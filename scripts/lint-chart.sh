@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 readonly chart=charts/replica-count-manager name=replica-count-manager minors=(1.33 1.36)
 readonly install=(--namespace "$name" --kube-version "${minors[0]}")
 
-helm=$(scripts/tool helm)
+helm=$(scripts/tool.sh helm)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # Nothing of the user's Helm may change what is seen here.
@@ -57,10 +57,10 @@ for values in "$scratch"/values/*.yaml; do
 done
 
 echo '--- tests of the templates'
-"$(scripts/tool helm-unittest)" --strict "$chart"
+"$(scripts/tool.sh helm-unittest)" --strict "$chart"
 
 echo '--- kubeconform'
-conform=$(scripts/tool kubeconform)
+conform=$(scripts/tool.sh kubeconform)
 (cd tools/chart && GOWORK=off go build -o "$scratch/chart" .)
 for minor in "${minors[@]}"; do
   sources=$(cd "cluster/$minor" && GOWORK=off GOFLAGS=-mod=readonly go mod download -json k8s.io/kubernetes |
@@ -81,7 +81,7 @@ echo '--- kube-score'
 #   always pull            images are named by version or digest, and may be loaded into nodes without a registry
 #   strategy, replicas     the file store takes one server at a time
 #   a policy for the test  that pod lives for seconds and is not reached by anyone
-score=("$(scripts/tool kube-score)" score --exit-one-on-warning --kubernetes-version "v${minors[0]}" --output-format ci
+score=("$(scripts/tool.sh kube-score)" score --exit-one-on-warning --kubernetes-version "v${minors[0]}" --output-format ci
   --ignore-container-cpu-limit --ignore-test container-image-pull-policy)
 "$helm" template "$name" "$chart" "${install[@]}" --skip-tests >"$scratch/server.yaml"
 "$helm" template "$name" "$chart" "${install[@]}" --show-only templates/tests/check.yaml >"$scratch/test.yaml"
@@ -94,7 +94,7 @@ echo '--- checkov'
 #   CKV_K8S_38             the server calls the API server, and so needs its token
 #   CKV_K8S_8, 9           (the test) a pod that ends has no probes
 #   CKV2_K8S_6             (the test) see above
-if checkov=$(scripts/tool checkov); then
+if checkov=$(scripts/tool.sh checkov); then
   policy=("$checkov" --framework kubernetes --compact --quiet --skip-download)
   "${policy[@]}" --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43,CKV_K8S_38 --file "$scratch/server.yaml"
   "${policy[@]}" --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43,CKV_K8S_8,CKV_K8S_9,CKV2_K8S_6 --file "$scratch/test.yaml"
@@ -103,7 +103,7 @@ else
 fi
 
 echo '--- README of the values is current'
-scripts/chart-docs
+scripts/chart-docs.sh
 git diff --exit-code -- "$chart/README.md"
 
 echo '--- from a chart repository'
@@ -113,7 +113,7 @@ coproc "$scratch/chart" serve "$scratch/repository"
 read -r url <&"${COPROC[0]}"
 "$helm" repo index --url "$url" "$scratch/repository"
 # The user's line, but for the cluster.
-"$helm" template "$name" "$name" --repo "$url" "${install[@]}" --show-only templates/service.yaml | grep 'name: replica-count-manager$'
+"$helm" template "$name" "$name" --repo "$url" "${install[@]}" --show-only templates/service.yaml | grep '^  name: "replica-count-manager"$'
 "$helm" show readme "$name" --repo "$url" | head -n 1
 if tar -tf "$scratch"/repository/*.tgz | grep '^[^/]*/tests/'; then
   echo 'the package has tests in it' >&2
