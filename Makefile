@@ -36,9 +36,9 @@ endif
 
 .PHONY: help
 help: ## List these targets
-	@echo 'Replica Count Manager. Prerequisites: git, make, a C compiler, rustup, Go 1.21 or newer.'
+	@echo 'Replica Count Manager. Prerequisites: git, make, a C compiler, rustup, Go 1.21 or newer; for ci also jq, Python 3.11.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  KUBERNETES=1.33           another minor of Kubernetes, for run, demo, test and cluster'
 	@echo '  KUBECONFIG=FILE           your own cluster, for run (only here, never from the environment)'
@@ -73,10 +73,26 @@ bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SH
 	$(BUILD) $(if $(SHORT),,--release)
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 
+.PHONY: lint-chart
+lint-chart: ## Check the Helm chart without a cluster
+	scripts/lint-chart.sh
+
+.PHONY: test-chart
+test-chart: build ## Try the Helm chart on a control plane without nodes: HELM=helm3 for Helm 3
+	HELM=$(or $(HELM),helm) scripts/test-chart.sh
+
+.PHONY: chart-docs
+chart-docs: ## Write the README of the chart from its values
+	scripts/chart-docs.sh
+
 .PHONY: lint
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: lint-pipelines
+lint-pipelines: ## Check workflows, scripts, YAML, JSON, the contract and links
+	scripts/lint-pipelines.sh
 
 .PHONY: fmt
 fmt: ## Format the code

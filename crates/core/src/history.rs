@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::managed_fields::FieldOwner;
+use crate::managed_fields::{FieldOwner, Operation};
 use crate::replicas::Replicas;
 
 /// What was seen of one managed target. Kept in memory only.
@@ -104,8 +104,17 @@ pub struct Drift {
 
 impl Drift {
     /// Whether both describe one and the same change, whenever each was seen.
+    ///
+    /// The time of the owner does not count: it moves with everything that the same field manager writes.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        self.uid == other.uid && self.by == other.by && self.from == other.from && self.to == other.to
+        fn culprit(drift: &Drift) -> Option<(&str, Operation, Option<&str>)> {
+            let FieldOwner { manager, operation, subresource, time: _ } = drift.by.as_ref()?;
+            Some((manager, *operation, subresource.as_deref()))
+        }
+        self.uid == other.uid
+            && culprit(self) == culprit(other)
+            && self.from == other.from
+            && self.to == other.to
     }
 
     /// The field manager that made it; empty when unknown.
@@ -209,6 +218,21 @@ mod tests {
         assert_eq!(history.record_in_effect(desired), None, "nothing was open");
         assert_eq!(history.record_drift(&drift("b", 3, 4)), new(None), "again after a repair");
         assert_eq!((history.drifts, history.last), (4, Some(drift("b", 3, 4))));
+    }
+
+    #[test]
+    fn another_write_of_the_same_manager_is_no_new_drift() {
+        let by = |manager: &str, second| FieldOwner {
+            manager: manager.into(),
+            operation: Operation::Update,
+            subresource: None,
+            time: Some(Timestamp::from_second(second).expect("in range")),
+        };
+        let drift = |manager, second| Drift { by: Some(by(manager, second)), ..drift("a", 2, second) };
+        let mut history = History::default();
+        history.record_drift(&drift("kubectl", 0));
+        assert_eq!(history.record_drift(&drift("kubectl", 1)), Sighting::Known);
+        assert_ne!(history.record_drift(&drift("helm", 1)), Sighting::Known);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use replica_count_core::target::check_namespace;
 use tracing::level_filters::LevelFilter;
 
 use crate::certs::CertsArgs;
+use crate::check::CheckArgs;
 use crate::kubernetes::connect::Source;
 use crate::tls::TlsFiles;
 
@@ -43,6 +44,8 @@ pub struct Cli {
 pub enum Command {
     /// Make certificates for development
     Certs(CertsArgs),
+    /// Call a server over mutual TLS: is it healthy, and does it list its Deployments?
+    Check(CheckArgs),
     /// Print a script that completes this command line in your shell
     Completions {
         /// The shell

@@ -24,6 +24,11 @@ pub fn run() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string(), 1),
         },
+        Some(Command::Check(args)) => match args.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_usage() => fail(&error.to_string(), EXIT_USAGE),
+            Err(error) => fail(&error.to_string(), 1),
+        },
         Some(Command::Completions { shell }) => {
             let mut command = Cli::command();
             let name = command.get_name().to_owned();

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod certs;
+pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod command;

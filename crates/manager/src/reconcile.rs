@@ -2,6 +2,9 @@
 //!
 //! Decisions are made here one after the other; only writes overlap, at most [`MAX_WRITES`] at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -129,11 +132,12 @@ impl Reconciler {
     /// Decides what to do about a target and does all of it but the write.
     fn decide(&self, target: &Target) -> Option<Repair> {
         let setting = self.store.get(target)?;
-        let history = self.histories.get(target)?;
         let now = clock::now();
         let decision = {
             let view = self.cluster.view();
-            decide(target, &setting, view.observation(target), &history, &self.policy, now)
+            self.histories.update(target, |history| {
+                decide(target, &setting, view.observation(target), history, &self.policy, now)
+            })?
         };
         match decision {
             Decision::Rest(state) => {

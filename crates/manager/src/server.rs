@@ -22,6 +22,9 @@ use crate::kubernetes::connect;
 use crate::store::{Committer, Store};
 use crate::tls;
 
+/// The name under which the health of the API is asked for; the empty name is the whole server.
+pub(crate) const API: &str = "proto.DeploymentsService";
+
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {

@@ -7,6 +7,7 @@
 pub mod cluster;
 mod component;
 pub mod control_plane;
+pub mod digest;
 pub mod manager;
 mod ports;
 mod scratch;

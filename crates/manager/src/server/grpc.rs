@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
+use super::API;
 use super::health::Health;
 use crate::http::Probe;
 use crate::service::Deployments;
@@ -35,8 +36,6 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often readiness is looked at for the health service.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
-/// The name under which the health of the API is asked for; the empty name is the whole server.
-const SERVICE: &str = "proto.DeploymentsService";
 
 /// What the gRPC port serves.
 pub(super) struct Grpc {
@@ -94,7 +93,7 @@ async fn report_health(
     loop {
         let is_serving = health.ready().is_ok() && !shutdown.is_cancelled();
         let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in ["", SERVICE] {
+        for name in ["", API] {
             reporter.set_service_status(name, status).await;
         }
         tokio::select! {

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
-use aws_lc_rs::digest;
 
 use super::Program;
-use crate::workspace;
+use crate::{digest, workspace};
 
 /// The minor of Kubernetes that is used unless `KUBERNETES` names another.
 const DEFAULT_KUBERNETES: &str = "1.36";
@@ -80,7 +79,7 @@ impl Module {
         let ldflags = ldflags(&go_mod);
         // The platform is part of the key because home folders are shared between machines.
         let key = [go_mod.as_str(), &go_sum, &ldflags, env::consts::OS, env::consts::ARCH].join("\0");
-        let cache = cache_root.join(format!("{name}-{}", short_digest(&key)));
+        let cache = cache_root.join(format!("{name}-{}", digest::short(&key)));
         Ok(Self { dir, ldflags, cache })
     }
 
@@ -131,14 +130,6 @@ fn cache_root() -> Result<PathBuf> {
     Ok(cache.join("replica-count-manager/cluster"))
 }
 
-fn short_digest(key: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, key.as_bytes());
-    digest.as_ref().iter().take(8).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -173,6 +164,6 @@ mod tests {
         let cache = |name: &str| Module::read(name, cluster.join(name), Path::new("/cache")).unwrap().cache;
         assert_eq!(cache("etcd"), cache("etcd"));
         assert_ne!(cache("etcd"), cache("grpcurl"));
-        assert_ne!(short_digest("one go.sum"), short_digest("another go.sum"));
+        assert_ne!(digest::short("one go.sum"), digest::short("another go.sum"));
     }
 }

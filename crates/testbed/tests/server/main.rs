@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod alone;
+mod check;
 mod connections;
 mod drift;
 mod durability;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use kube::config::{Kubeconfig, NamedCluster, NamedContext};
-use replica_count_testbed::{Manager, workspace};
+use replica_count_testbed::{Manager, digest, workspace};
 
 use super::grpcurl_line;
 use crate::output::say;
@@ -69,10 +69,12 @@ impl Target {
     }
 
     /// The name of a folder for its store. The address is part of it, because many clusters are called "default", and
-    /// the counts of one must not be enforced on another.
+    /// the counts of one must not be enforced on another. What is readable of it is not unique, so a digest is, too.
     fn folder(&self) -> String {
         let address = self.server.trim_start_matches("https://").trim_end_matches('/');
-        format!("{}-{address}", self.context).replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        let readable =
+            format!("{}-{address}", self.context).replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        format!("{readable}-{}", digest::short(&format!("{} {}", self.context, self.server)))
     }
 }
 
@@ -95,9 +97,22 @@ mod tests {
         let server = |context| Target::find(&kubeconfig, context).map(|target| target.server);
         assert_eq!(server(None).unwrap(), "https://b");
         assert_eq!(server(Some("green")).unwrap(), "https://g");
-        assert_eq!(Target::find(&kubeconfig, None).unwrap().folder(), "blue-b");
         let error = |context| server(Some(context)).unwrap_err().to_string();
         assert_eq!(error("red"), "there is no context red, only: blue, green, broken");
         assert_eq!(error("broken"), "there is no cluster x, which context broken names");
+    }
+
+    #[test]
+    fn no_two_clusters_share_a_folder() {
+        let folder = |context: &str, server: &str| {
+            let [context, server] = [context, server].map(str::to_owned);
+            Target { context, server, cluster: "c".to_owned(), user: "ann".to_owned() }.folder()
+        };
+        let folders = [("a", "https://b-c"), ("a", "https://b.c"), ("a-b", "https://c"), ("a", "http://b-c")]
+            .map(|(context, server)| folder(context, server));
+        let different: std::collections::BTreeSet<_> = folders.iter().collect();
+        assert_eq!(different.len(), folders.len(), "{folders:?}");
+        assert!(folders[0].starts_with("a-b-c-"), "{}", folders[0]);
+        assert_eq!(folder("a", "https://b-c"), folders[0], "and it stays");
     }
 }

@@ -1,0 +1,166 @@
+{{/* The name of the chart, cut to what a label may have. */}}
+{{- define "rcm.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The name of all objects. 52 characters leave room for what follows: the longest is "-server-tls". */}}
+{{- define "rcm.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What never changes: a Deployment's selector cannot. */}}
+{{- define "rcm.identity" -}}
+app.kubernetes.io/name: {{ include "rcm.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* The labels by which the server's pod is found: not the test's. */}}
+{{- define "rcm.selectorLabels" -}}
+{{ include "rcm.identity" . }}
+app.kubernetes.io/component: server
+{{- end -}}
+
+{{- define "rcm.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "rcm.identity" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The metadata of an object: (list $ "-suffix" annotations). */}}
+{{- define "rcm.metadata" -}}
+{{- $root := index . 0 -}}
+name: "{{ include "rcm.fullname" $root }}{{ index . 1 }}"
+namespace: {{ $root.Release.Namespace | quote }}
+labels:
+  {{- include "rcm.labels" $root | nindent 2 }}
+{{- with merge (dict) (index . 2) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "rcm.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "rcm.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "rcm.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "rcm.claimName" -}}
+{{- default (include "rcm.fullname" .) .Values.persistence.existingClaim -}}
+{{- end -}}
+
+{{/* The Secret that the server mounts. */}}
+{{- define "rcm.serverSecret" -}}
+{{- if eq .Values.tls.source "existingSecret" -}}
+{{- .Values.tls.existingSecret.server -}}
+{{- else -}}
+{{- include "rcm.fullname" . -}}-server-tls
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret of the first client; empty if there is none. */}}
+{{- define "rcm.clientSecret" -}}
+{{- if eq .Values.tls.source "existingSecret" -}}
+{{- .Values.tls.existingSecret.client -}}
+{{- else if .Values.tls.client.create -}}
+{{- include "rcm.fullname" . -}}-client-tls
+{{- end -}}
+{{- end -}}
+
+{{/* The keys of a Secret with a pair and a CA, as a dict in JSON. */}}
+{{- define "rcm.secretKeys" -}}
+{{- if eq .Values.tls.source "existingSecret" -}}
+{{- with .Values.tls.existingSecret -}}
+{{- dict "certificate" .certificateKey "privateKey" .privateKeyKey "ca" .caKey | toJson -}}
+{{- end -}}
+{{- else -}}
+{{- dict "certificate" "tls.crt" "privateKey" "tls.key" "ca" "ca.crt" | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* How the server is called, in YAML. */}}
+{{- define "rcm.dnsNames" -}}
+{{- $name := include "rcm.fullname" . -}}
+{{- $names := list "localhost" $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- concat $names .Values.tls.dnsNames | uniq | toYaml -}}
+{{- end -}}
+
+{{- define "rcm.ipAddresses" -}}
+{{- concat (list "127.0.0.1" "::1") .Values.tls.ipAddresses | uniq | toYaml -}}
+{{- end -}}
+
+{{/* Combinations that cannot work, each in a sentence. What a single value may be is in values.schema.json. */}}
+{{- define "rcm.validate" -}}
+{{- if gt (int .Values.replicas) 1 -}}
+{{- fail "replicas must be 0 or 1: the file store takes one server at a time." -}}
+{{- end -}}
+{{- if ne .Values.strategy.type "Recreate" -}}
+{{- fail "strategy.type must be Recreate: with the file store a new server can only start when the old one has ended." -}}
+{{- end -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) 20 -}}
+{{- fail "terminationGracePeriodSeconds must be 20 or more: requests under way get 10 seconds, then what is queued is written." -}}
+{{- end -}}
+{{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) -}}
+{{- fail "persistence.existingClaim is set, but persistence.enabled is false: set it to true, or leave the claim out." -}}
+{{- end -}}
+{{- if and (eq .Values.tls.source "existingSecret") (not .Values.tls.existingSecret.server) -}}
+{{- fail "tls.source is existingSecret, but tls.existingSecret.server is empty: name the Secret with the server's certificate." -}}
+{{- end -}}
+{{- if and (ne .Values.tls.source "existingSecret") (or .Values.tls.existingSecret.server .Values.tls.existingSecret.client) -}}
+{{- fail (printf "tls.existingSecret names a Secret, but tls.source is %s: set it to existingSecret, or leave the Secret out." .Values.tls.source) -}}
+{{- end -}}
+{{- if and (ne .Values.tls.source "cert-manager") .Values.tls.certManager.issuerRef.name -}}
+{{- fail (printf "tls.certManager.issuerRef names an issuer, but tls.source is %s: set it to cert-manager, or leave the issuer out." .Values.tls.source) -}}
+{{- end -}}
+{{- if and (ne .Values.tls.source "existingSecret") (not (regexMatch "^[^,=+<>#;\"\\\\]{1,64}$" .Values.tls.client.user)) -}}
+{{- fail "tls.client.user must have 1 to 64 characters, none of them one of , = + < > # ; \" \\" -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.service.http.enabled) -}}
+{{- fail "metrics.serviceMonitor.enabled needs service.http.enabled: Prometheus finds the metrics by the Service." -}}
+{{- end -}}
+{{- if and .Values.service.http.enabled (eq (int .Values.service.port) (int .Values.service.http.port)) -}}
+{{- fail "service.port and service.http.port are the same: choose two." -}}
+{{- end -}}
+{{- if has .Values.config.namespace .Values.config.excludeNamespaces -}}
+{{- fail (printf "config.namespace is %s, which config.excludeNamespaces excludes: nothing would be managed." .Values.config.namespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The environment of the server. */}}
+{{- define "rcm.settings" -}}
+GRPC_ADDRESS: "0.0.0.0:8080"
+HTTP_ADDRESS: "0.0.0.0:8081"
+FILE_PATH: /mnt/replicas.json
+CERT_FILE: /certificates/server.crt
+KEY_FILE: /certificates/server.key
+CA_CERT_FILE: /certificates/ca.crt
+NAMESPACE: {{ .Values.config.namespace | quote }}
+ENFORCEMENT: {{ .Values.config.enforcement }}
+EXCLUDE_NAMESPACES: {{ join "," .Values.config.excludeNamespaces | quote }}
+MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
+LOG_LEVEL: {{ .Values.config.logLevel | quote }}
+LOG_FORMAT: {{ .Values.config.logFormat }}
+{{- end -}}

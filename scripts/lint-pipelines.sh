@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Checks what CI and people read rather than run: workflows, scripts, YAML, JSON, the contract, links.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=$(scripts/lint-tools.sh)
+PATH="$tools:$PATH"
+
+# Files of the repository that are there, added and not yet added ones alike. Nothing else: not target/, not a venv.
+files() { git ls-files -z --cached --others --exclude-standard -- "$@" | while IFS= read -r -d '' file; do
+  [[ ! -e $file ]] || printf '%s\0' "$file"
+done; }
+
+failed=0
+
+# check NAME COMMAND...: runs it and goes on, so that one run shows everything.
+check() {
+  local name=$1
+  shift
+  if "$@"; then
+    printf 'ok      %s\n' "$name"
+  else
+    printf 'FAILED  %s\n' "$name"
+    failed=1
+  fi
+}
+
+shell_scripts() { files '*.sh' .ci/run | xargs -0 shellcheck --enable=check-unassigned-uppercase,deprecate-which; }
+
+workflows() { actionlint; }
+
+# --offline: no question to GitHub about known bad actions; everything else is checked.
+workflow_security() { zizmor --offline --quiet --persona auditor .github; }
+
+yaml() { files '*.yaml' '*.yml' | xargs -0 yamllint --strict; }
+
+json() {
+  local file bad=0
+  while IFS= read -r -d '' file; do
+    jq empty "$file" || { printf '%s: not valid JSON\n' "$file" >&2; bad=1; }
+  done < <(files '*.json')
+  return "$bad"
+}
+
+pull_requests() { "$tools/python" scripts/lint-workflows.py; }
+
+links() { files '*.md' | xargs -0 lychee --offline --include-fragments --no-progress --quiet; }
+
+# The rules and exceptions are in buf.yaml.
+contract_style() { buf lint; }
+
+# The contract as it was first published is there for ever; clients of it exist. Messages were renamed since, which is
+# not on the wire, so only what is on the wire is compared.
+contract_since_the_first() {
+  local old
+  old=$(mktemp -d)
+  mkdir "$old/proto"
+  cp crates/testbed/tests/proto/original.proto "$old/proto/deployments.proto"
+  breaking "$old"
+}
+
+# And as it was on the primary branch before this change.
+contract_since_main() {
+  local old base main
+  for main in origin/main main; do
+    base=$(git merge-base HEAD "$main" 2>/dev/null) && break
+  done
+  # On the primary branch itself: against the commit before.
+  [[ -n $base && $base != "$(git rev-parse HEAD)" ]] || base=$(git rev-parse --quiet --verify HEAD^) || {
+    echo '*** This clone has no history: THE CONTRACT IS NOT COMPARED with the one on main in this run. ***' >&2
+    return 0
+  }
+  old=$(mktemp -d)
+  mkdir "$old/proto"
+  git show "$base:proto/deployments.proto" >"$old/proto/deployments.proto" || return 1
+  breaking "$old"
+}
+
+breaking() {
+  local status=0
+  cp buf.yaml "$1/"
+  buf breaking --against "$1" || status=1
+  rm -rf "$1"
+  return "$status"
+}
+
+check 'scripts: shellcheck' shell_scripts
+check 'workflows: actionlint' workflows
+check 'workflows: zizmor' workflow_security
+check 'YAML: yamllint' yaml
+check 'JSON: jq' json
+check 'workflows: pull requests' pull_requests
+check 'links: lychee' links
+check 'contract: buf lint' contract_style
+check 'contract: buf breaking, since it was first published' contract_since_the_first
+check 'contract: buf breaking, since main' contract_since_main
+exit "$failed"

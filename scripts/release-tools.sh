@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds the programs that publishing and deploying need, and that a self-hosted runner does not have, into
+# target/release-tools/: crane and docker-credential-ecr-login (deploy/tools), kubectl and grpcurl (cluster).
+#
+# They are static, pinned with checksums by go.mod and go.sum, and built where nothing but Go is needed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+output=$PWD/target/release-tools
+mkdir -p "$output"
+
+# build MODULE PACKAGE...
+build() {
+  echo "$@"
+  (cd "$1" && shift && GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$output/" "$@")
+}
+
+build deploy/tools tool
+build cluster/grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl
+build cluster/1.36 k8s.io/kubernetes/cmd/kubectl
+ls -l "$output"

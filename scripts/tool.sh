@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# scripts/tool.sh NAME: prints the path of a tool that checks the chart, built from source once and kept in the user's
+# cache. The checksum database of Go proves the sources of a version; helm-unittest has a module of its own, because it
+# needs a replaced dependency. checkov alone is Python, and has an environment of its own.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+case ${1:-} in
+  helm) package=helm.sh/helm/v4/cmd/helm version=v4.3.1 ;;
+  helm3) package=helm.sh/helm/v3/cmd/helm version=v3.22.0 ;;
+  helm-docs) package=github.com/norwoodj/helm-docs/cmd/helm-docs version=v1.14.2 ;;
+  kubeconform) package=github.com/yannh/kubeconform/cmd/kubeconform version=v0.8.0 ;;
+  kube-score) package=github.com/zegl/kube-score/cmd/kube-score version=v1.20.0 ;;
+  checkov) package='' version=3.3.30 ;;
+  helm-unittest)
+    package=github.com/helm-unittest/helm-unittest/cmd/helm-unittest
+    version=$(cat "$root"/tools/helm-unittest/go.{mod,sum} | sha256sum | cut -c 1-16)
+    ;;
+  *)
+    echo "usage: ${0##*/} checkov|helm|helm3|helm-docs|helm-unittest|kubeconform|kube-score" >&2
+    exit 64
+    ;;
+esac
+
+readonly name=$1 package version
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools/$name-$version-$(uname -sm | tr ' ' -)
+if [[ $name == checkov ]]; then binary=$cache/bin/$name; else binary=$cache/$name; fi
+
+# What is left of an interrupted build has no file with this name.
+if [[ $name == checkov ]] && [[ ! -e $cache/complete ]]; then
+  python3 -c 'import venv, ensurepip' 2>/dev/null || { echo 'checkov needs python3 with venv' >&2; exit 1; }
+  echo "installing $name (once; kept in $cache)" >&2
+  rm -rf "$cache"
+  python3 -m venv "$cache"
+  "$cache/bin/pip" install --quiet --disable-pip-version-check "checkov==$version" >&2
+  touch "$cache/complete"
+fi
+
+if [[ ! -x $binary ]]; then
+  command -v go >/dev/null || { echo "$name has to be built, and there is no go: see https://go.dev/dl" >&2; exit 1; }
+  echo "building $name (once; kept in $cache)" >&2
+  mkdir -p "$cache"
+  unfinished=$(mktemp -d "$cache/unfinished-XXXXXX")
+  trap 'rm -rf "$unfinished"' EXIT
+  export GOWORK=off GOFLAGS='' GOBIN=$unfinished
+  if [[ -f $root/tools/$name/go.mod ]]; then
+    (cd "$root/tools/$name" && go install -mod=readonly -trimpath -ldflags '-s -w' "$package")
+  else
+    (cd / && go install -trimpath -ldflags '-s -w' "$package@$version")
+  fi
+  # By rename, so that an interrupted build leaves nothing that looks finished.
+  mv "$unfinished/$(basename "$package")" "$binary"
+fi
+echo "$binary"

@@ -1,0 +1,3 @@
+module replicacount.dev/tools/chart
+
+go 1.21
