@@ -52,6 +52,14 @@ build: ## Build everything, unoptimized
 build-release: ## Build the server as it is shipped
 	$(CARGO) build --locked --release
 
+.PHONY: build-static
+build-static: ## Build the server as it goes into the image: static, reproducible
+	scripts/build-static.sh
+
+.PHONY: image
+image: build-static ## Build the image and write it to target/image/ (needs buildah)
+	scripts/build-image.sh $(IMAGE)
+
 .PHONY: run
 run: build ## Run the server on a control plane of its own, or on KUBECONFIG=FILE, until Ctrl-C
 	$(TESTBED) run $(RUN_FLAGS)

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly target=${1:-"$(uname -m)-unknown-linux-gnu"}
-readonly auditable_version=0.7.5
+readonly auditable_version=0.7.7
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools"
 export PATH="$PATH:$tools/bin"
 
