@@ -11,8 +11,11 @@ mod watch;
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
+use bare_loop::BareLoop;
+use observer::Observer;
 use replica_count_testbed::ControlPlane;
 use replica_count_testbed::control_plane::{Options, Scope};
+use rounds::Rounds;
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
@@ -21,9 +24,6 @@ use crate::progress::Progress;
 use crate::results::Outcome;
 use crate::server;
 use crate::table::{Goal, Row, Unit};
-use bare_loop::BareLoop;
-use observer::Observer;
-use rounds::Rounds;
 
 /// The count that both contestants hold.
 const DESIRED: i32 = 3;

@@ -1,8 +1,7 @@
 //! The machine that was measured on, without which a figure says little.
 
-use std::fs;
 use std::process::Command;
-use std::thread;
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result};
 use replica_count_testbed::workspace;

@@ -20,9 +20,8 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use arguments::Arguments;
+use clap::Parser as _;
 
 fn main() -> ExitCode {
     match run::run(Arguments::parse()) {

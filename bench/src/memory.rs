@@ -9,11 +9,10 @@ use serde_json::json;
 use tokio::time;
 
 use crate::fleet::Fleet;
-use crate::machine;
 use crate::output::say_error;
 use crate::results::Outcome;
-use crate::server;
 use crate::table::{Goal, Row, Unit};
+use crate::{machine, server};
 
 /// How much is created, and how long is waited.
 #[derive(Clone, Debug)]

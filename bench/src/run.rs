@@ -5,12 +5,11 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, Benchmark, Command, Measure};
-use crate::drift;
 use crate::machine::{Load, Machine, Version};
-use crate::memory;
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
 use crate::table::{self, Row};
+use crate::{drift, memory};
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {

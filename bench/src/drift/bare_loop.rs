@@ -15,9 +15,8 @@ use replica_count_testbed::{tether, workspace};
 use tokio::runtime;
 
 use super::watch::{self, Seen};
-use crate::arguments;
 use crate::fleet::Fleet;
-use crate::kubeconfig;
+use crate::{arguments, kubeconfig};
 
 /// The process of the loop. It is killed on drop.
 #[derive(Debug)]

@@ -8,9 +8,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use futures_util::TryStreamExt as _;
 use kube::Client;
 use replica_count_testbed::ControlPlane;
-use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time;
+use tokio::{runtime, time};
 
 use super::watch::{self, Seen};
 use crate::fleet::Fleet;

@@ -11,8 +11,9 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use super::resolve::Resolver;
 use tower::{BoxError, ServiceBuilder};
+
+use super::resolve::Resolver;
 
 /// How long a connection to the API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

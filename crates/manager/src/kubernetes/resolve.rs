@@ -1,10 +1,9 @@
 //! Names of API servers, resolved without the C library: its resolver loads shared libraries, which a static binary in an
 //! empty image does not have.
 
-use std::io;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::vec;
+use std::{io, vec};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;

@@ -2,10 +2,9 @@
 //! function from the number of a write to an answer. What real ones do is tested with real ones, in the testbed.
 
 use std::convert::Infallible;
-use std::fs;
 use std::future::pending;
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 use http::{Method, Request, Response, header};
 use kube::client::Body;

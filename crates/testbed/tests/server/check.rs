@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use replica_count_testbed::Manager;
 use replica_count_testbed::manager::Certificates;
-use replica_count_testbed::workspace;
+use replica_count_testbed::{Manager, workspace};
 
 use crate::alone::Alone;
 use crate::scene::Scene;

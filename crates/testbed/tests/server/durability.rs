@@ -5,10 +5,9 @@ mod load;
 mod strace;
 mod trace;
 
-use std::env;
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::{env, fs};
 
 use replica_count_core::setting::Settings;
 use replica_count_core::settings_file;
