@@ -131,11 +131,10 @@ fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timesta
             let was_set_before = setting.set_at.is_some_and(|set_at| match time {
                 // Kubernetes keeps whole seconds.
                 Some(time) => time.as_second() > set_at.as_second(),
+                // A write through `scale`: it could be older only if we died before the setting took effect.
                 None => true,
             });
-            let is_drift = count == setting.replicas && !is_ours && was_set_before;
-            // A change of which no time is known may be older than the setting, and who made it no culprit.
-            is_drift.then(|| owner.filter(|_| time.is_some()))?
+            (count == setting.replicas && !is_ours && was_set_before).then_some(owner)?
         }
     };
     Some(Drift {
@@ -289,7 +288,7 @@ mod tests {
             (kubectl, Some(second), Some(set_at), Some(kubectl)),
             (kubectl, Some(same_second), Some(set_at), None),
             (kubectl, Some("08:00:00Z"), Some(set_at), None),
-            (kubectl, None, Some(set_at), Some(None)),
+            (kubectl, None, Some(set_at), Some(kubectl)),
             (None, None, Some(set_at), Some(None)),
             (kubectl, Some(second), None, None),
             (kubectl, None, None, None),

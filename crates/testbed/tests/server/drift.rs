@@ -119,6 +119,7 @@ async fn a_server_side_apply_after_a_repair_is_refused_by_kubernetes() {
 async fn while_the_server_is_down() {
     let mut scene = Scene::new().await;
     scene.create_managed("web", 3).await;
+    scene.create_managed("scaled", 3).await;
     scene.create_managed("idle", 2).await;
     // Kubernetes keeps whole seconds, and what changes in the second of the Set may be older than it.
     let set_at = scene.get("web").await.unwrap().set_at.unwrap().seconds;
@@ -133,11 +134,14 @@ async fn while_the_server_is_down() {
                 PatchParams { field_manager: Some("night".to_owned()), ..PatchParams::default() };
             let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
             deployments.patch("web", &parameters, &patch).await.unwrap();
+            deployments.patch_scale("scaled", &parameters, &patch).await.unwrap();
         })
         .await;
-    scene.until_count("web", 3).await;
-    let answer = scene.until("web", |answer| answer.state() == DeploymentState::InSync).await;
-    assert_eq!(culprit(&answer.last_drift.unwrap()), ("night", "Update", ""));
+    for (name, expected) in [("web", ("night", "Update", "")), ("scaled", ("night", "Update", "scale"))] {
+        scene.until_count(name, 3).await;
+        let answer = scene.until(name, |answer| answer.state() == DeploymentState::InSync).await;
+        assert_eq!(culprit(&answer.last_drift.unwrap()), expected);
+    }
     let idle = scene.until("idle", |answer| answer.state() == DeploymentState::InSync).await;
     assert_eq!(idle.last_drift, None);
 }
