@@ -3,29 +3,50 @@
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
-use replica_count_core::managed_fields::{FieldOwner, Operation, owner_of_replicas};
+use replica_count_core::managed_fields::{FieldOwner, owner_of_replicas};
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 /// What an API server means by an absent `spec.replicas`.
 const DEFAULT_REPLICAS: i32 = 1;
 
 /// A Deployment without all that this server has no use for.
 ///
-/// Of `metadata.managedFields` it keeps only the entry that owns `spec.replicas`.
+/// Of `metadata.managedFields` it keeps only who owns `spec.replicas`.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = Deployment)]
+#[serde(from = "Received")]
 pub struct SlimDeployment {
-    #[serde(deserialize_with = "slim_metadata")]
     metadata: ObjectMeta,
+    owner: Option<FieldOwner>,
+    spec: Spec,
+    status: Status,
+}
+
+/// What is picked out while parsing.
+#[derive(Deserialize)]
+struct Received {
+    metadata: Metadata,
     #[serde(default)]
     spec: Spec,
     #[serde(default)]
     status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    deletion_timestamp: Option<Time>,
+    #[serde(default, deserialize_with = "owner_of_replicas")]
+    managed_fields: Option<FieldOwner>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -56,8 +77,7 @@ impl SlimDeployment {
 
     /// The words of the domain for this Deployment.
     pub fn into_observed(self) -> Result<(Target, Observed), MalformedDeployment> {
-        let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, managed_fields, .. } =
-            self.metadata;
+        let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, .. } = self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         let malformed = |reason: &dyn fmt::Display| MalformedDeployment {
             namespace: namespace.clone(),
@@ -73,60 +93,32 @@ impl SlimDeployment {
             replicas,
             ready: self.status.ready_replicas.unwrap_or(0),
             deleting: deletion_timestamp.is_some(),
-            owner: managed_fields.and_then(|mut entries| entries.pop()).and_then(into_owner),
+            owner: self.owner,
         };
         Ok((target, observed))
     }
 }
 
-fn into_owner(entry: ManagedFieldsEntry) -> Option<FieldOwner> {
-    Some(FieldOwner {
-        manager: entry.manager?.into(),
-        operation: if entry.operation.as_deref() == Some(Operation::Apply.as_str()) {
-            Operation::Apply
-        } else {
-            Operation::Update
-        },
-        subresource: entry.subresource.map(Into::into),
-        time: entry.time.map(|Time(time)| time),
-    })
-}
-
-fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        namespace: Option<String>,
-        name: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        deletion_timestamp: Option<Time>,
-        #[serde(default, deserialize_with = "owner_of_replicas")]
-        managed_fields: Option<FieldOwner>,
+impl From<Received> for SlimDeployment {
+    fn from(received: Received) -> Self {
+        let Received { metadata, spec, status } = received;
+        let owner = metadata.managed_fields;
+        let metadata = ObjectMeta {
+            namespace: metadata.namespace,
+            name: metadata.name,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            deletion_timestamp: metadata.deletion_timestamp,
+            ..ObjectMeta::default()
+        };
+        Self { metadata, owner, spec, status }
     }
-
-    let metadata = Metadata::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        namespace: metadata.namespace,
-        name: metadata.name,
-        uid: metadata.uid,
-        resource_version: metadata.resource_version,
-        deletion_timestamp: metadata.deletion_timestamp,
-        managed_fields: metadata.managed_fields.map(|owner| {
-            vec![ManagedFieldsEntry {
-                manager: Some(owner.manager.to_string()),
-                operation: Some(owner.operation.as_str().to_owned()),
-                subresource: owner.subresource.map(|subresource| subresource.to_string()),
-                time: owner.time.map(Time),
-                ..ManagedFieldsEntry::default()
-            }]
-        }),
-        ..ObjectMeta::default()
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use replica_count_core::managed_fields::Operation;
+
     use super::*;
 
     fn parse(json: &str) -> Result<(Target, Observed), String> {
