@@ -6,9 +6,9 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// For a file that does not exist yet: the settings are nobody else's business until its owner says so.
@@ -30,8 +30,8 @@ pub(super) enum ReplaceError {
     #[error("cannot {step} {}: {reason}", path.display())]
     Unchanged { step: &'static str, path: PathBuf, reason: io::Error },
     /// The file holds the new content, but perhaps the old one again after a crash of the machine.
-    #[error("cannot sync {} after the rename: {reason}", folder.display())]
-    Uncertain { folder: PathBuf, reason: io::Error },
+    #[error("{} is replaced, but perhaps not for good: cannot {step}: {reason}", path.display())]
+    Uncertain { step: &'static str, path: PathBuf, reason: io::Error },
 }
 
 impl SettingsFile {
@@ -51,38 +51,46 @@ impl SettingsFile {
     /// Replaces the content. Nothing that failed is tried again: after a failed sync the kernel may have dropped the
     /// data and report success the next time, so the next content goes to a new file.
     pub(super) fn replace(&self, content: &[u8]) -> Result<(), ReplaceError> {
-        self.write_temporary(content).and_then(|()| self.rename()).inspect_err(|_| {
+        self.write_temporary(content).and_then(|file| self.rename(&file)).inspect_err(|_| {
             // If it cannot be removed now, the next write or start removes it.
             let _ = self.remove_temporary();
         })?;
-        self.disk
-            .sync_folder(&self.folder)
-            .map_err(|reason| ReplaceError::Uncertain { folder: self.folder.clone(), reason })
+        self.disk.sync_folder(&self.folder).map_err(self.uncertain("sync its folder"))
     }
 
     /// Shows that the folder takes new files, and removes what an interrupted write left there.
+    ///
+    /// Then makes the names in it durable: a process that died may have renamed a new content into place and not synced
+    /// the folder. What is read from here on must not go back to the old content.
     pub(super) fn probe(&self) -> io::Result<()> {
         self.remove_temporary()?;
         self.disk.create(&self.temporary)?;
-        self.remove_temporary()
+        self.remove_temporary()?;
+        self.disk.sync_folder(&self.folder)
     }
 
-    fn write_temporary(&self, content: &[u8]) -> Result<(), ReplaceError> {
+    fn write_temporary(&self, content: &[u8]) -> Result<File, ReplaceError> {
         let failed =
             |step| move |reason| ReplaceError::Unchanged { step, path: self.temporary.clone(), reason };
         self.remove_temporary().map_err(failed("remove"))?;
         let mut file = self.disk.create(&self.temporary).map_err(failed("create"))?;
-        file.set_permissions(self.permissions()).map_err(failed("set the permissions of"))?;
+        self.disk.permit(&file, self.permissions()).map_err(failed("set the permissions of"))?;
         self.disk.write(&mut file, content).map_err(failed("write"))?;
-        self.disk.sync(&file).map_err(failed("sync"))
+        self.disk.sync(&file).map_err(failed("sync"))?;
+        Ok(file)
     }
 
-    fn rename(&self) -> Result<(), ReplaceError> {
-        self.disk.rename(&self.temporary, &self.path).map_err(|reason| ReplaceError::Unchanged {
-            step: "replace",
-            path: self.path.clone(),
-            reason,
-        })
+    /// A rename that failed may have happened all the same, as on a network disk whose answer was lost. So it is found out.
+    fn rename(&self, file: &File) -> Result<(), ReplaceError> {
+        match self.disk.rename(&self.temporary, &self.path) {
+            Ok(()) => Ok(()),
+            Err(reason) if is_at(file, &self.path) => Err(self.uncertain("confirm that")(reason)),
+            Err(reason) => Err(ReplaceError::Unchanged { step: "replace", path: self.path.clone(), reason }),
+        }
+    }
+
+    fn uncertain(&self, step: &'static str) -> impl FnOnce(io::Error) -> ReplaceError {
+        move |reason| ReplaceError::Uncertain { step, path: self.path.clone(), reason }
     }
 
     /// The new file is as readable as the old one, also when someone changed that meanwhile.
@@ -92,7 +100,7 @@ impl SettingsFile {
     }
 
     fn remove_temporary(&self) -> io::Result<()> {
-        match fs::remove_file(&self.temporary) {
+        match self.disk.remove(&self.temporary) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -106,11 +114,22 @@ pub(super) fn beside(folder: &Path, name: &OsStr, suffix: &str) -> PathBuf {
     folder.join(companion)
 }
 
+/// Whether `path` names `file`. One that cannot be looked at counts as another.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |file: Metadata| (file.dev(), file.ino());
+    let named = fs::metadata(path).map(identity);
+    named.is_ok_and(|named| file.metadata().is_ok_and(|file| identity(file) == named))
+}
+
 /// The steps that a disk can fail. Tests replace single ones; what stands here is the real thing.
 pub(super) trait Disk: fmt::Debug + Send {
     /// Creates a file that must not exist.
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path)
+    }
+
+    fn permit(&self, file: &File, permissions: Permissions) -> io::Result<()> {
+        file.set_permissions(permissions)
     }
 
     fn write(&self, file: &mut File, content: &[u8]) -> io::Result<()> {
@@ -124,6 +143,10 @@ pub(super) trait Disk: fmt::Debug + Send {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
     }
 
     /// Returns when the disk has the names of the folder's files.
