@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use replica_count_testbed::cluster::Program;
+use replica_count_testbed::node::{SWEEP, namespaces};
 
 /// A local Kubernetes control plane for development, demos and tests of Replica Count Manager.
 #[derive(Debug, Parser)]
@@ -27,7 +28,7 @@ pub(crate) enum Command {
     /// Each is built once, from the sources that cluster/ pins, and kept in a cache outside the project. The first build
     /// downloads sources and takes minutes; nothing is built when the cache has it.
     Build {
-        /// Only these programs [default: all].
+        /// These programs [default: those of a control plane and its clients].
         #[arg(long = "what", value_name = "PROGRAM", value_delimiter = ',', value_parser = parse_program)]
         programs: Vec<Program>,
     },
@@ -47,6 +48,41 @@ pub(crate) enum Command {
     /// A count is set; someone scales the Deployment; a Helm-like upgrade resets it; the server is restarted while it is
     /// changed again; the setting is deleted. Everything runs on loopback in a temporary folder.
     Demo,
+    /// Run a command on a real node of its own, as root, or keep the node until Ctrl-C.
+    ///
+    /// Starts a control plane, kubelet, containerd and kube-proxy in network, mount and pid namespaces, waits until the
+    /// node is ready, and runs COMMAND in there. When it ends, however that comes about, the node is gone without a
+    /// trace, and the exit status is that of COMMAND. Without COMMAND, a line to paste is printed that leads in.
+    ///
+    /// COMMAND runs in the present folder, with a kubeconfig of an administrator in KUBECONFIG, and what ctr needs in
+    /// CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. It sees the files of this machine, but /run is empty, and what is
+    /// written to /run, /var/lib and /var/log is lost. There is no network but that of the node: Services are reached by
+    /// their address and by their name, such as my-app.my-namespace.svc.cluster.local.
+    ///
+    /// Nothing is pulled. There is localhost/busybox:1, and with an archive of an image:
+    ///
+    ///   ctr images import --base-name docker.io/library/NAME ARCHIVE
+    ///
+    /// The default StorageClass makes volumes that honour fsGroup, as those of a cloud. NetworkPolicies are stored and not
+    /// enforced.
+    #[command(verbatim_doc_comment)]
+    Node(Node),
+    /// The node, in its namespaces. Used by the testbed itself.
+    #[command(name = NODE_INSIDE, hide = true)]
+    NodeInside(NodeInside),
+    /// The first process in the namespaces of a node. Used by the testbed itself.
+    #[command(name = namespaces::INIT, hide = true)]
+    NodeInit {
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+    /// Wait for the end of a node and remove what is left of it. Used by the testbed itself.
+    #[command(name = SWEEP, hide = true)]
+    NodeSweep {
+        /// The folder of the node.
+        folder: PathBuf,
+    },
     /// Run a program that is killed when this process dies. Used by the testbed itself.
     #[command(name = replica_count_testbed::tether::SUBCOMMAND, hide = true)]
     Tether {
@@ -57,6 +93,30 @@ pub(crate) enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
+}
+
+/// The hidden subcommand that runs in the namespaces of a node.
+pub(crate) const NODE_INSIDE: &str = "node-inside";
+
+/// What is done with a node.
+#[derive(Debug, Args)]
+pub(crate) struct Node {
+    /// Have the API server write every request to this file, a JSON object a line, without bodies.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
+    /// The command and its arguments.
+    #[arg(last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// The same, with what was prepared for it.
+#[derive(Debug, Args)]
+pub(crate) struct NodeInside {
+    /// The folder of the node, to mount its memory on.
+    #[arg(long)]
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) node: Node,
 }
 
 /// Which cluster the server runs on.
@@ -71,6 +131,6 @@ pub(crate) struct Run {
 }
 
 fn parse_program(name: &str) -> Result<Program, String> {
-    let names = || Program::ALL.map(Program::name).join(", ");
+    let names = || Program::all().map(Program::name).collect::<Vec<_>>().join(", ");
     Program::from_name(name).ok_or_else(|| format!("there is {}", names()))
 }

@@ -10,8 +10,8 @@ mod go;
 mod module;
 mod progress;
 
-use std::env;
 use std::path::PathBuf;
+use std::{env, iter};
 
 use anyhow::Result;
 use assets::Assets;
@@ -30,12 +30,28 @@ pub enum Program {
     Kubectl,
     /// The command line of gRPC.
     Grpcurl,
+    /// Gives pods a node.
+    Scheduler,
+    /// Runs the pods of a node.
+    Kubelet,
+    /// Makes the addresses of Services work on a node.
+    Proxy,
+    /// Makes the names of Services work.
+    CoreDns,
 }
 
 impl Program {
-    /// Every program, in the order in which they are built: what a control plane cannot do without comes first.
-    pub const ALL: [Self; 5] =
+    /// A control plane and its clients, in the order in which they are built: what it cannot do without comes first.
+    pub const CONTROL_PLANE: [Self; 5] =
         [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Kubectl, Self::Grpcurl];
+
+    /// What a node needs besides a control plane.
+    pub const NODE: [Self; 4] = [Self::Scheduler, Self::Kubelet, Self::Proxy, Self::CoreDns];
+
+    /// Every program.
+    pub fn all() -> impl Iterator<Item = Self> {
+        iter::chain(Self::CONTROL_PLANE, Self::NODE)
+    }
 
     /// The name of its file.
     pub fn name(self) -> &'static str {
@@ -45,12 +61,16 @@ impl Program {
             Self::ControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
             Self::Grpcurl => "grpcurl",
+            Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::Proxy => "kube-proxy",
+            Self::CoreDns => "coredns",
         }
     }
 
     /// The program with this file name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|program| program.name() == name)
+        Self::all().find(|program| program.name() == name)
     }
 }
 

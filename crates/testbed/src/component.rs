@@ -45,6 +45,12 @@ impl Component {
         Ok(Self { name, child, log: None })
     }
 
+    /// Starts a [`tether::foreground_command`], which has the terminal of this process.
+    pub(crate) fn start_in_foreground(name: &'static str, command: Command) -> Result<Self> {
+        let child = tether::spawn(command).with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, child, log: None })
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -97,6 +103,11 @@ impl Component {
     pub(crate) fn log(&self) -> Vec<String> {
         let text = self.log.as_ref().map(|log| fs::read(log).unwrap_or_default()).unwrap_or_default();
         String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+
+    /// The same under a heading, for an error about several.
+    pub(crate) fn tail_with_name(&self) -> String {
+        format!("--- {}\n{}\n", self.name, self.tail())
     }
 
     /// The last lines of the log, for an error.

@@ -5,15 +5,17 @@ mod authority;
 mod controller_manager;
 mod etcd;
 mod kubeconfig;
-mod objects;
+pub(crate) mod objects;
 mod options;
 mod rights;
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use api_server::ApiServer;
+pub(crate) use authority::CertificateFiles;
 use authority::{Authority, Identity, file_name};
 use kube::Client;
 use kubeconfig::{Credentials, Endpoint};
@@ -48,7 +50,7 @@ impl ControlPlane {
     /// Starts a control plane and waits until it is ready: about 5 seconds, and minutes if programs have to be built.
     pub async fn start(options: Options) -> Result<Self> {
         let (programs, paths) = options.find_programs().await?;
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new_in(&options.parent_folder)?;
         let authority = Authority::new(&subfolder(&scratch, "certificates")?)?;
         let kubeconfigs = subfolder(&scratch, "kubeconfigs")?;
         let (etcd, etcd_url) = etcd::start(&options, &paths.etcd, scratch.path()).await?;
@@ -60,6 +62,7 @@ impl ControlPlane {
             etcd_url,
             audit_log: options.audit_log.clone(),
             arguments: options.api_server_arguments.clone(),
+            node_address: options.node_address,
         };
         let api_server = ApiServer::start(setup, &authority, &admin).await?;
         let admin_kubeconfig = kubeconfigs.join("admin.kubeconfig");
@@ -82,10 +85,10 @@ impl ControlPlane {
     }
 
     fn start_controllers(&self, options: &Options, program: &Path) -> Result<Component> {
-        let certificate = self.authority.issue(&Identity::person(controller_manager::USER, &[]))?;
-        let kubeconfig =
-            self.write_kubeconfig(controller_manager::USER, &Credentials::Certificate(certificate))?;
-        controller_manager::start(options, program, &kubeconfig, self.scratch.path())
+        let kubeconfig = self.kubeconfig_of(controller_manager::USER, &[])?;
+        let files =
+            controller_manager::Files { program, kubeconfig: &kubeconfig, authority: &self.authority };
+        controller_manager::start(options, &files, self.scratch.path())
     }
 
     /// Stops everything. A drop does the same, but cannot report an error.
@@ -109,8 +112,23 @@ impl ControlPlane {
 
     /// The kubeconfig of a person with a name of your choice who may do everything.
     pub fn kubeconfig_as(&self, user: &str) -> Result<PathBuf> {
-        let certificate = self.authority.issue(&Identity::person(user, &[ADMINISTRATORS]))?;
+        self.kubeconfig_of(user, &[ADMINISTRATORS])
+    }
+
+    /// The kubeconfig of somebody who may do what RBAC grants to that name and those groups.
+    pub(crate) fn kubeconfig_of(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
+        let certificate = self.authority.issue(&Identity::person(user, groups))?;
         self.write_kubeconfig(user, &Credentials::Certificate(certificate))
+    }
+
+    /// A certificate for a server at this address.
+    pub(crate) fn server_certificate(&self, name: &str, address: Ipv4Addr) -> Result<CertificateFiles> {
+        self.authority.issue(&Identity::server(name, &[address], &[])?)
+    }
+
+    /// The file of the certificate that has signed all others.
+    pub(crate) fn certificate_authority(&self) -> PathBuf {
+        self.authority.certificate()
     }
 
     /// A client of a person with a name of your choice who may do everything.

@@ -1,4 +1,4 @@
-//! Short names for long texts.
+//! Digests of texts and files.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,18 @@ use aws_lc_rs::digest;
 
 /// 16 hexadecimal digits that no other text has, as far as anyone will see.
 pub fn short(text: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().take(8).fold(String::new(), |mut short, byte| {
-        let _ = write!(short, "{byte:02x}");
-        short
+    hexadecimal(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..8])
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
     })
 }

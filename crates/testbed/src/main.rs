@@ -11,7 +11,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     match commands::run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::say_error(&format!("error: {error:#}"));
             ExitCode::FAILURE

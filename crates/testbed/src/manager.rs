@@ -2,7 +2,6 @@
 
 mod certificates;
 mod client;
-mod http;
 mod listening;
 mod options;
 
@@ -19,6 +18,7 @@ use rustix::process::Signal;
 use tokio::time::{self, Instant};
 
 use crate::component::Component;
+use crate::http;
 
 /// From its start until it serves. It may have to wait for the API server for a moment.
 const START_DEADLINE: Duration = Duration::from_secs(30);

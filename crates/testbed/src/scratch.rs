@@ -16,6 +16,8 @@ pub(crate) struct Scratch {
     path: PathBuf,
     lock_path: PathBuf,
     _lock: File,
+    /// Whether the drop leaves it to whoever inherits it.
+    is_left: bool,
 }
 
 impl Scratch {
@@ -23,7 +25,7 @@ impl Scratch {
         Self::new_in(&env::temp_dir())
     }
 
-    fn new_in(parent: &Path) -> Result<Self> {
+    pub(crate) fn new_in(parent: &Path) -> Result<Self> {
         sweep(parent);
         let path = parent.join(format!("{PREFIX}{:016x}", fastrand::u64(..)));
         let lock_path = lock_path(&path);
@@ -31,7 +33,21 @@ impl Scratch {
         let lock = File::create_new(&lock_path).with_context(context)?;
         lock.lock().with_context(context)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(context)?;
-        Ok(Self { path, lock_path, _lock: lock })
+        Ok(Self { path, lock_path, _lock: lock, is_left: false })
+    }
+
+    /// Waits until the owner of the folder at `path` is gone, and owns it from then on.
+    pub(crate) fn inherit(path: &Path) -> Result<Self> {
+        let lock_path = lock_path(path);
+        let context = || format!("cannot lock {}", lock_path.display());
+        let lock = File::options().write(true).open(&lock_path).with_context(context)?;
+        lock.lock().with_context(context)?;
+        Ok(Self { path: path.to_owned(), lock_path, _lock: lock, is_left: false })
+    }
+
+    /// Leaves the folder to whoever inherits it.
+    pub(crate) fn leave(mut self) {
+        self.is_left = true;
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -41,6 +57,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
         // What cannot be removed now is swept later.
         if fs::remove_dir_all(&self.path).is_ok() {
             let _ = fs::remove_file(&self.lock_path);

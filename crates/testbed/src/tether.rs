@@ -42,9 +42,15 @@ static FORKER: LazyLock<mpsc::Sender<Request>> = LazyLock::new(|| {
 /// It is put in its own process group, so that Ctrl-C on the terminal reaches this process alone, which then stops its
 /// children in order.
 pub fn command(testbed: &Path, program: &Path) -> Command {
+    let mut command = foreground_command(testbed, program);
+    command.process_group(0);
+    command
+}
+
+/// The same in the process group of this process, so that the program may read from the terminal. Ctrl-C reaches it, too.
+pub fn foreground_command(testbed: &Path, program: &Path) -> Command {
     let mut command = Command::new(testbed);
     command.arg(SUBCOMMAND).arg("--parent").arg(process::id().to_string()).arg("--").arg(program);
-    command.process_group(0);
     command
 }
 

@@ -33,7 +33,13 @@ impl Assets {
                 dir = self.dir.display(),
                 name = program.name(),
             ),
-            Program::ControllerManager | Program::Kubectl | Program::Grpcurl => Ok(None),
+            Program::ControllerManager
+            | Program::Kubectl
+            | Program::Grpcurl
+            | Program::Scheduler
+            | Program::Kubelet
+            | Program::Proxy
+            | Program::CoreDns => Ok(None),
         }
     }
 }

@@ -68,7 +68,13 @@ impl Module {
         let name = match program {
             Program::Etcd => "etcd",
             Program::Grpcurl => "grpcurl",
-            Program::ApiServer | Program::ControllerManager | Program::Kubectl => kubernetes.0.as_str(),
+            Program::CoreDns => "coredns",
+            Program::ApiServer
+            | Program::ControllerManager
+            | Program::Kubectl
+            | Program::Scheduler
+            | Program::Kubelet
+            | Program::Proxy => kubernetes.0.as_str(),
         };
         Self::read(name, workspace::root()?.join("cluster").join(name), &cache_root()?)
     }
@@ -76,9 +82,13 @@ impl Module {
     fn read(name: &str, dir: PathBuf, cache_root: &Path) -> Result<Self> {
         let go_mod = read(&dir.join("go.mod"))?;
         let go_sum = read(&dir.join("go.sum"))?;
+        // Only a module that chooses its own imports has one.
+        let main = dir.join("main.go");
+        let main = if main.is_file() { read(&main)? } else { String::new() };
         let ldflags = ldflags(&go_mod);
         // The platform is part of the key because home folders are shared between machines.
-        let key = [go_mod.as_str(), &go_sum, &ldflags, env::consts::OS, env::consts::ARCH].join("\0");
+        let mut key = [go_mod.as_str(), &go_sum, &ldflags, env::consts::OS, env::consts::ARCH].join("\0");
+        key.push_str(&main);
         let cache = cache_root.join(format!("{name}-{}", digest::short(&key)));
         Ok(Self { dir, ldflags, cache })
     }
@@ -99,6 +109,10 @@ pub(super) fn package(program: Program) -> &'static str {
         Program::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
         Program::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
         Program::Grpcurl => "github.com/fullstorydev/grpcurl/cmd/grpcurl",
+        Program::Scheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+        Program::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+        Program::Proxy => "k8s.io/kubernetes/cmd/kube-proxy",
+        Program::CoreDns => "replicacount.dev/cluster/coredns",
     }
 }
 

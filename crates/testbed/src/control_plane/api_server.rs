@@ -1,15 +1,18 @@
 //! The API server of a control plane, which can be stopped, started again and frozen.
 
-use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fs, iter};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use kube::Client;
 use rustix::process::Signal;
 use tokio::time::{self, Instant};
 
+use super::ADMINISTRATORS;
 use super::authority::{Authority, CertificateFiles, Identity};
 use super::kubeconfig::{self, Credentials, Endpoint};
 use crate::component::Component;
@@ -22,6 +25,16 @@ const POLL: Duration = Duration::from_millis(50);
 /// How often other ports are tried.
 const ATTEMPTS: usize = 5;
 
+/// How it is called: on its own machine, and by pods, for which the first address of Services stands for it.
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1)];
+const NAMES: [&str; 5] = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
 /// Everything about the server but its port.
 #[derive(Debug)]
 pub(super) struct Setup {
@@ -32,12 +45,16 @@ pub(super) struct Setup {
     pub(super) etcd_url: String,
     pub(super) audit_log: Option<PathBuf>,
     pub(super) arguments: Vec<String>,
+    /// Where a node and its pods reach it.
+    pub(super) node_address: Option<Ipv4Addr>,
 }
 
 /// The keys and policies that it reads from files.
 #[derive(Debug)]
 struct Files {
     certificate: CertificateFiles,
+    /// What it shows to kubelets.
+    kubelet_client: CertificateFiles,
     token_key: CertificateFiles,
     certificate_authority: PathBuf,
     audit_policy: PathBuf,
@@ -59,8 +76,10 @@ pub(super) struct ApiServer {
 impl ApiServer {
     /// Starts it on a free port and waits until it is ready.
     pub(super) async fn start(setup: Setup, authority: &Authority, admin: &Credentials) -> Result<Self> {
+        let addresses: Vec<_> = iter::chain(ADDRESSES, setup.node_address).collect();
         let files = Files {
-            certificate: authority.issue(&Identity::api_server()?)?,
+            certificate: authority.issue(&Identity::server("kube-apiserver", &addresses, &NAMES)?)?,
+            kubelet_client: authority.issue(&Identity::person("kube-apiserver", &[ADMINISTRATORS]))?,
             token_key: authority.token_key()?,
             certificate_authority: authority.certificate(),
             audit_policy: setup.folder.join("audit-policy.json"),
@@ -134,7 +153,6 @@ impl ApiServer {
         let mut command = tether::command(&self.setup.testbed, &self.setup.program);
         command
             .args(["--etcd-servers", &self.setup.etcd_url])
-            .args(["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"])
             .args(["--secure-port", &self.port.to_string()])
             .arg("--cert-dir")
             .arg(self.setup.folder.join("certificates"))
@@ -144,16 +162,23 @@ impl ApiServer {
             .arg(&self.files.certificate.key)
             .arg("--client-ca-file")
             .arg(&self.files.certificate_authority)
-            .args(["--authorization-mode", "RBAC"])
             .args(["--service-account-issuer", "https://kubernetes.default.svc"])
             .arg("--service-account-key-file")
             .arg(&self.files.token_key.certificate)
             .arg("--service-account-signing-key-file")
             .arg(&self.files.token_key.key)
-            .args(["--service-cluster-ip-range", "10.0.0.0/24"])
+            .args(["--service-cluster-ip-range", "10.0.0.0/24"]);
+        match self.setup.node_address {
             // Its own address as a Service would need a node.
-            .args(["--endpoint-reconciler-type", "none"])
-            .args(&self.setup.arguments);
+            None => command.args(["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"]).args([
+                "--authorization-mode",
+                "RBAC",
+                "--endpoint-reconciler-type",
+                "none",
+            ]),
+            Some(address) => self.serve_node(&mut command, address),
+        };
+        command.args(&self.setup.arguments);
         if let Some(path) = &self.setup.audit_log {
             command
                 .arg("--audit-log-path")
@@ -163,6 +188,20 @@ impl ApiServer {
         }
         let log = self.setup.folder.join(format!("kube-apiserver-{}.log", self.port));
         Component::start("kube-apiserver", command, log)
+    }
+
+    /// A node must be let in, do no more than a node may, and be asked for logs and the like.
+    fn serve_node<'a>(&self, command: &'a mut Command, address: Ipv4Addr) -> &'a mut Command {
+        command
+            .args(["--bind-address", "0.0.0.0", "--advertise-address", &address.to_string()])
+            .args(["--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction"])
+            .args(["--kubelet-preferred-address-types", "InternalIP"])
+            .arg("--kubelet-certificate-authority")
+            .arg(&self.files.certificate_authority)
+            .arg("--kubelet-client-certificate")
+            .arg(&self.files.kubelet_client.certificate)
+            .arg("--kubelet-client-key")
+            .arg(&self.files.kubelet_client.key)
     }
 
     async fn wait_until_ready(&self, component: &mut Component) -> Result<()> {

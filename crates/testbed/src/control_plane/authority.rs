@@ -32,22 +32,23 @@ impl Identity {
         }
     }
 
-    /// The API server, as it is called on loopback.
-    pub(super) fn api_server() -> Result<Self> {
-        let names = vec![
-            SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            SanType::DnsName("localhost".try_into()?),
-        ];
-        let common_name = "kube-apiserver".to_owned();
-        Ok(Self { common_name, groups: Vec::new(), usage: ExtendedKeyUsagePurpose::ServerAuth, names })
+    /// A server that is called by these addresses and names.
+    pub(super) fn server(common_name: &str, addresses: &[Ipv4Addr], names: &[&str]) -> Result<Self> {
+        let mut sans: Vec<SanType> =
+            addresses.iter().map(|address| SanType::IpAddress(IpAddr::V4(*address))).collect();
+        for name in names {
+            sans.push(SanType::DnsName((*name).try_into()?));
+        }
+        let usage = ExtendedKeyUsagePurpose::ServerAuth;
+        Ok(Self { common_name: common_name.to_owned(), groups: Vec::new(), usage, names: sans })
     }
 }
 
 /// The files of a certificate and its key, in PEM.
 #[derive(Clone, Debug)]
-pub(super) struct CertificateFiles {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct CertificateFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// A certificate authority that lives as long as its control plane.

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Options;
+use super::authority::Authority;
+use super::options::Controllers;
 use crate::component::Component;
 use crate::tether;
 
@@ -12,20 +14,30 @@ use crate::tether;
 pub(super) const USER: &str = "system:kube-controller-manager";
 
 /// What turns Deployments into pods and cleans up behind deleted objects.
-const CONTROLLERS: &str = "deployment-controller,replicaset-controller,serviceaccount-controller,\
-                           namespace-controller,garbage-collector-controller";
+const WORKLOADS: &str = "deployment-controller,replicaset-controller,serviceaccount-controller,\
+                         namespace-controller,garbage-collector-controller";
 
-pub(super) fn start(
-    options: &Options,
-    program: &Path,
-    kubeconfig: &Path,
-    folder: &Path,
-) -> Result<Component> {
-    let mut command = tether::command(&options.testbed, program);
+/// What it reads.
+pub(super) struct Files<'a> {
+    pub(super) program: &'a Path,
+    pub(super) kubeconfig: &'a Path,
+    pub(super) authority: &'a Authority,
+}
+
+pub(super) fn start(options: &Options, files: &Files<'_>, folder: &Path) -> Result<Component> {
+    let controllers = match options.controllers {
+        Controllers::Nothing => "",
+        Controllers::Workloads => WORKLOADS,
+        Controllers::All => "*",
+    };
+    let mut command = tether::command(&options.testbed, files.program);
     command
         .arg("--kubeconfig")
-        .arg(kubeconfig)
-        .args(["--controllers", CONTROLLERS])
+        .arg(files.kubeconfig)
+        .args(["--controllers", controllers])
+        // Pods get it beside their token, to know the API server by.
+        .arg("--root-ca-file")
+        .arg(files.authority.certificate())
         // Each controller gets its own rights, as in a real cluster.
         .arg("--use-service-account-credentials")
         .arg("--leader-elect=false")

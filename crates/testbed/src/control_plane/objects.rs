@@ -45,7 +45,7 @@ pub(super) async fn create_deployment(
 }
 
 /// Creates an object unless there is one of its name already.
-pub(super) async fn ensure<K>(api: &Api<K>, object: serde_json::Value) -> Result<()>
+pub(crate) async fn ensure<K>(api: &Api<K>, object: serde_json::Value) -> Result<()>
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {

@@ -1,6 +1,8 @@
 //! What a control plane is made of.
 
-use std::path::PathBuf;
+use std::env;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tokio::task;
@@ -11,17 +13,38 @@ use crate::workspace;
 /// How to start a [`ControlPlane`](super::ControlPlane).
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub(super) testbed: PathBuf,
+    pub(crate) testbed: PathBuf,
     pub(super) audit_log: Option<PathBuf>,
-    pub(super) controllers: bool,
+    pub(super) controllers: Controllers,
     pub(super) api_server_arguments: Vec<String>,
+    /// Where its temporary folder is made.
+    pub(super) parent_folder: PathBuf,
+    /// Where a node and its pods reach the API server; without a node only this machine does.
+    pub(super) node_address: Option<Ipv4Addr>,
+}
+
+/// Which controllers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Controllers {
+    Nothing,
+    /// Those that make pods of Deployments.
+    Workloads,
+    /// Those of a cluster with nodes.
+    All,
 }
 
 impl Options {
     /// etcd and kube-apiserver, without controllers and audit log. `testbed` is the path of this crate's binary, which
     /// ties the children to this process.
     pub fn new(testbed: PathBuf) -> Self {
-        Self { testbed, audit_log: None, controllers: false, api_server_arguments: Vec::new() }
+        Self {
+            testbed,
+            audit_log: None,
+            controllers: Controllers::Nothing,
+            api_server_arguments: Vec::new(),
+            parent_folder: env::temp_dir(),
+            node_address: None,
+        }
     }
 
     /// The same, with the `testbed` that cargo built beside the running program.
@@ -32,7 +55,7 @@ impl Options {
     /// Adds kube-controller-manager: Deployments get pods, and deleted owners take what they own with them.
     #[must_use]
     pub fn with_controllers(mut self) -> Self {
-        self.controllers = true;
+        self.controllers = Controllers::Workloads;
         self
     }
 
@@ -50,9 +73,18 @@ impl Options {
         self
     }
 
+    /// Prepares it for a node that has this address: the API server listens there, too, and all controllers run.
+    #[must_use]
+    pub(crate) fn for_node(mut self, address: Ipv4Addr, parent_folder: &Path) -> Self {
+        self.node_address = Some(address);
+        self.controllers = Controllers::All;
+        self.parent_folder = parent_folder.to_owned();
+        self
+    }
+
     /// Finds the programs, and builds the missing ones.
     pub(super) async fn find_programs(&self) -> Result<(Programs, Paths)> {
-        let controllers = self.controllers;
+        let controllers = self.controllers != Controllers::Nothing;
         let find = move || {
             let programs = Programs::from_env()?;
             let etcd = programs.ensure(Program::Etcd)?;

@@ -1,0 +1,50 @@
+//! `testbed node`, as seen from outside: makes a place, and in it the namespaces that [`inside`] runs in.
+
+mod inside;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+pub(crate) use inside::run as run_inside;
+use replica_count_testbed::cluster::{Program, Programs};
+use replica_count_testbed::foreground::Foreground;
+use replica_count_testbed::node::{Place, namespaces, requirements};
+use tokio::runtime::Runtime;
+
+use crate::arguments::{NODE_INSIDE, Node};
+
+/// Longer than what is inside gives its command.
+const GRACE: Duration = Duration::from_secs(20);
+
+pub(crate) fn run(testbed: &Path, arguments: &Node) -> Result<ExitCode> {
+    requirements::check()?;
+    build()?;
+    let place = Place::new(testbed)?;
+    let mut command = namespaces::command(testbed);
+    command.arg(NODE_INSIDE).arg("--folder").arg(place.path());
+    if let Some(path) = &arguments.audit_log {
+        command.arg("--audit-log").arg(path);
+    }
+    command.arg("--").args(&arguments.command);
+    let status = Runtime::new().context("cannot start the runtime")?.block_on(async {
+        let stopped = super::stopped()?;
+        let mut inside = Foreground::start("the node", command)?;
+        tokio::select! {
+            status = inside.wait() => status,
+            () = stopped => inside.stop(namespaces::inhabitant(inside.id()), GRACE).await,
+        }
+    });
+    drop(place);
+    status.map(ExitCode::from)
+}
+
+/// Builds what is missing, while there is still a network.
+fn build() -> Result<()> {
+    let programs = Programs::from_env()?;
+    for program in Program::all().filter(|program| *program != Program::Grpcurl) {
+        programs.ensure(program)?;
+    }
+    Ok(())
+}

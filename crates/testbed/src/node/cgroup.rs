@@ -1,0 +1,85 @@
+//! The cgroups below which those of the pods are made: one of the same name in each hierarchy of the host.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::time::{self, Instant};
+
+/// How long processes may take to die.
+const DEADLINE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What a kubelet asks of version 2; version 1 has a hierarchy for each.
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
+
+/// The name of the cgroups of a node is that of its folder, which no other has.
+pub(super) fn name(folder: &Path) -> Result<&str> {
+    folder.file_name().and_then(|name| name.to_str()).context("the folder of a node has no name")
+}
+
+/// Makes a cgroup of this name in each hierarchy.
+pub(super) fn create(name: &str) -> Result<()> {
+    for hierarchy in hierarchies()? {
+        let path = hierarchy.join(name);
+        offer_controllers(&hierarchy)
+            .and_then(|()| fs::create_dir(&path))
+            .with_context(|| format!("cannot create {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes the cgroups of this name and all below, when the last process has left them.
+pub(super) async fn remove(name: &str) -> Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    for hierarchy in hierarchies()? {
+        let path = hierarchy.join(name);
+        while let Err(error) = remove_tree(&path) {
+            if Instant::now() >= deadline {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            time::sleep(POLL).await;
+        }
+    }
+    Ok(())
+}
+
+/// Where the hierarchies of both versions are mounted.
+fn hierarchies() -> Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    let hierarchy = |line: &str| {
+        let mut fields = line.split(' ').skip(1);
+        let (path, kind) = (fields.next()?, fields.next()?);
+        (kind == "cgroup" || kind == "cgroup2").then(|| PathBuf::from(path))
+    };
+    Ok(mounts.lines().filter_map(hierarchy).collect())
+}
+
+/// In version 2, a cgroup has the controllers that the one above offers. Most hosts offer all of these anyway.
+fn offer_controllers(hierarchy: &Path) -> io::Result<()> {
+    let Ok(available) = fs::read_to_string(hierarchy.join("cgroup.controllers")) else { return Ok(()) };
+    let offered = hierarchy.join("cgroup.subtree_control");
+    let is_wanted = |controller: &&str| CONTROLLERS.contains(controller);
+    available
+        .split_whitespace()
+        .filter(is_wanted)
+        .try_for_each(|controller| fs::write(&offered, format!("+{controller}")))
+}
+
+/// The files of a cgroup go with its folder.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path)
+}

@@ -1,0 +1,87 @@
+//! The images that are on a node from the start, made of the busybox of this machine: one to hold the namespaces of a
+//! pod, one as a workload for tests.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::{Site, containerd, requirements};
+use crate::digest;
+
+/// Holds the namespaces of a pod.
+pub(super) const PAUSE: &str = "localhost/pause:1";
+
+/// A workload: a shell and the usual commands.
+const BUSYBOX: &str = "localhost/busybox:1";
+
+/// Gives the images to containerd.
+pub(super) fn load(site: &Site) -> Result<()> {
+    let folder = site.subfolder("images")?;
+    make_layer(&site.subfolder("images/root")?)?;
+    run(Command::new("tar")
+        .args(["--numeric-owner", "-C"])
+        .arg(folder.join("root"))
+        .args(["-cf"])
+        .arg(folder.join("layer.tar"))
+        .arg("."))?;
+    let layer = fs::read(folder.join("layer.tar"))?;
+    let layer = format!("sha256:{}", digest::sha256(&layer));
+    let pause = json!({ "Entrypoint": ["/bin/sleep", "infinity"] });
+    let busybox = json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] });
+    fs::write(folder.join("pause.json"), image(&layer, &pause).to_string())?;
+    fs::write(folder.join("busybox.json"), image(&layer, &busybox).to_string())?;
+    let manifest = json!([
+        { "Config": "pause.json", "RepoTags": [PAUSE], "Layers": ["layer.tar"] },
+        { "Config": "busybox.json", "RepoTags": [BUSYBOX], "Layers": ["layer.tar"] },
+    ]);
+    fs::write(folder.join("manifest.json"), manifest.to_string())?;
+    let files = ["manifest.json", "pause.json", "busybox.json", "layer.tar"];
+    let archive = folder.join("images.tar");
+    run(Command::new("tar").arg("-C").arg(&folder).arg("-cf").arg(&archive).args(files))?;
+    run(Command::new("ctr")
+        .args(["--address", containerd::SOCKET, "--namespace", containerd::NAMESPACE, "images", "import"])
+        .arg(&archive))?;
+    fs::remove_dir_all(&folder).context("cannot remove the files of the images")
+}
+
+/// One program, which acts as the command it is called by.
+fn make_layer(root: &Path) -> Result<()> {
+    let busybox = requirements::find("busybox").context("there is no busybox")?;
+    fs::create_dir(root.join("bin"))?;
+    fs::create_dir(root.join("tmp"))?;
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    fs::copy(&busybox, root.join("bin/busybox"))?;
+    let commands = Command::new(&busybox).arg("--list").output().context("cannot run busybox")?;
+    for command in String::from_utf8_lossy(&commands.stdout).lines().filter(|command| *command != "busybox") {
+        symlink("busybox", root.join("bin").join(command))?;
+    }
+    Ok(())
+}
+
+/// The description of an image with one layer.
+fn image(layer: &str, configuration: &Value) -> Value {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": configuration,
+        "rootfs": { "type": "layers", "diff_ids": [layer] },
+    })
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    if !output.status.success() {
+        bail!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! What the host must have. Nothing is installed here: whoever calls does that.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Folders of administrators' programs, which are not on everybody's PATH.
+const SYSTEM_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+/// Where packages put the plugins of container networks.
+const PLUGIN_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
+
+/// Programs, and the packages of Debian that have them.
+const PROGRAMS: [(&str, &str); 9] = [
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("conntrack", "conntrack"),
+    ("ip", "iproute2"),
+    ("busybox", "busybox-static"),
+    ("mount", "mount"),
+    ("unshare", "util-linux"),
+];
+
+/// Fails with one line that says what is missing.
+pub fn check() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("a node makes namespaces and cgroups: run this as root");
+    }
+    let mut missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+    if plugin_folder().is_err() {
+        missing.push("containernetworking-plugins");
+    }
+    if find("busybox").is_some_and(|path| !is_static(&path)) {
+        missing.push("busybox-static");
+    }
+    missing.dedup();
+    if !missing.is_empty() {
+        bail!("a node needs packages that are missing here: apt-get install {}", missing.join(" "));
+    }
+    Ok(())
+}
+
+/// The PATH of a node: that of the caller, and the folders of administrators' programs.
+pub(super) fn search_path() -> String {
+    let path = env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    format!("{path}:{SYSTEM_FOLDERS}")
+}
+
+/// The path of a program.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    env::split_paths(&search_path()).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Where the plugins of container networks are.
+pub(super) fn plugin_folder() -> Result<&'static str> {
+    let has_plugin = |folder: &&&str| Path::new(folder).join("ptp").is_file();
+    PLUGIN_FOLDERS.iter().find(has_plugin).copied().context("there are no plugins of container networks")
+}
+
+/// Whether a program needs no loader: it is named near the start of those that do.
+fn is_static(program: &Path) -> bool {
+    let bytes = fs::read(program).unwrap_or_default();
+    let head = &bytes[..bytes.len().min(4096)];
+    !head.windows(4).any(|part| part == b"/ld-")
+}
