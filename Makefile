@@ -70,7 +70,11 @@ demo: build ## Play the whole story against a real API server, step by step
 
 .PHONY: test
 test: build cluster ## Run every test
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace -- --skip on_a_node
+
+.PHONY: test-node
+test-node: build ## Try the real node of the testbed (needs root, and minutes to build a kubelet)
+	$(CARGO) test --locked --workspace on_a_node
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster: seconds, no Go

@@ -36,13 +36,17 @@ impl Scratch {
         Ok(Self { path, lock_path, _lock: lock, is_left: false })
     }
 
-    /// Waits until the owner of the folder at `path` is gone, and owns it from then on.
-    pub(crate) fn inherit(path: &Path) -> Result<Self> {
+    /// Waits until the owner of the folder at `path` is gone, and owns it from then on. `None` if somebody else has
+    /// swept it already.
+    pub(crate) fn inherit(path: &Path) -> Result<Option<Self>> {
         let lock_path = lock_path(path);
         let context = || format!("cannot lock {}", lock_path.display());
-        let lock = File::options().write(true).open(&lock_path).with_context(context)?;
+        let lock = match File::options().write(true).open(&lock_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.with_context(context)?,
+        };
         lock.lock().with_context(context)?;
-        Ok(Self { path: path.to_owned(), lock_path, _lock: lock, is_left: false })
+        Ok(Some(Self { path: path.to_owned(), lock_path, _lock: lock, is_left: false }))
     }
 
     /// Leaves the folder to whoever inherits it.

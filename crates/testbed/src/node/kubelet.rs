@@ -36,7 +36,6 @@ pub(super) fn start(site: &Site, control_plane: &ControlPlane) -> Result<Compone
         "volumePluginDir": root.join("volume-plugins"),
         // The disk is memory, so its fill says nothing about that of a disk, and an image that is removed is not pulled
         // again.
-        "localStorageCapacityIsolation": false,
         "evictionHard": { "memory.available": "50Mi" },
         "imageGCHighThresholdPercent": 100,
     });

@@ -60,6 +60,6 @@ impl Drop for Place {
 
 /// The sweeper: waits until the owner of the folder is gone and removes what is left of its node.
 pub async fn sweep(folder: &Path) -> Result<()> {
-    let folder = Scratch::inherit(folder)?;
-    cgroup::remove(cgroup::name(folder.path())?).await
+    let _inherited = Scratch::inherit(folder)?;
+    cgroup::remove(cgroup::name(folder)?).await
 }
