@@ -21,6 +21,17 @@ Environment:
   KUBEBUILDER_ASSETS  A folder with etcd and kube-apiserver, to use instead of building them
   XDG_CACHE_HOME      Built programs are kept in replica-count-manager/ below it (default ~/.cache)";
 
+const IMAGES: &str = "\
+Images:
+  Nothing is pulled. There is localhost/busybox:1, and what COMMAND loads. From the archive that make image writes:
+    ctr images import ARCHIVE
+    ctr images tag NAME:TAG docker.io/library/NAME:TAG
+  To use it by its digest:
+    ctr images import --base-name docker.io/library/NAME --digests ARCHIVE
+
+Example:
+  testbed node -- kubectl run --attach --image localhost/busybox:1 hello -- echo hello";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build the programs of the cluster and print where they are.
@@ -48,24 +59,20 @@ pub(crate) enum Command {
     /// A count is set; someone scales the Deployment; a Helm-like upgrade resets it; the server is restarted while it is
     /// changed again; the setting is deleted. Everything runs on loopback in a temporary folder.
     Demo,
-    /// Run a command on a real node of its own, as root, or keep the node until Ctrl-C.
+    /// Run a command on a real node, or keep a node until Ctrl-C. Needs root.
     ///
-    /// Starts a control plane, kubelet, containerd and kube-proxy in network, mount and pid namespaces, waits until the
-    /// node is ready, and runs COMMAND in there. When it ends, however that comes about, the node is gone without a
-    /// trace, and the exit status is that of COMMAND. Without COMMAND, a line to paste is printed that leads in.
+    /// Starts a control plane, kubelet, containerd, kube-proxy and CoreDNS in network, mount and pid namespaces, waits
+    /// until the node is ready, and runs COMMAND in there. When that ends, the node is gone without a trace, and the exit
+    /// status is that of COMMAND. Without COMMAND, a line to paste is printed that leads in.
     ///
-    /// COMMAND runs in the present folder, with a kubeconfig of an administrator in KUBECONFIG, and what ctr needs in
-    /// CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. It sees the files of this machine, but /run is empty, and what is
-    /// written to /run, /var/lib and /var/log is lost. There is no network but that of the node: Services are reached by
-    /// their address and by their name, such as my-app.my-namespace.svc.cluster.local.
+    /// COMMAND runs in the present folder, with the kubeconfig of an administrator in KUBECONFIG, and what ctr needs in
+    /// CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. It sees the files of this machine, but /run is empty, and what it
+    /// writes to /run, /var/lib and /var/log is lost. There is no network but that of the node, where Services have
+    /// addresses and names, such as my-app.my-namespace.svc.cluster.local.
     ///
-    /// Nothing is pulled. There is localhost/busybox:1, and with an archive of an image:
-    ///
-    ///   ctr images import --base-name docker.io/library/NAME ARCHIVE
-    ///
-    /// The default StorageClass makes volumes that honour fsGroup, as those of a cloud. NetworkPolicies are stored and not
+    /// The default StorageClass makes volumes that honour fsGroup, as those of a cloud. NetworkPolicies are stored, but not
     /// enforced.
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = IMAGES)]
     Node(Node),
     /// The node, in its namespaces. Used by the testbed itself.
     #[command(name = NODE_INSIDE, hide = true)]

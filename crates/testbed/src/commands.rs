@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Ended::Stopped => bail!("interrupted"),
         },
         Command::Node(arguments) => node::run(&this_program()?, &arguments),
-        Command::NodeInside(arguments) => node::run_inside(this_program()?, arguments),
+        Command::NodeInside(arguments) => node::run_inside(&this_program()?, arguments),
         Command::NodeInit { program } => namespaces::init(&program),
         Command::NodeSweep { folder } => Runtime::new()?.block_on(sweep(&folder)).map(success),
         // Without a runtime: it becomes another program.

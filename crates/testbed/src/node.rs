@@ -60,7 +60,7 @@ impl Node {
         mounts::prepare(site)?;
         network::prepare()?;
         say("starting etcd, kube-apiserver, kube-controller-manager and containerd");
-        let options = options.for_node(network::NODE_ADDRESS, site.folder());
+        let options = options.for_node(network::NODE_ADDRESS, site.folder().to_owned());
         let (control_plane, containerd) =
             tokio::try_join!(ControlPlane::start(options), containerd::start(site))?;
         say("starting kubelet, kube-scheduler, kube-proxy and coredns");

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use tokio::task;
@@ -75,10 +75,10 @@ impl Options {
 
     /// Prepares it for a node that has this address: the API server listens there, too, and all controllers run.
     #[must_use]
-    pub(crate) fn for_node(mut self, address: Ipv4Addr, parent_folder: &Path) -> Self {
+    pub(crate) fn for_node(mut self, address: Ipv4Addr, parent_folder: PathBuf) -> Self {
         self.node_address = Some(address);
         self.controllers = Controllers::All;
-        self.parent_folder = parent_folder.to_owned();
+        self.parent_folder = parent_folder;
         self
     }
 

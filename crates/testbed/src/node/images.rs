@@ -1,10 +1,10 @@
 //! The images that are on a node from the start, made of the busybox of this machine: one to hold the namespaces of a
 //! pod, one as a workload for tests.
 
-use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -21,37 +21,45 @@ const BUSYBOX: &str = "localhost/busybox:1";
 /// Gives the images to containerd.
 pub(super) fn load(site: &Site) -> Result<()> {
     let folder = site.subfolder("images")?;
-    make_layer(&site.subfolder("images/root")?)?;
-    run(Command::new("tar")
-        .args(["--numeric-owner", "-C"])
-        .arg(folder.join("root"))
-        .args(["-cf"])
-        .arg(folder.join("layer.tar"))
-        .arg("."))?;
-    let layer = fs::read(folder.join("layer.tar"))?;
-    let layer = format!("sha256:{}", digest::sha256(&layer));
+    let archive = make_archive(&folder)?;
+    run(Command::new("ctr")
+        .args(["--address", containerd::SOCKET, "--namespace", containerd::NAMESPACE])
+        .args(["images", "import"])
+        .arg(archive))?;
+    fs::remove_dir_all(&folder).context("cannot remove the files of the images")
+}
+
+/// Writes both images to one file, in the format of `docker save`. They have the same content.
+fn make_archive(folder: &Path) -> Result<PathBuf> {
+    let root = folder.join("root");
+    make_root(&root)?;
+    let layer = folder.join("layer.tar");
+    run(tar(&root, &layer).arg("."))?;
+    let layer = format!("sha256:{}", digest::sha256(&fs::read(layer)?));
     let pause = json!({ "Entrypoint": ["/bin/sleep", "infinity"] });
     let busybox = json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] });
-    fs::write(folder.join("pause.json"), image(&layer, &pause).to_string())?;
-    fs::write(folder.join("busybox.json"), image(&layer, &busybox).to_string())?;
     let manifest = json!([
         { "Config": "pause.json", "RepoTags": [PAUSE], "Layers": ["layer.tar"] },
         { "Config": "busybox.json", "RepoTags": [BUSYBOX], "Layers": ["layer.tar"] },
     ]);
+    fs::write(folder.join("pause.json"), image(&layer, &pause).to_string())?;
+    fs::write(folder.join("busybox.json"), image(&layer, &busybox).to_string())?;
     fs::write(folder.join("manifest.json"), manifest.to_string())?;
-    let files = ["manifest.json", "pause.json", "busybox.json", "layer.tar"];
     let archive = folder.join("images.tar");
-    run(Command::new("tar").arg("-C").arg(&folder).arg("-cf").arg(&archive).args(files))?;
-    run(Command::new("ctr")
-        .args(["--address", containerd::SOCKET, "--namespace", containerd::NAMESPACE, "images", "import"])
-        .arg(&archive))?;
-    fs::remove_dir_all(&folder).context("cannot remove the files of the images")
+    run(tar(folder, &archive).args(["manifest.json", "pause.json", "busybox.json", "layer.tar"]))?;
+    Ok(archive)
+}
+
+fn tar(folder: &Path, archive: &Path) -> Command {
+    let mut command = Command::new("tar");
+    command.args(["--create", "--file"]).arg(archive).arg("--directory").arg(folder);
+    command
 }
 
 /// One program, which acts as the command it is called by.
-fn make_layer(root: &Path) -> Result<()> {
+fn make_root(root: &Path) -> Result<()> {
     let busybox = requirements::find("busybox").context("there is no busybox")?;
-    fs::create_dir(root.join("bin"))?;
+    fs::create_dir_all(root.join("bin"))?;
     fs::create_dir(root.join("tmp"))?;
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     fs::copy(&busybox, root.join("bin/busybox"))?;
@@ -64,7 +72,7 @@ fn make_layer(root: &Path) -> Result<()> {
 
 /// The description of an image with one layer.
 fn image(layer: &str, configuration: &Value) -> Value {
-    let architecture = match std::env::consts::ARCH {
+    let architecture = match env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,

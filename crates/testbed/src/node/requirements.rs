@@ -12,7 +12,7 @@ const SYSTEM_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 const PLUGIN_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
 /// Programs, and the packages of Debian that have them.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
@@ -20,7 +20,6 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("conntrack", "conntrack"),
     ("ip", "iproute2"),
     ("busybox", "busybox-static"),
-    ("mount", "mount"),
     ("unshare", "util-linux"),
 ];
 

@@ -4,7 +4,6 @@
 //! given to the `fsGroup` of the pod, as those of a cloud are. And like those, a volume is made where and when the first
 //! pod needs it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -14,7 +13,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, DeleteParams, WatchEvent, WatchParams};
-use kube::{Client, Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -169,14 +168,14 @@ fn is_waiting(claim: &PersistentVolumeClaim) -> bool {
     let spec = claim.spec.as_ref();
     let is_of_class = spec.and_then(|spec| spec.storage_class_name.as_deref()) == Some(CLASS);
     let is_unbound = spec.is_none_or(|spec| spec.volume_name.is_none());
-    is_of_class && is_unbound && has_annotation(&claim.metadata.annotations, SELECTED_NODE, NAME)
+    is_of_class && is_unbound && has_annotation(claim, SELECTED_NODE, NAME)
 }
 
 fn is_released(volume: &PersistentVolume) -> bool {
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-    phase == Some("Released") && has_annotation(&volume.metadata.annotations, PROVISIONED_BY, PROVISIONER)
+    phase == Some("Released") && has_annotation(volume, PROVISIONED_BY, PROVISIONER)
 }
 
-fn has_annotation(annotations: &Option<BTreeMap<String, String>>, key: &str, value: &str) -> bool {
-    annotations.as_ref().and_then(|annotations| annotations.get(key)).is_some_and(|found| found == value)
+fn has_annotation(object: &impl ResourceExt, key: &str, value: &str) -> bool {
+    object.annotations().get(key).is_some_and(|found| found == value)
 }

@@ -1,7 +1,7 @@
 //! `testbed node`, in its namespaces: starts the node, and the command that was given or none.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use crate::output::{say, say_error};
 /// How long the command has to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(testbed: PathBuf, arguments: NodeInside) -> Result<ExitCode> {
+pub(crate) fn run(testbed: &Path, arguments: NodeInside) -> Result<ExitCode> {
     Runtime::new()?.block_on(async {
         let stopped = crate::commands::stopped()?;
         tokio::pin!(stopped);
-        let mut options = Options::new(testbed.clone());
+        let mut options = Options::new(testbed.to_owned());
         if let Some(path) = arguments.node.audit_log {
             options = options.with_audit_log(path);
         }
-        let site = Site::new(testbed.clone(), arguments.folder)?;
+        let site = Site::new(testbed.to_owned(), arguments.folder)?;
         let mut node = tokio::select! {
             node = Node::start(&site, options, say_error) => node?,
             () = &mut stopped => return Ok(ExitCode::FAILURE),
         };
         match arguments.node.command.as_slice() {
             [] => stay(&mut node, stopped).await,
-            command => accompany(&mut node, &testbed, command, stopped).await,
+            command => accompany(&mut node, testbed, command, stopped).await,
         }
     })
 }
