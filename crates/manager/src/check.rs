@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::uri::Authority;
+use hyper_util::client::legacy::connect::HttpConnector;
 use replica_count_api::proto::ListDeploymentsRequest;
 use replica_count_api::proto::deployments_service_client::DeploymentsServiceClient;
 use tokio::time::{self, Instant};
@@ -18,6 +19,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::resolve::Resolver;
 use crate::server::API;
 
 /// How long one attempt may take, to connect and for each call.
@@ -147,12 +149,20 @@ async fn until_serving(endpoint: &Endpoint, patience: Duration) -> Result<usize,
 }
 
 async fn attempt(endpoint: &Endpoint) -> Result<usize, String> {
-    let channel = endpoint.connect().await.map_err(|error| format!("cannot connect: {}", chain(&error)))?;
+    let connected = endpoint.connect_with_connector(tcp()).await;
+    let channel = connected.map_err(|error| format!("cannot connect: {}", chain(&error)))?;
     health(channel.clone()).await?;
     let mut client = DeploymentsServiceClient::new(channel);
     let listed = client.list_deployments(ListDeploymentsRequest::default()).await;
     let rows = listed.map_err(|status| describe("ListDeployments", &status))?;
     Ok(rows.into_inner().deployments_replica_config.len())
+}
+
+/// With a resolver of its own: a name that an earlier attempt did not find may be there now.
+fn tcp() -> HttpConnector<Resolver> {
+    let mut connector = HttpConnector::new_with_resolver(Resolver::default());
+    connector.enforce_http(false);
+    connector
 }
 
 async fn health(channel: Channel) -> Result<(), String> {

@@ -6,6 +6,5 @@
 pub mod connect;
 pub mod deployment;
 pub mod reads;
-mod resolve;
 pub mod scale;
 pub mod watch;

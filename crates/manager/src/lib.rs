@@ -16,6 +16,7 @@ pub mod log;
 pub mod metrics;
 pub mod reconcile;
 pub mod report;
+mod resolve;
 pub mod server;
 pub mod service;
 pub mod store;

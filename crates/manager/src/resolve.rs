@@ -1,4 +1,4 @@
-//! Names of API servers, resolved without the C library: its resolver loads shared libraries, which a static binary in an
+//! Names of hosts, resolved without the C library: its resolver loads shared libraries, which a static binary in an
 //! empty image does not have.
 
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use tower::Service;
 /// Resolves as `/etc/resolv.conf` and `/etc/hosts` say. Reads them when the first name comes up: most API servers are
 /// addressed by number, and then neither file is needed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Resolver(Arc<OnceLock<TokioResolver>>);
+pub(crate) struct Resolver(Arc<OnceLock<TokioResolver>>);
 
 impl Resolver {
     fn get(&self) -> io::Result<&TokioResolver> {
