@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks what CI and people read rather than run: workflows, scripts, YAML, JSON, the contract, links.
+# Checks what CI and people read rather than run: workflows, scripts, the Dockerfile, YAML, JSON, the contract,
+# links.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +27,8 @@ check() {
 }
 
 shell_scripts() { files '*.sh' .ci/run | xargs -0 shellcheck --enable=check-unassigned-uppercase,deprecate-which; }
+
+dockerfile() { hadolint Dockerfile; }
 
 workflows() { actionlint; }
 
@@ -85,6 +88,7 @@ breaking() {
 }
 
 check 'scripts: shellcheck' shell_scripts
+check 'Dockerfile: hadolint' dockerfile
 check 'workflows: actionlint' workflows
 check 'workflows: zizmor' workflow_security
 check 'YAML: yamllint' yaml
