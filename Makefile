@@ -38,7 +38,7 @@ endif
 help: ## List these targets
 	@echo 'Replica Count Manager. Prerequisites: git, make, a C compiler, rustup, Go 1.21 or newer; for ci also jq, Python 3.11.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  KUBERNETES=1.33           another minor of Kubernetes, for run, demo, test and cluster'
 	@echo '  KUBECONFIG=FILE           your own cluster, for run (only here, never from the environment)'
@@ -59,6 +59,10 @@ build-static: ## Build the server as it goes into the image: static, reproducibl
 .PHONY: image
 image: build-static ## Build the image and write it to target/image/ (needs buildah)
 	scripts/build-image.sh $(IMAGE)
+
+.PHONY: test-reproducible
+test-reproducible: ## Build the image of HEAD twice, in clean clones, and compare: takes two release builds
+	scripts/compare-images.sh
 
 .PHONY: run
 run: build ## Run the server on a control plane of its own, or on KUBECONFIG=FILE, until Ctrl-C
@@ -113,6 +117,10 @@ fmt: ## Format the code
 .PHONY: ci
 ci: ## Run what CI runs
 	.ci/run
+
+.PHONY: ci-full
+ci-full: ci ## Run what CI runs, and what takes too long for it
+	$(MAKE) test-reproducible
 
 .PHONY: certs
 certs: build ## Make development certificates in certificates/

@@ -20,7 +20,7 @@ case $target in
 esac
 command -v buildah >/dev/null || { echo 'buildah is missing: install the package of that name' >&2; exit 1; }
 
-readonly binary=target/$target/release/replica-count-manager
+readonly binary=${CARGO_TARGET_DIR:-target}/$target/release/replica-count-manager
 [[ -x $binary ]] || { echo "$binary is missing: run make build-static" >&2; exit 1; }
 readonly folder=target/image
 readonly archive=$folder/replica-count-manager-$arch.tar
@@ -32,11 +32,12 @@ trap 'buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs rm 
 mkdir "$work/context"
 cp "$binary" "$work/context/"
 
-# The time of the commit, not of the build, so that the same source gives the same digest.
-commit=$(git rev-parse HEAD)
+# The time of the commit, not of the build, and no version of buildah: the same source gives the same digest.
+commit=$(git describe --always --abbrev=40 --exclude '*' --dirty)
 timestamp=$(git log -1 --format=%ct)
 in_work() { buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs "$@"; }
-in_work build --quiet --isolation chroot --format oci --arch "$arch" --os linux --timestamp "$timestamp" \
+in_work build --quiet --isolation chroot --format oci --arch "$arch" --os linux \
+  --timestamp "$timestamp" --identity-label=false \
   --label "org.opencontainers.image.title=replica-count-manager" \
   --label "org.opencontainers.image.version=$version" \
   --label "org.opencontainers.image.revision=$commit" \

@@ -5,7 +5,7 @@
 #   TARGET  a Rust target (default: that of this machine, with glibc)
 #
 # Two builds of one commit in different folders give the same bytes: paths are mapped away, and nothing else of the
-# machine goes in. The result is target/TARGET/release/replica-count-manager.
+# machine goes in but its C compiler and C library. The result is target/TARGET/release/replica-count-manager.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,9 @@ cargo auditable --version >/dev/null 2>&1 ||
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
-maps=("$PWD=/src" "$cargo_home=/cargo" "$sysroot=/rust")
+target_folder=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")
+# Of several that fit, the last one counts.
+maps=("$PWD=/src" "$target_folder=/src/target" "$cargo_home=/cargo" "$sysroot=/rust")
 rust_flags=(-C target-feature=+crt-static)
 c_flags=()
 for map in "${maps[@]}"; do
@@ -32,7 +34,7 @@ CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${rust_flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS
 
 cargo auditable build --locked --release --package replica-count-manager --target "$target"
-binary=target/$target/release/replica-count-manager
+binary=${CARGO_TARGET_DIR:-target}/$target/release/replica-count-manager
 if readelf --program-headers "$binary" | grep -q INTERP; then
   echo "$binary is not static" >&2
   exit 1
