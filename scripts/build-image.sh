@@ -5,8 +5,9 @@
 #   NAME:TAG  how the image is called (default replica-count-manager:VERSION, the version of Cargo.toml)
 #   TARGET    (environment) the Rust target of the binary (default: that of this machine, with glibc)
 #
-# Writes target/image/replica-count-manager-ARCH.tar and prints the image's digest, which is the same for each build of
-# one commit. Needs buildah, and the binary of scripts/build-static.sh.
+# Writes target/image/replica-count-manager-ARCH.tar and beside it the SBOM, with the suffix .cdx.json instead, and prints
+# the image's digest, which is the same for each build of one commit. Needs buildah, and the binary of
+# scripts/build-static.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,4 +46,5 @@ in_work build --quiet --isolation chroot --format oci --arch "$arch" --os linux 
   --file Dockerfile --tag "$image" "$work/context" >/dev/null
 rm -f "$archive"
 in_work push --quiet --digestfile "$work/digest" "$image" "oci-archive:$archive:$image"
+scripts/sbom.sh "$binary" >"${archive%.tar}.cdx.json"
 printf '%s %s\n%s: %s bytes\n' "$image" "$(cat "$work/digest")" "$archive" "$(stat -c %s "$archive")"

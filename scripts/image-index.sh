@@ -3,7 +3,8 @@
 #
 # Each ARCHIVE is an OCI archive of one image, as `make image` makes it. FOLDER becomes an OCI image layout that holds
 # them all under one image index. Nothing is compressed or written anew, so the digest, which is printed, follows from
-# those of the images alone. In a step of GitHub Actions it is the output `digest` too. Needs tar, jq and sha256sum.
+# those of the images alone. In a step of GitHub Actions it is the output `digest` too, and the digest of each image the
+# output with the name of its architecture. Needs tar, jq and sha256sum.
 set -euo pipefail
 (($# >= 2)) || { echo 'usage: image-index.sh FOLDER ARCHIVE...' >&2; exit 64; }
 readonly folder=$1
@@ -48,5 +49,8 @@ jq -jcn --arg digest "$digest" --argjson size "$(wc -c <"$index")" '{schemaVersi
   manifests: [{mediaType: "application/vnd.oci.image.index.v1+json", digest: $digest, size: $size}]}' >"$folder/index.json"
 install -m 644 "$index" "$(blob "$digest")"
 rm "$index"
-[[ -z ${GITHUB_OUTPUT:-} ]] || printf 'digest=%s\n' "$digest" >>"$GITHUB_OUTPUT"
+if [[ -n ${GITHUB_OUTPUT:-} ]]; then
+  printf 'digest=%s\n' "$digest"
+  jq -r '.[] | "\(.platform.architecture)=\(.digest)"' <<<"$manifests"
+fi >>"${GITHUB_OUTPUT:-/dev/null}"
 printf '%s\n' "$digest"
