@@ -60,6 +60,11 @@ build-static: ## Build the server as it goes into the image: static, reproducibl
 image: build-static ## Build the image and write it to target/image/ (needs buildah)
 	scripts/build-image.sh $(IMAGE)
 
+.PHONY: test-image
+test-image: build image ## Look into the image and run it, as a strict cluster would (needs runc and root)
+	scripts/inspect-image.sh
+	scripts/test-image.sh
+
 .PHONY: test-reproducible
 test-reproducible: ## Build the image of HEAD twice, in clean clones, and compare: takes two release builds
 	scripts/compare-images.sh
