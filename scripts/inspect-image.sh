@@ -22,21 +22,12 @@ mkdir "$work/image" "$work/root"
 tar -xf "$archive" -C "$work/image"
 
 failed=0
+ok() { printf 'ok      %s\n' "$1"; }
+fail() { printf 'FAILED  %s\n' "$*"; failed=1; }
 # same WHAT FOUND EXPECTED
-same() {
-  if [[ $2 == "$3" ]]; then
-    printf 'ok      %s\n' "$1"
-  else
-    printf 'FAILED  %s: found %q instead of %q\n' "$1" "$2" "$3"
-    failed=1
-  fi
-}
+same() { if [[ $2 == "$3" ]]; then ok "$1"; else fail "$1: found ${2@Q} instead of ${3@Q}"; fi; }
 # holds WHAT COMMAND...
-holds() {
-  local what=$1
-  shift
-  if "$@"; then same "$what" '' ''; else same "$what" 'that it does not hold' ''; fi
-}
+holds() { if "${@:2}"; then ok "$1"; else fail "$1"; fi; }
 blob() { printf '%s/image/blobs/sha256/%s\n' "$work" "${1#sha256:}"; }
 none_of() { ! grep -aqF -f <(printf '%s\n' "$@") "$binary"; }
 
