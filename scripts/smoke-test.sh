@@ -47,7 +47,8 @@ if [[ -n $service ]]; then
   )
   ca=$work/ca.crt cert=$work/tls.crt key=$work/tls.key
 
-  # Any free port here. It is forwarded as soon as kubectl says which.
+  # Any free port here. It is forwarded as soon as kubectl says which; the file must be there before kubectl is.
+  : >"$work/forward"
   kubectl port-forward --namespace "$namespace" "service/$service" :8080 >"$work/forward" 2>&1 &
   forward=$!
   for ((i = 0; i < 300; i++)); do
