@@ -111,6 +111,9 @@ pub(crate) struct Node {
     /// Have the API server write every request to this file, a JSON object a line, without bodies.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log: Option<PathBuf>,
+    /// Give the API server a further flag, for example --feature-gates=WatchList=false.
+    #[arg(long = "api-server-arg", value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) api_server_arguments: Vec<String>,
     /// The command and its arguments.
     #[arg(last = true)]
     pub(crate) command: Vec<OsString>,

@@ -27,6 +27,9 @@ pub(crate) fn run(testbed: &Path, arguments: &Node) -> Result<ExitCode> {
     if let Some(path) = &arguments.audit_log {
         command.arg("--audit-log").arg(path);
     }
+    for argument in &arguments.api_server_arguments {
+        command.arg("--api-server-arg").arg(argument);
+    }
     command.arg("--").args(&arguments.command);
     let status = Runtime::new().context("cannot start the runtime")?.block_on(async {
         let stopped = super::stopped()?;

@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// How often other ports are tried.
 const ATTEMPTS: usize = 5;
 
+/// Its port on a node, which has a network of its own: what NetworkPolicies expect.
+const NODE_PORT: u16 = 6443;
+
 /// How it is called: on its own machine, and by pods, for which the first address of Services stands for it.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1)];
 const NAMES: [&str; 5] = [
@@ -90,7 +93,7 @@ impl ApiServer {
         let probe = setup.folder.join("probe.kubeconfig");
         let mut this = Self { setup, files, port: 0, endpoint, probe, running: Mutex::new(None) };
         for _ in 0..ATTEMPTS {
-            this.port = ports::free()?;
+            this.port = if this.setup.node_address.is_some() { NODE_PORT } else { ports::free()? };
             this.endpoint.url = format!("https://127.0.0.1:{}", this.port);
             kubeconfig::write(&this.probe, &this.endpoint, admin)?;
             match this.restart().await {

@@ -26,6 +26,9 @@ pub(crate) fn run(testbed: &Path, arguments: NodeInside) -> Result<ExitCode> {
         if let Some(path) = arguments.node.audit_log {
             options = options.with_audit_log(path);
         }
+        for argument in arguments.node.api_server_arguments {
+            options = options.with_api_server_argument(argument);
+        }
         let site = Site::new(testbed.to_owned(), arguments.folder)?;
         let mut node = tokio::select! {
             node = Node::start(&site, options, say_error) => node?,
