@@ -11,7 +11,7 @@ use tokio::time;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The status and the body of the answer.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     time::timeout(TIMEOUT, exchange(address, path))
         .await
         .with_context(|| format!("no answer to GET {path} within {TIMEOUT:?}"))?

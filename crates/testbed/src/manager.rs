@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use certificates::Certificates;
-pub use client::Client;
+pub use client::{Client, endpoint};
 use listening::Listening;
 pub use options::Options;
 use rustix::process::Signal;

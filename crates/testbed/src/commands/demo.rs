@@ -1,14 +1,13 @@
 //! `testbed demo`: the whole story, against the real thing. Every number is measured, and a step that does not happen
 //! ends it with an error.
 
-mod observer;
 mod stage;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use observer::Repair;
+use replica_count_testbed::observer::Repair;
 use stage::Stage;
 
 use crate::output::say;

@@ -21,19 +21,20 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connects as the person `name`.
 pub(super) async fn connect(address: SocketAddr, certificates: &Certificates, name: &str) -> Result<Client> {
-    let identity = Identity::from_pem(read(&certificates.certificate(name))?, read(&certificates.key(name))?);
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(read(&certificates.authority())?))
-        .identity(identity)
-        .domain_name(SERVER_NAME);
-    let endpoint = Endpoint::from_shared(format!("https://{address}"))?
+    let pair = Identity::from_pem(read(&certificates.certificate(name))?, read(&certificates.key(name))?);
+    let endpoint = endpoint(address, Certificate::from_pem(read(&certificates.authority())?), pair)?;
+    let channel = endpoint.connect().await;
+    Ok(Client::new(channel.with_context(|| format!("cannot connect to {address} as {name}"))?))
+}
+
+/// How a client with this pair reaches the server whose certificate is of `authority`, with generous timeouts.
+pub fn endpoint(address: SocketAddr, authority: Certificate, pair: Identity) -> Result<Endpoint> {
+    let tls = ClientTlsConfig::new().ca_certificate(authority).identity(pair).domain_name(SERVER_NAME);
+    Ok(Endpoint::from_shared(format!("https://{address}"))?
         .tls_config(tls)?
         .connect_timeout(TIMEOUT)
         .timeout(TIMEOUT)
-        .tcp_nodelay(true);
-    Ok(Client::new(
-        endpoint.connect().await.with_context(|| format!("cannot connect to {address} as {name}"))?,
-    ))
+        .tcp_nodelay(true))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

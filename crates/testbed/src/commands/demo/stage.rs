@@ -10,12 +10,12 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use replica_count_api::proto;
 use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::observer::Observer;
 use replica_count_testbed::{ControlPlane, Manager, Options, manager};
 use serde_json::json;
 use tokio::task;
 use tokio::time::{self, Instant};
 
-use super::observer::Observer;
 use crate::output::say;
 
 const NAMESPACE: &str = "my-app-namespace";

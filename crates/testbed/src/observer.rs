@@ -1,4 +1,4 @@
-//! An independent watch on one Deployment, so that the demo does not take the server's word for anything.
+//! An independent watch on the count of one Deployment, for those who do not want to take the server's word for it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{self, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// More changes of a count than the demo makes.
+/// More changes of a count than anyone makes before looking.
 const CAPACITY: usize = 256;
 
 /// A count that was seen, and when.
@@ -24,20 +24,21 @@ struct Seen {
 
 /// A drift that was seen, and its repair.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Repair {
+pub struct Repair {
     drifted: Instant,
     repaired: Instant,
 }
 
 impl Repair {
-    pub(super) fn took(self) -> Duration {
+    /// From the drift to its repair.
+    pub fn took(self) -> Duration {
         self.repaired.saturating_duration_since(self.drifted)
     }
 }
 
-/// Notes the time of every change of the count, while the demo is busy with something else.
+/// Notes the time of every change of the count, while its owner is busy with something else.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub struct Observer {
     changes: mpsc::Receiver<Seen>,
     /// Ends the watch when it is dropped.
     watch: JoinSet<Result<()>>,
@@ -45,7 +46,7 @@ pub(super) struct Observer {
 
 impl Observer {
     /// Watches the Deployment `name` from now on.
-    pub(super) async fn start(api: Api<Deployment>, name: &str) -> Result<Self> {
+    pub async fn start(api: Api<Deployment>, name: &str) -> Result<Self> {
         let found = api.get(name).await?;
         let version = found.metadata.resource_version.clone().context("an object has no version")?;
         let (sender, changes) = mpsc::channel(CAPACITY);
@@ -69,7 +70,7 @@ impl Observer {
     }
 
     /// Awaits this count as the next change, and returns when it was seen.
-    pub(super) async fn until(&mut self, replicas: i32) -> Result<Instant> {
+    pub async fn until(&mut self, replicas: i32) -> Result<Instant> {
         match time::timeout(DEADLINE, self.changes.recv()).await {
             Ok(Some(seen)) if seen.replicas == replicas => Ok(seen.at),
             Ok(Some(seen)) => bail!("expected {replicas} replicas, and the cluster has {}", seen.replicas),
@@ -79,14 +80,14 @@ impl Observer {
     }
 
     /// Awaits a drift and its repair.
-    pub(super) async fn until_repaired(&mut self, drift: i32, desired: i32) -> Result<Repair> {
+    pub async fn until_repaired(&mut self, drift: i32, desired: i32) -> Result<Repair> {
         let drifted = self.until(drift).await?;
         let repaired = self.until(desired).await.context("the drift was not repaired")?;
         Ok(Repair { drifted, repaired })
     }
 
     /// Fails if the count has changed since it was last awaited, `time` ago.
-    pub(super) fn quiet(&mut self, time: Duration) -> Result<()> {
+    pub fn quiet(&mut self, time: Duration) -> Result<()> {
         match self.changes.try_recv() {
             Err(mpsc::error::TryRecvError::Empty) => Ok(()),
             Err(mpsc::error::TryRecvError::Disconnected) => bail!("the watch ended"),
@@ -99,7 +100,7 @@ impl Observer {
     async fn ended(&mut self) -> anyhow::Error {
         match self.watch.join_next().await {
             Some(Ok(Err(error))) => error,
-            _ => anyhow!("the watch of the demo ended"),
+            _ => anyhow!("the watch ended"),
         }
     }
 }
