@@ -4,6 +4,7 @@
 # Usage: scripts/build-image.sh [NAME:TAG]
 #   NAME:TAG  how the image is called (default replica-count-manager:VERSION, the version of Cargo.toml)
 #   TARGET    (environment) the Rust target of the binary (default: that of this machine, with glibc)
+#   PROFILE   (environment) the profile that scripts/build-static.sh was given
 #
 # Writes target/image/replica-count-manager-ARCH.tar and beside it the SBOM, with the suffix .cdx.json instead, and prints
 # the image's digest, which is the same for each build of one commit. Needs buildah, and the binary of
@@ -21,7 +22,8 @@ case $target in
 esac
 command -v buildah >/dev/null || { echo 'buildah is missing: install the package of that name' >&2; exit 1; }
 
-readonly binary=${CARGO_TARGET_DIR:-target}/$target/release/replica-count-manager
+readonly profile=${PROFILE:-release}
+readonly binary=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/replica-count-manager
 [[ -x $binary ]] || { echo "$binary is missing: run make build-static" >&2; exit 1; }
 readonly folder=target/image
 readonly archive=$folder/replica-count-manager-$arch.tar

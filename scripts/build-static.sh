@@ -2,7 +2,8 @@
 # Builds the server as it is shipped: static, reproducible, with the list of its dependencies inside.
 #
 # Usage: scripts/build-static.sh [TARGET]
-#   TARGET  a Rust target (default: that of this machine, with glibc)
+#   TARGET   a Rust target (default: that of this machine, with glibc)
+#   PROFILE  (environment) the profile of cargo (default: release, which is shipped; dev is quick, for tries)
 #
 # Two builds of one commit in different folders give the same bytes: paths are mapped away, and nothing else of the
 # machine goes in but its C compiler and C library. The result is target/TARGET/release/replica-count-manager.
@@ -10,6 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly target=${1:-"$(uname -m)-unknown-linux-gnu"}
+readonly profile=${PROFILE:-release}
 readonly auditable_version=0.7.7
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools"
 export PATH="$PATH:$tools/bin"
@@ -33,8 +35,8 @@ export CFLAGS="${c_flags[*]}" CXXFLAGS="${c_flags[*]}"
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${rust_flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS
 
-cargo auditable build --locked --release --package replica-count-manager --target "$target"
-binary=${CARGO_TARGET_DIR:-target}/$target/release/replica-count-manager
+cargo auditable build --locked --profile "$profile" --package replica-count-manager --target "$target"
+binary=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/replica-count-manager
 if readelf --program-headers "$binary" | grep -q INTERP; then
   echo "$binary is not static" >&2
   exit 1
