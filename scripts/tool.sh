@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # scripts/tool.sh NAME: prints the path of a tool that checks the chart, built from source once and kept in the user's
-# cache. The checksum database of Go proves the sources of a version; helm-unittest has a module of its own, because it
-# needs a replaced dependency. checkov alone is Python, and has an environment of its own.
+# cache. The checksum database of Go proves the sources of a version. helm-unittest has a module of its own, because it
+# needs a replaced dependency, and so has podinfo, which is no tool but a third party's server with a chart: it has no
+# versions in Go's sense. checkov alone is Python, and has an environment of its own.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -16,13 +17,17 @@ case ${1:-} in
     package=github.com/helm-unittest/helm-unittest/cmd/helm-unittest
     version=$(cat "$root"/tools/helm-unittest/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
+  podcli | podinfo)
+    package=github.com/stefanprodan/podinfo/cmd/$1
+    version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
+    ;;
   *)
-    echo "usage: ${0##*/} checkov|helm|helm3|helm-docs|helm-unittest|kubeconform|kube-score" >&2
+    echo "usage: ${0##*/} checkov|helm|helm3|helm-docs|helm-unittest|kubeconform|kube-score|podcli|podinfo" >&2
     exit 64
     ;;
 esac
 
-readonly name=$1 package version
+readonly name=$1 package version module=$root/tools/${1/podcli/podinfo}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools/$name-$version-$(uname -sm | tr ' ' -)
 if [[ $name == checkov ]]; then binary=$cache/bin/$name; else binary=$cache/$name; fi
 
@@ -42,9 +47,10 @@ if [[ ! -x $binary ]]; then
   mkdir -p "$cache"
   unfinished=$(mktemp -d "$cache/unfinished-XXXXXX")
   trap 'rm -rf "$unfinished"' EXIT
-  export GOWORK=off GOFLAGS='' GOBIN=$unfinished
-  if [[ -f $root/tools/$name/go.mod ]]; then
-    (cd "$root/tools/$name" && go install -mod=readonly -trimpath -ldflags '-s -w' "$package")
+  # Static, as podinfo runs in an empty image.
+  export GOWORK=off GOFLAGS='' CGO_ENABLED=0 GOBIN=$unfinished
+  if [[ -f $module/go.mod ]]; then
+    (cd "$module" && go install -mod=readonly -trimpath -ldflags '-s -w' "$package")
   else
     (cd / && go install -trimpath -ldflags '-s -w' "$package@$version")
   fi
