@@ -1,0 +1,59 @@
+//! The certificates that the chart makes, as the cluster keeps them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use replica_count_testbed::manager;
+use tonic::transport::{Certificate, Endpoint, Identity};
+
+use crate::stage::NAME;
+
+/// What a client needs to call the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) authority: Vec<u8>,
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+}
+
+impl Credentials {
+    /// Those of the first client.
+    pub(crate) async fn of_client(kubernetes: &Client) -> Result<Self> {
+        Self::read(kubernetes, "client-tls").await
+    }
+
+    /// Those of the Secret of the release with this suffix.
+    pub(crate) async fn read(kubernetes: &Client, suffix: &str) -> Result<Self> {
+        let name = format!("{NAME}-{suffix}");
+        let secret = Api::<Secret>::namespaced(kubernetes.clone(), NAME).get(&name).await?;
+        let data = secret.data.unwrap_or_default();
+        let field = |key: &str| {
+            data.get(key).map(|bytes| bytes.0.clone()).with_context(|| format!("Secret {name} has no {key}"))
+        };
+        Ok(Self { authority: field("ca.crt")?, certificate: field("tls.crt")?, key: field("tls.key")? })
+    }
+
+    /// Writes them as the README has them: `ca/ca.crt`, `client/client.crt`, `client/client.key`.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        for (file, text) in [
+            ("ca/ca.crt", &self.authority),
+            ("client/client.crt", &self.certificate),
+            ("client/client.key", &self.key),
+        ] {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
+            fs::write(path, text)?;
+        }
+        Ok(())
+    }
+
+    /// How a client with them gets to the server.
+    pub(crate) fn endpoint(&self, address: SocketAddr) -> Result<Endpoint> {
+        let pair = Identity::from_pem(&self.certificate, &self.key);
+        manager::endpoint(address, Certificate::from_pem(&self.authority), pair)
+    }
+}

@@ -1,0 +1,152 @@
+//! Who connects to the server's pods, and to whom they connect, as the kernel of the node tracks it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time;
+
+use crate::pods::LABELS;
+use crate::stage::NAME;
+
+/// How often the addresses of pods are looked up. A pod lives longer.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Which way a connection was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Direction {
+    In,
+    Out,
+}
+
+/// Connections that look the same to a NetworkPolicy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Flow {
+    pub(crate) direction: Direction,
+    /// As Kubernetes writes it: TCP, UDP.
+    pub(crate) protocol: String,
+    /// The port that was asked for.
+    pub(crate) port: u16,
+    /// The port behind it: another one where the address of a Service was translated.
+    pub(crate) translated: u16,
+}
+
+/// The record of one run.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    log: PathBuf,
+    /// All addresses that a pod of the server had.
+    pods: Arc<Mutex<BTreeSet<String>>>,
+    _lookup: JoinSet<()>,
+    _conntrack: Child,
+}
+
+impl Connections {
+    /// Follows connections from now on. Needs conntrack, and to be in the network of the node.
+    pub(crate) fn follow(kubernetes: &Client, folder: &Path) -> Result<Self> {
+        let log = folder.join("connections");
+        let mut command = Command::new("conntrack");
+        command.args(["--event", "--event-mask", "NEW", "--buffer-size", "8388608"]).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(Stdio::null());
+        let conntrack = command.spawn().context("cannot run conntrack")?;
+        let pods = Arc::new(Mutex::new(BTreeSet::new()));
+        let mut lookup = JoinSet::new();
+        lookup.spawn(look_up(kubernetes.clone(), Arc::clone(&pods)));
+        Ok(Self { log, pods, _lookup: lookup, _conntrack: conntrack })
+    }
+
+    /// What was seen so far of the server's pods.
+    pub(crate) fn flows(&self) -> Result<BTreeSet<Flow>> {
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ensure!(!pods.is_empty(), "no pod of the server was seen");
+        let log = fs::read_to_string(&self.log)?;
+        Ok(log.lines().filter_map(|line| parse(line, &pods)).collect())
+    }
+}
+
+async fn look_up(kubernetes: Client, addresses: Arc<Mutex<BTreeSet<String>>>) {
+    let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(kubernetes, NAME);
+    loop {
+        // An API server that does not answer is asked again.
+        if let Ok(list) = pods.list(&ListParams::default().labels(LABELS)).await {
+            let found = list.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
+            addresses.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        }
+        time::sleep(LOOK).await;
+    }
+}
+
+/// A line such as `[NEW] tcp 6 120 SYN_SENT src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4`: first
+/// as it was asked, then as an answer will come.
+fn parse(line: &str, pods: &BTreeSet<String>) -> Option<Flow> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let all = |key: &str| -> Vec<&str> {
+        words.iter().filter_map(|word| word.strip_prefix(key)?.strip_prefix('=')).collect()
+    };
+    let protocol = *words.iter().find(|word| ["tcp", "udp", "sctp"].contains(word))?;
+    let (source, ports) = (all("src"), all("dport"));
+    let answering = all("sport");
+    let direction = match (pods.contains(*source.first()?), pods.contains(*source.get(1)?)) {
+        (true, _) => Direction::Out,
+        (false, true) => Direction::In,
+        (false, false) => return None,
+    };
+    Some(Flow {
+        direction,
+        protocol: protocol.to_uppercase(),
+        port: ports.first()?.parse().ok()?,
+        translated: answering.get(1)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_flow_of_a_pod_or_nothing() {
+        let pods = BTreeSet::from(["10.2.0.5".to_owned()]);
+        let line = |rest: &str| format!("    [NEW] {rest}");
+        let flow = |direction, protocol: &str, port, translated| {
+            Some(Flow { direction, protocol: protocol.to_owned(), port, translated })
+        };
+        let cases = [
+            (
+                "tcp      6 120 SYN_SENT src=10.2.0.5 dst=10.0.0.1 sport=40000 dport=443 [UNREPLIED] \
+                 src=10.1.0.1 dst=10.2.0.5 sport=6443 dport=40000",
+                flow(Direction::Out, "TCP", 443, 6443),
+            ),
+            (
+                "udp      17 30 src=10.2.0.5 dst=10.0.0.10 sport=40000 dport=53 [UNREPLIED] src=10.1.0.1 dst=10.2.0.5 \
+                 sport=53 dport=40000",
+                flow(Direction::Out, "UDP", 53, 53),
+            ),
+            (
+                "tcp      6 120 SYN_SENT src=10.1.0.1 dst=10.0.0.7 sport=40000 dport=9000 [UNREPLIED] src=10.2.0.5 \
+                 dst=10.1.0.1 sport=8080 dport=40000",
+                flow(Direction::In, "TCP", 9000, 8080),
+            ),
+            (
+                "tcp      6 120 SYN_SENT src=10.2.0.9 dst=10.0.0.1 sport=40000 dport=443 [UNREPLIED] src=10.1.0.1 \
+                 dst=10.2.0.9 sport=6443 dport=40000",
+                None,
+            ),
+            (
+                "icmp     1 30 src=10.2.0.5 dst=10.1.0.1 type=8 code=0 id=1 [UNREPLIED] src=10.1.0.1 dst=10.2.0.5",
+                None,
+            ),
+            ("tcp      6 120 SYN_SENT src=10.2.0.5", None),
+        ];
+        for (rest, expected) in cases {
+            assert_eq!(parse(&line(rest), &pods), expected, "{rest}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Lines for the person at the terminal. A closed terminal is no reason to fail, so failed writes are ignored.
+
+use std::io::{self, Write as _};
+
+/// Writes a line of progress to stderr.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes the result to stdout.
+pub(crate) fn print(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}

@@ -1,0 +1,57 @@
+//! The pods of the server, of which there is one at a time.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+
+use crate::eventually::eventually;
+use crate::stage::{NAME, Stage};
+
+/// What the chart gives the server's pod, and no other.
+pub(crate) const LABELS: &str =
+    "app.kubernetes.io/instance=replica-count-manager,app.kubernetes.io/component=server";
+
+impl Stage {
+    /// Pods in the namespace of the release.
+    pub(crate) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.kubernetes.clone(), NAME)
+    }
+
+    /// Awaits the server's pod, ready and alone.
+    pub(crate) async fn pod(&self) -> Result<Pod> {
+        eventually("the server's pod is ready", async || self.ready_pod().await).await
+    }
+
+    /// Awaits the pod that follows `old`.
+    pub(crate) async fn pod_after(&self, old: &Pod) -> Result<Pod> {
+        eventually("another pod of the server is ready", async || {
+            let pod = self.ready_pod().await?;
+            ensure!(pod.uid() != old.uid(), "the old pod {} is still there", old.name_any());
+            Ok(pod)
+        })
+        .await
+    }
+
+    async fn ready_pod(&self) -> Result<Pod> {
+        let mut pods = self.pods().list(&ListParams::default().labels(LABELS)).await?.items;
+        let pod = pods.pop().context("there is no pod")?;
+        ensure!(pods.is_empty(), "there are {} pods", pods.len() + 1);
+        if pod.metadata.deletion_timestamp.is_some() || !is_ready(&pod) {
+            bail!("{} is not ready: {}", pod.name_any(), serde_json::to_string(&pod.status)?);
+        }
+        Ok(pod)
+    }
+}
+
+/// Do its probes say so?
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// How often its first container was started again.
+pub(crate) fn restarts(pod: &Pod) -> i32 {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
+    containers.and_then(<[_]>::first).map_or(0, |container| container.restart_count)
+}

@@ -1,0 +1,104 @@
+//! The simplest pod that is replaced as the server is: what its replacement costs, no server can do without.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use kube::Api;
+use kube::api::PostParams;
+use replica_count_testbed::http;
+use serde_json::json;
+use tokio::time;
+
+use crate::load::{Caller, TIMEOUT};
+use crate::stage::{APPS, NAME, Stage};
+
+pub(crate) const TRIVIAL: &str = "trivial";
+
+pub(crate) const PORT: u16 = 8080;
+
+/// A file server that ends as soon as it is told to. (The first process of a container ignores SIGTERM by itself.) The
+/// file is that of the volume, which the second pod finds.
+const SCRIPT: &str =
+    "trap 'exit 0' TERM; [ -e /mnt/index.html ] || echo ok >/mnt/index.html; httpd -f -p 8080 -h /mnt & wait";
+
+impl Stage {
+    /// Creates the trivial pod, with a volume, probes and security as the server's, and waits for it.
+    pub(crate) async fn trivial(&self) -> Result<()> {
+        let ours = Api::<Deployment>::namespaced(self.kubernetes.clone(), NAME).get(NAME).await?;
+        let template = ours.spec.context("a Deployment has a spec")?.template;
+        let pod = template.spec.context("a pod has a spec")?;
+        let server = pod.containers.first().context("a pod has a container")?;
+        let labels = json!({ "app": TRIVIAL });
+        let metadata = json!({ "name": TRIVIAL, "namespace": APPS });
+        let mut container = json!({
+            "name": TRIVIAL,
+            "image": self.busybox.to_string(),
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sh", "-c", SCRIPT],
+            "ports": [{ "name": "http", "containerPort": PORT }],
+            "volumeMounts": [{ "name": "volume", "mountPath": "/mnt" }],
+            "resources": server.resources,
+            "securityContext": server.security_context,
+        });
+        let probes = json!({
+            "startupProbe": server.startup_probe,
+            "livenessProbe": server.liveness_probe,
+            "readinessProbe": server.readiness_probe,
+        });
+        for (name, probe) in probes.as_object().into_iter().flatten() {
+            container[name] = probe.clone();
+            container[name]["httpGet"]["path"] = "/index.html".into();
+        }
+        let claim = json!({
+            "metadata": metadata,
+            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "16Mi" } } },
+        });
+        let deployment = json!({
+            "metadata": metadata,
+            "spec": {
+                "replicas": 1,
+                "strategy": { "type": "Recreate" },
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": {
+                    "containers": [container],
+                    "securityContext": pod.security_context,
+                    "volumes": [{ "name": "volume", "persistentVolumeClaim": { "claimName": TRIVIAL } }],
+                } },
+            },
+        });
+        let service =
+            json!({ "metadata": metadata, "spec": { "selector": labels, "ports": [{ "port": PORT }] } });
+        let (client, new) = (&self.kubernetes, PostParams::default());
+        let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), APPS);
+        claims.create(&new, &serde_json::from_value(claim)?).await?;
+        self.deployments().create(&new, &serde_json::from_value(deployment)?).await?;
+        let services = Api::<Service>::namespaced(client.clone(), APPS);
+        services.create(&new, &serde_json::from_value(service)?).await?;
+        self.until_ready(TRIVIAL, 1).await
+    }
+
+    /// Has it replaced, and waits until the new one is there.
+    pub(crate) async fn replace_trivial(&self, round: usize) -> Result<()> {
+        let (deployment, round) = (format!("deployment/{TRIVIAL}"), format!("ROUND={round}"));
+        self.programs.run(["kubectl", "set", "env", "--namespace", APPS, &deployment, &round]).await?;
+        self.programs.run(["kubectl", "rollout", "status", "--namespace", APPS, &deployment]).await.map(drop)
+    }
+}
+
+/// Reads a file of it.
+#[derive(Debug)]
+pub(crate) struct Reader(pub(crate) SocketAddr);
+
+impl Caller for Reader {
+    async fn call(&mut self) -> Result<bool> {
+        match time::timeout(TIMEOUT, http::get(self.0, "/index.html")).await {
+            Ok(Ok((status, body))) => {
+                ensure!((status, body.as_str()) == (200, "ok\n"), "it answers {status} {body}");
+                Ok(true)
+            }
+            Ok(Err(_)) | Err(_) => Ok(false),
+        }
+    }
+}
