@@ -16,6 +16,7 @@ BUILD := $(CARGO) build --locked --workspace --bins
 # nobody wants a development server to work on the cluster that happens to be in it.
 ifeq ($(origin KUBECONFIG),command line)
 RUN_FLAGS += --kubeconfig '$(KUBECONFIG)'
+K8S_FLAGS += --kubeconfig '$(KUBECONFIG)'
 endif
 ifeq ($(origin CONTEXT),command line)
 RUN_FLAGS += --context '$(CONTEXT)'
@@ -38,10 +39,12 @@ endif
 help: ## List these targets
 	@echo 'Replica Count Manager. Prerequisites: git, make, a C compiler, rustup, Go 1.21 or newer; for ci also jq, Python 3.11.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  KUBERNETES=1.33           another minor of Kubernetes, for run, demo, test and cluster'
-	@echo '  KUBECONFIG=FILE           your own cluster, for run (only here, never from the environment)'
+	@echo '  KUBECONFIG=FILE           your own cluster, for run, run-k8s and test-k8s (only here, never from the environment)'
+	@echo '  NODE=local                a real node of its own on this machine, as root, for run-k8s and test-k8s'
+	@echo '  HELM=helm3,helm4          versions of Helm, for run-k8s and test-k8s'
 	@echo '  KUBEBUILDER_ASSETS=DIR    a folder with etcd and kube-apiserver, instead of building them'
 
 .PHONY: build
@@ -77,6 +80,10 @@ run: build ## Run the server on a control plane of its own, or on KUBECONFIG=FIL
 demo: build ## Play the whole story against a real API server, step by step
 	$(TESTBED) demo
 
+.PHONY: run-k8s
+run-k8s: build ## Install the chart on minikube, NODE=local or KUBECONFIG=FILE, and forward its port until Ctrl-C
+	scripts/k8s.sh run $(K8S_FLAGS)
+
 .PHONY: test
 test: build cluster ## Run every test
 	$(CARGO) test --locked --workspace -- --skip on_a_node
@@ -84,6 +91,10 @@ test: build cluster ## Run every test
 .PHONY: test-node
 test-node: build ## Try the real node of the testbed (needs root, and minutes to build a kubelet)
 	$(CARGO) test --locked --workspace on_a_node
+
+.PHONY: test-k8s
+test-k8s: build ## Show on running pods what the documents promise: on minikube, NODE=local or KUBECONFIG=FILE
+	scripts/k8s.sh test $(K8S_FLAGS)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster: seconds, no Go
@@ -126,6 +137,7 @@ ci: ## Run what CI runs
 .PHONY: ci-full
 ci-full: ci ## Run what CI runs, and what takes too long for it
 	$(MAKE) test-reproducible
+	$(MAKE) test-k8s NODE=local
 
 .PHONY: certs
 certs: build ## Make development certificates in certificates/

@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# The chart of this checkout on a cluster with nodes.
+#
+#   k8s.sh test [--kubeconfig FILE]   shows on running pods what the documents promise, and prints it as a table
+#   k8s.sh run [--kubeconfig FILE]    installs it, prints the notes, and forwards port 8080 until Ctrl-C
+#
+# Which cluster:
+#   --kubeconfig FILE  any; its nodes must find IMAGE and, for test, NEXT_IMAGE: another image of the server
+#   NODE=local         a node of its own on this machine, with images that are built here; needs root, and says which
+#                      packages are missing
+#   neither            minikube, which is started if it does not run, with images that are built here
+# From the environment also:
+#   HELM     helm3, helm4 or, for test, both: helm3,helm4 (default: both for test, helm4 for run)
+#   PROFILE  dev builds the server in a minute or two, release as it is shipped (default)
+#   ONLY     the names of some steps, for test
+# With a cluster of your own, VALUES names a file of values for the chart, if it needs some.
+#
+# Needs what `make` needs; buildah where images are built. What test leaves is in target/test-k8s.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly name=replica-count-manager built=${CARGO_TARGET_DIR:-target}/debug folder=$PWD/target/test-k8s
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+readonly version local_image=localhost/$name:$version
+
+say() { printf '=== %s\n' "$*" >&2; }
+fail() { printf '%s\n' "$@" >&2; exit 64; }
+
+case $(uname -m) in
+  aarch64) archive=target/image/$name-arm64.tar ;;
+  *) archive=target/image/$name-amd64.tar ;;
+esac
+
+# The images that are loaded into a node. Prints the digest of the one to upgrade to.
+build_images() {
+  command -v buildah >/dev/null || fail 'buildah is missing: install the package of that name'
+  { scripts/build-static.sh && scripts/build-image.sh "$local_image"; } >&2
+  scripts/build-test-images.sh
+}
+
+# What has to be fetched or built, before there is no network. The first words of the command for `acceptance`.
+prepare() {
+  local tool
+  for tool in ${helm//,/ }; do scripts/tool.sh "${tool/helm4/helm}" >/dev/null; done
+  "$built/testbed" build --what kubectl,grpcurl >/dev/null
+  podinfo_chart=$(cd tools/podinfo && GOWORK=off GOFLAGS=-mod=readonly go mod download -json github.com/stefanprodan/podinfo |
+    sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/charts/podinfo
+  mkdir -p "$folder"
+  acceptance=("$built/acceptance" --podinfo-chart "$podinfo_chart" ${ONLY:+--only "$ONLY"})
+}
+
+# install IMAGE KUBECONFIG [VALUE...]: by the chart in the tree, then forwards port 8080.
+install() {
+  local image=$1
+  export KUBECONFIG=$2
+  shift 2
+  PATH=$(dirname "$("$built/testbed" build --what kubectl)"):$(dirname "$("$built/testbed" build --what grpcurl)"):$PATH
+  "$(scripts/tool.sh "${helm/helm4/helm}")" upgrade --install "$name" "charts/$name" --namespace "$name" --create-namespace \
+    --wait --timeout 3m --set-string "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" "$@"
+  say 'Port 8080 is forwarded until Ctrl-C.'
+  if [[ -n ${TESTBED_NODE_ID:-} ]]; then
+    say 'The node has a network of its own. Another terminal gets there by this line, which starts a shell:'
+    printf 'nsenter --target %s --net --mount --pid --wd="$PWD" env KUBECONFIG=%q PATH=%q bash\n' \
+      "$TESTBED_NODE_ID" "$KUBECONFIG" "$PATH"
+  fi
+  trap 'exit 0' INT TERM
+  # It ends with its pod; the next one is forwarded to again.
+  while true; do
+    kubectl port-forward --namespace "$name" "service/$name" 8080:8080 || true
+    sleep 1
+  done
+}
+
+# In the network of a node of our own, which has KUBECONFIG and CONTAINERD_ADDRESS set.
+on_node() {
+  local what=$1 file
+  shift
+  for file in "$archive" target/image/next.tar; do
+    ctr --namespace k8s.io images import --digests --base-name "localhost/$name" "$file" >/dev/null
+  done
+  ctr --namespace k8s.io images import target/image/podinfo.tar >/dev/null
+  case $what in
+    run) install "$local_image" "$KUBECONFIG" ;;
+    test) exec "$@" --kubeconfig "$KUBECONFIG" --on-node --podinfo localhost/podinfo:1 ;;
+  esac
+}
+
+on_local_node() {
+  local next pages=$folder/audit-pages.log log=$folder/audit.log
+  # What the node itself needs, it names.
+  [[ $1 == run ]] || command -v conntrack >/dev/null || fail 'conntrack is missing: install the package of that name'
+  next=$(build_images)
+  prepare
+  if [[ $1 == run ]]; then exec "$built/testbed" node -- "$0" on-node run; fi
+  rm -f "$pages" "$log"
+  acceptance+=(--image "$local_image" --next-image "localhost/$name@$next")
+  # The server lists in pages where lists are not streamed, and only there. That is a right that it has to use.
+  say 'A node whose API server streams no lists'
+  "$built/testbed" node --audit-log "$pages" --api-server-arg=--feature-gates=WatchList=false -- \
+    "$0" on-node test "${acceptance[@]}" --helm "${helm##*,}" --only listing,drift
+  say 'A node as usual'
+  exec "$built/testbed" node --audit-log "$log" -- \
+    "$0" on-node test "${acceptance[@]}" --helm "$helm" --audit-log "$pages" --audit-log "$log" --json "$folder/table.json"
+}
+
+on_cluster() {
+  local what=$1 kubeconfig=$2 wanted='IMAGE=NAME:TAG'
+  [[ $what == run ]] || wanted+=' NEXT_IMAGE=NAME@sha256:DIGEST'
+  [[ -n ${IMAGE:-} && ($what == run || -n ${NEXT_IMAGE:-}) ]] || fail "name images that the cluster finds: $wanted"
+  prepare
+  if [[ $what == run ]]; then
+    install "$IMAGE" "$kubeconfig" ${VALUES:+--values "$VALUES"}
+  else
+    exec "${acceptance[@]}" --kubeconfig "$kubeconfig" --helm "$helm" --image "$IMAGE" --next-image "$NEXT_IMAGE" \
+      --busybox docker.io/library/busybox:1 ${VALUES:+--values "$VALUES"} --json "$folder/table.json"
+  fi
+}
+
+# docker_archive FILE IMAGE TO: the archive of an image as docker takes it.
+docker_archive() {
+  local work
+  work=$(mktemp -d "$folder/work-XXXXXX")
+  in_work() { buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs "$@"; }
+  in_work pull --quiet "oci-archive:$1" >/dev/null
+  rm -f "$3"
+  in_work push --quiet "$2" "docker-archive:$3:$2"
+  rm -rf "$work"
+}
+
+# Not run by the authors, who had no minikube.
+on_minikube() {
+  local what=$1
+  command -v minikube >/dev/null || fail 'Which cluster? There are three ways:' \
+    "  make $what-k8s NODE=local                        a real node of its own on this machine, as root" \
+    "  make $what-k8s KUBECONFIG=FILE IMAGE=NAME:TAG …  a cluster of yours" \
+    "  make $what-k8s                                   minikube, once you have installed it"
+  export KUBECONFIG=$folder/minikube.kubeconfig
+  mkdir -p "$folder"
+  minikube start
+  build_images >/dev/null
+  docker_archive "$archive" "$local_image" "$folder/image.tar"
+  docker_archive target/image/next.tar "localhost/$name:next" "$folder/next.tar"
+  minikube image load "$folder/image.tar"
+  minikube image load "$folder/next.tar"
+  # Its API server has a port that the NetworkPolicy of the chart does not expect.
+  printf 'networkPolicy: {apiServer: {ports: [443, 6443, 8443]}}\n' >"$folder/minikube.yaml"
+  IMAGE=$local_image NEXT_IMAGE=localhost/$name:next VALUES=$folder/minikube.yaml on_cluster "$what" "$KUBECONFIG"
+}
+
+readonly action=${1:-}
+case $action in
+  test) helm=${HELM:-helm3,helm4} ;;
+  run) helm=${HELM:-helm4} ;;
+  on-node) shift; helm=${HELM:-helm4}; on_node "$@"; exit ;;
+  *) fail 'usage: k8s.sh test|run [--kubeconfig FILE]' ;;
+esac
+readonly helm
+[[ $helm =~ ^(helm3|helm4)(,(helm3|helm4))?$ ]] || fail "not helm3, helm4 or both: $helm"
+
+case ${NODE:-}:${2:-} in
+  local:) on_local_node "$action" ;;
+  :--kubeconfig) on_cluster "$action" "${3:?}" ;;
+  :) on_minikube "$action" ;;
+  *) fail 'NODE is local or not set, and without a kubeconfig' ;;
+esac
