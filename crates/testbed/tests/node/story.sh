@@ -2,7 +2,7 @@
 # What is done on a node, in its namespaces: story.sh WORKLOAD. It says what it sees, and ends with status 7.
 set -eu
 
-echo "kubeconfig: $KUBECONFIG"
+echo "kubeconfig: ${KUBECONFIG:?}"
 kubectl apply --filename "$1" >/dev/null
 kubectl rollout status deployment/web --timeout 60s >/dev/null
 kubectl wait --for jsonpath='{.status.phase}'=Succeeded pod/client --timeout 60s >/dev/null
