@@ -42,20 +42,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Verdict> {
 /// All steps with one version of Helm. What they made is removed, also after Ctrl-C.
 async fn with(arguments: &Arguments, version: Version) -> Result<Vec<Row>> {
     say(&format!("\n=== {}", version.title()));
-    let stage = Stage::set(arguments, version).await?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stopped = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    tokio::pin!(stopped);
+    let stage = tokio::select! {
+        stage = Stage::set(arguments, version) => stage?,
+        () = &mut stopped => bail!("interrupted"),
+    };
     let rows = tokio::select! {
         rows = all(&stage, &arguments.only) => Some(rows),
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
+        () = &mut stopped => None,
     };
     let cleared = stage.clear().await.context("what the steps made is not all removed");
     let Some(rows) = rows else { bail!("interrupted") };
     cleared?;
-    Ok(rows)
+    rows
 }
 
-async fn all(stage: &Stage, only: &[String]) -> Vec<Row> {
+async fn all(stage: &Stage, only: &[String]) -> Result<Vec<Row>> {
+    stage.open().await?;
     let mut rows = Vec::new();
     for step in steps::ALL {
         let wanted = only.is_empty() || step.name == steps::INSTALL.name;
@@ -70,7 +80,7 @@ async fn all(stage: &Stage, only: &[String]) -> Vec<Row> {
             break;
         }
     }
-    rows
+    Ok(rows)
 }
 
 async fn one(stage: &Stage, step: &Step) -> Row {

@@ -1,10 +1,10 @@
 //! Everything that the steps of one version of Helm work with.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::api::{DeleteParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -48,11 +48,13 @@ pub(crate) struct Stage {
     pub(crate) audit_logs: Vec<PathBuf>,
     /// `None` where they cannot be seen.
     pub(crate) connections: Option<Connections>,
+    /// A node that a step has cordoned and not uncordoned yet.
+    cordoned: Mutex<Option<String>>,
     folder: TempDir,
 }
 
 impl Stage {
-    /// Prepares a cluster that has no namespaces of ours.
+    /// Prepares everything for a cluster that has no namespaces of ours. Nothing is created there yet.
     pub(crate) async fn set(arguments: &Arguments, helm: Version) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("replica-count-acceptance-").tempdir()?;
         let programs = Arc::new(Programs::find(helm, &arguments.kubeconfig, folder.path()).await?);
@@ -64,8 +66,6 @@ impl Stage {
             }
         }
         let repository = Repository::start(&programs, folder.path()).await?;
-        let apps = serde_json::from_value(json!({ "metadata": { "name": APPS } }))?;
-        namespaces.create(&PostParams::default(), &apps).await?;
         let (reach, connections) = if arguments.on_node {
             (Reach::Node, Some(Connections::follow(&kubernetes, folder.path())?))
         } else {
@@ -85,12 +85,42 @@ impl Stage {
             values: arguments.values.clone(),
             audit_logs: arguments.audit_log.clone(),
             connections,
+            cordoned: Mutex::default(),
             folder,
         })
     }
 
+    /// Creates the namespace that the steps work in.
+    pub(crate) async fn open(&self) -> Result<()> {
+        let apps = serde_json::from_value(json!({ "metadata": { "name": APPS } }))?;
+        Api::<Namespace>::all(self.kubernetes.clone()).create(&PostParams::default(), &apps).await?;
+        Ok(())
+    }
+
+    /// Cordons a node, until [`Self::uncordon`] or [`Self::clear`].
+    pub(crate) async fn cordon(&self, node: &str) -> Result<()> {
+        *self.cordoned.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.to_owned());
+        Api::<Node>::all(self.kubernetes.clone()).cordon(node).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn uncordon(&self) -> Result<()> {
+        let cordoned = self.cordoned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(node) = cordoned {
+            let context = || format!("cannot uncordon the node {node}");
+            Api::<Node>::all(self.kubernetes.clone()).uncordon(&node).await.with_context(context)?;
+            *self.cordoned.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(())
+    }
+
     /// Removes whatever the steps left, so that the next version of Helm finds the cluster as it was.
     pub(crate) async fn clear(&self) -> Result<()> {
+        let uncordoned = self.uncordon().await;
+        self.remove().await.and(uncordoned)
+    }
+
+    async fn remove(&self) -> Result<()> {
         // Not there any more if its step went well.
         let _ = self.uninstall().await;
         let runner = format!("{NAME}-runner-deploy");

@@ -1,9 +1,8 @@
 //! The node is to be emptied: the disruption budget lets the pod go, and what was stored is there when it is back.
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt as _;
 use kube::api::EvictParams;
-use kube::{Api, ResourceExt as _};
 use tokio::time::Instant;
 
 use super::{Step, passed};
@@ -21,11 +20,10 @@ async fn run(stage: &Stage) -> Result<Outcome> {
     stage.managed("web", 2).await?;
     let before = stage.session().await?.settings().await?;
     let pod = stage.pod().await?;
-    let nodes = Api::<Node>::all(stage.kubernetes.clone());
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).context("the pod has no node")?;
-    nodes.cordon(node).await?;
+    stage.cordon(node).await?;
     let gone = evict(stage, &pod.name_any()).await;
-    nodes.uncordon(node).await?;
+    stage.uncordon().await?;
     let gone = gone?;
     stage.pod_after(&pod).await?;
     ensure!(stage.session().await?.settings().await? == before, "the settings changed");
