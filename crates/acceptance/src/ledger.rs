@@ -1,14 +1,16 @@
 //! What a client was told of its Sets, and whether that is what the server kept.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 /// The Sets of one client for one target that nobody else changes, in their order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    /// The last one that was acknowledged: count and generation.
-    acknowledged: Option<(i32, i64)>,
-    /// Counts of those without an answer that have not shown up in a generation yet.
-    unknown: Vec<i32>,
+    /// The last one that is known to be stored, as it was acknowledged or read: count and generation.
+    stored: Option<(i32, i64)>,
+    /// Counts of those without an answer. Each may have been stored, and may still be.
+    unanswered: Vec<i32>,
+    /// How many generations were explained by those.
+    explained: usize,
     /// How many were acknowledged.
     pub(crate) acknowledgements: usize,
 }
@@ -16,102 +18,113 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// A Set was sent and nothing is known of it.
     pub(crate) fn unanswered(&mut self, count: i32) {
-        self.unknown.push(count);
+        self.unanswered.push(count);
     }
 
     /// A Set was acknowledged. Its generation follows the last one, but for Sets without an answer that were stored.
     pub(crate) fn acknowledged(&mut self, count: i32, generation: i64) -> Result<()> {
-        let stored = generation - self.generation() - 1;
-        self.absorb(stored)?;
-        self.acknowledged = Some((count, generation));
+        self.explain(generation - self.generation() - 1)?;
+        self.stored = Some((count, generation));
         self.acknowledgements += 1;
         Ok(())
     }
 
-    /// Compares it with what is stored in the end.
-    pub(crate) fn check(&mut self, count: Option<i32>, generation: i64) -> Result<()> {
-        match self.acknowledged {
-            Some((expected, last)) if generation == last => {
-                ensure!(count == Some(expected), "{expected} was acknowledged, and {count:?} is stored");
-                Ok(())
-            }
-            Some(_) | None => {
-                let stored = generation - self.generation();
-                let known = count.is_some_and(|count| self.unknown.contains(&count));
-                ensure!(stored == 0 || known, "{count:?} is stored, which was never sent");
-                self.absorb(stored)
-            }
+    /// Compares it with what is read: the last one, or a later one without an answer.
+    pub(crate) fn read(&mut self, count: Option<i32>, generation: i64) -> Result<()> {
+        let last = self.generation();
+        if generation == last {
+            let expected = self.stored.map(|(count, _)| count);
+            ensure!(count == expected, "{count:?} is read as generation {last}, which was {expected:?}");
+            return Ok(());
         }
+        let Some(count) = count.filter(|count| self.unanswered.contains(count)) else {
+            bail!("after generation {last} {count:?} is read, which no Set without an answer can be");
+        };
+        self.explain(generation - last)?;
+        self.stored = Some((count, generation));
+        Ok(())
     }
 
     fn generation(&self) -> i64 {
-        self.acknowledged.map_or(0, |(_, generation)| generation)
+        self.stored.map_or(0, |(_, generation)| generation)
     }
 
-    /// That many Sets without an answer were stored.
-    fn absorb(&mut self, stored: i64) -> Result<()> {
-        let possible = self.unknown.len();
-        let stored = usize::try_from(stored).ok().filter(|stored| *stored <= possible);
-        ensure!(
-            stored.is_some(),
-            "after generation {} an acknowledged Set was lost, or one came from nowhere",
-            self.generation()
-        );
-        self.unknown.drain(..stored.unwrap_or_default());
+    /// That many generations are those of Sets without an answer.
+    fn explain(&mut self, generations: i64) -> Result<()> {
+        let explained = usize::try_from(generations).ok().map(|more| self.explained + more);
+        let possible = explained.filter(|explained| *explained <= self.unanswered.len());
+        let Some(explained) = possible else {
+            bail!("after generation {} a stored Set was lost, or one came from nowhere", self.generation());
+        };
+        self.explained = explained;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use Event::{Acknowledged, Read, Unanswered};
+
     use super::*;
 
-    /// A Set, and the generation of its answer if there was one.
-    type Set = (i32, Option<i64>);
+    /// What a client sees, in its order. A Get ends every story.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Acknowledged(i32, i64),
+        Unanswered(i32),
+        Read(Option<i32>, i64),
+    }
 
-    /// The Sets, and what is stored in the end: count and generation.
-    type Story = (&'static [Set], (Option<i32>, i64));
-
-    fn play(sets: &[Set], stored: (Option<i32>, i64)) -> Result<()> {
+    fn play(story: &[Event]) -> Result<()> {
         let mut ledger = Ledger::default();
-        for (count, answer) in sets {
-            match answer {
-                Some(generation) => ledger.acknowledged(*count, *generation)?,
-                None => ledger.unanswered(*count),
+        for event in story {
+            match *event {
+                Acknowledged(count, generation) => ledger.acknowledged(count, generation)?,
+                Unanswered(count) => ledger.unanswered(count),
+                Read(count, generation) => ledger.read(count, generation)?,
             }
         }
-        ledger.check(stored.0, stored.1)
+        Ok(())
     }
 
     #[test]
     fn what_was_acknowledged_is_stored() {
-        let good: [Story; 5] = [
-            (&[], (None, 0)),
-            (&[(5, Some(1)), (6, Some(2))], (Some(6), 2)),
+        let good: [&[Event]; 8] = [
+            &[Read(None, 0)],
+            &[Acknowledged(5, 1), Acknowledged(6, 2), Read(Some(6), 2)],
             // Without an answer: stored or not.
-            (&[(5, Some(1)), (6, None)], (Some(5), 1)),
-            (&[(5, Some(1)), (6, None)], (Some(6), 2)),
-            (&[(5, Some(1)), (6, None), (7, Some(3))], (Some(7), 3)),
+            &[Acknowledged(5, 1), Unanswered(6), Read(Some(5), 1)],
+            &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 2)],
+            &[Acknowledged(5, 1), Unanswered(6), Acknowledged(7, 3), Read(Some(7), 3)],
+            &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 2), Acknowledged(7, 3), Read(Some(7), 3)],
+            // Only one of them, and the other one later.
+            &[Unanswered(5), Unanswered(6), Read(Some(6), 1), Read(Some(5), 2)],
+            &[Unanswered(5), Unanswered(6), Acknowledged(7, 2), Read(Some(6), 3)],
         ];
-        for (sets, stored) in good {
-            play(sets, stored).unwrap();
+        for story in good {
+            play(story).unwrap();
         }
     }
 
     #[test]
     fn what_was_acknowledged_and_lost_is_found() {
-        let bad: [Story; 6] = [
-            (&[(5, Some(1)), (6, Some(2))], (Some(5), 1)),
-            (&[(5, Some(1)), (6, Some(2))], (Some(5), 2)),
+        let bad: [&[Event]; 9] = [
+            &[Acknowledged(5, 1), Acknowledged(6, 2), Read(Some(5), 1)],
+            &[Acknowledged(5, 1), Acknowledged(6, 2), Read(Some(5), 2)],
             // It was lost, and the generation given again.
-            (&[(5, Some(1)), (6, Some(1))], (Some(6), 1)),
+            &[Acknowledged(5, 1), Acknowledged(6, 1)],
+            // The same, to one without an answer.
+            &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 1), Acknowledged(7, 2), Read(Some(7), 2)],
+            // What was read is stored as well.
+            &[Unanswered(5), Read(Some(5), 1), Read(None, 0)],
             // From nowhere.
-            (&[(5, Some(1)), (6, Some(3))], (Some(6), 3)),
-            (&[(5, Some(1)), (6, None)], (Some(9), 2)),
-            (&[(5, Some(1))], (None, 0)),
+            &[Acknowledged(5, 1), Acknowledged(6, 3)],
+            &[Acknowledged(5, 1), Unanswered(6), Read(Some(9), 2)],
+            &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 3)],
+            &[Acknowledged(5, 1), Read(None, 0)],
         ];
-        for (sets, stored) in bad {
-            assert!(play(sets, stored).is_err(), "{sets:?} {stored:?}");
+        for story in bad {
+            assert!(play(story).is_err(), "{story:?}");
         }
     }
 }

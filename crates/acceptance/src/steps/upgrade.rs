@@ -105,7 +105,7 @@ async fn check(stage: &Stage, writers: Vec<Writer>) -> Result<usize> {
     let mut acknowledged = 0;
     for mut writer in writers {
         let stored = session.get(&writer.name).await?;
-        writer.ledger.check(stored.desired_replicas, stored.generation).context(writer.name.clone())?;
+        writer.ledger.read(stored.desired_replicas, stored.generation).context(writer.name.clone())?;
         acknowledged += writer.ledger.acknowledgements;
         session.forget(&writer.name).await?;
     }
@@ -143,16 +143,19 @@ impl Writer {
         Ok(false)
     }
 
-    async fn get(&mut self) -> bool {
+    async fn get(&mut self) -> Result<bool> {
         let request = proto::GetDeploymentRequest { name: self.name.clone(), namespace: APPS.to_owned() };
-        self.client.get_deployment(request).await.is_ok()
+        let Ok(answer) = self.client.get_deployment(request).await else { return Ok(false) };
+        let stored = answer.into_inner();
+        self.ledger.read(stored.desired_replicas, stored.generation).context(self.name.clone())?;
+        Ok(true)
     }
 }
 
 impl Caller for Writer {
     async fn call(&mut self) -> Result<bool> {
         self.requests += 1;
-        if self.requests % 2 == 1 { self.set().await } else { Ok(self.get().await) }
+        if self.requests % 2 == 1 { self.set().await } else { self.get().await }
     }
 }
 
