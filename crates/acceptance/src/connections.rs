@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::process::{Child, Command};
@@ -46,25 +46,31 @@ pub(crate) struct Connections {
     /// All addresses that a pod of the server had.
     pods: Arc<Mutex<BTreeSet<String>>>,
     _lookup: JoinSet<()>,
-    _conntrack: Child,
+    conntrack: Mutex<Child>,
+    /// What conntrack says of itself.
+    complaints: PathBuf,
 }
 
 impl Connections {
     /// Follows connections from now on. Needs conntrack, and to be in the network of the node.
     pub(crate) fn follow(kubernetes: &Client, folder: &Path) -> Result<Self> {
-        let log = folder.join("connections");
+        let (log, complaints) = (folder.join("connections"), folder.join("connections.stderr"));
         let mut command = Command::new("conntrack");
         command.args(["--event", "--event-mask", "NEW", "--buffer-size", "8388608"]).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(Stdio::null());
-        let conntrack = command.spawn().context("cannot run conntrack")?;
+        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::create(&complaints)?);
+        let conntrack = Mutex::new(command.spawn().context("cannot run conntrack")?);
         let pods = Arc::new(Mutex::new(BTreeSet::new()));
         let mut lookup = JoinSet::new();
         lookup.spawn(look_up(kubernetes.clone(), Arc::clone(&pods)));
-        Ok(Self { log, pods, _lookup: lookup, _conntrack: conntrack })
+        Ok(Self { log, pods, _lookup: lookup, conntrack, complaints })
     }
 
-    /// What was seen so far of the server's pods.
+    /// What was seen so far of the server's pods. A record that has ended early is none.
     pub(crate) fn flows(&self) -> Result<BTreeSet<Flow>> {
+        if let Some(status) = self.conntrack.lock().unwrap_or_else(PoisonError::into_inner).try_wait()? {
+            let complaints = fs::read_to_string(&self.complaints)?;
+            bail!("conntrack has ended ({status}): {}", complaints.trim());
+        }
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner).clone();
         ensure!(!pods.is_empty(), "no pod of the server was seen");
         let log = fs::read_to_string(&self.log)?;
