@@ -23,11 +23,7 @@ async fn run(stage: &Stage) -> Result<Outcome> {
     if stage.audit_logs.is_empty() {
         return Ok(Outcome::Skipped("no audit log was given".to_owned()));
     }
-    let mut usage = Usage::default();
-    for log in &stage.audit_logs {
-        usage.add(log, &format!("system:serviceaccount:{NAME}:{NAME}"))?;
-    }
-    ensure!(usage.forbidden.is_empty(), "it was forbidden: {}", usage.forbidden.join(", "));
+    let usage = usage(stage)?;
     let granted = granted(stage).await?;
     ensure!(!granted.is_empty(), "no role is bound to the ServiceAccount");
     let mut idle = Vec::new();
@@ -42,6 +38,16 @@ async fn run(stage: &Stage) -> Result<Outcome> {
     ensure!(idle.is_empty(), "granted and never used: {}", idle.join(", "));
     let uses: usize = granted.iter().filter_map(|right| usage.rights.get(right)).sum();
     Ok(passed(format!("no 403; {} verbs granted, all used, in {uses} requests", granted.len())))
+}
+
+/// What the server did so far. That anything was forbidden is an error.
+pub(super) fn usage(stage: &Stage) -> Result<Usage> {
+    let mut usage = Usage::default();
+    for log in &stage.audit_logs {
+        usage.add(log, &format!("system:serviceaccount:{NAME}:{NAME}"))?;
+    }
+    ensure!(usage.forbidden.is_empty(), "it was forbidden: {}", usage.forbidden.join(", "));
+    Ok(usage)
 }
 
 /// Every right of the server's ServiceAccount, by whatever role.

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
 use kube::{Api, ResourceExt as _};
 
-use super::{Step, passed};
+use super::{Step, passed, rights};
 use crate::eventually::eventually;
 use crate::stage::{APPS, NAME, Stage};
 use crate::table::Outcome;
@@ -42,6 +42,8 @@ async fn run(stage: &Stage) -> Result<Outcome> {
         ensure!(namespace.metadata.deletion_timestamp.is_none(), "the namespace {name} is being deleted");
     }
     stage.until_ready("web", 2).await?;
+    // The server ran once more after the step `rights`.
+    rights::usage(stage)?;
     Ok(passed(format!(
         "only the claim was left, with {} settings; then nothing; namespaces and pods stay",
         before.len()
