@@ -114,6 +114,9 @@ pub(crate) struct Node {
     /// Give the API server a further flag, for example --feature-gates=WatchList=false.
     #[arg(long = "api-server-arg", value_name = "FLAG", allow_hyphen_values = true)]
     pub(crate) api_server_arguments: Vec<String>,
+    /// Only say whether this machine can have a node, and what is missing.
+    #[arg(long, exclusive = true)]
+    pub(crate) check: bool,
     /// The command and its arguments.
     #[arg(last = true)]
     pub(crate) command: Vec<OsString>,

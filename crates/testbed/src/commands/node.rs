@@ -20,6 +20,9 @@ const GRACE: Duration = Duration::from_secs(20);
 
 pub(crate) fn run(testbed: &Path, arguments: &Node) -> Result<ExitCode> {
     requirements::check()?;
+    if arguments.check {
+        return Ok(ExitCode::SUCCESS);
+    }
     build()?;
     let place = Place::new(testbed)?;
     let mut command = namespaces::command(testbed);

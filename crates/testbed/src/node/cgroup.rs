@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{Access, access};
 use tokio::time::{self, Instant};
 
 /// How long processes may take to die.
@@ -18,6 +19,17 @@ const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
 /// The name of the cgroups of a node is that of its folder, which no other has.
 pub(super) fn name(folder: &Path) -> Result<&str> {
     folder.file_name().and_then(|name| name.to_str()).context("the folder of a node has no name")
+}
+
+/// Fails where no cgroups can be made, as in most containers.
+pub(super) fn check_writable() -> Result<()> {
+    let hierarchies = hierarchies()?;
+    ensure!(!hierarchies.is_empty(), "a node needs cgroups, and none are mounted");
+    for path in hierarchies {
+        let context = || format!("a node needs cgroups, and {} is not writable", path.display());
+        access(&path, Access::WRITE_OK).with_context(context)?;
+    }
+    Ok(())
 }
 
 /// Makes a cgroup of this name in each hierarchy.

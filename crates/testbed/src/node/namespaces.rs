@@ -20,11 +20,14 @@ pub const INIT: &str = "node-init";
 /// The environment variable that tells what [`init`] starts which id that has outside.
 const OUTER_ID: &str = "TESTBED_NODE_ID";
 
+/// What `unshare` makes.
+pub(super) const FLAGS: [&str; 4] = ["--net", "--mount", "--pid", "--fork"];
+
 /// A command that runs `testbed` with arguments yet to be added, in namespaces of its own.
 pub fn command(testbed: &Path) -> Command {
     let mut command = tether::foreground_command(testbed, Path::new("unshare"));
     // What dies with this process is `unshare`, and `--kill-child` passes it on.
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--"]);
+    command.args(FLAGS).args(["--kill-child", "--"]);
     command.arg(testbed).args([INIT, "--"]).arg(testbed);
     command.env("PATH", requirements::search_path());
     command

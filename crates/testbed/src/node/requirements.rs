@@ -1,9 +1,12 @@
 //! What the host must have. Nothing is installed here: whoever calls does that.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{cgroup, namespaces};
 
 /// Folders of administrators' programs, which are not on everybody's PATH.
 const SYSTEM_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
@@ -39,7 +42,12 @@ pub fn check() -> Result<()> {
     if !missing.is_empty() {
         bail!("a node needs packages that are missing here: apt-get install {}", missing.join(" "));
     }
-    Ok(())
+    // Root in a container has everything but this.
+    let mut probe = Command::new("unshare");
+    probe.args(namespaces::FLAGS).arg("true").env("PATH", search_path()).stderr(Stdio::null());
+    let status = probe.status().context("cannot run unshare")?;
+    ensure!(status.success(), "a node needs namespaces of its own, and this machine lets nobody make them");
+    cgroup::check_writable()
 }
 
 /// The PATH of a node: that of the caller, and the folders of administrators' programs.
