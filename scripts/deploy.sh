@@ -5,20 +5,19 @@
 #
 # It works on the cluster that helm and kubectl reach: in a pod, that of its ServiceAccount. From the environment:
 #   NAMESPACE      replica-count-manager; must exist
-#   RELEASE        replica-count-manager
 #   VALUES_FILE    charts/replica-count-manager/values-eks.yaml
 #   VALUES         more values, as YAML text, which win over that file
-#   CLIENT_SECRET  the Secret with the client certificate of the smoke test: RELEASE-client-tls
+#   CLIENT_SECRET  the Secret with the client certificate of the smoke test: replica-count-manager-client-tls
 #   TIMEOUT        how long the upgrade, and then the rollback, may take: 10m
 #
-# Only one of it may run for a release at a time. Needs helm (3 or 4), kubectl, jq and grpcurl.
+# The release is replica-count-manager, and only one deploy may run at a time. Needs helm (3 or 4), kubectl, jq and grpcurl.
 set -euo pipefail
 (($# == 1)) || { echo 'usage: deploy.sh REPOSITORY@sha256:...' >&2; exit 64; }
 [[ $1 =~ ^[^@]+@sha256:[0-9a-f]{64}$ ]] || { printf 'not REPOSITORY@sha256:...: %s\n' "$1" >&2; exit 64; }
 cd "$(dirname "$0")/.."
 
 readonly repository=${1%@*} digest=${1#*@}
-readonly namespace=${NAMESPACE:-replica-count-manager} release=${RELEASE:-replica-count-manager}
+readonly release=replica-count-manager namespace=${NAMESPACE:-replica-count-manager}
 readonly values_file=${VALUES_FILE:-charts/replica-count-manager/values-eks.yaml} timeout=${TIMEOUT:-10m}
 readonly client_secret=${CLIENT_SECRET:-$release-client-tls}
 

@@ -49,7 +49,7 @@ if [[ -n $service ]]; then
 
   # Any free port here. It is forwarded as soon as kubectl says which; the file must be there before kubectl is.
   : >"$work/forward"
-  kubectl port-forward --namespace "$namespace" "service/$service" :8080 >"$work/forward" 2>&1 &
+  kubectl port-forward --namespace "$namespace" "service/$service" :grpc >"$work/forward" 2>&1 &
   forward=$!
   for ((i = 0; i < 300; i++)); do
     port=$(sed -n 's/^Forwarding from 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$work/forward")
