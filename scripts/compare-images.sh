@@ -4,6 +4,8 @@
 # The two builds differ in what must not matter: path, folder of cargo, umask, language, time zone and, of course, time.
 # Takes twice a release build. Needs what `make image` needs, and the network: cargo downloads everything anew.
 set -euo pipefail
+# A function in $(...) ends at its first error, too.
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
@@ -28,6 +30,9 @@ build() (
 first=$(build "$work/a" 022 C UTC0)
 second=$(build "$work/another/much/longer/path" 077 C.UTF-8 XXX-05:45)
 printf '%s\n%s\n' "$first" "$second"
+for digest in "$first" "$second"; do
+  [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || { echo 'a build gave no digest' >&2; exit 1; }
+done
 if [[ $first != "$second" ]]; then
   find "$work" -path '*/release/replica-count-manager' -exec sha256sum {} + >&2
   echo 'two builds of one commit differ' >&2

@@ -3,6 +3,7 @@
 #
 #   k8s.sh test [--kubeconfig FILE]   shows on running pods what the documents promise, and prints it as a table
 #   k8s.sh run [--kubeconfig FILE]    installs it, prints the notes, and forwards port 8080 until Ctrl-C
+#   k8s.sh check                      fails unless NODE=local can be used for test here, and says what is missing
 #
 # Which cluster:
 #   --kubeconfig FILE  any; its nodes must find IMAGE and, for test, NEXT_IMAGE: another image of the server
@@ -17,6 +18,8 @@
 #
 # Needs what `make` needs; buildah where images are built. What test leaves is in target/test-k8s.
 set -euo pipefail
+# A function in $(...) ends at its first error, too.
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
 readonly name=replica-count-manager built=${CARGO_TARGET_DIR:-target}/debug folder=$PWD/target/test-k8s
@@ -31,21 +34,36 @@ case $(uname -m) in
   *) archive=target/image/$name-amd64.tar ;;
 esac
 
-# The images that are loaded into a node. Prints the digest of the one to upgrade to.
-build_images() {
-  command -v buildah >/dev/null || fail 'buildah is missing: install the package of that name'
-  { scripts/build-static.sh && scripts/build-image.sh "$local_image"; } >&2
-  scripts/build-test-images.sh
+# Its package has the same name. Like the node, it looks where administrators have their programs.
+need() {
+  PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1" >/dev/null ||
+    fail "$1 is missing: install the package of that name"
 }
 
-# What has to be fetched or built, before there is no network. The first words of the command for `acceptance`.
+# check_node test|run: before anything is built.
+check_node() {
+  "$built/testbed" node --check
+  need buildah
+  [[ $1 == run ]] || need conntrack
+}
+
+# build_images test|run: the images that are loaded into a node. For test, prints the digest of the one to upgrade to.
+build_images() {
+  scripts/build-static.sh >&2
+  scripts/build-image.sh "$local_image" >&2
+  [[ $1 == run ]] || scripts/build-test-images.sh
+}
+
+# prepare test|run: what has to be fetched or built, before there is no network. For test, also the first words of the
+# command for `acceptance`.
 prepare() {
   local tool
-  for tool in ${helm//,/ }; do scripts/tool.sh "${tool/helm4/helm}" >/dev/null; done
+  for tool in ${helm//,/ }; do scripts/tool.sh "$tool" >/dev/null; done
   "$built/testbed" build --what kubectl,grpcurl >/dev/null
+  mkdir -p "$folder"
+  [[ $1 == test ]] || return 0
   podinfo_chart=$(cd tools/podinfo && GOWORK=off GOFLAGS=-mod=readonly go mod download -json github.com/stefanprodan/podinfo |
     sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/charts/podinfo
-  mkdir -p "$folder"
   acceptance=("$built/acceptance" --podinfo-chart "$podinfo_chart" ${ONLY:+--only "$ONLY"})
 }
 
@@ -55,7 +73,7 @@ install() {
   export KUBECONFIG=$2
   shift 2
   PATH=$(dirname "$("$built/testbed" build --what kubectl)"):$(dirname "$("$built/testbed" build --what grpcurl)"):$PATH
-  "$(scripts/tool.sh "${helm/helm4/helm}")" upgrade --install "$name" "charts/$name" --namespace "$name" --create-namespace \
+  "$(scripts/tool.sh "$helm")" upgrade --install "$name" "charts/$name" --namespace "$name" --create-namespace \
     --wait --timeout 3m --set-string "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" "$@"
   say 'Port 8080 is forwarded until Ctrl-C.'
   if [[ -n ${TESTBED_NODE_ID:-} ]]; then
@@ -66,31 +84,31 @@ install() {
   trap 'exit 0' INT TERM
   # It ends with its pod; the next one is forwarded to again.
   while true; do
-    kubectl port-forward --namespace "$name" "service/$name" 8080:8080 || true
+    kubectl port-forward --namespace "$name" "service/$name" 8080:grpc || true
     sleep 1
   done
 }
 
 # In the network of a node of our own, which has KUBECONFIG and CONTAINERD_ADDRESS set.
 on_node() {
-  local what=$1 file
+  local what=$1
   shift
-  for file in "$archive" target/image/next.tar; do
-    ctr --namespace k8s.io images import --digests --base-name "localhost/$name" "$file" >/dev/null
-  done
-  ctr --namespace k8s.io images import target/image/podinfo.tar >/dev/null
-  case $what in
-    run) install "$local_image" "$KUBECONFIG" ;;
-    test) exec "$@" --kubeconfig "$KUBECONFIG" --on-node --podinfo localhost/podinfo:1 ;;
-  esac
+  import() { ctr --namespace k8s.io images import "$@" >/dev/null; }
+  import --digests --base-name "localhost/$name" "$archive"
+  if [[ $what == run ]]; then
+    install "$local_image" "$KUBECONFIG"
+  else
+    import --digests --base-name "localhost/$name" target/image/next.tar
+    import target/image/podinfo.tar
+    exec "$@" --kubeconfig "$KUBECONFIG" --on-node --podinfo localhost/podinfo:1
+  fi
 }
 
 on_local_node() {
   local next pages=$folder/audit-pages.log log=$folder/audit.log
-  # What the node itself needs, it names.
-  [[ $1 == run ]] || command -v conntrack >/dev/null || fail 'conntrack is missing: install the package of that name'
-  next=$(build_images)
-  prepare
+  check_node "$1"
+  next=$(build_images "$1")
+  prepare "$1"
   if [[ $1 == run ]]; then exec "$built/testbed" node -- "$0" on-node run; fi
   rm -f "$pages" "$log"
   acceptance+=(--image "$local_image" --next-image "localhost/$name@$next")
@@ -107,7 +125,7 @@ on_cluster() {
   local what=$1 kubeconfig=$2 wanted='IMAGE=NAME:TAG'
   [[ $what == run ]] || wanted+=' NEXT_IMAGE=NAME@sha256:DIGEST'
   [[ -n ${IMAGE:-} && ($what == run || -n ${NEXT_IMAGE:-}) ]] || fail "name images that the cluster finds: $wanted"
-  prepare
+  prepare "$what"
   if [[ $what == run ]]; then
     install "$IMAGE" "$kubeconfig" ${VALUES:+--values "$VALUES"}
   else
@@ -135,13 +153,16 @@ on_minikube() {
     "  make $what-k8s KUBECONFIG=FILE IMAGE=NAME:TAG …  a cluster of yours" \
     "  make $what-k8s                                   minikube, once you have installed it"
   export KUBECONFIG=$folder/minikube.kubeconfig
+  need buildah
   mkdir -p "$folder"
   minikube start
-  build_images >/dev/null
+  build_images "$what" >/dev/null
   docker_archive "$archive" "$local_image" "$folder/image.tar"
-  docker_archive target/image/next.tar "localhost/$name:next" "$folder/next.tar"
   minikube image load "$folder/image.tar"
-  minikube image load "$folder/next.tar"
+  if [[ $what == test ]]; then
+    docker_archive target/image/next.tar "localhost/$name:next" "$folder/next.tar"
+    minikube image load "$folder/next.tar"
+  fi
   # Its API server has a port that the NetworkPolicy of the chart does not expect.
   printf 'networkPolicy: {apiServer: {ports: [443, 6443, 8443]}}\n' >"$folder/minikube.yaml"
   IMAGE=$local_image NEXT_IMAGE=localhost/$name:next VALUES=$folder/minikube.yaml on_cluster "$what" "$KUBECONFIG"
@@ -149,13 +170,15 @@ on_minikube() {
 
 readonly action=${1:-}
 case $action in
+  check) check_node test; exit ;;
   test) helm=${HELM:-helm3,helm4} ;;
   run) helm=${HELM:-helm4} ;;
   on-node) shift; helm=${HELM:-helm4}; on_node "$@"; exit ;;
-  *) fail 'usage: k8s.sh test|run [--kubeconfig FILE]' ;;
+  *) fail 'usage: k8s.sh test|run [--kubeconfig FILE], or k8s.sh check' ;;
 esac
 readonly helm
-[[ $helm =~ ^(helm3|helm4)(,(helm3|helm4))?$ ]] || fail "not helm3, helm4 or both: $helm"
+[[ $helm =~ ^helm[34]$ || ($action == test && $helm =~ ^helm[34],helm[34]$) ]] ||
+  fail "HELM is helm3, helm4 or, for test, both: $helm"
 
 case ${NODE:-}:${2:-} in
   local:) on_local_node "$action" ;;

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 readonly chart=charts/replica-count-manager name=replica-count-manager minors=(1.33 1.36)
 readonly install=(--namespace "$name" --kube-version "${minors[0]}")
 
-helm=$(scripts/tool.sh helm)
+helm=$(scripts/tool.sh helm4)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # Nothing of the user's Helm may change what is seen here.

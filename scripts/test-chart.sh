@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 readonly chart=$PWD/charts/replica-count-manager name=replica-count-manager
 readonly built=${CARGO_TARGET_DIR:-target}/debug
-helm=$(scripts/tool.sh "${HELM:-helm}")
+helm=$(scripts/tool.sh "${HELM:-helm4}")
 kubectl=$("$built/testbed" build --what kubectl)
 grpcurl=$("$built/testbed" build --what grpcurl)
 

@@ -7,8 +7,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 case ${1:-} in
-  helm) package=helm.sh/helm/v4/cmd/helm version=v4.3.1 ;;
   helm3) package=helm.sh/helm/v3/cmd/helm version=v3.22.0 ;;
+  helm4) package=helm.sh/helm/v4/cmd/helm version=v4.3.1 ;;
   helm-docs) package=github.com/norwoodj/helm-docs/cmd/helm-docs version=v1.14.2 ;;
   kubeconform) package=github.com/yannh/kubeconform/cmd/kubeconform version=v0.8.0 ;;
   kube-score) package=github.com/zegl/kube-score/cmd/kube-score version=v1.20.0 ;;
@@ -22,7 +22,7 @@ case ${1:-} in
     version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
   *)
-    echo "usage: ${0##*/} checkov|helm|helm3|helm-docs|helm-unittest|kubeconform|kube-score|podcli|podinfo" >&2
+    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|podcli|podinfo" >&2
     exit 64
     ;;
 esac

@@ -22,7 +22,7 @@ impl Version {
     pub(crate) fn tool(self) -> &'static str {
         match self {
             Self::Helm3 => "helm3",
-            Self::Helm4 => "helm",
+            Self::Helm4 => "helm4",
         }
     }
 
