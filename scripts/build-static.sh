@@ -6,7 +6,7 @@
 #   PROFILE  (environment) the profile of cargo (default: release, which is shipped; dev is quick, for tries)
 #
 # Two builds of one commit in different folders give the same bytes: paths are mapped away, and nothing else of the
-# machine goes in but its C compiler and C library. The result is target/TARGET/release/replica-count-manager.
+# machine goes in but its C compiler and C library. The path of the result is printed at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
