@@ -118,7 +118,7 @@ impl ControlPlane {
     /// The kubeconfig of somebody who may do what RBAC grants to that name and those groups.
     pub(crate) fn kubeconfig_of(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
         let certificate = self.authority.issue(&Identity::person(user, groups))?;
-        self.write_kubeconfig(user, &Credentials::Certificate(certificate))
+        self.write_kubeconfig(user, self.api_server.endpoint(), &Credentials::Certificate(certificate))
     }
 
     /// A certificate for a server at this address.
@@ -140,8 +140,16 @@ impl ControlPlane {
     ///
     /// Calling it again for the same scope makes a new token for the same ServiceAccount.
     pub async fn manager_kubeconfig(&self, scope: &Scope) -> Result<PathBuf> {
+        self.manager_kubeconfig_at(self.url(), scope).await
+    }
+
+    /// The same, for one that reaches the API server under another address, such as that of a proxy.
+    pub async fn manager_kubeconfig_at(&self, url: &str, scope: &Scope) -> Result<PathBuf> {
         let token = rights::grant(&self.admin().await?, scope).await?;
-        self.write_kubeconfig(&format!("manager-{}", scope.label()), &Credentials::Token(token))
+        let endpoint = Endpoint { url: url.to_owned(), ..self.api_server.endpoint().clone() };
+        let port = url.rsplit(':').next().unwrap_or_default();
+        let name = format!("manager-{}-{port}", scope.label());
+        self.write_kubeconfig(&name, &endpoint, &Credentials::Token(token))
     }
 
     /// A new namespace whose name starts with `prefix`.
@@ -212,9 +220,18 @@ impl ControlPlane {
         [Some(self.etcd.id()), self.api_server.id(), controller_manager].into_iter().flatten().collect()
     }
 
-    fn write_kubeconfig(&self, name: &str, credentials: &Credentials) -> Result<PathBuf> {
+    /// A client that shows nobody's credentials but those that a request brings along.
+    pub(crate) fn anonymous(&self) -> Result<Client> {
+        kubeconfig::anonymous_client(self.api_server.endpoint())
+    }
+
+    fn write_kubeconfig(
+        &self,
+        name: &str,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<PathBuf> {
         let path = self.kubeconfigs.join(file_name(name)).with_extension("kubeconfig");
-        let endpoint: &Endpoint = self.api_server.endpoint();
         kubeconfig::write(&path, endpoint, credentials)?;
         Ok(path)
     }

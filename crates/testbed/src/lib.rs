@@ -2,12 +2,14 @@
 //!
 //! [`ControlPlane`] starts etcd and kube-apiserver, and kube-controller-manager on request, on loopback ports and in a
 //! temporary folder. [`Manager`] starts the server against it, with exactly the rights that the chart gives it.
-//! Everything started here dies with the process that started it, however that ends; [`tether`] says how.
+//! [`FaultProxy`] stands between the two and makes trouble. Everything started here dies with the process that started
+//! it, however that ends; [`tether`] says how.
 
 pub mod cluster;
 mod component;
 pub mod control_plane;
 pub mod digest;
+pub mod fault_proxy;
 pub mod foreground;
 pub mod http;
 pub mod manager;
@@ -19,4 +21,5 @@ pub mod tether;
 pub mod workspace;
 
 pub use control_plane::{ControlPlane, Options};
+pub use fault_proxy::FaultProxy;
 pub use manager::Manager;

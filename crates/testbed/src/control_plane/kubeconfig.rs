@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 
 use super::authority::{CertificateFiles, write_secret};
@@ -54,7 +56,18 @@ pub(super) fn write(path: &Path, endpoint: &Endpoint, credentials: &Credentials)
 pub(super) async fn client(path: &Path) -> Result<Client> {
     let kubeconfig =
         Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    configured(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+}
+
+/// A client without credentials.
+pub(super) fn anonymous_client(endpoint: &Endpoint) -> Result<Client> {
+    let authority = CertificateDer::from_pem_file(&endpoint.certificate_authority)?;
+    let mut config = Config::new(endpoint.url.parse()?);
+    config.root_cert = Some(vec![authority.to_vec()]);
+    configured(config)
+}
+
+fn configured(mut config: Config) -> Result<Client> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // A test wants to see the answers that the server gives.
     config.default_retry = false;

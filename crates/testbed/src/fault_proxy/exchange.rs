@@ -1,0 +1,215 @@
+//! One request: what it meets, and what it is answered.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::stream;
+use http::response::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use kube::client::Body as KubeBody;
+use serde_json::json;
+use tokio::time;
+
+use super::relay::Relay;
+use super::{Fault, Kind, Note, Shared, StreamFault};
+
+const GONE: u16 = 410;
+
+/// What an API server says of a JSON Patch of which a test failed.
+const FAILED_TEST: &str = "the server rejected our request due to an error in our request";
+
+/// The body of an answer.
+pub(super) type Body = UnsyncBoxBody<Bytes, Cut>;
+
+/// The connection is to be closed without another word.
+#[derive(Debug)]
+pub(super) struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cut by the fault proxy")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// A request under way.
+pub(super) struct Exchange {
+    shared: Arc<Shared>,
+    ordinal: u64,
+    kind: Kind,
+    method: Method,
+    uri: http::Uri,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Exchange {
+    /// Gives a request its ordinal and lets happen to it what is planned for that.
+    pub(super) async fn begin(
+        shared: Arc<Shared>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Cut> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        let ordinal = shared.ordinals.fetch_add(1, Ordering::SeqCst);
+        let kind = Kind::of(&head.method, &head.uri);
+        let (method, uri, headers) = (head.method, head.uri, head.headers);
+        let this = Self { shared, ordinal, kind, method, uri, headers, body };
+        let fault = this.shared.fault(ordinal, kind);
+        this.tell(Note::Request {
+            kind,
+            method: this.method.to_string(),
+            uri: this.uri.to_string(),
+            body: serde_json::from_slice(&this.body).ok(),
+            fault,
+        });
+        let answer = if kind == Kind::Watch && this.shared.memory.is_gone(this.uri.path()) {
+            refusal(GONE, None)?
+        } else {
+            this.meet(fault).await?
+        };
+        this.tell(Note::Answered { status: answer.status().as_u16() });
+        Ok(answer)
+    }
+
+    async fn meet(&self, fault: Option<Fault>) -> Result<Response<Body>, Cut> {
+        match fault {
+            None => self.pass(None).await,
+            Some(Fault::Delay { ms }) => {
+                time::sleep(Duration::from_millis(ms)).await;
+                self.pass(None).await
+            }
+            Some(Fault::Freeze) => pending().await,
+            Some(Fault::Cut) => Err(Cut),
+            Some(Fault::Refuse { status, retry_after_seconds }) => {
+                if status == GONE {
+                    self.shared.memory.note_gone(self.uri.path());
+                }
+                refusal(status, retry_after_seconds)
+            }
+            Some(Fault::LoseAnswer) => {
+                self.carry_out().await?;
+                Err(Cut)
+            }
+            Some(Fault::FreezeAnswer) => {
+                self.carry_out().await?;
+                pending().await
+            }
+            Some(Fault::CutAnswer) => self.cut_answer().await,
+            Some(Fault::StaleList) => self.stale_list().await,
+            Some(Fault::Stream(fault)) => self.pass(Some(fault)).await,
+            Some(Fault::CrashBefore) => self.crash().await,
+            Some(Fault::CrashAfter) => {
+                self.carry_out().await?;
+                self.crash().await
+            }
+        }
+    }
+
+    /// Has the API server answer, and passes it on.
+    async fn pass(&self, fault: Option<StreamFault>) -> Result<Response<Body>, Cut> {
+        let (head, body) = self.forward().await?;
+        if self.kind.is_stream() && head.status.is_success() {
+            if self.kind == Kind::ListAsStream {
+                self.shared.memory.note_listed(self.uri.path());
+            }
+            let relay = Relay::new(Arc::clone(&self.shared), self.ordinal, self.uri.path(), self.kind, fault);
+            return Ok(Response::from_parts(head, relay.body(body)));
+        }
+        let body = body.collect_bytes().await.map_err(|_| Cut)?;
+        if self.kind == Kind::List && head.status.is_success() {
+            self.shared.memory.keep_listing(self.uri.path(), body.clone());
+            self.shared.memory.note_listed(self.uri.path());
+        }
+        Ok(Response::from_parts(head, whole(body)))
+    }
+
+    /// Has the API server answer, and keeps that to itself.
+    async fn carry_out(&self) -> Result<(), Cut> {
+        let (_, body) = self.forward().await?;
+        if !self.kind.is_stream() {
+            body.collect_bytes().await.map_err(|_| Cut)?;
+        }
+        Ok(())
+    }
+
+    async fn cut_answer(&self) -> Result<Response<Body>, Cut> {
+        if self.kind.is_stream() {
+            return self.pass(Some(StreamFault::Cut { at: 0 })).await;
+        }
+        let (head, body) = self.forward().await?;
+        let mut body = body.collect_bytes().await.map_err(|_| Cut)?;
+        body.truncate(body.len() / 2);
+        let parts = stream::iter([Ok(Frame::data(body)), Err(Cut)]);
+        Ok(Response::from_parts(head, StreamBody::new(parts).boxed_unsync()))
+    }
+
+    async fn stale_list(&self) -> Result<Response<Body>, Cut> {
+        match self.shared.memory.listing(self.uri.path()) {
+            Some(listing) => {
+                self.shared.memory.note_listed(self.uri.path());
+                let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
+                Ok(answer.body(whole(listing)).expect("valid"))
+            }
+            None => self.pass(None).await,
+        }
+    }
+
+    /// Asks for the death of the server, which ends this connection and with it this request.
+    async fn crash(&self) -> Result<Response<Body>, Cut> {
+        // Fails only if the proxy is being dropped.
+        let _ = self.shared.crashes.send(self.ordinal);
+        pending().await
+    }
+
+    async fn forward(&self) -> Result<(Parts, KubeBody), Cut> {
+        let mut request = Request::builder()
+            .method(&self.method)
+            .uri(self.uri.clone())
+            .body(KubeBody::from(self.body.to_vec()))
+            .expect("it came as a request");
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().remove(header::HOST);
+        let (mut head, body) = self.shared.api_server.send(request).await.map_err(|_| Cut)?.into_parts();
+        head.headers.remove(header::TRANSFER_ENCODING);
+        self.tell(Note::Served { status: head.status.as_u16() });
+        Ok((head, body))
+    }
+
+    fn tell(&self, note: Note) {
+        self.shared.tell(self.ordinal, note);
+    }
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// What an API server would say.
+fn refusal(status: u16, retry_after_seconds: Option<u64>) -> Result<Response<Body>, Cut> {
+    let (reason, message) = match status {
+        409 => ("Conflict", "the object has been modified; please apply your changes to the latest version"),
+        GONE => ("Expired", "too old resource version"),
+        422 => ("Invalid", FAILED_TEST),
+        429 => ("TooManyRequests", "Too many requests, please try again later."),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
+        _ => ("InternalError", "Internal error occurred"),
+    };
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
+        "code": status,
+    });
+    let mut answer = Response::builder()
+        .status(StatusCode::from_u16(status).map_err(|_| Cut)?)
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(seconds) = retry_after_seconds {
+        answer = answer.header(header::RETRY_AFTER, seconds);
+    }
+    Ok(answer.body(whole(body.to_string().into())).expect("valid"))
+}

@@ -1,0 +1,90 @@
+//! What a request is about: faults are chosen by it.
+
+use http::{Method, Uri};
+use serde::{Deserialize, Serialize};
+
+/// The kinds of requests that the server sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A listing in pages.
+    List,
+    /// A listing as a stream of events.
+    ListAsStream,
+    /// A watch from a version on.
+    Watch,
+    /// One object.
+    Get,
+    /// A write.
+    Patch,
+    /// Anything else: discovery and versions.
+    Other,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::List, Self::ListAsStream, Self::Watch, Self::Get, Self::Patch, Self::Other];
+
+    /// The kind of a request.
+    pub fn of(method: &Method, uri: &Uri) -> Self {
+        let query = uri.query().unwrap_or_default();
+        let has = |parameter: &str| query.split('&').any(|found| found == parameter);
+        match *method {
+            Method::PATCH => Self::Patch,
+            Method::GET if has("watch=true") && has("sendInitialEvents=true") => Self::ListAsStream,
+            Method::GET if has("watch=true") => Self::Watch,
+            Method::GET => Self::of_read(uri.path()),
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the answer is a stream of events.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::ListAsStream | Self::Watch)
+    }
+
+    /// The word for it in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::ListAsStream => "list as stream",
+            Self::Watch => "watch",
+            Self::Get => "get",
+            Self::Patch => "patch",
+            Self::Other => "other",
+        }
+    }
+
+    fn of_read(path: &str) -> Self {
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match segments[..] {
+            ["apis", _, _, "namespaces", _, _] | ["apis", _, _, _] => Self::List,
+            ["apis", _, _, "namespaces", _, _, _] | ["apis", _, _, _, _] => Self::Get,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart() {
+        let cases = [
+            ("GET", "/apis/apps/v1/deployments?limit=500", Kind::List),
+            ("GET", "/apis/apps/v1/namespaces/a/deployments", Kind::List),
+            ("GET", "/apis/apps/v1/namespaces/a/deployments/web", Kind::Get),
+            ("GET", "/apis/apps/v1/deployments?watch=true&timeoutSeconds=10&resourceVersion=7", Kind::Watch),
+            ("GET", "/apis/apps/v1/deployments?watch=true&sendInitialEvents=true", Kind::ListAsStream),
+            ("PATCH", "/apis/apps/v1/namespaces/a/deployments/web/scale?fieldManager=b", Kind::Patch),
+            ("GET", "/version", Kind::Other),
+            ("POST", "/apis/apps/v1/namespaces/a/deployments", Kind::Other),
+        ];
+        for (method, uri, expected) in cases {
+            let found = Kind::of(&method.parse().unwrap(), &uri.parse().unwrap());
+            assert_eq!(found, expected, "{method} {uri}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the proxy remembers between requests.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hyper::body::Bytes;
+
+/// How many events are shown again after a reconnect.
+const REPLAYED: usize = 3;
+
+/// What was shown to the server before. Keys are paths, which name what is listed or watched.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The first listing of each.
+    listings: HashMap<String, Bytes>,
+    /// The newest lines of each watch.
+    newest: HashMap<String, Vec<Bytes>>,
+    /// What the next watch begins with.
+    replays: HashMap<String, Vec<Bytes>>,
+    /// The count of each object that was shown last.
+    counts: HashMap<String, i64>,
+    /// What has to be listed again: a version that is gone does not come back.
+    gone: HashSet<String>,
+}
+
+impl Memory {
+    pub(super) fn listing(&self, path: &str) -> Option<Bytes> {
+        self.inner().listings.get(path).cloned()
+    }
+
+    /// Keeps a listing, if it is the first one.
+    pub(super) fn keep_listing(&self, path: &str, listing: Bytes) {
+        self.inner().listings.entry(path.to_owned()).or_insert(listing);
+    }
+
+    pub(super) fn note_shown(&self, path: &str, line: &Bytes) {
+        let mut inner = self.inner();
+        let newest = inner.newest.entry(path.to_owned()).or_default();
+        newest.push(line.clone());
+        let surplus = newest.len().saturating_sub(REPLAYED);
+        newest.drain(..surplus);
+    }
+
+    /// Has the next watch begin with the newest events again.
+    pub(super) fn replay(&self, path: &str) {
+        let mut inner = self.inner();
+        let newest = inner.newest.get(path).cloned().unwrap_or_default();
+        inner.replays.insert(path.to_owned(), newest);
+    }
+
+    pub(super) fn take_replay(&self, path: &str) -> Vec<Bytes> {
+        self.inner().replays.get_mut(path).map(mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn note_gone(&self, path: &str) {
+        self.inner().gone.insert(path.to_owned());
+    }
+
+    pub(super) fn is_gone(&self, path: &str) -> bool {
+        self.inner().gone.contains(path)
+    }
+
+    pub(super) fn note_listed(&self, path: &str) {
+        self.inner().gone.remove(path);
+    }
+
+    pub(super) fn shown_count(&self, object: &str) -> Option<i64> {
+        self.inner().counts.get(object).copied()
+    }
+
+    pub(super) fn note_count(&self, object: String, count: i64) {
+        self.inner().counts.insert(object, count);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

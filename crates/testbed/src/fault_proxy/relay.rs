@@ -1,0 +1,200 @@
+//! A stream of events on its way to the server, and what happens to it there.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Bytes, Frame};
+use kube::client::Body as KubeBody;
+use tokio::time;
+
+use super::exchange::{Body, Cut};
+use super::{Event, Kind, Note, Shared, StreamFault};
+
+const GONE: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}
+"#;
+
+/// One stream.
+pub(super) struct Relay {
+    shared: Arc<Shared>,
+    ordinal: u64,
+    path: String,
+    kind: Kind,
+    fault: Option<StreamFault>,
+    /// What came and does not end a line yet.
+    begun: Vec<u8>,
+    /// How many events came.
+    events: usize,
+    /// All lines of a listing so far; `None` when it is complete or none.
+    listing: Option<Vec<u8>>,
+    /// Events that are held back, by object.
+    held: HashMap<String, Vec<(Event, Bytes)>>,
+    /// What comes next.
+    steps: VecDeque<Step>,
+}
+
+enum Step {
+    Send(Bytes),
+    Wait(Duration),
+    Freeze,
+    Cut,
+    End,
+}
+
+impl Relay {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        ordinal: u64,
+        path: &str,
+        kind: Kind,
+        fault: Option<StreamFault>,
+    ) -> Self {
+        let mut this = Self {
+            shared,
+            ordinal,
+            path: path.to_owned(),
+            kind,
+            fault,
+            begun: Vec::new(),
+            events: 0,
+            listing: (kind == Kind::ListAsStream).then(Vec::new),
+            held: HashMap::new(),
+            steps: VecDeque::new(),
+        };
+        if kind == Kind::Watch {
+            for line in this.shared.memory.take_replay(path) {
+                this.show(Event::parse(&line).as_ref(), line);
+            }
+        }
+        if matches!(fault, Some(StreamFault::Freeze { at: 0 })) {
+            this.steps.push_back(Step::Freeze);
+        }
+        this
+    }
+
+    /// The stream as the server gets it.
+    pub(super) fn body(self, upstream: KubeBody) -> Body {
+        let stream = stream::unfold((self, upstream), |(mut this, mut upstream)| async move {
+            let next = this.next(&mut upstream).await?;
+            Some((next, (this, upstream)))
+        });
+        StreamBody::new(stream).boxed_unsync()
+    }
+
+    async fn next(&mut self, upstream: &mut KubeBody) -> Option<Result<Frame<Bytes>, Cut>> {
+        loop {
+            match self.steps.pop_front() {
+                Some(Step::Send(bytes)) => return Some(Ok(Frame::data(bytes))),
+                Some(Step::Wait(duration)) => time::sleep(duration).await,
+                Some(Step::Freeze) => pending().await,
+                Some(Step::Cut) => return Some(Err(Cut)),
+                Some(Step::End) => return None,
+                None => self.read(upstream).await,
+            }
+        }
+    }
+
+    async fn read(&mut self, upstream: &mut KubeBody) {
+        match upstream.frame().await {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    self.begun.extend_from_slice(&data);
+                    while let Some(end) = self.begun.iter().position(|&byte| byte == b'\n') {
+                        let line = self.begun.drain(..=end).collect::<Vec<u8>>().into();
+                        self.take(line);
+                    }
+                }
+            }
+            Some(Err(_)) => self.steps.push_back(Step::Cut),
+            None => {
+                self.release_all();
+                self.steps.push_back(Step::End);
+            }
+        }
+    }
+
+    /// Takes a line from the API server.
+    fn take(&mut self, line: Bytes) {
+        let event = Event::parse(&line);
+        if let Some(listing) = &mut self.listing {
+            listing.extend_from_slice(&line);
+            if event.as_ref().is_some_and(Event::ends_listing) {
+                self.shared.memory.keep_listing(&self.path, std::mem::take(listing).into());
+                self.listing = None;
+            }
+        }
+        let at_event = self.events;
+        self.events += 1;
+        match self.fault {
+            Some(StreamFault::Cut { at }) if at == at_event => {
+                self.steps.extend([Step::Send(line.slice(..line.len() / 2)), Step::Cut]);
+            }
+            Some(StreamFault::Freeze { at }) if at == at_event => self.steps.push_back(Step::Freeze),
+            Some(StreamFault::Gone { at }) if at == at_event => {
+                self.shared.memory.note_gone(&self.path);
+                self.steps.extend([Step::Send(Bytes::from_static(GONE.as_bytes())), Step::End]);
+            }
+            Some(StreamFault::End { at }) if at == at_event => self.steps.push_back(Step::End),
+            Some(StreamFault::Replay { at }) if at == at_event => {
+                self.show(event.as_ref(), line);
+                self.shared.memory.replay(&self.path);
+                self.steps.push_back(Step::Cut);
+            }
+            Some(StreamFault::Lag { ms }) => {
+                self.steps.push_back(Step::Wait(Duration::from_millis(ms)));
+                self.show(event.as_ref(), line);
+            }
+            Some(StreamFault::Duplicate) => {
+                self.show(event.as_ref(), line.clone());
+                self.show(event.as_ref(), line);
+            }
+            Some(StreamFault::Swallow) => self.swallow(event, line),
+            Some(_) | None => self.show(event.as_ref(), line),
+        }
+    }
+
+    /// Holds an event back until the object has the count again that was shown last; then none of them is shown.
+    fn swallow(&mut self, event: Option<Event>, line: Bytes) {
+        let Some((event, (object, count))) = event.clone().and_then(|event| {
+            let modified = event.modified()?;
+            Some((event, modified))
+        }) else {
+            // It may move the position past what is held.
+            self.release_all();
+            return self.show(event.as_ref(), line);
+        };
+        match self.shared.memory.shown_count(&object) {
+            Some(shown) if shown == count && self.held.contains_key(&object) => {
+                let hidden = self.held.remove(&object).unwrap_or_default();
+                for (event, _) in hidden.iter().chain([&(event, line)]) {
+                    self.shared.tell(self.ordinal, Note::Hidden { event: event.to_string() });
+                }
+            }
+            Some(shown) if shown == count => self.show(Some(&event), line),
+            Some(_) => self.held.entry(object).or_default().push((event, line)),
+            None => self.show(Some(&event), line),
+        }
+    }
+
+    fn release_all(&mut self) {
+        for (event, line) in self.held.drain().flat_map(|(_, held)| held).collect::<Vec<_>>() {
+            self.show(Some(&event), line);
+        }
+    }
+
+    fn show(&mut self, event: Option<&Event>, line: Bytes) {
+        if let Some(event) = event {
+            self.shared.tell(self.ordinal, Note::Shown { event: event.to_string() });
+            if let Some((object, count)) = event.modified() {
+                self.shared.memory.note_count(object, count);
+            }
+        }
+        if self.kind == Kind::Watch {
+            self.shared.memory.note_shown(&self.path, &line);
+        }
+        self.steps.push_back(Step::Send(line));
+    }
+}
