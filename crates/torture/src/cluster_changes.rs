@@ -1,0 +1,102 @@
+//! Those who change the cluster behind the server's back.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use fastrand::Rng;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use replica_count_testbed::ControlPlane;
+use serde_json::json;
+use tokio::time;
+
+use crate::schedule::Load;
+use crate::trace::{Note, Trace};
+
+/// Counts from here on are never desired.
+const DRIFTED: i32 = 2_000;
+/// Who makes the changes.
+const SOMEBODY: &str = "somebody";
+/// The count of a new Deployment.
+pub(crate) const NEW: i32 = 1;
+
+/// The Deployments of a round.
+pub(crate) struct ClusterChanges<'a> {
+    control_plane: &'a ControlPlane,
+    namespace: String,
+    api: Api<Deployment>,
+    trace: &'a Trace,
+    /// How often a count was made another one.
+    deviations: AtomicUsize,
+}
+
+impl<'a> ClusterChanges<'a> {
+    pub(crate) async fn new(
+        control_plane: &'a ControlPlane,
+        namespace: &str,
+        trace: &'a Trace,
+    ) -> Result<Self> {
+        let api = Api::namespaced(control_plane.admin().await?, namespace);
+        let deviations = AtomicUsize::new(0);
+        Ok(Self { control_plane, namespace: namespace.to_owned(), api, trace, deviations })
+    }
+
+    pub(crate) fn deviations(&self) -> usize {
+        self.deviations.load(Ordering::SeqCst)
+    }
+
+    /// The count in the cluster.
+    pub(crate) async fn count(&self, name: &str) -> Result<Option<i32>> {
+        let found = self.api.get_opt(name).await?;
+        Ok(found.and_then(|deployment| deployment.spec?.replicas))
+    }
+
+    /// Changes this and that, as the load says.
+    pub(crate) async fn run(&self, names: &[String], load: &Load, mut random: Rng) -> Result<()> {
+        for n in 0..load.drifts {
+            time::sleep(Duration::from_millis(random.u64(..=load.pause_ms))).await;
+            let name = &names[random.usize(..names.len())];
+            let count = DRIFTED + i32::try_from(n)?;
+            match random.u8(..10) {
+                0 => self.there_and_back(name, count).await?,
+                1 => self.touch(name, n).await?,
+                2 => self.create_again(name).await?,
+                _ => self.scale(name, count).await?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn scale(&self, name: &str, count: i32) -> Result<()> {
+        self.deviations.fetch_add(1, Ordering::SeqCst);
+        self.trace.note(Note::Cluster(format!("scale {name} to {count}")));
+        let patch = Patch::Merge(json!({ "spec": { "replicas": count } }));
+        self.api.patch_scale(name, &parameters(), &patch).await?;
+        Ok(())
+    }
+
+    async fn there_and_back(&self, name: &str, count: i32) -> Result<()> {
+        let Some(before) = self.count(name).await? else { return Ok(()) };
+        self.scale(name, count).await?;
+        self.scale(name, before).await
+    }
+
+    /// Changes something else.
+    async fn touch(&self, name: &str, n: usize) -> Result<()> {
+        let patch = json!({ "metadata": { "annotations": { "touched": n.to_string() } } });
+        self.api.patch(name, &parameters(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    async fn create_again(&self, name: &str) -> Result<()> {
+        self.deviations.fetch_add(1, Ordering::SeqCst);
+        self.trace.note(Note::Cluster(format!("create {name} again with {NEW}")));
+        self.api.delete(name, &DeleteParams::default()).await?;
+        self.control_plane.deployment(&self.namespace, name, NEW).await
+    }
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(SOMEBODY.to_owned()), ..PatchParams::default() }
+}

@@ -1,0 +1,168 @@
+//! The oracles: what must hold whatever happened. Each says what is wrong, in words.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use replica_count_testbed::fault_proxy::{Fault, Kind, Note as ProxyNote};
+use serde_json::Value;
+
+use crate::history::{Asked, Operation};
+use crate::linearizability;
+use crate::trace::{Line, Note};
+
+/// The deadline of a write, and a moment for the machine.
+const IN_FLIGHT: Duration = Duration::from_secs(6);
+/// Clocks and schedulers are no finer than this.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// What a round leaves to be judged.
+pub(crate) struct Evidence<'a> {
+    /// What happened.
+    pub(crate) lines: &'a [Line],
+    /// What clients were told, by target.
+    pub(crate) histories: &'a BTreeMap<String, Vec<Operation>>,
+    /// How often somebody else made a count another one.
+    pub(crate) deviations: usize,
+}
+
+/// A write that the server sent.
+struct Patch<'a> {
+    at: Duration,
+    ordinal: u64,
+    target: &'a str,
+    body: &'a Value,
+}
+
+/// Says what is wrong.
+pub(crate) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
+    let patches = patches(evidence.lines);
+    let mut wrong = Vec::new();
+    for (target, history) in evidence.histories {
+        let explained = linearizability::check(None, history);
+        wrong.extend(explained.err().map(|error| format!("{target}: {error}")));
+    }
+    wrong.extend(patches.iter().filter_map(untested));
+    wrong.extend(of_old_counts(&patches, evidence.histories));
+    wrong.extend(needless(&patches, evidence));
+    wrong.extend(impatient(&patches, evidence.lines));
+    wrong
+}
+
+fn patches(lines: &[Line]) -> Vec<Patch<'_>> {
+    lines.iter().filter_map(Patch::of).collect()
+}
+
+impl<'a> Patch<'a> {
+    fn of(line: &'a Line) -> Option<Self> {
+        let Note::Proxy(entry) = &line.note else { return None };
+        let ProxyNote::Request { kind: Kind::Patch, uri, body: Some(body), .. } = &entry.note else {
+            return None;
+        };
+        let target = uri.split_once("/deployments/")?.1.split_once('/')?.0;
+        Some(Self { at: line.at, ordinal: entry.ordinal, target, body })
+    }
+
+    fn operation(&self, n: usize) -> (&str, &str, &Value) {
+        let text = |key: &str| self.body[n][key].as_str().unwrap_or_default();
+        (text("op"), text("path"), &self.body[n]["value"])
+    }
+
+    fn count(&self) -> Option<i64> {
+        self.operation(2).2.as_i64()
+    }
+}
+
+/// Every write tests the object and the count that it was decided on.
+fn untested(patch: &Patch<'_>) -> Option<String> {
+    let uid = patch.operation(0);
+    let count = patch.operation(1);
+    let tests_both = (uid.0, uid.1) == ("test", "/metadata/uid") && (count.0, count.1) == ("test", "/spec/replicas");
+    (!tests_both).then(|| format!("request {} writes what it did not test: {}", patch.ordinal, patch.body))
+}
+
+/// No write is sent for a count after a newer Set, or a Delete, was acknowledged. One may have been under way: one only,
+/// and not for longer than its deadline.
+fn of_old_counts(patches: &[Patch<'_>], histories: &BTreeMap<String, Vec<Operation>>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut seen = HashSet::new();
+    for patch in patches {
+        let history = histories.get(patch.target).map(Vec::as_slice).unwrap_or_default();
+        let is_asked = |operation: &&Operation| match operation.asked {
+            Asked::Set { count } => Some(i64::from(count)) == patch.count(),
+            Asked::Get | Asked::Delete => false,
+        };
+        let Some(asked) = history.iter().find(is_asked) else {
+            wrong.push(format!("request {} writes a count that nobody asked for: {}", patch.ordinal, patch.body));
+            continue;
+        };
+        // Of a Set without an answer nobody knows what came after it.
+        let newer = history
+            .iter()
+            .filter(|_| asked.is_acknowledged_change())
+            .filter(|newer| newer.is_acknowledged_change() && asked.ended < newer.begun && newer.ended < patch.at)
+            .max_by_key(|newer| newer.ended);
+        let Some(newer) = newer else { continue };
+        let is_late = patch.at > newer.ended + IN_FLIGHT;
+        if is_late || !seen.insert((patch.target, newer.ended)) {
+            wrong.push(format!(
+                "request {} of {}: sent at {:?}, but {newer:?} was acknowledged before: {}",
+                patch.ordinal, patch.target, patch.at, patch.body
+            ));
+        }
+    }
+    wrong
+}
+
+/// Each write that succeeds puts a Set into effect or puts somebody's change back, so there are no more of them.
+fn needless(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Option<String> {
+    let ordinals: HashSet<u64> = patches.iter().map(|patch| patch.ordinal).collect();
+    let succeeded = evidence.lines.iter().filter(|line| match &line.note {
+        Note::Proxy(entry) => {
+            matches!(entry.note, ProxyNote::Served { status: 200 }) && ordinals.contains(&entry.ordinal)
+        }
+        _ => false,
+    });
+    let operations = evidence.histories.values().flatten();
+    let sets = operations.filter(|operation| matches!(operation.asked, Asked::Set { .. })).count();
+    let (succeeded, reasons) = (succeeded.count(), sets + evidence.deviations);
+    (succeeded > reasons).then(|| format!("{succeeded} writes succeeded, for {reasons} reasons"))
+}
+
+/// Who is asked to wait with a write does not send the same write earlier, unless it has died meanwhile and forgot. (What
+/// it writes for another setting or another drift, after one that has ended, is another matter.)
+fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (asked_at, ordinal, seconds) in lines.iter().filter_map(asked_to_wait) {
+        let Some(patch) = patches.iter().find(|patch| patch.ordinal == ordinal) else { continue };
+        let until = asked_at + Duration::from_secs(seconds);
+        let is_forgotten = |at: Duration| {
+            lines
+                .iter()
+                .any(|line| line.at > asked_at && line.at < at && matches!(line.note, Note::Server(_)))
+        };
+        wrong.extend(
+            patches
+                .iter()
+                .filter(|next| next.target == patch.target && next.ordinal != ordinal)
+                .filter(|next| next.body == patch.body && next.at > asked_at && next.at + MOMENT < until)
+                .filter(|next| !is_forgotten(next.at))
+                .map(|next| {
+                    format!(
+                        "request {} of {} came at {:?}, although request {ordinal} was asked to wait until {until:?}",
+                        next.ordinal, next.target, next.at
+                    )
+                }),
+        );
+    }
+    wrong
+}
+
+fn asked_to_wait(line: &Line) -> Option<(Duration, u64, u64)> {
+    let Note::Proxy(entry) = &line.note else { return None };
+    match &entry.note {
+        ProxyNote::Request { fault: Some(Fault::Refuse { retry_after_seconds: Some(seconds), .. }), .. } => {
+            Some((line.at, entry.ordinal, *seconds))
+        }
+        _ => None,
+    }
+}

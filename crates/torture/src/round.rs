@@ -1,0 +1,239 @@
+//! A round: everything of one schedule, and the judgement.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use fastrand::Rng;
+use futures_util::future::{join_all, try_join_all};
+use replica_count_api::proto::{self, DeploymentState};
+use replica_count_testbed::FaultProxy;
+use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::fault_proxy::{Kind, Plan};
+use replica_count_testbed::manager::Options;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{self, Instant};
+
+use crate::cluster_changes::{ClusterChanges, NEW};
+use crate::history::Asked;
+use crate::load::Clients;
+use crate::oracle::{self, Evidence};
+use crate::schedule::{Blow, CONVERGENCE, Schedule};
+use crate::server::Server;
+use crate::stage::Stage;
+use crate::strace::{Injection, Strace};
+use crate::trace::{Line, Note, Trace};
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// How a round ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) trace: PathBuf,
+    pub(crate) lines: Vec<Line>,
+    /// What the oracles say.
+    pub(crate) wrong: Vec<String>,
+    /// How long it took from the end of all faults until everything was as desired.
+    pub(crate) converged: Option<Duration>,
+}
+
+/// Plays a round. An error says that it could not be played.
+pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Result<Outcome> {
+    let trace = Arc::new(Trace::create(stage.trace(name))?);
+    trace.note(Note::Schedule(Box::new(schedule.clone())));
+    let control_plane = stage.control_plane();
+    let namespace = control_plane.namespace("torture").await?;
+    let names: Vec<String> = (0..schedule.load.targets).map(|n| format!("web-{n}")).collect();
+    try_join_all(names.iter().map(|name| control_plane.deployment(&namespace, name, NEW))).await?;
+
+    let observer = Arc::clone(&trace);
+    let proxy = FaultProxy::start(
+        control_plane,
+        plan(schedule),
+        Box::new(move |entry| observer.note(Note::Proxy(entry))),
+    )
+    .await?;
+    let kubeconfig = proxy.manager_kubeconfig(control_plane, &Scope::Cluster).await?;
+    let options = Options::beside_this_program(&kubeconfig, &control_plane.folder("torture")?)?;
+    let server = Server::start(options, Arc::clone(&trace)).await?;
+    let changes = ClusterChanges::new(control_plane, &namespace, &trace).await?;
+    let clients = Clients::new(&namespace, &trace);
+    let round = Round { schedule, namespace: &namespace, names: &names, trace: &trace, changes, clients };
+    let (converged, mut wrong) = round.run(server, proxy).await?;
+
+    let lines = trace.lines();
+    let histories = round.clients.histories();
+    let evidence =
+        Evidence { lines: &lines, histories: &histories, deviations: round.changes.deviations() };
+    wrong.extend(oracle::judge(&evidence));
+    for wrong in &wrong {
+        trace.note(Note::Wrong(wrong.clone()));
+    }
+    let lines = trace.lines();
+    Ok(Outcome { trace: trace.path().to_owned(), lines, wrong, converged })
+}
+
+fn plan(schedule: &Schedule) -> Plan {
+    let (seed, faults) = (schedule.seed, schedule.faults.clone());
+    let requests: Mutex<HashMap<Kind, u64>> = Mutex::default();
+    Box::new(move |ordinal, kind| {
+        let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = requests.entry(kind).or_default();
+        *of_kind += 1;
+        faults.fault(seed, ordinal, *of_kind - 1, kind)
+    })
+}
+
+/// What happens while the server runs.
+struct Round<'a> {
+    schedule: &'a Schedule,
+    namespace: &'a str,
+    names: &'a [String],
+    trace: &'a Trace,
+    changes: ClusterChanges<'a>,
+    clients: Clients<'a>,
+}
+
+impl Round<'_> {
+    /// Returns how long the convergence took, and what is wrong already.
+    async fn run(&self, mut server: Server, mut proxy: FaultProxy) -> Result<(Option<Duration>, Vec<String>)> {
+        let mut wrong = Vec::new();
+        let strace = self.attach(&mut server).await?;
+        {
+            let receiver = server.client();
+            let mut load = std::pin::pin!(self.load(receiver));
+            let mut blow = std::pin::pin!(self.wait_for_blow());
+            let mut is_struck = false;
+            let mut poll = time::interval(POLL);
+            loop {
+                tokio::select! {
+                    done = &mut load => break done?,
+                    ordinal = proxy.crash() => server.crash(&format!("at request {ordinal}")).await?,
+                    () = &mut blow, if !is_struck => {
+                        is_struck = true;
+                        self.strike(&mut server).await?;
+                    }
+                    _ = poll.tick() => self.look_after(&mut server, &mut wrong).await?,
+                }
+            }
+        }
+        drop(strace);
+        self.look_after(&mut server, &mut wrong).await?;
+        proxy.heal();
+        self.trace.note(Note::Server("no more faults".to_owned()));
+        let converged = self.converge(&mut server, &mut proxy, &mut wrong).await?;
+        self.ask_all(&server).await;
+        server.crash("does it find all of it again?").await?;
+        server.wait_ready().await?;
+        self.ask_all(&server).await;
+        Ok((converged, wrong))
+    }
+
+    async fn load(&self, server: tokio::sync::watch::Receiver<replica_count_testbed::manager::Client>) -> Result<()> {
+        let load = &self.schedule.load;
+        let random = |part: usize| Rng::with_seed(self.schedule.seed.wrapping_add(part as u64 + 1));
+        let clients = (0..load.clients)
+            .map(|n| self.clients.run(self.names, load, random(n), server.clone()));
+        let (_, changed) = tokio::join!(
+            join_all(clients),
+            self.changes.run(self.names, load, random(load.clients)),
+        );
+        changed
+    }
+
+    async fn attach(&self, server: &mut Server) -> Result<Option<Strace>> {
+        let (operation, injection) = match &self.schedule.blow {
+            Some(Blow::KillAtFile(operation)) => (operation, Injection::Kill),
+            Some(Blow::FailFile { operation, errno }) => (operation, Injection::Fail { errno }),
+            Some(Blow::Kill { .. } | Blow::Pause { .. }) | None => return Ok(None),
+        };
+        Strace::attach(server.pid(), server.options(), operation, injection).await.map(Some)
+    }
+
+    async fn wait_for_blow(&self) {
+        match self.schedule.blow {
+            Some(Blow::Kill { after_ms }) => time::sleep(Duration::from_millis(after_ms)).await,
+            Some(Blow::Pause { .. }) => {}
+            Some(Blow::KillAtFile(_) | Blow::FailFile { .. }) | None => std::future::pending().await,
+        }
+    }
+
+    async fn strike(&self, server: &mut Server) -> Result<()> {
+        match self.schedule.blow {
+            Some(Blow::Kill { .. }) => server.crash("at a moment").await?,
+            Some(Blow::Pause { ms }) => {
+                self.trace.note(Note::Server(format!("pause: {ms} ms")));
+                let pid = i32::try_from(server.pid())?;
+                let pid = Pid::from_raw(pid).expect("a process has a number");
+                kill_process(pid, Signal::STOP)?;
+                time::sleep(Duration::from_millis(ms)).await;
+                kill_process(pid, Signal::CONT)?;
+            }
+            Some(Blow::KillAtFile(_) | Blow::FailFile { .. }) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Starts the server again if it has died. Only strace may have killed it.
+    async fn look_after(&self, server: &mut Server, wrong: &mut Vec<String>) -> Result<()> {
+        let Some(death) = server.death() else { return Ok(()) };
+        if !matches!(self.schedule.blow, Some(Blow::KillAtFile(_))) {
+            wrong.push(format!("the server ended by itself: {death}"));
+        }
+        server.crash("it is dead").await
+    }
+
+    async fn converge(
+        &self,
+        server: &mut Server,
+        proxy: &mut FaultProxy,
+        wrong: &mut Vec<String>,
+    ) -> Result<Option<Duration>> {
+        let begun = Instant::now();
+        loop {
+            self.look_after(server, wrong).await?;
+            let Some(last) = self.deviation(server).await? else { return Ok(Some(begun.elapsed())) };
+            if begun.elapsed() > CONVERGENCE {
+                wrong.push(format!("stuck: not within {CONVERGENCE:?}: {last}"));
+                return Ok(None);
+            }
+            // A crash that was drawn before the end of all faults may still come.
+            tokio::select! {
+                ordinal = proxy.crash() => server.crash(&format!("at request {ordinal}")).await?,
+                () = time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    /// The first thing that is not as desired, if there is one.
+    async fn deviation(&self, server: &Server) -> Result<Option<String>> {
+        let mut client = server.client().borrow().clone();
+        for name in self.names {
+            let request =
+                proto::GetDeploymentRequest { name: name.clone(), namespace: self.namespace.to_owned() };
+            let answer = match client.get_deployment(request).await {
+                Ok(answer) => answer.into_inner(),
+                Err(status) => return Ok(Some(format!("Get of {name}: {status}"))),
+            };
+            let count = self.changes.count(name).await?;
+            let is_settled = match answer.state() {
+                DeploymentState::InSync => {
+                    answer.desired_replicas == count && answer.current_replicas == count
+                }
+                DeploymentState::Unmanaged => answer.current_replicas == count,
+                _ => false,
+            };
+            if !is_settled || answer.observed_age.is_some() {
+                return Ok(Some(format!("{name} has {count:?}, Get says {answer:?}")));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask_all(&self, server: &Server) {
+        let client = server.client().borrow().clone();
+        join_all(self.names.iter().map(|name| self.clients.ask(client.clone(), name, Asked::Get, false))).await;
+    }
+}

@@ -1,0 +1,82 @@
+//! `torture run`: rounds drawn from one seed, until the time is over.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use replica_count_testbed::fault_proxy::Note as ProxyNote;
+
+use crate::output::{say, say_error};
+use crate::round::{self, Outcome};
+use crate::schedule::{Faults, Planned, Schedule, round_seed};
+use crate::stage::Stage;
+use crate::table::Table;
+use crate::trace::{self, Note};
+
+/// Plays rounds for so long; the first one that goes wrong ends it with an error that says how to run it again.
+pub async fn for_a_while(stage: &Stage, seed: u64, duration: Duration) -> Result<()> {
+    let begun = Instant::now();
+    let mut table = Table::default();
+    let mut round = 0;
+    while begun.elapsed() < duration {
+        let schedule = Schedule::draw(round_seed(seed, round));
+        let name = format!("seed-{seed}-round-{round}");
+        let ended = play(stage, &name, &schedule, &mut table).await;
+        let left = duration.saturating_sub(begun.elapsed()).as_secs();
+        if ended.is_err() {
+            say(&table.render());
+        }
+        ended.with_context(|| format!("round {round} of seed {seed}"))?;
+        say_error(&format!("round {round}: all as promised, about {left} s left"));
+        round += 1;
+    }
+    say(&table.render());
+    say(&format!("seed {seed}: {round} rounds, nothing lost, nothing stuck"));
+    Ok(())
+}
+
+/// Plays so many rounds; for a test.
+pub async fn rounds(stage: &Stage, seed: u64, rounds: u64) -> Result<()> {
+    let mut table = Table::default();
+    for round in 0..rounds {
+        let schedule = Schedule::draw(round_seed(seed, round));
+        play(stage, &format!("seed-{seed}-round-{round}"), &schedule, &mut table).await?;
+    }
+    Ok(())
+}
+
+/// Plays the round of a trace again: the same schedule, and each request that comes in the same place meets what it met.
+pub async fn again(stage: &Stage, trace: &Path) -> Result<()> {
+    let lines = trace::read(trace)?;
+    let Some(Note::Schedule(schedule)) = lines.first().map(|line| &line.note) else {
+        bail!("{} does not begin with a schedule", trace.display());
+    };
+    let planned = lines.iter().filter_map(|line| match &line.note {
+        Note::Proxy(entry) => match &entry.note {
+            ProxyNote::Request { kind, fault: Some(fault), .. } => {
+                Some(Planned { ordinal: entry.ordinal, kind: *kind, fault: *fault })
+            }
+            _ => None,
+        },
+        _ => None,
+    });
+    let schedule = Schedule { faults: Faults::Listed(planned.collect()), ..(**schedule).clone() };
+    let mut table = Table::default();
+    let played = play(stage, "replay", &schedule, &mut table).await;
+    say(&table.render());
+    played?;
+    say("the trace was played again, and this time all was as promised");
+    Ok(())
+}
+
+/// Plays one round; fails if an oracle says so.
+pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule, table: &mut Table) -> Result<Outcome> {
+    let outcome = round::play(stage, name, schedule).await?;
+    table.add(schedule, &outcome.lines, outcome.converged);
+    if outcome.wrong.is_empty() {
+        return Ok(outcome);
+    }
+    let wrong = outcome.wrong.join("\n  ");
+    let trace = outcome.trace.display();
+    bail!("WRONG:\n  {wrong}\ntrace: {trace}\nrun it again: target/debug/torture run --replay {trace}");
+}

@@ -1,0 +1,237 @@
+//! What a round tries, all of it drawn from its seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use replica_count_testbed::fault_proxy::{Fault, Kind};
+use serde::{Deserialize, Serialize};
+
+/// What one round tries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Seeds whatever the rest leaves open: what clients ask, what drifts, which faults.
+    pub seed: u64,
+    /// What requests to the API server meet.
+    pub faults: Faults,
+    /// What happens to the server itself.
+    pub blow: Option<Blow>,
+    /// How much is done meanwhile.
+    pub load: Load,
+}
+
+/// What requests to the API server meet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Faults {
+    /// Nothing.
+    None,
+    /// So many in a hundred meet a fault, drawn from the seed, their ordinal and their kind.
+    Drawn {
+        /// How many.
+        percent: u64,
+    },
+    /// Those that are listed.
+    Listed(Vec<Planned>),
+    /// The first request of a kind, after so many others of that kind.
+    First {
+        /// Which kind.
+        kind: Kind,
+        /// How many come before.
+        after: u64,
+        /// What it meets.
+        fault: Fault,
+    },
+}
+
+/// A fault of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Which request.
+    pub ordinal: u64,
+    /// Its kind. Should it be another one this time, it meets nothing.
+    pub kind: Kind,
+    /// What it meets.
+    pub fault: Fault,
+}
+
+/// What happens to the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blow {
+    /// It is killed after so many milliseconds of load, and started again.
+    Kill {
+        /// When.
+        after_ms: u64,
+    },
+    /// It is killed before one of its operations on the files of the store.
+    KillAtFile(FileOperation),
+    /// One of its operations on the files of the store fails.
+    FailFile {
+        /// Which.
+        operation: FileOperation,
+        /// The error, as `strace` calls it.
+        errno: String,
+    },
+    /// It is stopped for so long, as by a machine that is busy, and goes on.
+    Pause {
+        /// How long.
+        ms: u64,
+    },
+}
+
+/// A system call on a file of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOperation {
+    /// Its name, as `strace` knows it.
+    pub call: String,
+    /// Which one: 1 is the first after the server has started.
+    pub when: u32,
+}
+
+/// The system calls of a write of the settings file, in their order, and how often each comes.
+pub const FILE_CALLS: [(&str, u32); 6] =
+    [("unlink", 1), ("openat", 2), ("fchmod", 1), ("write", 1), ("fsync", 2), ("rename", 1)];
+
+const ERRNOS: [&str; 4] = ["ENOSPC", "EIO", "EROFS", "EDQUOT"];
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// How many Deployments there are.
+    pub targets: usize,
+    /// How many clients there are.
+    pub clients: usize,
+    /// How much each of them asks.
+    pub questions: usize,
+    /// How often somebody changes a count behind the server's back.
+    pub drifts: usize,
+    /// How long each waits between two of its deeds, at most.
+    pub pause_ms: u64,
+}
+
+impl Load {
+    /// Something of everything, for some seconds.
+    pub const USUAL: Self = Self { targets: 4, clients: 3, questions: 25, drifts: 20, pause_ms: 200 };
+    /// Everything at once.
+    pub const FLOOD: Self = Self { targets: 40, clients: 20, questions: 20, drifts: 200, pause_ms: 0 };
+    /// Somebody who changes one count again and again.
+    pub const FIGHT: Self = Self { targets: 1, clients: 1, questions: 6, drifts: 60, pause_ms: 60 };
+}
+
+impl Schedule {
+    /// The schedule of a round.
+    pub fn draw(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let faults = match random.u8(..10) {
+            0 | 1 => Faults::None,
+            _ => Faults::Drawn { percent: random.u64(5..50) },
+        };
+        let blow = match random.u8(..10) {
+            0 | 1 => None,
+            2..=4 => Some(Blow::Kill { after_ms: random.u64(..4_000) }),
+            5 => Some(Blow::Pause { ms: random.u64(500..4_000) }),
+            6 | 7 => Some(Blow::KillAtFile(FileOperation::draw(&mut random))),
+            _ => {
+                let operation = FileOperation::draw(&mut random);
+                let errno = ERRNOS[random.usize(..ERRNOS.len())].to_owned();
+                Some(Blow::FailFile { operation, errno })
+            }
+        };
+        let load = match random.u8(..10) {
+            0 => Load::FLOOD,
+            1 => Load::FIGHT,
+            _ => Load::USUAL,
+        };
+        Self { seed, faults, blow, load }
+    }
+}
+
+impl FileOperation {
+    fn draw(random: &mut Rng) -> Self {
+        let (call, _) = FILE_CALLS[random.usize(..FILE_CALLS.len())];
+        Self { call: call.to_owned(), when: random.u32(1..12) }
+    }
+}
+
+impl Faults {
+    /// What a request meets. The same for the same seed, ordinal and kind.
+    pub fn fault(&self, seed: u64, ordinal: u64, of_kind: u64, kind: Kind) -> Option<Fault> {
+        match self {
+            Self::None => None,
+            Self::Drawn { percent } => draw_fault(seed, *percent, ordinal, kind),
+            Self::Listed(planned) => planned
+                .iter()
+                .find(|planned| planned.ordinal == ordinal && planned.kind == kind)
+                .map(|planned| planned.fault),
+            Self::First { kind: chosen, after, fault } => {
+                (kind == *chosen && of_kind == *after).then_some(*fault)
+            }
+        }
+    }
+}
+
+fn draw_fault(seed: u64, percent: u64, ordinal: u64, kind: Kind) -> Option<Fault> {
+    let mut random = Rng::with_seed(seed ^ ordinal.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    if random.u64(..100) >= percent {
+        return None;
+    }
+    let mut faults = Fault::all(kind, |below| random.u64(..below));
+    // Crashes are rarer than the rest: each costs a start.
+    if random.u8(..10) == 0 {
+        faults = vec![Fault::CrashBefore, Fault::CrashAfter];
+    }
+    Some(faults[random.usize(..faults.len())])
+}
+
+impl Blow {
+    /// The word for it in tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kill { .. } => "kill at a moment",
+            Self::KillAtFile(_) => "kill at a file operation",
+            Self::FailFile { .. } => "fail a file operation",
+            Self::Pause { .. } => "pause",
+        }
+    }
+}
+
+/// The seed of a round.
+pub fn round_seed(seed: u64, round: u64) -> u64 {
+    Rng::with_seed(seed.wrapping_add(round.wrapping_mul(0xD134_2543_DE82_EF95))).u64(..)
+}
+
+/// From the end of all faults until everything must be as desired. What is frozen is noticed after 15 s of silence, a
+/// write that is not answered after 5 s, and after failures in a row a target waits up to 30 s.
+pub const CONVERGENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_drawn_from_the_seed() {
+        for seed in 0..100 {
+            let schedule = Schedule::draw(seed);
+            assert_eq!(schedule, Schedule::draw(seed));
+            for kind in Kind::ALL {
+                let fault = || schedule.faults.fault(seed, 7, 0, kind);
+                assert_eq!(fault(), fault());
+            }
+            let text = serde_json::to_string(&schedule).unwrap();
+            assert_eq!(serde_json::from_str::<Schedule>(&text).unwrap(), schedule);
+        }
+    }
+
+    #[test]
+    fn some_seed_draws_each_fault() {
+        for kind in Kind::ALL {
+            let names = |faults: Vec<Fault>| faults.iter().map(|fault| fault.name()).collect::<Vec<_>>();
+            let faults = Faults::Drawn { percent: 100 };
+            let drawn =
+                names((0..2_000).filter_map(|seed| faults.fault(seed, seed, 0, kind)).collect());
+            for name in names(Fault::all(kind, |_| 0)) {
+                assert!(drawn.contains(&name), "{kind:?} never meets {name}");
+            }
+        }
+    }
+}

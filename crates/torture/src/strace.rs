@@ -1,0 +1,114 @@
+//! strace on a running server, to kill it at, or to fail, one of its operations on the files of its store.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use replica_count_testbed::manager::Options;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{self, Instant};
+
+use crate::schedule::FileOperation;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(5);
+
+/// A running strace. It leaves the server alone on drop.
+#[derive(Debug)]
+pub(crate) struct Strace {
+    child: Child,
+}
+
+/// What is done at an operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Injection<'a> {
+    Kill,
+    Fail { errno: &'a str },
+}
+
+impl Injection<'_> {
+    fn argument(self, operation: &FileOperation) -> String {
+        let FileOperation { call, when } = operation;
+        let what = match self {
+            Self::Kill => "signal=KILL".to_owned(),
+            Self::Fail { errno } => format!("error={errno}"),
+        };
+        format!("inject={}:{what}:when={when}", variants(call))
+    }
+}
+
+impl Strace {
+    /// Attaches to the server `pid`, and returns when no operation of it is missed any more.
+    pub(crate) async fn attach(
+        pid: u32,
+        options: &Options,
+        operation: &FileOperation,
+        injection: Injection<'_>,
+    ) -> Result<Self> {
+        let store = options.store();
+        let log = store.with_extension("strace");
+        let mut command = Command::new("strace");
+        command.args(arguments(&store, operation, injection)).args(["-p", &pid.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+        let child = command.spawn().context("cannot run strace")?;
+        let mut this = Self { child };
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let said = fs::read_to_string(&log)?;
+            if said.contains(" attached") {
+                return Ok(this);
+            }
+            if let Some(status) = this.child.try_wait()? {
+                bail!("strace ended ({status}): {said}");
+            }
+            if Instant::now() > deadline {
+                bail!("strace did not attach within {DEADLINE:?}: {said}");
+            }
+            time::sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        // It detaches and ends; fails only if it is gone already.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        let _ = self.child.wait();
+    }
+}
+
+/// A launcher that starts a program under strace.
+pub(crate) fn launcher(
+    options: &Options,
+    operation: &FileOperation,
+    injection: Injection<'_>,
+) -> Vec<String> {
+    let mut launcher = vec!["strace".to_owned()];
+    launcher.extend(arguments(&options.store(), operation, injection));
+    launcher
+}
+
+fn arguments(store: &Path, operation: &FileOperation, injection: Injection<'_>) -> Vec<String> {
+    let mut temporary = store.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let folder = store.parent().unwrap_or(Path::new("/"));
+    let paths = [store, Path::new(&temporary), folder];
+    let mut arguments = vec!["--follow-forks".to_owned(), "--quiet=none".to_owned()];
+    arguments.extend(["-o".to_owned(), store.with_extension("calls").display().to_string()]);
+    arguments.extend(["-e".to_owned(), format!("trace={}", variants(&operation.call))]);
+    arguments.extend(["-e".to_owned(), injection.argument(operation)]);
+    arguments.extend(paths.iter().flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
+    arguments
+}
+
+/// The names of a call on all machines.
+fn variants(call: &str) -> String {
+    match call {
+        "unlink" => "?unlink,?unlinkat".to_owned(),
+        "rename" => "?rename,?renameat,?renameat2".to_owned(),
+        "fchmod" => "?fchmod,?fchmodat".to_owned(),
+        other => other.to_owned(),
+    }
+}

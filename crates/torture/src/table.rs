@@ -1,0 +1,69 @@
+//! The table of what was tried, and how often.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use replica_count_testbed::fault_proxy::Note as ProxyNote;
+
+use crate::schedule::Schedule;
+use crate::trace::{Line, Note};
+
+/// What was tried so far.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    rows: BTreeMap<(&'static str, String), usize>,
+    slowest: Duration,
+}
+
+impl Table {
+    /// Counts what a round tried.
+    pub(crate) fn add(&mut self, schedule: &Schedule, lines: &[Line], converged: Option<Duration>) {
+        self.count("rounds", "all");
+        if let Some(blow) = &schedule.blow {
+            self.count("blows to the server", blow.name());
+        }
+        self.slowest = self.slowest.max(converged.unwrap_or_default());
+        for line in lines {
+            match &line.note {
+                Note::Proxy(entry) => match &entry.note {
+                    ProxyNote::Request { kind, fault, .. } => {
+                        self.count("requests", kind.name());
+                        if let Some(fault) = fault {
+                            self.count("faults", &format!("{}: {}", kind.name(), fault.name()));
+                        }
+                    }
+                    ProxyNote::Hidden { .. } => self.count("events", "hidden"),
+                    ProxyNote::Shown { .. } => self.count("events", "shown"),
+                    ProxyNote::Served { .. } | ProxyNote::Answered { .. } => {}
+                },
+                Note::Client(note) => {
+                    let asked = note["asked"].as_str().map_or("set", |asked| asked);
+                    let is_lost = note["told"] == "unknown";
+                    let outcome = if is_lost { "no answer" } else if note["told"].is_null() { "refused" } else { "answered" };
+                    self.count("questions", &format!("{asked}: {outcome}"));
+                }
+                Note::Cluster(_) => self.count("changes of others", "all"),
+                Note::Server(what) => {
+                    self.count("the server", what.split(':').next().unwrap_or_default());
+                }
+                Note::Schedule(_) | Note::Wrong(_) => {}
+            }
+        }
+    }
+
+    fn count(&mut self, group: &'static str, what: &str) {
+        *self.rows.entry((group, what.to_owned())).or_default() += 1;
+    }
+
+    /// The table as text, in columns.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        let mut last = "";
+        for ((group, what), count) in &self.rows {
+            let shown = if *group == last { "" } else { group };
+            last = group;
+            text += &format!("{shown:<20}  {what:<45}  {count:>7}\n");
+        }
+        text + &format!("slowest convergence after all faults: {:.1} s\n", self.slowest.as_secs_f64())
+    }
+}
