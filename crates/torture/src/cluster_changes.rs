@@ -11,7 +11,7 @@ use replica_count_testbed::ControlPlane;
 use serde_json::json;
 use tokio::time;
 
-use crate::schedule::Load;
+use crate::schedule::Amount;
 use crate::trace::{Note, Trace};
 
 /// Counts from here on are never desired.
@@ -53,7 +53,7 @@ impl<'a> ClusterChanges<'a> {
     }
 
     /// Changes this and that, as the load says.
-    pub(crate) async fn run(&self, names: &[String], load: &Load, mut random: Rng) -> Result<()> {
+    pub(crate) async fn run(&self, names: &[String], load: &Amount, mut random: Rng) -> Result<()> {
         for n in 0..load.drifts {
             time::sleep(Duration::from_millis(random.u64(..=load.pause_ms))).await;
             let name = &names[random.usize(..names.len())];

@@ -15,6 +15,7 @@ pub mod output;
 mod round;
 pub mod run;
 pub mod schedule;
+mod script;
 mod server;
 pub mod stage;
 mod strace;

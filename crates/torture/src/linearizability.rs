@@ -154,10 +154,9 @@ mod tests {
     #[test]
     fn a_long_history_with_lost_answers_is_checked_in_no_time() {
         let mut history = Vec::new();
-        for n in 0..200 {
-            let (begun, count) = (u64::from(n) * 10, i32::try_from(n).unwrap());
-            let generation = i64::from(n) + 1;
-            history.push(set(begun, begun + 12, count, generation));
+        for n in 0..200_u32 {
+            let begun = u64::from(n) * 10;
+            history.push(set(begun, begun + 12, n.cast_signed(), i64::from(n) + 1));
         }
         history.push(lost_set(3, 1_000));
         check_history(true, &history);

@@ -14,7 +14,7 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::history::{Asked, Operation, Stored, Told};
-use crate::schedule::Load;
+use crate::schedule::Amount;
 use crate::trace::{Note, Trace};
 
 /// After a failure, before the next question: a server that has died takes a moment to be back.
@@ -43,7 +43,7 @@ impl<'a> Clients<'a> {
     pub(crate) async fn run(
         &self,
         names: &[String],
-        load: &Load,
+        load: &Amount,
         mut random: Rng,
         server: watch::Receiver<Client>,
     ) {

@@ -1,8 +1,212 @@
 //! `torture mutants`: shows that each seeded bug is caught.
+//!
+//! A mutant is a patch in `crates/torture/mutants`, whose head says what is wrong with it and which check must catch it. It
+//! is applied to a copy of the project below `target/`, built there, and checked. A mutant that does not build or whose
+//! check fails without it as well proves nothing, and counts as missed.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// Tries all mutants.
-pub fn run(_only: &[String]) -> Result<()> {
+use anyhow::{Context as _, Result, bail};
+use replica_count_testbed::workspace;
+
+use crate::output::{say, say_error};
+
+/// A seeded bug.
+#[derive(Debug)]
+struct Mutant {
+    name: String,
+    what: String,
+    check: Check,
+    patch: PathBuf,
+}
+
+/// What must catch it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Check {
+    /// Unit tests whose names contain this.
+    Unit(String),
+    /// Cases of `torture all` whose names contain this.
+    Torture(String),
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed,
+}
+
+/// Tries the mutants called `only`, or all.
+pub fn run(only: &[String]) -> Result<()> {
+    let root = workspace::root()?;
+    let mutants = Mutant::find(&root, only)?;
+    let copy = Copy::of(&root)?;
+    let checks: BTreeSet<&Check> = mutants.iter().map(|mutant| &mutant.check).collect();
+    for check in checks {
+        say_error(&format!("without a bug: {check:?}"));
+        if copy.check(check)? == Verdict::Failed {
+            bail!("{check:?} fails without any bug; see {}", copy.log().display());
+        }
+    }
+    let mut missed = Vec::new();
+    for (n, mutant) in mutants.iter().enumerate() {
+        let Mutant { name, what, check, patch } = mutant;
+        say_error(&format!("{} of {}: {name}", n + 1, mutants.len()));
+        copy.apply(patch)?;
+        let verdict = copy.check(check);
+        copy.refresh()?;
+        let is_caught = matches!(verdict, Ok(Verdict::Failed));
+        say(&format!("{}  {name:<26}  {what}", if is_caught { "caught" } else { "MISSED" }));
+        if !is_caught {
+            missed.push(match verdict {
+                Err(error) => format!("{name} ({error:#})"),
+                Ok(_) => name.clone(),
+            });
+        }
+    }
+    if !missed.is_empty() {
+        bail!("missed: {}", missed.join(", "));
+    }
+    say(&format!("all {} are caught", mutants.len()));
     Ok(())
+}
+
+impl Mutant {
+    fn find(root: &Path, only: &[String]) -> Result<Vec<Self>> {
+        let folder = root.join("crates/torture/mutants");
+        let mut mutants = Vec::new();
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let patch = entry?.path();
+            let mutant = Self::parse(&patch).with_context(|| patch.display().to_string())?;
+            if only.is_empty() || only.contains(&mutant.name) {
+                mutants.push(mutant);
+            }
+        }
+        if mutants.is_empty() {
+            bail!("there is no such mutant in {}", folder.display());
+        }
+        mutants.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(mutants)
+    }
+
+    fn parse(patch: &Path) -> Result<Self> {
+        let text = fs::read_to_string(patch)?;
+        let field = |key: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+            value.map(str::to_owned).with_context(|| format!("has no {key}"))
+        };
+        let name = patch.file_stem().and_then(|stem| stem.to_str()).context("has no name")?.to_owned();
+        Ok(Self {
+            name,
+            what: field("What")?,
+            check: Check::parse(&field("Check")?)?,
+            patch: patch.to_owned(),
+        })
+    }
+}
+
+impl Check {
+    fn parse(text: &str) -> Result<Self> {
+        if let Some(tests) = text.strip_prefix("unit ") {
+            return Ok(Self::Unit(tests.to_owned()));
+        }
+        let cases = text.strip_prefix("torture all --only \"").and_then(|rest| rest.strip_suffix('"'));
+        cases.map(|cases| Self::Torture(cases.to_owned())).with_context(|| format!("{text:?} is no check"))
+    }
+}
+
+/// A copy of the project that may be broken.
+struct Copy {
+    root: PathBuf,
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Copy {
+    fn of(root: &Path) -> Result<Self> {
+        let folder = root.join("target/mutants");
+        let this = Self { root: root.to_owned(), tree: folder.join("tree"), target: folder.join("target") };
+        this.refresh()?;
+        Ok(this)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.tree.with_extension("log")
+    }
+
+    /// Makes the copy equal. What is equal already is left alone, so that it is not built again.
+    fn refresh(&self) -> Result<()> {
+        let mut command = Command::new("git");
+        command.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let output = command.current_dir(&self.root).output().context("cannot run git")?;
+        for name in String::from_utf8(output.stdout)?.split_terminator('\0') {
+            let (from, to) = (self.root.join(name), self.tree.join(name));
+            let Ok(content) = fs::read(&from) else { continue };
+            if fs::read(&to).is_ok_and(|copied| copied == content) {
+                continue;
+            }
+            fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+            fs::write(&to, content).with_context(|| format!("cannot write {}", to.display()))?;
+            fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
+        }
+        Ok(())
+    }
+
+    fn apply(&self, patch: &Path) -> Result<()> {
+        let mut command = Command::new("git");
+        // The copy is no repository, and git is not to find the one around it.
+        command.env("GIT_CEILING_DIRECTORIES", self.tree.parent().unwrap_or(&self.tree));
+        let output = command.arg("apply").arg(patch).current_dir(&self.tree).output()?;
+        if !output.status.success() {
+            bail!("{} does not apply: {}", patch.display(), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    fn check(&self, check: &Check) -> Result<Verdict> {
+        const BUILD: [&str; 4] = ["build", "--locked", "--workspace", "--bins"];
+        const BUILD_TESTS: [&str; 5] = ["test", "--locked", "--workspace", "--lib", "--no-run"];
+        const TEST: [&str; 4] = ["test", "--locked", "--workspace", "--lib"];
+        let cargo = || Command::new("cargo");
+        match check {
+            Check::Unit(tests) => {
+                self.build(&BUILD_TESTS)?;
+                self.verdict(cargo().args(TEST).arg(tests))
+            }
+            Check::Torture(cases) => {
+                self.build(&BUILD)?;
+                let torture = self.target.join("debug/torture");
+                self.verdict(Command::new(torture).args(["all", "--only", cases]))
+            }
+        }
+    }
+
+    fn build(&self, arguments: &[&str]) -> Result<()> {
+        if self.verdict(Command::new("cargo").args(arguments))? == Verdict::Failed {
+            bail!("it does not build; see {}", self.log().display());
+        }
+        Ok(())
+    }
+
+    fn verdict(&self, command: &mut Command) -> Result<Verdict> {
+        let log = fs::File::create(self.log())?;
+        command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).stdin(Stdio::null());
+        let status = command.stdout(log.try_clone()?).stderr(log).status()?;
+        Ok(if status.success() { Verdict::Passed } else { Verdict::Failed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_patch_says_what_it_does_and_what_catches_it() {
+        let mutants = Mutant::find(&workspace::root().unwrap(), &[]).unwrap();
+        assert!(mutants.len() >= 19, "{mutants:?}");
+        assert!(Check::parse("hope").is_err());
+    }
 }

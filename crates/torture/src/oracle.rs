@@ -25,6 +25,13 @@ pub(crate) struct Evidence<'a> {
     pub(crate) deviations: usize,
 }
 
+/// How many writes there were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Writes {
+    pub(crate) sent: usize,
+    pub(crate) succeeded: usize,
+}
+
 /// A write that the server sent.
 struct Patch<'a> {
     at: Duration,
@@ -43,7 +50,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
     }
     wrong.extend(patches.iter().filter_map(untested));
     wrong.extend(of_old_counts(&patches, evidence.histories));
-    wrong.extend(needless(&patches, evidence));
+    wrong.extend(needless(evidence));
     wrong.extend(impatient(&patches, evidence.lines));
     wrong
 }
@@ -76,7 +83,8 @@ impl<'a> Patch<'a> {
 fn untested(patch: &Patch<'_>) -> Option<String> {
     let uid = patch.operation(0);
     let count = patch.operation(1);
-    let tests_both = (uid.0, uid.1) == ("test", "/metadata/uid") && (count.0, count.1) == ("test", "/spec/replicas");
+    let tests_both =
+        (uid.0, uid.1) == ("test", "/metadata/uid") && (count.0, count.1) == ("test", "/spec/replicas");
     (!tests_both).then(|| format!("request {} writes what it did not test: {}", patch.ordinal, patch.body))
 }
 
@@ -92,14 +100,19 @@ fn of_old_counts(patches: &[Patch<'_>], histories: &BTreeMap<String, Vec<Operati
             Asked::Get | Asked::Delete => false,
         };
         let Some(asked) = history.iter().find(is_asked) else {
-            wrong.push(format!("request {} writes a count that nobody asked for: {}", patch.ordinal, patch.body));
+            wrong.push(format!(
+                "request {} writes a count that nobody asked for: {}",
+                patch.ordinal, patch.body
+            ));
             continue;
         };
         // Of a Set without an answer nobody knows what came after it.
         let newer = history
             .iter()
             .filter(|_| asked.is_acknowledged_change())
-            .filter(|newer| newer.is_acknowledged_change() && asked.ended < newer.begun && newer.ended < patch.at)
+            .filter(|newer| {
+                newer.is_acknowledged_change() && asked.ended < newer.begun && newer.ended < patch.at
+            })
             .max_by_key(|newer| newer.ended);
         let Some(newer) = newer else { continue };
         let is_late = patch.at > newer.ended + IN_FLIGHT;
@@ -114,18 +127,23 @@ fn of_old_counts(patches: &[Patch<'_>], histories: &BTreeMap<String, Vec<Operati
 }
 
 /// Each write that succeeds puts a Set into effect or puts somebody's change back, so there are no more of them.
-fn needless(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Option<String> {
-    let ordinals: HashSet<u64> = patches.iter().map(|patch| patch.ordinal).collect();
-    let succeeded = evidence.lines.iter().filter(|line| match &line.note {
+fn needless(evidence: &Evidence<'_>) -> Option<String> {
+    let operations = evidence.histories.values().flatten();
+    let sets = operations.filter(|operation| matches!(operation.asked, Asked::Set { .. })).count();
+    let (succeeded, reasons) = (writes(evidence.lines).succeeded, sets + evidence.deviations);
+    (succeeded > reasons).then(|| format!("{succeeded} writes succeeded, for {reasons} reasons"))
+}
+
+/// Counts the writes.
+pub(crate) fn writes(lines: &[Line]) -> Writes {
+    let sent: HashSet<u64> = patches(lines).iter().map(|patch| patch.ordinal).collect();
+    let succeeded = lines.iter().filter(|line| match &line.note {
         Note::Proxy(entry) => {
-            matches!(entry.note, ProxyNote::Served { status: 200 }) && ordinals.contains(&entry.ordinal)
+            matches!(entry.note, ProxyNote::Served { status: 200 }) && sent.contains(&entry.ordinal)
         }
         _ => false,
     });
-    let operations = evidence.histories.values().flatten();
-    let sets = operations.filter(|operation| matches!(operation.asked, Asked::Set { .. })).count();
-    let (succeeded, reasons) = (succeeded.count(), sets + evidence.deviations);
-    (succeeded > reasons).then(|| format!("{succeeded} writes succeeded, for {reasons} reasons"))
+    Writes { sent: sent.len(), succeeded: succeeded.count() }
 }
 
 /// Who is asked to wait with a write does not send the same write earlier, unless it has died meanwhile and forgot. (What
@@ -160,9 +178,9 @@ fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
 fn asked_to_wait(line: &Line) -> Option<(Duration, u64, u64)> {
     let Note::Proxy(entry) = &line.note else { return None };
     match &entry.note {
-        ProxyNote::Request { fault: Some(Fault::Refuse { retry_after_seconds: Some(seconds), .. }), .. } => {
-            Some((line.at, entry.ordinal, *seconds))
-        }
+        ProxyNote::Request {
+            fault: Some(Fault::Refuse { retry_after_seconds: Some(seconds), .. }), ..
+        } => Some((line.at, entry.ordinal, *seconds)),
         _ => None,
     }
 }

@@ -12,15 +12,17 @@ use replica_count_api::proto::{self, DeploymentState};
 use replica_count_testbed::FaultProxy;
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::fault_proxy::{Kind, Plan};
-use replica_count_testbed::manager::Options;
+use replica_count_testbed::manager::{Client, Options};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
 use crate::cluster_changes::{ClusterChanges, NEW};
 use crate::history::Asked;
 use crate::load::Clients;
-use crate::oracle::{self, Evidence};
-use crate::schedule::{Blow, CONVERGENCE, Schedule};
+use crate::oracle::{self, Evidence, Writes};
+use crate::schedule::{Blow, CONVERGENCE, Load, Schedule};
+use crate::script;
 use crate::server::Server;
 use crate::stage::Stage;
 use crate::strace::{Injection, Strace};
@@ -33,6 +35,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Outcome {
     pub(crate) trace: PathBuf,
     pub(crate) lines: Vec<Line>,
+    /// The writes that the server sent, and how many of them succeeded.
+    pub(crate) writes: Writes,
     /// What the oracles say.
     pub(crate) wrong: Vec<String>,
     /// How long it took from the end of all faults until everything was as desired.
@@ -45,7 +49,7 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
     trace.note(Note::Schedule(Box::new(schedule.clone())));
     let control_plane = stage.control_plane();
     let namespace = control_plane.namespace("torture").await?;
-    let names: Vec<String> = (0..schedule.load.targets).map(|n| format!("web-{n}")).collect();
+    let names: Vec<String> = (0..schedule.load.targets()).map(|n| format!("web-{n}")).collect();
     try_join_all(names.iter().map(|name| control_plane.deployment(&namespace, name, NEW))).await?;
 
     let observer = Arc::clone(&trace);
@@ -65,14 +69,14 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
 
     let lines = trace.lines();
     let histories = round.clients.histories();
-    let evidence =
-        Evidence { lines: &lines, histories: &histories, deviations: round.changes.deviations() };
+    let evidence = Evidence { lines: &lines, histories: &histories, deviations: round.changes.deviations() };
     wrong.extend(oracle::judge(&evidence));
     for wrong in &wrong {
         trace.note(Note::Wrong(wrong.clone()));
     }
+    let writes = oracle::writes(&lines);
     let lines = trace.lines();
-    Ok(Outcome { trace: trace.path().to_owned(), lines, wrong, converged })
+    Ok(Outcome { writes, trace: trace.path().to_owned(), lines, wrong, converged })
 }
 
 fn plan(schedule: &Schedule) -> Plan {
@@ -98,7 +102,11 @@ struct Round<'a> {
 
 impl Round<'_> {
     /// Returns how long the convergence took, and what is wrong already.
-    async fn run(&self, mut server: Server, mut proxy: FaultProxy) -> Result<(Option<Duration>, Vec<String>)> {
+    async fn run(
+        &self,
+        mut server: Server,
+        mut proxy: FaultProxy,
+    ) -> Result<(Option<Duration>, Vec<String>)> {
         let mut wrong = Vec::new();
         let strace = self.attach(&mut server).await?;
         {
@@ -125,21 +133,25 @@ impl Round<'_> {
         self.trace.note(Note::Server("no more faults".to_owned()));
         let converged = self.converge(&mut server, &mut proxy, &mut wrong).await?;
         self.ask_all(&server).await;
+        if let Some(Blow::KillAtStart(operation)) = &self.schedule.blow {
+            server.crash_at_start(operation).await?;
+        }
         server.crash("does it find all of it again?").await?;
         server.wait_ready().await?;
         self.ask_all(&server).await;
         Ok((converged, wrong))
     }
 
-    async fn load(&self, server: tokio::sync::watch::Receiver<replica_count_testbed::manager::Client>) -> Result<()> {
-        let load = &self.schedule.load;
+    async fn load(&self, server: watch::Receiver<Client>) -> Result<()> {
+        let amount = match &self.schedule.load {
+            Load::Drawn(amount) => amount,
+            Load::Script => return script::run(&self.names[0], &self.clients, &self.changes, server).await,
+        };
         let random = |part: usize| Rng::with_seed(self.schedule.seed.wrapping_add(part as u64 + 1));
-        let clients = (0..load.clients)
-            .map(|n| self.clients.run(self.names, load, random(n), server.clone()));
-        let (_, changed) = tokio::join!(
-            join_all(clients),
-            self.changes.run(self.names, load, random(load.clients)),
-        );
+        let clients =
+            (0..amount.clients).map(|n| self.clients.run(self.names, amount, random(n), server.clone()));
+        let (_, changed) =
+            tokio::join!(join_all(clients), self.changes.run(self.names, amount, random(amount.clients)));
         changed
     }
 
@@ -147,7 +159,7 @@ impl Round<'_> {
         let (operation, injection) = match &self.schedule.blow {
             Some(Blow::KillAtFile(operation)) => (operation, Injection::Kill),
             Some(Blow::FailFile { operation, errno }) => (operation, Injection::Fail { errno }),
-            Some(Blow::Kill { .. } | Blow::Pause { .. }) | None => return Ok(None),
+            Some(Blow::Kill { .. } | Blow::KillAtStart(_) | Blow::Pause { .. }) | None => return Ok(None),
         };
         Strace::attach(server.pid(), server.options(), operation, injection).await.map(Some)
     }
@@ -156,7 +168,9 @@ impl Round<'_> {
         match self.schedule.blow {
             Some(Blow::Kill { after_ms }) => time::sleep(Duration::from_millis(after_ms)).await,
             Some(Blow::Pause { .. }) => {}
-            Some(Blow::KillAtFile(_) | Blow::FailFile { .. }) | None => std::future::pending().await,
+            Some(Blow::KillAtFile(_) | Blow::KillAtStart(_) | Blow::FailFile { .. }) | None => {
+                std::future::pending().await
+            }
         }
     }
 
@@ -171,7 +185,7 @@ impl Round<'_> {
                 time::sleep(Duration::from_millis(ms)).await;
                 kill_process(pid, Signal::CONT)?;
             }
-            Some(Blow::KillAtFile(_) | Blow::FailFile { .. }) | None => {}
+            Some(Blow::KillAtFile(_) | Blow::KillAtStart(_) | Blow::FailFile { .. }) | None => {}
         }
         Ok(())
     }
@@ -234,6 +248,7 @@ impl Round<'_> {
 
     async fn ask_all(&self, server: &Server) {
         let client = server.client().borrow().clone();
-        join_all(self.names.iter().map(|name| self.clients.ask(client.clone(), name, Asked::Get, false))).await;
+        join_all(self.names.iter().map(|name| self.clients.ask(client.clone(), name, Asked::Get, false)))
+            .await;
     }
 }

@@ -70,7 +70,12 @@ pub async fn again(stage: &Stage, trace: &Path) -> Result<()> {
 }
 
 /// Plays one round; fails if an oracle says so.
-pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule, table: &mut Table) -> Result<Outcome> {
+pub(crate) async fn play(
+    stage: &Stage,
+    name: &str,
+    schedule: &Schedule,
+    table: &mut Table,
+) -> Result<Outcome> {
     let outcome = round::play(stage, name, schedule).await?;
     table.add(schedule, &outcome.lines, outcome.converged);
     if outcome.wrong.is_empty() {

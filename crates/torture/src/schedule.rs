@@ -15,7 +15,7 @@ pub struct Schedule {
     pub faults: Faults,
     /// What happens to the server itself.
     pub blow: Option<Blow>,
-    /// How much is done meanwhile.
+    /// What is done meanwhile.
     pub load: Load,
 }
 
@@ -32,15 +32,19 @@ pub enum Faults {
     },
     /// Those that are listed.
     Listed(Vec<Planned>),
-    /// The first request of a kind, after so many others of that kind.
-    First {
-        /// Which kind.
-        kind: Kind,
-        /// How many come before.
-        after: u64,
-        /// What it meets.
-        fault: Fault,
-    },
+    /// Those that come in the listed places among the requests of their kind.
+    Placed(Vec<Placed>),
+}
+
+/// A fault of the request that comes after so many others of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Which kind.
+    pub kind: Kind,
+    /// How many come before.
+    pub after: u64,
+    /// What it meets.
+    pub fault: Fault,
 }
 
 /// A fault of one request.
@@ -65,6 +69,8 @@ pub enum Blow {
     },
     /// It is killed before one of its operations on the files of the store.
     KillAtFile(FileOperation),
+    /// It is killed at the end of the round, and its next start is killed before one of its operations on these files.
+    KillAtStart(FileOperation),
     /// One of its operations on the files of the store fails.
     FailFile {
         /// Which.
@@ -94,9 +100,22 @@ pub const FILE_CALLS: [(&str, u32); 6] =
 
 const ERRNOS: [&str; 4] = ["ENOSPC", "EIO", "EROFS", "EDQUOT"];
 
+/// The same for the start of the server.
+pub const START_CALLS: [(&str, u32); 3] = [("unlink", 2), ("openat", 4), ("fsync", 1)];
+
+/// What is done meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// This much, drawn from the seed.
+    Drawn(Amount),
+    /// A few things in a fixed order, each when the one before has taken effect: see `script`.
+    Script,
+}
+
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Load {
+pub struct Amount {
     /// How many Deployments there are.
     pub targets: usize,
     /// How many clients there are.
@@ -109,13 +128,25 @@ pub struct Load {
     pub pause_ms: u64,
 }
 
-impl Load {
+impl Amount {
     /// Something of everything, for some seconds.
     pub const USUAL: Self = Self { targets: 4, clients: 3, questions: 25, drifts: 20, pause_ms: 200 };
+    /// A little of it, for many rounds.
+    pub const SMALL: Self = Self { targets: 2, clients: 2, questions: 8, drifts: 8, pause_ms: 100 };
     /// Everything at once.
     pub const FLOOD: Self = Self { targets: 40, clients: 20, questions: 20, drifts: 200, pause_ms: 0 };
     /// Somebody who changes one count again and again.
     pub const FIGHT: Self = Self { targets: 1, clients: 1, questions: 6, drifts: 60, pause_ms: 60 };
+}
+
+impl Load {
+    /// How many Deployments there are.
+    pub fn targets(&self) -> usize {
+        match self {
+            Self::Drawn(amount) => amount.targets,
+            Self::Script => 1,
+        }
+    }
 }
 
 impl Schedule {
@@ -138,11 +169,11 @@ impl Schedule {
             }
         };
         let load = match random.u8(..10) {
-            0 => Load::FLOOD,
-            1 => Load::FIGHT,
-            _ => Load::USUAL,
+            0 => Amount::FLOOD,
+            1 => Amount::FIGHT,
+            _ => Amount::USUAL,
         };
-        Self { seed, faults, blow, load }
+        Self { seed, faults, blow, load: Load::Drawn(load) }
     }
 }
 
@@ -163,9 +194,10 @@ impl Faults {
                 .iter()
                 .find(|planned| planned.ordinal == ordinal && planned.kind == kind)
                 .map(|planned| planned.fault),
-            Self::First { kind: chosen, after, fault } => {
-                (kind == *chosen && of_kind == *after).then_some(*fault)
-            }
+            Self::Placed(placed) => placed
+                .iter()
+                .find(|placed| placed.kind == kind && placed.after == of_kind)
+                .map(|placed| placed.fault),
         }
     }
 }
@@ -189,6 +221,7 @@ impl Blow {
         match self {
             Self::Kill { .. } => "kill at a moment",
             Self::KillAtFile(_) => "kill at a file operation",
+            Self::KillAtStart(_) => "kill at a file operation of the start",
             Self::FailFile { .. } => "fail a file operation",
             Self::Pause { .. } => "pause",
         }
@@ -227,8 +260,7 @@ mod tests {
         for kind in Kind::ALL {
             let names = |faults: Vec<Fault>| faults.iter().map(|fault| fault.name()).collect::<Vec<_>>();
             let faults = Faults::Drawn { percent: 100 };
-            let drawn =
-                names((0..2_000).filter_map(|seed| faults.fault(seed, seed, 0, kind)).collect());
+            let drawn = names((0..2_000).filter_map(|seed| faults.fault(seed, seed, 0, kind)).collect());
             for name in names(Fault::all(kind, |_| 0)) {
                 assert!(drawn.contains(&name), "{kind:?} never meets {name}");
             }

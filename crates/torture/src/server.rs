@@ -7,6 +7,8 @@ use replica_count_testbed::Manager;
 use replica_count_testbed::manager::{Client, Options};
 use tokio::sync::watch;
 
+use crate::schedule::FileOperation;
+use crate::strace::{self, Injection};
 use crate::trace::{Note, Trace};
 
 /// A server that is started again whenever it dies.
@@ -53,6 +55,17 @@ impl Server {
         self.trace.note(Note::Server("start".to_owned()));
         let manager = self.manager.insert(Manager::start(&self.options).await?);
         self.client.send_replace(manager.client().await?);
+        Ok(())
+    }
+
+    /// Kills it, and the next one before an operation of its start.
+    pub(crate) async fn crash_at_start(&mut self, operation: &FileOperation) -> Result<()> {
+        self.trace.note(Note::Server(format!("kill: at {operation:?} of the start")));
+        if let Some(manager) = self.manager.take() {
+            manager.kill()?;
+        }
+        let launcher = strace::launcher(&self.options, operation, Injection::Kill);
+        Manager::start_in_vain(&self.options.clone().through(launcher)).await?;
         Ok(())
     }
 

@@ -39,7 +39,13 @@ impl Table {
                 Note::Client(note) => {
                     let asked = note["asked"].as_str().map_or("set", |asked| asked);
                     let is_lost = note["told"] == "unknown";
-                    let outcome = if is_lost { "no answer" } else if note["told"].is_null() { "refused" } else { "answered" };
+                    let outcome = if is_lost {
+                        "no answer"
+                    } else if note["told"].is_null() {
+                        "refused"
+                    } else {
+                        "answered"
+                    };
                     self.count("questions", &format!("{asked}: {outcome}"));
                 }
                 Note::Cluster(_) => self.count("changes of others", "all"),
