@@ -183,13 +183,12 @@ impl History {
         self.failures.take_if(|failures| failures.last != Failure::Throttled);
     }
 
-    /// The API server is reached again: forgets failures, if it was not reached. True if so.
+    /// The API server is reached again, and what is observed is current again: forgets failures, if that is what caused
+    /// them. True if so.
     pub fn forgive_for_contact(&mut self) -> bool {
         let is_cured = |failures: &mut Failures| match failures.last {
-            Failure::Unreachable | Failure::Deadline => true,
-            Failure::Stale | Failure::Throttled | Failure::Forbidden | Failure::Refused | Failure::Failed => {
-                false
-            }
+            Failure::Stale | Failure::Unreachable | Failure::Deadline => true,
+            Failure::Throttled | Failure::Forbidden | Failure::Refused | Failure::Failed => false,
         };
         self.failures.take_if(is_cured).is_some()
     }
@@ -271,7 +270,7 @@ mod tests {
     fn forgives_what_may_be_cured() {
         use Failure::{Deadline, Failed, Forbidden, Refused, Stale, Throttled, Unreachable};
         for (failure, by_a_setting, by_contact) in [
-            (Stale, true, false),
+            (Stale, true, true),
             (Throttled, false, false),
             (Forbidden, true, false),
             (Refused, true, false),

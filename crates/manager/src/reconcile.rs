@@ -65,7 +65,7 @@ impl Histories {
         }
     }
 
-    /// The API server is reached again: forgets failures to reach it, and returns the targets that had some.
+    /// The watch works again: forgets the failures that this cures, and returns the targets that had some.
     pub fn forgive_for_contact(&self) -> Vec<Target> {
         let mut histories = self.lock();
         let cured = histories
