@@ -7,6 +7,7 @@ export KUBERNETES
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TESTBED := $(TARGET_DIR)/debug/testbed
+TORTURE := $(TARGET_DIR)/debug/torture
 MANAGER := $(TARGET_DIR)/debug/replica-count-manager
 
 # Always the whole workspace: a package alone would be built with other features, and so a second time.
@@ -31,6 +32,17 @@ endif
 # A short run measures nothing, so it does not wait for an optimized build.
 ifneq ($(SHORT),)
 BENCH_FLAGS += --short
+endif
+
+
+ifneq ($(SEED),)
+TORTURE_FLAGS += --seed $(SEED)
+endif
+ifneq ($(MINUTES),)
+TORTURE_FLAGS += --minutes $(MINUTES)
+endif
+ifneq ($(TRACE),)
+TORTURE_FLAGS += --replay $(TRACE)
 endif
 
 .DEFAULT_GOAL := help
@@ -99,6 +111,18 @@ test-k8s: build ## Show on running pods what the documents promise: on minikube,
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster: seconds, no Go
 	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager
+
+.PHONY: torture
+torture: build cluster ## Try to break the server, in rounds drawn from a seed: SEED=N MINUTES=M, or TRACE=FILE again
+	$(TORTURE) run $(TORTURE_FLAGS)
+
+.PHONY: torture-all
+torture-all: build cluster ## Try every fault, crash and disk failure, one by one: about 15 minutes
+	$(TORTURE) all
+
+.PHONY: torture-mutants
+torture-mutants: build cluster ## Show that each seeded bug is caught: about 20 minutes
+	$(TORTURE) mutants
 
 .PHONY: bench
 bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SHORT=1

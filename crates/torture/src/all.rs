@@ -32,6 +32,7 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
     let cases: Vec<Case> = [faults(), request_crashes(), file_operations(), crowds()]
         .into_iter()
         .flatten()
+        .filter(|case| case.schedule.blow.as_ref().is_none_or(|blow| stage.can_strike(blow)))
         .filter(|case| only.is_none_or(|only| case.name.contains(only)))
         .collect();
     let mut failed = Vec::new();

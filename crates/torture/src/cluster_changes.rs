@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use fastrand::Rng;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use replica_count_testbed::ControlPlane;
 use serde_json::json;
 use tokio::time;
@@ -80,6 +80,12 @@ impl<'a> ClusterChanges<'a> {
         let Some(before) = self.count(name).await? else { return Ok(()) };
         self.scale(name, count).await?;
         self.scale(name, before).await
+    }
+
+    /// Leaves nothing to the rounds that come after, whose listings would grow.
+    pub(crate) async fn delete_all(&self) -> Result<()> {
+        self.api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        Ok(())
     }
 
     /// Changes something else.

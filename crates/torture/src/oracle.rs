@@ -184,3 +184,96 @@ fn asked_to_wait(line: &Line) -> Option<(Duration, u64, u64)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use replica_count_testbed::fault_proxy::Entry;
+    use serde_json::json;
+
+    use super::*;
+    use crate::history::Told;
+
+    fn ms(at: u64) -> Duration {
+        Duration::from_millis(at)
+    }
+
+    fn line(at: u64, note: Note) -> Line {
+        Line { at: ms(at), note }
+    }
+
+    fn patch(at: u64, ordinal: u64, count: i32, fault: Option<Fault>) -> Line {
+        let uri = "/apis/apps/v1/namespaces/ns/deployments/web/scale?fieldManager=m".to_owned();
+        let body = json!([
+            { "op": "test", "path": "/metadata/uid", "value": "u" },
+            { "op": "test", "path": "/spec/replicas", "value": 9 },
+            { "op": "add", "path": "/spec/replicas", "value": count },
+        ]);
+        let (kind, method) = (Kind::Patch, "PATCH".to_owned());
+        let note = ProxyNote::Request { kind, method, uri, body: Some(body), fault };
+        line(at, Note::Proxy(Entry { ordinal, note }))
+    }
+
+    fn served(at: u64, ordinal: u64) -> Line {
+        line(at, Note::Proxy(Entry { ordinal, note: ProxyNote::Served { status: 200 } }))
+    }
+
+    fn set(begun: u64, ended: u64, count: i32, generation: i64) -> Operation {
+        let told = Told::Set { generation };
+        Operation { asked: Asked::Set { count }, begun: ms(begun), told, ended: ms(ended) }
+    }
+
+    /// Expects as many complaints, about two Sets, the second of which ended at 30 ms.
+    #[track_caller]
+    fn check(expected: usize, deviations: usize, lines: &[Line]) {
+        let history = vec![set(0, 10, 1, 1), set(20, 30, 2, 2)];
+        let histories = BTreeMap::from([("web".to_owned(), history)]);
+        let wrong = judge(&Evidence { lines, histories: &histories, deviations });
+        assert_eq!(wrong.len(), expected, "{wrong:?}");
+    }
+
+    #[test]
+    fn one_write_of_an_old_count_may_have_been_under_way() {
+        check(0, 0, &[patch(5, 0, 1, None), patch(25, 1, 1, None), patch(40, 2, 2, None)]);
+        check(0, 0, &[patch(40, 0, 1, None), patch(50, 1, 2, None)]);
+        check(1, 0, &[patch(40, 0, 1, None), patch(50, 1, 1, None)]);
+        check(1, 0, &[patch(6_500, 0, 1, None)]);
+        check(1, 0, &[patch(40, 0, 7, None)]);
+    }
+
+    #[test]
+    fn what_has_no_reason_is_not_written() {
+        check(0, 0, &[patch(5, 0, 1, None), served(6, 0), patch(40, 1, 2, None), served(41, 1)]);
+        let thrice = [
+            patch(5, 0, 1, None),
+            served(6, 0),
+            patch(40, 1, 2, None),
+            served(41, 1),
+            patch(50, 2, 2, None),
+            served(51, 2),
+        ];
+        check(1, 0, &thrice);
+        check(0, 1, &thrice);
+    }
+
+    #[test]
+    fn who_is_asked_to_wait_waits() {
+        let wait = Some(Fault::Refuse { status: 429, retry_after_seconds: Some(1) });
+        check(0, 0, &[patch(40, 0, 2, wait), patch(1_040, 1, 2, None)]);
+        check(1, 0, &[patch(40, 0, 2, wait), patch(900, 1, 2, None)]);
+        let restart = line(500, Note::Server("start".to_owned()));
+        check(0, 0, &[patch(40, 0, 2, wait), restart, patch(900, 1, 2, None)]);
+    }
+
+    #[test]
+    fn every_write_tests_what_it_was_decided_on() {
+        for missing in [0, 1] {
+            let mut untested = patch(40, 0, 2, None);
+            if let Note::Proxy(Entry { note: ProxyNote::Request { body: Some(body), .. }, .. }) =
+                &mut untested.note
+            {
+                body[missing]["op"] = "replace".into();
+            }
+            check(1, 0, &[untested]);
+        }
+    }
+}

@@ -139,6 +139,7 @@ impl Round<'_> {
         server.crash("does it find all of it again?").await?;
         server.wait_ready().await?;
         self.ask_all(&server).await;
+        self.changes.delete_all().await?;
         Ok((converged, wrong))
     }
 
@@ -169,7 +170,7 @@ impl Round<'_> {
             Some(Blow::Kill { after_ms }) => time::sleep(Duration::from_millis(after_ms)).await,
             Some(Blow::Pause { .. }) => {}
             Some(Blow::KillAtFile(_) | Blow::KillAtStart(_) | Blow::FailFile { .. }) | None => {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -19,7 +19,7 @@ pub async fn for_a_while(stage: &Stage, seed: u64, duration: Duration) -> Result
     let mut table = Table::default();
     let mut round = 0;
     while begun.elapsed() < duration {
-        let schedule = Schedule::draw(round_seed(seed, round));
+        let schedule = draw(stage, seed, round);
         let name = format!("seed-{seed}-round-{round}");
         let ended = play(stage, &name, &schedule, &mut table).await;
         let left = duration.saturating_sub(begun.elapsed()).as_secs();
@@ -39,10 +39,17 @@ pub async fn for_a_while(stage: &Stage, seed: u64, duration: Duration) -> Result
 pub async fn rounds(stage: &Stage, seed: u64, rounds: u64) -> Result<()> {
     let mut table = Table::default();
     for round in 0..rounds {
-        let schedule = Schedule::draw(round_seed(seed, round));
+        let schedule = draw(stage, seed, round);
         play(stage, &format!("seed-{seed}-round-{round}"), &schedule, &mut table).await?;
     }
     Ok(())
+}
+
+/// The schedule of a round, without what cannot be done here.
+fn draw(stage: &Stage, seed: u64, round: u64) -> Schedule {
+    let mut schedule = Schedule::draw(round_seed(seed, round));
+    schedule.blow.take_if(|blow| !stage.can_strike(blow));
+    schedule
 }
 
 /// Plays the round of a trace again: the same schedule, and each request that comes in the same place meets what it met.

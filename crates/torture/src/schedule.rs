@@ -235,7 +235,7 @@ pub fn round_seed(seed: u64, round: u64) -> u64 {
 
 /// From the end of all faults until everything must be as desired. What is frozen is noticed after 15 s of silence, a
 /// write that is not answered after 5 s, and after failures in a row a target waits up to 30 s.
-pub const CONVERGENCE: Duration = Duration::from_secs(60);
+pub const CONVERGENCE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

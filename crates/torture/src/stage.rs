@@ -1,22 +1,39 @@
 //! What all rounds share: a control plane, and a folder for their traces.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use replica_count_testbed::{ControlPlane, Options, workspace};
+
+use crate::output::say_error;
+use crate::schedule::Blow;
 
 /// Where rounds are played.
 #[derive(Debug)]
 pub struct Stage {
     control_plane: ControlPlane,
     traces: PathBuf,
+    has_strace: bool,
 }
 
 impl Stage {
     /// Starts the control plane. Without controllers: a count is what is at stake, not pods.
     pub async fn start() -> Result<Self> {
         let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
-        Ok(Self { control_plane, traces: workspace::root()?.join("target/torture") })
+        let has_strace = Command::new("strace").arg("--version").output().is_ok();
+        if !has_strace {
+            say_error("*** NOT TRIED: crashes at, and failures of, file operations. There is no strace. ***");
+        }
+        Ok(Self { control_plane, traces: workspace::root()?.join("target/torture"), has_strace })
+    }
+
+    /// Whether a blow can be struck here.
+    pub(crate) fn can_strike(&self, blow: &Blow) -> bool {
+        match blow {
+            Blow::Kill { .. } | Blow::Pause { .. } => true,
+            Blow::KillAtFile(_) | Blow::KillAtStart(_) | Blow::FailFile { .. } => self.has_strace,
+        }
     }
 
     pub(crate) fn control_plane(&self) -> &ControlPlane {

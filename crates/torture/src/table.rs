@@ -63,13 +63,13 @@ impl Table {
 
     /// The table as text, in columns.
     pub(crate) fn render(&self) -> String {
-        let mut text = String::new();
         let mut last = "";
-        for ((group, what), count) in &self.rows {
+        let row = |((group, what), count): (&(&'static str, String), &usize)| {
             let shown = if *group == last { "" } else { group };
             last = group;
-            text += &format!("{shown:<20}  {what:<45}  {count:>7}\n");
-        }
-        text + &format!("slowest convergence after all faults: {:.1} s\n", self.slowest.as_secs_f64())
+            format!("{shown:<20}  {what:<45}  {count:>7}\n")
+        };
+        let rows: String = self.rows.iter().map(row).collect();
+        rows + &format!("slowest convergence after all faults: {:.1} s\n", self.slowest.as_secs_f64())
     }
 }

@@ -1,5 +1,7 @@
 //! The store, asked from all sides at once: what each client is told is what one setting would have told them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream;
@@ -88,6 +89,7 @@ impl Relay {
         loop {
             match self.steps.pop_front() {
                 Some(Step::Send(bytes)) => return Some(Ok(Frame::data(bytes))),
+                Some(Step::Wait(_)) if self.shared.is_healed.load(Ordering::SeqCst) => {}
                 Some(Step::Wait(duration)) => time::sleep(duration).await,
                 Some(Step::Freeze) => pending().await,
                 Some(Step::Cut) => return Some(Err(Cut)),
@@ -158,23 +160,25 @@ impl Relay {
 
     /// Holds an event back until the object has the count again that was shown last; then none of them is shown.
     fn swallow(&mut self, event: Option<Event>, line: Bytes) {
-        let Some((event, (object, count))) = event.clone().and_then(|event| {
-            let modified = event.modified()?;
-            Some((event, modified))
-        }) else {
+        let modified = event.as_ref().and_then(Event::modified);
+        let (Some(event), Some((object, count))) = (event, modified) else {
             // It may move the position past what is held.
             self.release_all();
-            return self.show(event.as_ref(), line);
+            return self.show(Event::parse(&line).as_ref(), line);
         };
-        match self.shared.memory.shown_count(&object) {
-            Some(shown) if shown == count && self.held.contains_key(&object) => {
-                let hidden = self.held.remove(&object).unwrap_or_default();
-                for (event, _) in hidden.iter().chain([&(event, line)]) {
+        let is_as_shown = match self.shared.memory.shown_count(&object) {
+            Some(shown) => shown == count,
+            None => return self.show(Some(&event), line),
+        };
+        if !is_as_shown {
+            return self.held.entry(object).or_default().push((event, line));
+        }
+        match self.held.remove(&object) {
+            Some(held) => {
+                for event in held.into_iter().map(|(event, _)| event).chain([event]) {
                     self.shared.tell(self.ordinal, Note::Hidden { event: event.to_string() });
                 }
             }
-            Some(shown) if shown == count => self.show(Some(&event), line),
-            Some(_) => self.held.entry(object).or_default().push((event, line)),
             None => self.show(Some(&event), line),
         }
     }
