@@ -42,8 +42,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::ControlPlane;
 use crate::control_plane::Scope;
 
-/// Which fault a request meets, by its ordinal (from 0 on) and kind.
-pub type Plan = Box<dyn Fn(u64, Kind) -> Option<Fault> + Send + Sync>;
+/// Which fault a request meets, by its ordinal (from 0 on), kind and path.
+pub type Plan = Box<dyn Fn(u64, Kind, &str) -> Option<Fault> + Send + Sync>;
 
 /// Who is told what happens.
 pub type Observer = Box<dyn Fn(Entry) + Send + Sync>;
@@ -126,8 +126,8 @@ impl Shared {
         (self.observer)(Entry { ordinal, note });
     }
 
-    fn fault(&self, ordinal: u64, kind: Kind) -> Option<Fault> {
-        if self.is_healed.load(Ordering::SeqCst) { None } else { (self.plan)(ordinal, kind) }
+    fn fault(&self, ordinal: u64, kind: Kind, path: &str) -> Option<Fault> {
+        if self.is_healed.load(Ordering::SeqCst) { None } else { (self.plan)(ordinal, kind, path) }
     }
 }
 

@@ -82,11 +82,15 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
 fn plan(schedule: &Schedule) -> Plan {
     let (seed, faults) = (schedule.seed, schedule.faults.clone());
     let requests: Mutex<HashMap<Kind, u64>> = Mutex::default();
-    Box::new(move |ordinal, kind| {
-        let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_kind = requests.entry(kind).or_default();
-        *of_kind += 1;
-        faults.fault(seed, ordinal, *of_kind - 1, kind)
+    Box::new(move |ordinal, kind, path| {
+        // Places are those among the requests for Deployments.
+        let of_kind = path.contains("/deployments").then(|| {
+            let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_kind = requests.entry(kind).or_default();
+            *of_kind += 1;
+            *of_kind - 1
+        });
+        faults.fault(seed, ordinal, of_kind, kind)
     })
 }
 

@@ -32,7 +32,7 @@ pub enum Faults {
     },
     /// Those that are listed.
     Listed(Vec<Planned>),
-    /// Those that come in the listed places among the requests of their kind.
+    /// Those that come in the listed places among the requests of their kind for Deployments.
     Placed(Vec<Placed>),
 }
 
@@ -186,7 +186,7 @@ impl FileOperation {
 
 impl Faults {
     /// What a request meets. The same for the same seed, ordinal and kind.
-    pub fn fault(&self, seed: u64, ordinal: u64, of_kind: u64, kind: Kind) -> Option<Fault> {
+    pub fn fault(&self, seed: u64, ordinal: u64, of_kind: Option<u64>, kind: Kind) -> Option<Fault> {
         match self {
             Self::None => None,
             Self::Drawn { percent } => draw_fault(seed, *percent, ordinal, kind),
@@ -196,7 +196,7 @@ impl Faults {
                 .map(|planned| planned.fault),
             Self::Placed(placed) => placed
                 .iter()
-                .find(|placed| placed.kind == kind && placed.after == of_kind)
+                .find(|placed| placed.kind == kind && Some(placed.after) == of_kind)
                 .map(|placed| placed.fault),
         }
     }
@@ -247,7 +247,7 @@ mod tests {
             let schedule = Schedule::draw(seed);
             assert_eq!(schedule, Schedule::draw(seed));
             for kind in Kind::ALL {
-                let fault = || schedule.faults.fault(seed, 7, 0, kind);
+                let fault = || schedule.faults.fault(seed, 7, None, kind);
                 assert_eq!(fault(), fault());
             }
             let text = serde_json::to_string(&schedule).unwrap();
@@ -260,7 +260,7 @@ mod tests {
         for kind in Kind::ALL {
             let names = |faults: Vec<Fault>| faults.iter().map(|fault| fault.name()).collect::<Vec<_>>();
             let faults = Faults::Drawn { percent: 100 };
-            let drawn = names((0..2_000).filter_map(|seed| faults.fault(seed, seed, 0, kind)).collect());
+            let drawn = names((0..2_000).filter_map(|seed| faults.fault(seed, seed, None, kind)).collect());
             for name in names(Fault::all(kind, |_| 0)) {
                 assert!(drawn.contains(&name), "{kind:?} never meets {name}");
             }

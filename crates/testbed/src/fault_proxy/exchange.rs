@@ -61,7 +61,7 @@ impl Exchange {
         let kind = Kind::of(&head.method, &head.uri);
         let (method, uri, headers) = (head.method, head.uri, head.headers);
         let this = Self { shared, ordinal, kind, method, uri, headers, body };
-        let fault = this.shared.fault(ordinal, kind);
+        let fault = this.shared.fault(ordinal, kind, this.uri.path());
         this.tell(Note::Request {
             kind,
             method: this.method.to_string(),
