@@ -9,12 +9,12 @@ use fastrand::Rng;
 use replica_count_api::proto;
 use replica_count_testbed::manager::Client;
 use tokio::sync::watch;
-use tokio::time;
+use tokio::time::{self, Instant};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::history::{Asked, Operation, Stored, Told};
-use crate::schedule::Amount;
+use crate::schedule::{Amount, CONVERGENCE};
 use crate::trace::{Note, Trace};
 
 /// After a failure, before the next question: a server that has died takes a moment to be back.
@@ -57,6 +57,24 @@ impl<'a> Clients<'a> {
             };
             let client = server.borrow().clone();
             if self.ask(client, name, asked, random.bool()).await == Some(Told::Unknown) {
+                time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+
+    /// Sets what is not managed: of a target that is, it shows if it is stuck. (To set the others would help them.)
+    pub(crate) async fn manage_all(&self, names: &[String], server: &watch::Receiver<Client>) {
+        let deadline = Instant::now() + CONVERGENCE;
+        for name in names {
+            while Instant::now() < deadline {
+                let client = server.borrow().clone();
+                let told = match self.ask(client.clone(), name, Asked::Get, true).await {
+                    Some(Told::Got { stored: None }) => self.ask(client, name, self.new_set(), true).await,
+                    other => other,
+                };
+                if matches!(told, Some(Told::Set { .. } | Told::Got { stored: Some(_) })) {
+                    break;
+                }
                 time::sleep(AFTER_FAILURE).await;
             }
         }

@@ -157,6 +157,7 @@ impl Round<'_> {
             (0..amount.clients).map(|n| self.clients.run(self.names, amount, random(n), server.clone()));
         let (_, changed) =
             tokio::join!(join_all(clients), self.changes.run(self.names, amount, random(amount.clients)));
+        self.clients.manage_all(self.names, &server).await;
         changed
     }
 
