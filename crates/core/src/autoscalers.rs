@@ -18,11 +18,13 @@ pub struct Autoscaler {
 #[derive(Debug, Default)]
 pub struct Autoscalers {
     entries: HashMap<Arc<str>, Entry>,
-    /// Name and uid of those that target it: two may have one name, if one was re-created.
-    by_target: BTreeMap<Target, BTreeSet<(Arc<str>, Arc<str>)>>,
+    by_target: BTreeMap<Target, BTreeSet<NameAndUid>>,
     /// Which listing is the newest: an entry that a complete listing did not show is gone.
     listing: u32,
 }
+
+/// Two autoscalers may have one name, if one was re-created.
+type NameAndUid = (Arc<str>, Arc<str>);
 
 #[derive(Debug)]
 struct Entry {
@@ -46,14 +48,23 @@ impl Autoscalers {
         self.entries.is_empty()
     }
 
-    /// Takes in an autoscaler that was listed, added or changed; returns the Deployment that it targeted before.
-    pub fn insert(&mut self, uid: &str, autoscaler: Autoscaler) -> Option<Target> {
+    /// Takes in an autoscaler that was listed, added or changed; returns the Deployments that it concerns, none if
+    /// nothing is new.
+    pub fn insert(&mut self, uid: &str, autoscaler: Autoscaler) -> Vec<Target> {
+        let listing = self.listing;
+        // Each one shows its status every few seconds.
+        if let Some(known) = self.entries.get_mut(uid)
+            && known.autoscaler == autoscaler
+        {
+            known.listing = listing;
+            return Vec::new();
+        }
         let before = self.remove(uid);
-        let uid: Arc<str> = uid.into();
+        let (uid, target) = (Arc::from(uid), autoscaler.target.clone());
         let name_and_uid = (Arc::clone(&autoscaler.name), Arc::clone(&uid));
-        self.by_target.entry(autoscaler.target.clone()).or_default().insert(name_and_uid);
-        self.entries.insert(uid, Entry { autoscaler, listing: self.listing });
-        before
+        self.by_target.entry(target.clone()).or_default().insert(name_and_uid);
+        self.entries.insert(uid, Entry { autoscaler, listing });
+        before.into_iter().chain([target]).collect()
     }
 
     /// Forgets an autoscaler; returns the Deployment that it targeted.
@@ -104,10 +115,11 @@ mod tests {
     #[test]
     fn follow_what_each_one_targets() {
         let mut autoscalers = Autoscalers::default();
-        assert_eq!(autoscalers.insert("1", autoscaler("web", "b")), None);
-        assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), None);
+        assert_eq!(autoscalers.insert("1", autoscaler("web", "b")), [target("web")]);
+        assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), [target("web")]);
+        assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), [], "nothing new");
         check(&autoscalers, [("web", Some("a")), ("api", None)]);
-        assert_eq!(autoscalers.insert("2", autoscaler("api", "a")), Some(target("web")));
+        assert_eq!(autoscalers.insert("2", autoscaler("api", "a")), [target("web"), target("api")]);
         check(&autoscalers, [("web", Some("b")), ("api", Some("a"))]);
         assert_eq!(autoscalers.remove("1"), Some(target("web")));
         assert_eq!(autoscalers.remove("1"), None);

@@ -303,6 +303,8 @@ mod tests {
         history
     }
 
+    type Event = fn(&mut History);
+
     fn one() -> Replicas {
         Replicas::new(1).expect("valid")
     }
@@ -313,7 +315,6 @@ mod tests {
 
     #[test]
     fn what_an_opponent_caused_is_a_bout() {
-        type Event = fn(&mut History);
         let cases: [(&str, Event, bool); 6] = [
             ("repaired", |history| history.record_repaired(one(), moment()), true),
             ("a new setting", |history| drop(history.record_applied(one())), false),
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_contest_is_forgiven_when_its_reason_is_gone() {
-        let cases: [(&str, fn(&mut History)); 2] = [
+        let cases: [(&str, Event); 2] = [
             ("a new setting", History::forgive_for_new_setting),
             ("no autoscaler any more", |history| assert!(history.record_autoscaler(None))),
         ];
