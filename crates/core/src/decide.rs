@@ -345,9 +345,11 @@ mod tests {
     #[test]
     fn waits_for_failures_and_for_opponents_whichever_is_later() {
         let case = Case::default();
-        let at = |second| Moment { at: case.now.monotonic + Duration::from_secs(second), jitter: 1.0 };
-        // After 12 bouts the next repair waits for 10 seconds; a failure is tried again when the API server says.
-        for (bouts, asked_s, expected_s) in [(0, 7, 7), (BUDGET, 0, 10), (BUDGET, 7, 10), (BUDGET, 17, 17)] {
+        let at = |ms| Moment { at: case.now.monotonic + Duration::from_millis(ms), jitter: 1.0 };
+        // After 12 bouts the next repair waits for 10 s; a failure is tried again 50 ms after the API server says.
+        for (bouts, asked_s, expected_ms) in
+            [(0, 7, 7_050), (BUDGET, 0, 10_000), (BUDGET, 7, 10_000), (BUDGET, 17, 17_050)]
+        {
             let mut case = Case::default();
             for _ in 0..bouts {
                 case.history.record_repaired(count(3), at(0));
@@ -355,7 +357,7 @@ mod tests {
             if asked_s > 0 {
                 case.history.record_failure("u", Failure::Throttled, Duration::from_secs(asked_s), at(0));
             }
-            let until = at(expected_s).at;
+            let until = at(expected_ms).at;
             let drift = Some(case.expected_drift(Some("kubectl")));
             assert_eq!(case.decide(), Decision::Wait { until, drift }, "{bouts} bouts, {asked_s} s");
             case.now.monotonic = until;

@@ -62,7 +62,8 @@ impl Failures {
             None => (0, 0),
         };
         let (in_a_row, alike) = (in_a_row.saturating_add(1), alike.saturating_add(1));
-        let due = at + BACKOFF.delay(in_a_row, jitter).max(at_least);
+        // On top of what was asked: all whom the API server sent away at once must not come back at once.
+        let due = at + at_least + BACKOFF.delay(in_a_row, jitter);
         let is_tried_at_once = failure == Failure::Stale && alike < STALE_IN_A_ROW;
         let retry_at = (!is_tried_at_once).then_some(due);
         Self { uid: uid.into(), last: failure, in_a_row, alike, due, retry_at }
@@ -124,8 +125,8 @@ mod tests {
             (Failure::Stale, 0, 100, true),
             (Failure::Stale, 0, 200, false),
             (Failure::Failed, 0, 400, false),
-            (Failure::Throttled, 7_000, 7_000, false),
-            (Failure::Throttled, 1_000, 1_600, false),
+            (Failure::Throttled, 7_000, 7_800, false),
+            (Failure::Throttled, 1_000, 2_600, false),
         ] {
             let at_least = Duration::from_millis(at_least_ms);
             let after = Failures::after(row, "u", failure, at_least, moment(now));
