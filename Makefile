@@ -81,7 +81,7 @@ test-unit: ## Run the tests that need no cluster: seconds, no Go
 	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager
 
 .PHONY: bench
-bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SHORT=1
+bench: ## Measure the server on a real API server: ONLY=drift|fight|mass|memory ROUNDS=N SHORT=1
 	$(BUILD) $(if $(SHORT),,--release)
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 

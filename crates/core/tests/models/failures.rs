@@ -48,7 +48,8 @@ fn row(model: &Model) -> (usize, usize) {
         let goes_on = pair[0].0 == pair[1].0 || pair[0].1 == Failure::Throttled;
         in_a_row = if goes_on { in_a_row + 1 } else { 0 };
     }
-    let alike = model.iter().rev().take(in_a_row + 1).take_while(|(_, failure)| *failure == model[model.len() - 1].1);
+    let alike =
+        model.iter().rev().take(in_a_row + 1).take_while(|(_, failure)| *failure == model[model.len() - 1].1);
     (in_a_row + 1, alike.count())
 }
 

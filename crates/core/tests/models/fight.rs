@@ -39,7 +39,7 @@ enum Outcome {
     Failed(Failure, Duration),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Wait(Duration),
     Change(i32),
@@ -212,7 +212,8 @@ impl Server {
             }
         }
         let first = self.bouts.first().copied().unwrap_or(self.now);
-        let in_the_first_minute = self.bouts.iter().filter(|at| **at < first + Duration::from_mins(1)).count();
+        let in_the_first_minute =
+            self.bouts.iter().filter(|at| **at < first + Duration::from_mins(1)).count();
         assert!(in_the_first_minute <= 16, "{in_the_first_minute} writes in the first minute");
     }
 
@@ -279,15 +280,22 @@ impl Play {
 
     /// Goes on with what is in the queue until a time.
     fn go_on(&mut self, until: Instant) {
+        let mut turns = 0;
         while let Some(due) = self.server.queue.next_due().filter(|due| *due <= until) {
+            turns += 1;
+            assert!(turns < 1_000, "busy without end");
             self.server.now = self.server.now.max(due);
             self.server.work();
             self.server.end(&mut self.world, Outcome::Answered);
-            while self.shown < self.world.events.len() {
-                self.step(Step::Show);
-            }
+            self.show_all();
         }
         self.server.now = until;
+    }
+
+    fn show_all(&mut self) {
+        while self.shown < self.world.events.len() {
+            self.step(Step::Show);
+        }
     }
 }
 
@@ -311,20 +319,23 @@ proptest! {
         prop_assert_ne!(play.server.history.opposition(), Opposition::Contest);
     }
 
-    /// The same with nothing but a fight, which gets much further than the one above.
+    /// The same with nothing but a fight, in which some changes come between the decision and the write.
     #[test]
-    fn a_fight_is_damped(changes in prop::collection::vec((0..4, 0..2_000u64), 60)) {
+    fn a_fight_is_damped(changes in prop::collection::vec((0..4, any::<bool>(), 0..2_000u64), 60)) {
         let mut play = Play { world: World::default(), server: Server::new(), shown: 0 };
         play.world.create(count(1));
-        for (n, wait) in changes {
-            for step in [Step::Change(n), Step::Show, Step::Work, Step::End(Outcome::Answered), Step::Wait(ms(wait))] {
-                play.step(step);
+        for (n, is_late, wait) in changes {
+            play.step(Step::Change(n));
+            play.show_all();
+            play.step(Step::Work);
+            if is_late {
+                play.step(Step::Change(n + 4));
             }
-            while play.shown < play.world.events.len() {
-                play.step(Step::Show);
-            }
+            play.step(Step::End(Outcome::Answered));
+            play.show_all();
             play.step(Step::Work);
             play.step(Step::End(Outcome::Answered));
+            play.step(Step::Wait(ms(wait)));
         }
         prop_assert_eq!(play.server.history.opposition(), Opposition::Contest);
     }

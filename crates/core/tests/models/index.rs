@@ -3,16 +3,19 @@
 use proptest::prelude::*;
 use replica_count_core::decide::Repair;
 use replica_count_core::index::Index;
+use replica_count_core::observed::Observed;
+use replica_count_core::replicas::Replicas;
 
-use crate::world::{World, count, show, target};
+use crate::world::{Event, World, count, show, target};
 
 #[derive(Clone, Debug)]
 enum Step {
     Create(i32),
     Change(i32),
     Delete,
-    /// Our own write, noted at once.
+    /// A write of ours lands, and is noted with its answer, if it has one, while the watch may show more.
     Write(i32),
+    Answer,
     /// The next event, in order.
     Show,
     /// Any event so far, again.
@@ -26,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..4).prop_map(Step::Change),
         1 => Just(Step::Delete),
         3 => (0..4).prop_map(Step::Write),
+        3 => Just(Step::Answer),
         6 => Just(Step::Show),
         2 => any::<prop::sample::Index>().prop_map(Step::ShowAgain),
         1 => Just(Step::List),
@@ -36,6 +40,7 @@ proptest! {
     #[test]
     fn never_goes_back_and_ends_up_right(steps in prop::collection::vec(step(), 0..100)) {
         let (mut world, mut index, mut shown) = (World::default(), Index::default(), 0);
+        let mut answer = None;
         for step in steps {
             let before = index.get(&target()).cloned();
             match step {
@@ -46,11 +51,15 @@ proptest! {
                     if let Some(seen) = &before {
                         let (uid, from) = (seen.uid.clone(), seen.replicas);
                         let repair = Repair { uid, from, to: count(n), drift: None };
-                        if let Some(version) = world.write(&repair) {
-                            index.record_write(&target(), &repair.uid, version, repair.to);
-                            let known = index.get(&target()).unwrap();
-                            prop_assert_eq!((known.replicas, known.resource_version), (repair.to, Some(version)));
-                        }
+                        answer = world.write(&repair).map(|version| (repair, version));
+                    }
+                }
+                Step::Answer => {
+                    if let Some((repair, version)) = answer.take() {
+                        index.record_write(&target(), &repair.uid, version, repair.to);
+                        let known = index.get(&target()).and_then(|known| known.resource_version);
+                        let is_known = before.as_ref().is_some_and(|before| before.uid == repair.uid);
+                        prop_assert!(!is_known || known >= Some(version), "{known:?} after {version}");
                     }
                 }
                 Step::Show => {
@@ -61,7 +70,12 @@ proptest! {
                 }
                 Step::ShowAgain(which) => {
                     if shown > 0 {
-                        show(&mut index, &world.events[which.index(shown)]);
+                        let event = &world.events[which.index(shown)];
+                        show(&mut index, event);
+                        if let (Event::Deleted(uid), Some(before)) = (event, &before) {
+                            let is_gone = index.get(&target()).is_none();
+                            prop_assert_eq!(is_gone, before.uid == *uid, "only what was deleted is gone");
+                        }
                     }
                 }
                 Step::List => {
@@ -87,8 +101,6 @@ proptest! {
 }
 
 /// What matters of an observation: the owner of our own writes is not kept.
-fn counts(
-    observed: Option<&replica_count_core::observed::Observed>,
-) -> Option<(Box<str>, Option<u64>, replica_count_core::replicas::Replicas)> {
+fn counts(observed: Option<&Observed>) -> Option<(Box<str>, Option<u64>, Replicas)> {
     observed.map(|observed| (observed.uid.clone(), observed.resource_version, observed.replicas))
 }

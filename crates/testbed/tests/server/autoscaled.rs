@@ -111,8 +111,11 @@ async fn without_the_right_to_see_them_the_server_goes_on() {
     let mut scene = scene
         .restart(async |_| {
             grant(&rules[..2]).await;
-            eventually("the right is gone", async || if may_list().await { Err("it is there") } else { Ok(()) })
-                .await;
+            eventually(
+                "the right is gone",
+                async || if may_list().await { Err("it is there") } else { Ok(()) },
+            )
+            .await;
         })
         .await;
     scene.create_managed("web", 3).await;

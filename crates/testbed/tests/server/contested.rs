@@ -47,7 +47,9 @@ async fn drift_others(scene: &Scene<'_>, names: &[String], lasting: Duration) ->
         let drifted = Instant::now();
         scene.scale(name, 7).await;
         let times = i64::try_from(round / names.len() + 1).unwrap();
-        scene.until(name, |answer| answer.drift_count == times && answer.state() == DeploymentState::InSync).await;
+        scene
+            .until(name, |answer| answer.drift_count == times && answer.state() == DeploymentState::InSync)
+            .await;
         longest = longest.max(drifted.elapsed());
         // So that none of these is contested.
         time::sleep_until(drifted + Duration::from_millis(500)).await;
@@ -81,7 +83,8 @@ async fn fifty_changes_a_second_cost_twenty_writes_in_the_first_minute() {
     assert_eq!(rows[0].state(), DeploymentState::Contested);
     let metrics = scene.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_contested_targets 1.0\n"), "{metrics}");
-    let told: Vec<_> = scene.manager.log().into_iter().filter(|line| line.contains("\"contested\"")).collect();
+    let told: Vec<_> =
+        scene.manager.log().into_iter().filter(|line| line.contains("\"contested\"")).collect();
     assert!(matches!(&told[..], [line] if line.contains(SOMEBODY) && line.contains("/web\"")), "{told:#?}");
 
     // A new setting does not wait for the end of the fight.

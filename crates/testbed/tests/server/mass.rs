@@ -15,8 +15,9 @@ const CAP: usize = 32;
 
 /// The most writes that were under way at once.
 fn most_at_once(writes: &[Write]) -> usize {
-    let at_once =
-        |write: &Write| writes.iter().filter(|other| other.began <= write.began && write.began < other.ended).count();
+    let at_once = |write: &Write| {
+        writes.iter().filter(|other| other.began <= write.began && write.began < other.ended).count()
+    };
     writes.iter().map(at_once).max().unwrap_or(0)
 }
 
@@ -53,7 +54,8 @@ async fn no_repair_is_lost_when_the_api_server_throttles() {
         })
         .await;
     eventually("all are repaired", async || {
-        let request = proto::ListDeploymentsRequest { namespace: scene.namespace.clone(), ..Default::default() };
+        let request =
+            proto::ListDeploymentsRequest { namespace: scene.namespace.clone(), ..Default::default() };
         let rows =
             scene.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
         let drifted = rows.iter().filter(|row| row.state() != DeploymentState::InSync).count();
@@ -75,7 +77,8 @@ async fn no_repair_is_lost_when_the_api_server_throttles() {
     let throttled: Vec<_> = writes.iter().filter(|write| write.status.code == 429).collect();
     assert!(!throttled.is_empty(), "the API server sent nobody away");
     for first in throttled {
-        let again = writes.iter().find(|write| write.object.name == first.object.name && write.began > first.began);
+        let again =
+            writes.iter().find(|write| write.object.name == first.object.name && write.began > first.began);
         let waited = again.unwrap().began.duration_since(first.ended);
         assert!(waited.as_millis() >= 1_000, "{} came back after {waited:?}", first.object.name);
     }
