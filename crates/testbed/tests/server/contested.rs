@@ -87,6 +87,9 @@ async fn fifty_changes_a_second_cost_twenty_writes_in_the_first_minute() {
         scene.manager.log().into_iter().filter(|line| line.contains("\"contested\"")).collect();
     assert!(matches!(&told[..], [line] if line.contains(SOMEBODY) && line.contains("/web\"")), "{told:#?}");
 
+    let lines = scene.manager.log().into_iter().filter(|line| line.contains("/web\"")).count();
+    assert!(lines < 100, "{lines} lines about one fight");
+
     // A new setting does not wait for the end of the fight.
     scene.set("web", 6).await;
     scene.until_count("web", 6).await;
