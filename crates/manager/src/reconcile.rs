@@ -99,11 +99,20 @@ impl Reconciler {
             self.report.autoscaled(target, autoscaler.as_deref());
         }
         match decision {
-            Decision::Rest(State::Missing) => {
-                self.histories.update(target, History::record_missing);
-                self.note_quiet(target);
-            }
-            Decision::Rest(_) => {}
+            Decision::Rest(state) => match state {
+                State::Missing => {
+                    self.histories.update(target, History::record_missing);
+                    self.note_quiet(target);
+                }
+                State::Unknown
+                | State::Unmanaged
+                | State::InSync
+                | State::Drifted
+                | State::Contested
+                | State::Autoscaled
+                | State::Ignored
+                | State::OutOfScope => {}
+            },
             Decision::InEffect => {
                 let ended = self.note(target, |history| history.record_in_effect(setting.replicas, moment()));
                 self.settled(target, ended.flatten(), Settled::InSync);

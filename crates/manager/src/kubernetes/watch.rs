@@ -45,7 +45,7 @@ const PAGE: u32 = 500;
 const LISTING_END: &str = "k8s.io/initial-events-end";
 /// How long to wait between attempts.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
-/// The same where a right is missing, which only a person can mend.
+/// The same where the API server does not let it, which only a person can mend.
 const BACKOFF_WHEN_FORBIDDEN: Backoff = Backoff { cap: Duration::from_secs(30), ..BACKOFF };
 
 /// What a watch can follow: objects that the cluster takes in. Each method returns the targets that it concerns.
@@ -148,14 +148,12 @@ impl<K: Followed> Watch<K> {
             }
             Interruption::Forbidden(reason) => {
                 if position.failures == 0 {
-                    warn!(watched, %reason, "watch forbidden: grant the right; until then, the server goes on without");
+                    warn!(watched, %reason, "watch forbidden: grant the right; the server goes on without");
                 } else {
                     debug!(watched, %reason, "watch still forbidden");
                 }
                 self.cluster.set_stale(K::WATCHED, position.heard);
                 self.cluster.set_refused(K::WATCHED);
-                position.failures = position.failures.saturating_add(1);
-                return BACKOFF_WHEN_FORBIDDEN.delay(position.failures, fastrand::f64());
             }
             Interruption::Silent(_)
             | Interruption::NoAnswer(_)
@@ -172,8 +170,18 @@ impl<K: Followed> Watch<K> {
             }
         }
         position.failures = position.failures.saturating_add(1);
-        let delay = BACKOFF.delay(position.failures, fastrand::f64());
-        if matches!(interruption, Interruption::Throttled(_)) { delay.max(THROTTLED) } else { delay }
+        let delay = |backoff: Backoff| backoff.delay(position.failures, fastrand::f64());
+        match interruption {
+            Interruption::Forbidden(_) => delay(BACKOFF_WHEN_FORBIDDEN),
+            Interruption::Throttled(_) => delay(BACKOFF).max(THROTTLED),
+            Interruption::NoStreamedListing(_)
+            | Interruption::Gone(_)
+            | Interruption::Silent(_)
+            | Interruption::NoAnswer(_)
+            | Interruption::EndedEarly
+            | Interruption::Kube(_)
+            | Interruption::Status(_) => delay(BACKOFF),
+        }
     }
 
     async fn session(&self, position: &mut Position) -> Result<(), Interruption> {

@@ -19,7 +19,7 @@ pub(crate) enum Interruption {
     EndedEarly,
     #[error("the API server has too much to do: {0}")]
     Throttled(String),
-    #[error("the right is missing: {0}")]
+    #[error("the right is missing, or the API: {0}")]
     Forbidden(String),
     #[error(transparent)]
     Kube(kube::Error),
@@ -70,7 +70,8 @@ impl From<Status> for Interruption {
     fn from(status: Status) -> Self {
         let text = format!("{} ({})", status.message, status.code);
         match status.code {
-            401 | 403 => Self::Forbidden(text),
+            // 404: of a kind that the API server does not serve.
+            401 | 403 | 404 => Self::Forbidden(text),
             410 => Self::Gone(text),
             429 => Self::Throttled(text),
             _ => Self::Status(text),
