@@ -125,7 +125,7 @@ torture-mutants: build cluster ## Show that each seeded bug is caught: about 20 
 	$(TORTURE) mutants
 
 .PHONY: bench
-bench: ## Measure the server on a real API server: ONLY=drift|memory ROUNDS=N SHORT=1
+bench: ## Measure the server on a real API server: ONLY=drift|fight|mass|memory ROUNDS=N SHORT=1
 	$(BUILD) $(if $(SHORT),,--release)
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 

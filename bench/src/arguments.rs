@@ -27,12 +27,17 @@ Benchmarks:
           The limit is a bare loop that PATCHes at once what its watch shows.
           It minds 200 other Deployments of the same cluster, and rounds go in
           turns, in blocks: what disturbs the machine disturbs both.
+  fight   The same for 200 Deployments while somebody else changes the count of
+          another one 50 times a second, beside what it is without that.
+  mass    10,000 managed Deployments have drifted when the server starts: how
+          long until all are repaired, and what an unrelated client that
+          PATCHes a Deployment of its own sees of it, beside what it sees before.
   memory  Resident memory of the whole server, and its peak, with 10,000
           Deployments of more than 3 kB in the cluster, 200 of them managed,
           15 seconds after the last change.
 
 Examples:
-  make bench                         everything, in about 3 minutes
+  make bench                         everything, in about 6 minutes
   make bench ONLY=drift ROUNDS=2000  the tail of the distribution too
   make bench SHORT=1                 seconds: shows that it runs, not how fast
 
@@ -46,7 +51,7 @@ pub(crate) struct Measure {
     /// Run only this benchmark [default: all].
     #[arg(long, value_enum)]
     pub(crate) only: Option<Benchmark>,
-    /// Rounds of `drift` for each contestant [default: 400, with --short 20].
+    /// Rounds of `drift` for each contestant, and of `fight` with and without it [default: 400, with --short 20].
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<NonZeroUsize>,
     /// Use few rounds and few Deployments: shows that the benchmarks run, and nothing else.
@@ -59,6 +64,10 @@ pub(crate) struct Measure {
 pub(crate) enum Benchmark {
     /// How long a drift lives.
     Drift,
+    /// The same while somebody fights.
+    Fight,
+    /// What a mass drift costs, and whom.
+    Mass,
     /// How much memory the server takes.
     Memory,
 }

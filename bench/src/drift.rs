@@ -4,8 +4,8 @@
 //! to be stopped while it is the other's turn, and both do the same work of telling their events from the others'.
 
 pub(crate) mod bare_loop;
-mod observer;
-mod rounds;
+pub(crate) mod observer;
+pub(crate) mod rounds;
 mod watch;
 
 use std::num::NonZeroUsize;
@@ -26,7 +26,7 @@ use crate::server;
 use crate::table::{Goal, Row, Unit};
 
 /// The count that both contestants hold.
-const DESIRED: i32 = 3;
+pub(crate) const DESIRED: i32 = 3;
 
 /// The count that everything drifts to.
 const DRIFTED: i32 = 7;
@@ -34,17 +34,20 @@ const DRIFTED: i32 = 7;
 /// The most that the median may be, in medians of the bare loop.
 const GOAL: f64 = 1.5;
 
+/// How often one Deployment may drift: the server answers a fight ever more slowly, and this must not look like one.
+const DRIFTS: usize = 10;
+
 /// How much is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Deployments for each contestant.
-    deployments: usize,
+    pub(crate) deployments: usize,
     /// Rounds for each contestant.
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// Rounds in a block, after which it is the other's turn.
-    block: usize,
+    pub(crate) block: usize,
     /// Rounds for each contestant that do not count.
-    warm_up: usize,
+    pub(crate) warm_up: usize,
 }
 
 impl Plan {
@@ -54,11 +57,12 @@ impl Plan {
     /// The full or the short plan, with another number of rounds if one is given.
     pub(crate) fn new(rounds: Option<NonZeroUsize>, short: bool) -> Self {
         let plan = if short { Self::SHORT } else { Self::FULL };
-        Self { rounds: rounds.map_or(plan.rounds, NonZeroUsize::get), ..plan }
+        let rounds = rounds.map_or(plan.rounds, NonZeroUsize::get);
+        Self { rounds, deployments: plan.deployments.max(rounds.div_ceil(DRIFTS)), ..plan }
     }
 
     /// The lengths of the blocks of one contestant.
-    fn blocks(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = usize> {
         (0..self.rounds).step_by(self.block).map(|done| self.block.min(self.rounds - done))
     }
 }
@@ -102,7 +106,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let _bare_loop = BareLoop::start(&kubeconfig, &bare)?;
 
     let drifter = control_plane.client_as("drifter").await?;
-    let mut observer = Observer::start(&control_plane, 2 * plan.deployments).await?;
+    let mut observer = Observer::start(&control_plane, 2 * plan.deployments, None).await?;
     let scores = play(plan, &mut observer, Rounds::new(ours, &drifter), Rounds::new(bare, &drifter)).await;
     // Their death would be the better explanation of a failed round.
     manager.check_alive()?;
@@ -159,6 +163,13 @@ mod tests {
         for (rounds, expected) in cases {
             let plan = Plan::new(NonZeroUsize::new(rounds), false);
             assert_eq!(plan.blocks().collect::<Vec<_>>(), expected, "{rounds}");
+        }
+    }
+
+    #[test]
+    fn no_deployment_drifts_so_often_that_it_looks_like_a_fight() {
+        for (rounds, expected) in [(400, 200), (2_000, 200), (2_001, 201), (20_000, 2_000)] {
+            assert_eq!(Plan::new(NonZeroUsize::new(rounds), false).deployments, expected, "{rounds}");
         }
     }
 }

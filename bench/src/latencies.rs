@@ -12,6 +12,11 @@ impl Latencies {
         self.0.extend_from_slice(&block.0);
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Adds one.
     pub(crate) fn push(&mut self, latency: Duration) {
         self.0.push(latency);

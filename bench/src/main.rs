@@ -5,10 +5,12 @@
 
 mod arguments;
 mod drift;
+mod fight;
 mod fleet;
 mod kubeconfig;
 mod latencies;
 mod machine;
+mod mass;
 mod memory;
 mod output;
 mod progress;

@@ -9,7 +9,7 @@ use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
 use crate::table::{self, Row};
-use crate::{drift, memory};
+use crate::{drift, fight, mass, memory};
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -38,6 +38,16 @@ async fn measure(arguments: &Measure) -> Result<()> {
         say_error("drift: from drift to repair, as an independent watcher sees them");
         let plan = drift::Plan::new(arguments.rounds, arguments.short);
         benchmarks.push(drift::measure(&plan).await.context("drift")?);
+    }
+    if wanted(Benchmark::Fight) {
+        say_error("fight: the repair of others while somebody fights");
+        let plan = drift::Plan::new(arguments.rounds, arguments.short);
+        benchmarks.push(fight::measure(&plan).await.context("fight")?);
+    }
+    if wanted(Benchmark::Mass) {
+        say_error("mass: everything has drifted at once");
+        let plan = if arguments.short { mass::Plan::SHORT } else { mass::Plan::FULL };
+        benchmarks.push(mass::measure(&plan).await.context("mass")?);
     }
     if wanted(Benchmark::Memory) {
         say_error("memory: resident memory beside many Deployments");

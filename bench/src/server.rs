@@ -11,11 +11,15 @@ use crate::fleet::Fleet;
 /// Sets under way at once.
 const CONCURRENCY: usize = 16;
 
+/// How the server is started, with the rights that it needs everywhere.
+pub(crate) async fn options(control_plane: &ControlPlane) -> Result<manager::Options> {
+    let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
+    manager::Options::beside_this_program(&kubeconfig, &control_plane.folder("manager")?)
+}
+
 /// Starts the server and waits until it has read the cluster.
 pub(crate) async fn start(control_plane: &ControlPlane) -> Result<Manager> {
-    let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
-    let folder = control_plane.folder("manager")?;
-    let mut manager = Manager::start(&manager::Options::beside_this_program(&kubeconfig, &folder)?).await?;
+    let mut manager = Manager::start(&options(control_plane).await?).await?;
     manager.wait_ready().await?;
     Ok(manager)
 }

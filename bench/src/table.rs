@@ -8,6 +8,9 @@ pub(crate) enum Unit {
     /// Milliseconds.
     #[serde(rename = "ms")]
     Milliseconds,
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
     /// 1,000,000 bytes.
     #[serde(rename = "MB")]
     Megabytes,
@@ -20,6 +23,7 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Self::Milliseconds => "ms",
+            Self::Seconds => "s",
             Self::Megabytes => "MB",
             Self::Kilobytes => "kB",
         }

@@ -23,15 +23,19 @@ const CAPACITY: usize = 64;
 
 /// Takes note of every change of a count.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub(crate) struct Observer {
     /// The thread ends when this is dropped.
     changes: mpsc::Receiver<Seen>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Observer {
-    /// Watches from now on; returns once it has seen `deployments` of them.
-    pub(super) async fn start(control_plane: &ControlPlane, deployments: usize) -> Result<Self> {
+    /// Watches from now on; returns once it has seen `deployments` of them. Changes in one namespace can be ignored.
+    pub(crate) async fn start(
+        control_plane: &ControlPlane,
+        deployments: usize,
+        ignored: Option<&'static str>,
+    ) -> Result<Self> {
         let kubeconfig = control_plane.kubeconfig_as("observer")?;
         let (sender, changes) = mpsc::channel(CAPACITY);
         let (complete, completed) = oneshot::channel();
@@ -41,7 +45,7 @@ impl Observer {
                 let client = kubeconfig::client(&kubeconfig).await?;
                 tokio::select! {
                     () = sender.closed() => Ok(()),
-                    result = follow(&client, deployments, complete, &sender) => result,
+                    result = follow(&client, deployments, ignored, complete, &sender) => result,
                 }
             })
         });
@@ -54,7 +58,7 @@ impl Observer {
     }
 
     /// Awaits this count of a Deployment as the very next change of the cluster; returns when it was seen.
-    pub(super) async fn expect(&mut self, fleet: &Fleet, name: &str, replicas: i32) -> Result<Instant> {
+    pub(crate) async fn expect(&mut self, fleet: &Fleet, name: &str, replicas: i32) -> Result<Instant> {
         let expected = || format!("{replicas} replicas of {}/{name}", fleet.namespace);
         match time::timeout(DEADLINE, self.changes.recv()).await {
             Ok(Some(seen))
@@ -81,6 +85,7 @@ impl Observer {
 async fn follow(
     client: &Client,
     deployments: usize,
+    ignored: Option<&str>,
     complete: oneshot::Sender<()>,
     changes: &mpsc::Sender<Seen>,
 ) -> Result<()> {
@@ -90,7 +95,7 @@ async fn follow(
     while let Some(seen) = events.try_next().await? {
         let key = (seen.namespace.clone(), seen.name.clone());
         let is_change = counts.insert(key, seen.replicas).is_some_and(|before| before != seen.replicas);
-        if is_change {
+        if is_change && ignored != Some(seen.namespace.as_str()) {
             changes.send(seen).await.context("nobody listens any more")?;
         }
         if counts.len() == deployments

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Whose turn it can be.
 #[derive(Debug)]
-pub(super) struct Rounds {
+pub(crate) struct Rounds {
     fleet: Fleet,
     api: Api<Deployment>,
     next: usize,
@@ -30,13 +30,13 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// The rounds of the contestant that minds `fleet`. `drifter` belongs to neither.
-    pub(super) fn new(fleet: Fleet, drifter: &Client) -> Self {
+    pub(crate) fn new(fleet: Fleet, drifter: &Client) -> Self {
         let api = Api::namespaced(drifter.clone(), fleet.namespace);
         Self { fleet, api, next: 0 }
     }
 
     /// Plays `count` rounds, each with another Deployment, and calls `played` after each.
-    pub(super) async fn play(
+    pub(crate) async fn play(
         &mut self,
         count: usize,
         observer: &mut Observer,

@@ -41,6 +41,8 @@ pub struct SetRequest {
     pub reason: Option<String>,
     /// Whether a Deployment that does not exist is accepted.
     pub allow_missing: bool,
+    /// Whether a Deployment that an autoscaler targets is accepted.
+    pub allow_autoscaled: bool,
 }
 
 impl SetRequest {
@@ -67,6 +69,7 @@ impl SetRequest {
             is_dry_run: request.dry_run,
             reason: Some(request.reason).filter(|reason| !reason.is_empty()),
             allow_missing: request.allow_missing,
+            allow_autoscaled: request.allow_autoscaled,
         })
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use replica_count_core::history::Drift;
+use replica_count_core::decide::Now;
+use replica_count_core::history::{Drift, History};
 use replica_count_core::setting::Enforcement;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
@@ -17,6 +18,8 @@ impl From<State> for proto::DeploymentState {
             State::Unmanaged => Self::Unmanaged,
             State::InSync => Self::InSync,
             State::Drifted => Self::Drifted,
+            State::Contested => Self::Contested,
+            State::Autoscaled => Self::Autoscaled,
             State::Ignored => Self::Ignored,
             State::Missing => Self::Missing,
             State::OutOfScope => Self::OutOfScope,
@@ -36,6 +39,14 @@ impl From<&Drift> for proto::Drift {
             to: Some(drift.to.get()),
         }
     }
+}
+
+/// The contest about a target, if there is one.
+pub fn contest(history: &History, now: Now) -> Option<proto::Contest> {
+    let contest = history.damping.contest()?;
+    let left = contest.next_repair.saturating_duration_since(now.monotonic);
+    let until = (!left.is_zero()).then(|| timestamp(now.wall + left));
+    Some(proto::Contest { by: history.last.as_ref().map_or("", Drift::manager).to_owned(), until })
 }
 
 /// A mode of enforcement and its end.
@@ -65,4 +76,31 @@ pub fn timestamp(timestamp: Timestamp) -> prost_types::Timestamp {
 pub fn duration(duration: Duration) -> prost_types::Duration {
     // Only lengths of more than 292 billion years do not fit.
     prost_types::Duration::try_from(duration).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use replica_count_core::backoff::Moment;
+    use replica_count_core::replicas::Replicas;
+
+    use super::*;
+
+    #[test]
+    fn a_contest_shows_how_long_the_next_repair_waits() {
+        let mut history = History { autoscaler: Some("web".into()), ..History::default() };
+        let start = Instant::now();
+        let contest = |history: &History, seconds| {
+            let monotonic = start + Duration::from_secs(seconds);
+            let until = contest(history, Now { wall: Timestamp::UNIX_EPOCH, monotonic })?.until;
+            Some(until.map(|until| until.seconds))
+        };
+        assert_eq!(contest(&history, 0), None);
+        let desired = Replicas::new(1).expect("valid");
+        history.record_repaired(desired, Moment { at: start, jitter: 1.0 });
+        assert_eq!(contest(&history, 0), Some(Some(10)));
+        assert_eq!(contest(&history, 4), Some(Some(6)));
+        assert_eq!(contest(&history, 10), Some(None), "it does not wait");
+    }
 }

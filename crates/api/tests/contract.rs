@@ -50,7 +50,19 @@ fn messages_keep_their_fields() {
         "DeploymentsReplicaConfigs",
         &["1 deploymentsReplicaConfig deploymentsReplicaConfig .proto.DeploymentsReplicaConfig*"],
     );
-    check("SetDeploymentRequest", &[NAME, NAMESPACE, "3 Replicas Replicas int32?"]);
+    check(
+        "SetDeploymentRequest",
+        &[
+            NAME,
+            NAMESPACE,
+            "3 Replicas Replicas int32?",
+            "4 ExpectedGeneration ExpectedGeneration int64?",
+            "5 DryRun DryRun bool",
+            "6 Reason Reason string",
+            "7 AllowMissing AllowMissing bool",
+            "8 AllowAutoscaled AllowAutoscaled bool",
+        ],
+    );
     check("GetDeploymentRequest", &[NAME, NAMESPACE]);
     check(
         "GetDeploymentResponse",
@@ -59,8 +71,22 @@ fn messages_keep_their_fields() {
             NAMESPACE,
             "3 CurrentReplicas CurrentReplicas int32?",
             "4 DesiredReplicas DesiredReplicas int32?",
+            "5 ReadyReplicas ReadyReplicas int32?",
+            "6 State State .proto.DeploymentState",
+            "7 Generation Generation int64",
+            "8 SetBy SetBy string",
+            "9 SetAt SetAt .google.protobuf.Timestamp",
+            "10 Reason Reason string",
+            "11 Enforcement Enforcement .proto.EnforcementMode",
+            "12 EnforcementUntil EnforcementUntil .google.protobuf.Timestamp",
+            "13 LastDrift LastDrift .proto.Drift",
+            "14 DriftCount DriftCount int64",
+            "15 ObservedAge ObservedAge .google.protobuf.Duration",
+            "16 Contest Contest .proto.Contest",
+            "17 Autoscaler Autoscaler string",
         ],
     );
+    check("Contest", &["1 By By string", "2 Until Until .google.protobuf.Timestamp"]);
     check(
         "SetDeploymentResponse",
         &[NAME, NAMESPACE, "3 OldReplicas OldReplicas int32?", "4 NewReplicas NewReplicas int32?"],
@@ -88,12 +114,25 @@ fn the_service_keeps_its_methods() {
 }
 
 #[test]
-fn modes_keep_their_names() {
-    let file = deployments_proto();
-    let modes =
-        file.enum_type.iter().find(|candidate| candidate.name() == "EnforcementMode").expect("the enum");
-    let names: Vec<_> = modes.value.iter().map(|value| (value.number(), value.name())).collect();
-    assert_eq!(names, [(0, "MODE_UNSPECIFIED"), (1, "ENFORCE"), (2, "IGNORE")]);
+fn enums_keep_their_names() {
+    let names = |name: &str| -> Vec<String> {
+        let file = deployments_proto();
+        let found = file.enum_type.iter().find(|candidate| candidate.name() == name).expect("the enum");
+        found.value.iter().map(|value| format!("{} {}", value.number(), value.name())).collect()
+    };
+    assert_eq!(names("EnforcementMode"), ["0 MODE_UNSPECIFIED", "1 ENFORCE", "2 IGNORE"]);
+    let states = [
+        "0 UNKNOWN",
+        "1 UNMANAGED",
+        "2 IN_SYNC",
+        "3 DRIFTED",
+        "4 IGNORED",
+        "5 MISSING",
+        "6 OUT_OF_SCOPE",
+        "7 CONTESTED",
+        "8 AUTOSCALED",
+    ];
+    assert_eq!(names("DeploymentState"), states);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Now {
 pub enum Decision {
     /// Nothing, and why.
     Rest(State),
+    /// Nothing: the cluster has the desired count.
+    InEffect,
     /// Nothing but to take note of the drift.
     Ignore {
         /// What was seen; `None` if the setting has just not been put into effect.
@@ -88,14 +90,12 @@ pub fn decide(
     policy: &Policy,
     now: Now,
 ) -> Decision {
-    let state = State::of(target, Some(setting), observation, policy, now.wall);
+    let state = State::of(target, Some(setting), observation, history.opposition(), policy, now.wall);
     let Observation::Present(observed) = observation else {
         return Decision::Rest(state);
     };
     match state {
-        State::Unknown | State::Unmanaged | State::InSync | State::Missing | State::OutOfScope => {
-            Decision::Rest(state)
-        }
+        State::Unknown | State::Unmanaged | State::Missing | State::OutOfScope => Decision::Rest(state),
         State::Ignored => {
             let until = match policy.enforcement(setting, now.wall) {
                 Enforcement::Ignore { until } => until,
@@ -103,18 +103,25 @@ pub fn decide(
             };
             Decision::Ignore { drift: drift(setting, observed, history, now.wall), until }
         }
-        State::Drifted => {
-            let drift = drift(setting, observed, history, now.wall);
-            match history.retry_at(&observed.uid) {
-                Some(until) if until > now.monotonic => Decision::Wait { until, drift },
-                Some(_) | None => Decision::Repair(Repair {
-                    uid: observed.uid.clone(),
-                    from: observed.replicas,
-                    to: setting.replicas,
-                    drift,
-                }),
-            }
+        State::InSync | State::Drifted | State::Contested | State::Autoscaled => {
+            enforce(setting, observed, history, now)
         }
+    }
+}
+
+fn enforce(setting: &Setting, observed: &Observed, history: &History, now: Now) -> Decision {
+    if observed.replicas == setting.replicas {
+        return Decision::InEffect;
+    }
+    let drift = drift(setting, observed, history, now.wall);
+    match history.retry_at(&observed.uid) {
+        Some(until) if until > now.monotonic => Decision::Wait { until, drift },
+        Some(_) | None => Decision::Repair(Repair {
+            uid: observed.uid.clone(),
+            from: observed.replicas,
+            to: setting.replicas,
+            drift,
+        }),
     }
 }
 
@@ -153,7 +160,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::history::Failure;
+    use crate::backoff::Moment;
+    use crate::damping::BUDGET;
+    use crate::failures::Failure;
     use crate::managed_fields::{FieldOwner, Operation};
 
     const IGNORE: Enforcement = Enforcement::Ignore { until: None };
@@ -246,7 +255,8 @@ mod tests {
         check_rest(&Case::with(|case| case.is_read = false), State::Unknown);
         check_rest(&Case::with(|case| case.observed = None), State::Missing);
         check_rest(&Case::seen(|observed| observed.deleting = true), State::Missing);
-        check_rest(&Case::seen(|observed| observed.replicas = count(3)), State::InSync);
+        let in_effect = Case::seen(|observed| observed.replicas = count(3));
+        assert_eq!(in_effect.decide(), Decision::InEffect);
         let excluded = BTreeSet::from(["ns".to_owned()]);
         check_rest(&Case::with(|case| case.policy.scope.excluded = excluded), State::OutOfScope);
         check_rest(&Case::with(|case| case.policy.scope.only = Some("other".into())), State::OutOfScope);
@@ -333,13 +343,28 @@ mod tests {
     }
 
     #[test]
-    fn waits_after_a_failure() {
-        let mut case = Case::default();
-        let until = case.now.monotonic + Duration::from_secs(1);
-        case.history.record_failure("u", Failure::Failed).retry_at = Some(until);
-        let drift = Some(case.expected_drift(Some("kubectl")));
-        assert_eq!(case.decide(), Decision::Wait { until, drift });
-        case.now.monotonic = until;
-        assert!(matches!(case.decide(), Decision::Repair(_)));
+    fn waits_for_failures_and_for_opponents_whichever_is_later() {
+        let case = Case::default();
+        let at = |ms| Moment { at: case.now.monotonic + Duration::from_millis(ms), jitter: 1.0 };
+        // After 12 bouts the next repair waits for 10 s; a failure is tried again 50 ms after the API server says.
+        for (bouts, asked_s, expected_ms) in
+            [(0, 7, 7_050), (BUDGET, 0, 10_000), (BUDGET, 7, 10_000), (BUDGET, 17, 17_050)]
+        {
+            let mut case = Case::default();
+            for _ in 0..bouts {
+                case.history.record_repaired(count(3), at(0));
+            }
+            if asked_s > 0 {
+                case.history.record_failure("u", Failure::Throttled, Duration::from_secs(asked_s), at(0));
+            }
+            let until = at(expected_ms).at;
+            let drift = Some(case.expected_drift(Some("kubectl")));
+            assert_eq!(case.decide(), Decision::Wait { until, drift }, "{bouts} bouts, {asked_s} s");
+            case.now.monotonic = until;
+            assert!(matches!(case.decide(), Decision::Repair(_)), "{bouts} bouts, {asked_s} s");
+            // What is in effect already does not wait.
+            case.observed.as_mut().expect("present").replicas = count(3);
+            assert_eq!(case.decide(), Decision::InEffect);
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! What happened to one managed target since this process started.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::backoff::Moment;
+use crate::damping::{BUDGET, BUDGET_OF_AUTOSCALED, Damping};
+use crate::failures::{Failure, Failures};
 use crate::managed_fields::{FieldOwner, Operation};
 use crate::replicas::Replicas;
 
@@ -20,47 +24,10 @@ pub struct History {
     pub drifts: u64,
     /// The attempts to repair that failed since the last success.
     pub failures: Option<Failures>,
-}
-
-/// Attempts that failed in a row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failures {
-    /// The object that they were made on.
-    pub uid: Box<str>,
-    /// Why the last one failed.
-    pub last: Failure,
-    /// How many there are.
-    pub in_a_row: u32,
-    /// How many of the newest failed for the same reason as the last one.
-    pub alike: u32,
-    /// No attempt before this time.
-    pub retry_at: Option<Instant>,
-}
-
-/// Why an attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// It was decided on what is not so any more.
-    Stale,
-    /// The API server asked to wait.
-    Throttled,
-    /// The right was missing.
-    Forbidden,
-    /// The API server or a policy in it refused the count.
-    Refused,
-    /// The API server failed, or refused for another reason.
-    Failed,
-    /// The API server could not be reached.
-    Unreachable,
-    /// There was no answer in time.
-    Deadline,
-}
-
-impl Failures {
-    /// Whether they say anything of the object `uid`. A wish of the API server to be left alone does of every object.
-    fn concern(&self, uid: &str) -> bool {
-        *self.uid == *uid || self.last == Failure::Throttled
-    }
+    /// How repairs are damped.
+    pub damping: Damping,
+    /// The autoscaler that targets the Deployment.
+    pub autoscaler: Option<Arc<str>>,
 }
 
 /// Which desired count the cluster had.
@@ -73,6 +40,17 @@ pub enum InEffect {
     Perhaps(Replicas),
     /// This one.
     Was(Replicas),
+}
+
+/// Who else has a say in the count of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opposition {
+    /// Nobody.
+    None,
+    /// Somebody keeps drifting it.
+    Contest,
+    /// An autoscaler targets it.
+    Autoscaler,
 }
 
 /// What a drift that is seen is to those before it.
@@ -130,7 +108,8 @@ impl History {
     }
 
     /// Takes note of a drift.
-    pub fn record_drift(&mut self, drift: &Drift) -> Sighting {
+    pub fn record_drift(&mut self, drift: &Drift, now: Instant) -> Sighting {
+        self.damping.record_drift(now);
         if self.open.as_ref().is_some_and(|open| open.is_same_as(drift)) {
             return Sighting::Known;
         }
@@ -147,8 +126,28 @@ impl History {
         }
     }
 
+    /// Takes note that a drift was put back by an answered write of ours.
+    pub fn record_repaired(&mut self, desired: Replicas, moment: Moment) {
+        self.record_bout(moment);
+        self.end_drift(desired);
+    }
+
+    /// Takes note that a new setting was put into effect, and returns the drift that has ended with it.
+    pub fn record_applied(&mut self, desired: Replicas) -> Option<Drift> {
+        self.end_drift(desired)
+    }
+
     /// Takes note that the cluster has the desired count, and returns the drift that has ended with it.
-    pub fn record_in_effect(&mut self, desired: Replicas) -> Option<Drift> {
+    ///
+    /// If we tried to put it back, perhaps that was us, by a write without an answer.
+    pub fn record_in_effect(&mut self, desired: Replicas, moment: Moment) -> Option<Drift> {
+        if self.open.is_some() && self.failures.is_some() {
+            self.record_bout(moment);
+        }
+        self.end_drift(desired)
+    }
+
+    fn end_drift(&mut self, desired: Replicas) -> Option<Drift> {
         self.in_effect = InEffect::Was(desired);
         self.failures = None;
         self.open.take()
@@ -156,47 +155,77 @@ impl History {
 
     /// Takes note of an attempt on the object `uid` that failed, and returns the row of failures that it ends.
     ///
-    /// The next attempt may be made at once, unless the caller says in the row when.
-    pub fn record_failure(&mut self, uid: &str, failure: Failure) -> &mut Failures {
-        let before = self.failures.take().filter(|before| before.concern(uid));
-        let (in_a_row, alike) = match before {
-            Some(before) if before.last == failure => (before.in_a_row, before.alike),
-            Some(before) => (before.in_a_row, 0),
-            None => (0, 0),
-        };
-        self.failures.insert(Failures {
-            uid: uid.into(),
-            last: failure,
-            in_a_row: in_a_row.saturating_add(1),
-            alike: alike.saturating_add(1),
-            retry_at: None,
-        })
+    /// `at_least` is how long the API server asked to wait.
+    pub fn record_failure(
+        &mut self,
+        uid: &str,
+        failure: Failure,
+        at_least: Duration,
+        moment: Moment,
+    ) -> &Failures {
+        if failure == Failure::Stale {
+            self.record_bout(moment);
+        }
+        let before = self.failures.take();
+        self.failures.insert(Failures::after(before, uid, failure, at_least, moment))
     }
 
-    /// When the next attempt on the object `uid` may be made, if it has to wait. A re-created Deployment has not to.
+    fn record_bout(&mut self, moment: Moment) {
+        let budget = if self.autoscaler.is_some() { BUDGET_OF_AUTOSCALED } else { BUDGET };
+        self.damping.record_bout(budget, moment);
+    }
+
+    /// Takes note of the autoscaler that targets the Deployment; true if it is another one than before.
+    ///
+    /// When there is none any more, the opponent is gone and all is forgiven.
+    pub fn record_autoscaler(&mut self, autoscaler: Option<&Arc<str>>) -> bool {
+        if self.autoscaler.as_ref() == autoscaler {
+            return false;
+        }
+        self.autoscaler = autoscaler.cloned();
+        if autoscaler.is_none() {
+            self.damping = Damping::default();
+        }
+        true
+    }
+
+    /// When the next attempt on the object `uid` may be made, if it has to wait: for failures, of which a re-created
+    /// Deployment knows nothing, and for an opponent, who may be the one who re-creates it.
     pub fn retry_at(&self, uid: &str) -> Option<Instant> {
-        self.failures.as_ref().filter(|failures| failures.concern(uid)).and_then(|failures| failures.retry_at)
+        let failures = self.failures.as_ref().filter(|failures| failures.concern(uid));
+        let after_failures = failures.and_then(|failures| failures.retry_at);
+        after_failures.max(self.damping.contest().map(|contest| contest.next_repair))
     }
 
-    /// The setting has changed: forgets failures, unless the API server asked to wait.
+    /// Who else has a say in the count.
+    pub fn opposition(&self) -> Opposition {
+        match (&self.autoscaler, &self.damping) {
+            (Some(_), _) => Opposition::Autoscaler,
+            (None, Damping::Contested(_)) => Opposition::Contest,
+            (None, Damping::Calm { .. }) => Opposition::None,
+        }
+    }
+
+    /// The setting has changed: begins anew, unless the API server asked to wait.
     pub fn forgive_for_new_setting(&mut self) {
-        self.failures.take_if(|failures| failures.last != Failure::Throttled);
+        self.failures.take_if(|failures| failures.end_with_new_setting());
+        self.damping = Damping::default();
     }
 
     /// The API server is reached again, and what is observed is current again: forgets failures, if that is what caused
     /// them. True if so.
     pub fn forgive_for_contact(&mut self) -> bool {
-        let is_cured = |failures: &mut Failures| match failures.last {
-            Failure::Stale | Failure::Unreachable | Failure::Deadline => true,
-            Failure::Throttled | Failure::Forbidden | Failure::Refused | Failure::Failed => false,
-        };
-        self.failures.take_if(is_cured).is_some()
+        self.failures.take_if(|failures| failures.end_with_contact()).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn moment() -> Moment {
+        Moment { at: Instant::now(), jitter: 1.0 }
+    }
 
     fn drift(uid: &str, to: i32, second: i64) -> Drift {
         let count = |n| Replicas::new(n).expect("valid");
@@ -206,16 +235,24 @@ mod tests {
 
     #[test]
     fn one_drift_is_counted_once() {
-        let mut history = History::default();
+        let (mut history, now) = (History::default(), Instant::now());
         let new = |instead_of| Sighting::New { instead_of };
-        assert_eq!(history.record_drift(&drift("a", 2, 0)), new(None));
-        assert_eq!(history.record_drift(&drift("a", 2, 1)), Sighting::Known, "seen again");
-        assert_eq!(history.record_drift(&drift("a", 3, 2)), new(Some(drift("a", 2, 0))), "another count");
-        assert_eq!(history.record_drift(&drift("b", 3, 3)), new(Some(drift("a", 3, 2))), "another object");
-        let desired = Replicas::new(1).expect("valid");
-        assert_eq!(history.record_in_effect(desired), Some(drift("b", 3, 3)));
-        assert_eq!(history.record_in_effect(desired), None, "nothing was open");
-        assert_eq!(history.record_drift(&drift("b", 3, 4)), new(None), "again after a repair");
+        assert_eq!(history.record_drift(&drift("a", 2, 0), now), new(None));
+        assert_eq!(history.record_drift(&drift("a", 2, 1), now), Sighting::Known, "seen again");
+        assert_eq!(
+            history.record_drift(&drift("a", 3, 2), now),
+            new(Some(drift("a", 2, 0))),
+            "another count"
+        );
+        assert_eq!(
+            history.record_drift(&drift("b", 3, 3), now),
+            new(Some(drift("a", 3, 2))),
+            "another object"
+        );
+        let desired = one();
+        assert_eq!(history.record_in_effect(desired, moment()), Some(drift("b", 3, 3)));
+        assert_eq!(history.record_in_effect(desired, moment()), None, "nothing was open");
+        assert_eq!(history.record_drift(&drift("b", 3, 4), now), new(None), "again after a repair");
         assert_eq!((history.drifts, history.last), (4, Some(drift("b", 3, 4))));
     }
 
@@ -228,15 +265,15 @@ mod tests {
             time: Some(Timestamp::from_second(second).expect("in range")),
         };
         let drift = |manager, second| Drift { by: Some(by(manager, second)), ..drift("a", 2, second) };
-        let mut history = History::default();
-        history.record_drift(&drift("kubectl", 0));
-        assert_eq!(history.record_drift(&drift("kubectl", 1)), Sighting::Known);
-        assert_ne!(history.record_drift(&drift("helm", 1)), Sighting::Known);
+        let (mut history, now) = (History::default(), Instant::now());
+        history.record_drift(&drift("kubectl", 0), now);
+        assert_eq!(history.record_drift(&drift("kubectl", 1), now), Sighting::Known);
+        assert_ne!(history.record_drift(&drift("helm", 1), now), Sighting::Known);
     }
 
     #[test]
     fn what_was_seen_missing_has_not_been_in_effect_unless_it_was_seen_so() {
-        let one = Replicas::new(1).expect("valid");
+        let one = one();
         for (before, after) in [
             (InEffect::NotYet, InEffect::NotYet),
             (InEffect::Perhaps(one), InEffect::NotYet),
@@ -249,51 +286,86 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_counted_by_object_and_by_reason() {
-        use Failure::{Forbidden, Stale, Throttled};
-        let mut history = History::default();
-        for (uid, failure, expected) in [
-            ("a", Stale, (1, 1)),
-            ("a", Stale, (2, 2)),
-            ("a", Forbidden, (3, 1)),
-            ("a", Stale, (4, 1)),
-            ("b", Stale, (1, 1)),
-            ("b", Throttled, (2, 1)),
-            ("c", Stale, (3, 1)),
-        ] {
-            let row = history.record_failure(uid, failure);
-            assert_eq!((row.in_a_row, row.alike), expected, "{uid} {failure:?}");
-        }
-    }
-
-    #[test]
-    fn forgives_what_may_be_cured() {
-        use Failure::{Deadline, Failed, Forbidden, Refused, Stale, Throttled, Unreachable};
-        for (failure, by_a_setting, by_contact) in [
-            (Stale, true, true),
-            (Throttled, false, false),
-            (Forbidden, true, false),
-            (Refused, true, false),
-            (Failed, true, false),
-            (Unreachable, true, true),
-            (Deadline, true, true),
-        ] {
-            let mut history = History::default();
-            history.record_failure("u", failure);
-            assert_eq!(history.clone().forgive_for_contact(), by_contact, "{failure:?}");
-            history.forgive_for_new_setting();
-            assert_eq!(history.failures.is_none(), by_a_setting, "{failure:?}");
-        }
-    }
-
-    #[test]
     fn a_recreated_deployment_waits_only_if_the_api_server_asks() {
-        let until = Instant::now();
-        for (failure, of_another) in [(Failure::Refused, None), (Failure::Throttled, Some(until))] {
+        for failure in [Failure::Refused, Failure::Throttled] {
             let mut history = History::default();
-            history.record_failure("a", failure).retry_at = Some(until);
-            assert_eq!(history.retry_at("a"), Some(until), "{failure:?}");
+            let retry_at = history.record_failure("a", failure, Duration::ZERO, moment()).retry_at;
+            assert_eq!(history.retry_at("a"), retry_at, "{failure:?}");
+            let of_another = retry_at.filter(|_| failure == Failure::Throttled);
             assert_eq!(history.retry_at("b"), of_another, "{failure:?}");
+        }
+    }
+
+    /// A history of a target whose next bout begins a contest, with a drift open.
+    fn on_the_brink() -> History {
+        let mut history =
+            History { autoscaler: Some("HorizontalPodAutoscaler/web".into()), ..History::default() };
+        history.record_drift(&drift("a", 2, 0), Instant::now());
+        history
+    }
+
+    type Event = fn(&mut History);
+
+    fn one() -> Replicas {
+        Replicas::new(1).expect("valid")
+    }
+
+    fn fail(history: &mut History, failure: Failure) {
+        history.record_failure("a", failure, Duration::ZERO, moment());
+    }
+
+    #[test]
+    fn what_an_opponent_caused_is_a_bout() {
+        let cases: [(&str, Event, bool); 6] = [
+            ("repaired", |history| history.record_repaired(one(), moment()), true),
+            ("a new setting", |history| drop(history.record_applied(one())), false),
+            ("somebody put it back", |history| drop(history.record_in_effect(one(), moment())), false),
+            ("stale", |history| fail(history, Failure::Stale), true),
+            ("not reached", |history| fail(history, Failure::Unreachable), false),
+            (
+                "not answered, but landed",
+                |history| {
+                    fail(history, Failure::Deadline);
+                    history.record_in_effect(one(), moment());
+                },
+                true,
+            ),
+        ];
+        for (what, event, expected) in cases {
+            let mut history = on_the_brink();
+            event(&mut history);
+            assert_eq!(history.damping.contest().is_some(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_contest_is_forgiven_when_its_reason_is_gone() {
+        let cases: [(&str, Event); 2] = [
+            ("a new setting", History::forgive_for_new_setting),
+            ("no autoscaler any more", |history| assert!(history.record_autoscaler(None))),
+        ];
+        for (what, event) in cases {
+            let mut history = on_the_brink();
+            history.record_repaired(one(), moment());
+            assert!(history.retry_at("a").is_some());
+            event(&mut history);
+            assert_eq!(history.retry_at("a"), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_autoscaler_is_news_once() {
+        let (web, other) = (Arc::from("web"), Arc::from("other"));
+        let mut history = History::default();
+        for (autoscaler, is_news, opposition) in [
+            (None, false, Opposition::None),
+            (Some(&web), true, Opposition::Autoscaler),
+            (Some(&web), false, Opposition::Autoscaler),
+            (Some(&other), true, Opposition::Autoscaler),
+            (None, true, Opposition::None),
+        ] {
+            assert_eq!(history.record_autoscaler(autoscaler), is_news, "{autoscaler:?}");
+            assert_eq!(history.opposition(), opposition, "{autoscaler:?}");
         }
     }
 }

@@ -3,9 +3,12 @@
 //! Nothing here reads a clock, a file, a socket or the environment: time and randomness are parameters, so every rule
 //! can be tested as a table. The words are those of `DESIGN.md`.
 
+pub mod autoscalers;
 pub mod backoff;
 pub mod change;
+pub mod damping;
 pub mod decide;
+pub mod failures;
 pub mod history;
 pub mod index;
 pub mod managed_fields;

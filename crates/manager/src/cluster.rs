@@ -1,8 +1,9 @@
-//! What the watch has shown of the cluster, and how fresh that is. Every read is answered from here.
+//! What the watches have shown of the cluster, and how fresh that is. Every read is answered from here.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use replica_count_core::autoscalers::{Autoscaler, Autoscalers};
 use replica_count_core::index::Index;
 use replica_count_core::observed::{Observation, Observed};
 use replica_count_core::replicas::Replicas;
@@ -10,12 +11,33 @@ use replica_count_core::target::Target;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// Deployments.
+    Deployments,
+    /// Autoscalers, without which the server can go on.
+    Autoscalers,
+}
+
+impl Watched {
+    /// As the log has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployments => "deployments",
+            Self::Autoscalers => "horizontalpodautoscalers",
+        }
+    }
+}
+
 /// Whether what is known is what is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Freshness {
     /// The first listing is not complete.
     #[default]
     Unread,
+    /// The same, and the API server refuses it: a right is missing.
+    Refused,
     /// The watch is open.
     Live,
     /// The watch is broken.
@@ -25,7 +47,26 @@ pub enum Freshness {
     },
 }
 
-/// What the watch has shown.
+impl Freshness {
+    /// Whether the first listing is complete.
+    pub fn is_read(self) -> bool {
+        match self {
+            Self::Unread | Self::Refused => false,
+            Self::Live | Self::Stale { .. } => true,
+        }
+    }
+
+    /// How old what is known is at `now`, if nothing was known at `start`.
+    pub fn age(self, start: Instant, now: Instant) -> Duration {
+        match self {
+            Self::Unread | Self::Refused => now.saturating_duration_since(start),
+            Self::Live => Duration::ZERO,
+            Self::Stale { since } => now.saturating_duration_since(since),
+        }
+    }
+}
+
+/// What the watches have shown.
 #[derive(Debug, Default)]
 pub struct Cluster {
     inner: RwLock<Inner>,
@@ -35,7 +76,18 @@ pub struct Cluster {
 #[derive(Debug, Default)]
 struct Inner {
     index: Index,
-    freshness: Freshness,
+    index_freshness: Freshness,
+    autoscalers: Autoscalers,
+    autoscalers_freshness: Freshness,
+}
+
+impl Inner {
+    fn freshness(&mut self, watched: Watched) -> &mut Freshness {
+        match watched {
+            Watched::Deployments => &mut self.index_freshness,
+            Watched::Autoscalers => &mut self.autoscalers_freshness,
+        }
+    }
 }
 
 /// The cluster at one moment. Writers wait while it is held, so it is held shortly.
@@ -44,10 +96,10 @@ pub struct View<'a>(RwLockReadGuard<'a, Inner>);
 impl View<'_> {
     /// What is known of a target.
     pub fn observation(&self, target: &Target) -> Observation<'_> {
-        match (self.0.index.get(target), self.0.freshness) {
-            (Some(observed), _) => Observation::Present(observed),
-            (None, Freshness::Unread) => Observation::Unread,
-            (None, Freshness::Live | Freshness::Stale { .. }) => Observation::Absent,
+        match self.0.index.get(target) {
+            Some(observed) => Observation::Present(observed),
+            None if self.0.index_freshness.is_read() => Observation::Absent,
+            None => Observation::Unread,
         }
     }
 
@@ -56,16 +108,32 @@ impl View<'_> {
         &self.0.index
     }
 
-    /// Whether it is what is.
-    pub fn freshness(&self) -> Freshness {
-        self.0.freshness
+    /// The autoscaler that targets a Deployment, if one is known.
+    pub fn autoscaler(&self, target: &Target) -> Option<&Arc<str>> {
+        self.0.autoscalers.of(target)
     }
 
-    /// How old it is, while the watch is broken.
+    /// How many are known; of autoscalers, those of Deployments.
+    pub fn known(&self, watched: Watched) -> usize {
+        match watched {
+            Watched::Deployments => self.0.index.len(),
+            Watched::Autoscalers => self.0.autoscalers.len(),
+        }
+    }
+
+    /// Whether what is known is what is.
+    pub fn freshness(&self, watched: Watched) -> Freshness {
+        match watched {
+            Watched::Deployments => self.0.index_freshness,
+            Watched::Autoscalers => self.0.autoscalers_freshness,
+        }
+    }
+
+    /// How old the Deployments are, while their watch is broken.
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        match self.0.freshness {
+        match self.0.index_freshness {
             Freshness::Stale { since } => Some(now.saturating_duration_since(since)),
-            Freshness::Unread | Freshness::Live => None,
+            Freshness::Unread | Freshness::Refused | Freshness::Live => None,
         }
     }
 }
@@ -86,38 +154,68 @@ impl Cluster {
         self.change(|inner| inner.index.remove(target, uid));
     }
 
-    /// A full listing begins.
+    /// A full listing of the Deployments begins.
     pub fn begin_listing(&self) {
         self.change(|inner| inner.index.begin_listing());
     }
 
-    /// A full listing is complete; returns the targets that are gone.
+    /// A full listing of the Deployments is complete; returns the targets that are gone.
     pub fn end_listing(&self) -> Vec<Target> {
         let gone = self.change(|inner| {
-            inner.freshness = Freshness::Live;
+            inner.index_freshness = Freshness::Live;
             inner.index.end_listing()
         });
         self.listed.notify_one();
         gone
     }
 
-    /// Waits for a full listing to complete, from which on what it did not show is known to be absent.
+    /// Waits for a full listing of the Deployments to complete, from which on what it did not show is known to be absent.
     ///
     /// One that was completed before the call counts if nobody waited for it. For one caller.
     pub async fn listed(&self) {
         self.listed.notified().await;
     }
 
+    /// Takes in an autoscaler that was listed, added or changed; `None`: it targets no Deployment. Returns the
+    /// Deployments that this concerns.
+    pub fn insert_autoscaler(&self, uid: &str, autoscaler: Option<Autoscaler>) -> Vec<Target> {
+        self.change(|inner| match autoscaler {
+            Some(autoscaler) => inner.autoscalers.insert(uid, autoscaler),
+            None => inner.autoscalers.remove(uid).into_iter().collect(),
+        })
+    }
+
+    /// A full listing of the autoscalers begins.
+    pub fn begin_autoscalers_listing(&self) {
+        self.change(|inner| inner.autoscalers.begin_listing());
+    }
+
+    /// A full listing of the autoscalers is complete; returns the Deployments of those that are gone.
+    pub fn end_autoscalers_listing(&self) -> Vec<Target> {
+        self.change(|inner| {
+            inner.autoscalers_freshness = Freshness::Live;
+            inner.autoscalers.end_listing()
+        })
+    }
+
     /// The watch is open and nothing was missed.
-    pub fn set_live(&self) {
-        self.change(|inner| inner.freshness = Freshness::Live);
+    pub fn set_live(&self, watched: Watched) {
+        self.change(|inner| *inner.freshness(watched) = Freshness::Live);
     }
 
     /// The watch is broken; the API server was last heard at `since`.
-    pub fn set_stale(&self, since: Instant) {
-        self.change(|inner| match inner.freshness {
-            Freshness::Live => inner.freshness = Freshness::Stale { since },
-            Freshness::Unread | Freshness::Stale { .. } => {}
+    pub fn set_stale(&self, watched: Watched, since: Instant) {
+        self.change(|inner| match inner.freshness(watched) {
+            freshness @ Freshness::Live => *freshness = Freshness::Stale { since },
+            Freshness::Unread | Freshness::Refused | Freshness::Stale { .. } => {}
+        });
+    }
+
+    /// The API server refuses the watch.
+    pub fn set_refused(&self, watched: Watched) {
+        self.change(|inner| match inner.freshness(watched) {
+            freshness @ Freshness::Unread => *freshness = Freshness::Refused,
+            Freshness::Refused | Freshness::Live | Freshness::Stale { .. } => {}
         });
     }
 

@@ -1,8 +1,9 @@
 //! The only code that talks to the Kubernetes API server.
 //!
-//! Reads: one watch of Deployments, and a GET where the watch may be behind. Writes: `deployments/scale`, in
+//! Reads: a watch of Deployments and one of autoscalers, and a GET where the watch may be behind. Writes: `deployments/scale`, in
 //! [`scale`] alone.
 
+pub mod autoscaler;
 pub mod connect;
 pub mod deployment;
 pub mod reads;

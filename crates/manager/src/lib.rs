@@ -9,6 +9,7 @@ pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod histories;
 pub mod http;
 pub mod kubernetes;
 mod listener;

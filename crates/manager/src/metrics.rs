@@ -12,7 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, Freshness};
+use crate::cluster::{Cluster, Watched};
+use crate::histories::Histories;
 use crate::kubernetes::scale::WriteError;
 use crate::kubernetes::watch::Interruption;
 use crate::work::Work;
@@ -23,7 +24,7 @@ struct Reason {
     reason: &'static str,
 }
 
-/// What is counted about the watch.
+/// What is counted about a watch.
 #[derive(Clone, Debug, Default)]
 pub struct WatchMetrics {
     events: Counter,
@@ -38,7 +39,7 @@ impl WatchMetrics {
         for reason in Interruption::REASONS {
             self.interruptions.get_or_create_owned(&Reason { reason });
         }
-        registry.register("watch_events", "Deployments that the watch showed", self.events.clone());
+        registry.register("watch_events", "Objects that the watch showed", self.events.clone());
         registry.register(
             "watch_interruptions",
             "Watches that ended early, by reason",
@@ -46,7 +47,7 @@ impl WatchMetrics {
         );
     }
 
-    /// The watch showed a Deployment.
+    /// The watch showed an object.
     pub fn event(&self) {
         self.events.inc();
     }
@@ -130,8 +131,10 @@ impl ReconcileMetrics {
 /// What is read off when someone asks, instead of being kept up to date.
 #[derive(Debug)]
 pub struct Readings {
-    /// What the watch has shown.
+    /// What the watches have shown.
     pub cluster: Arc<Cluster>,
+    /// What happened.
+    pub histories: Arc<Histories>,
     /// What waits.
     pub work: Arc<Work>,
     /// When the server started.
@@ -140,23 +143,26 @@ pub struct Readings {
 
 impl Collector for Readings {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let (deployments, age) = {
+        let now = Instant::now();
+        let [deployments, autoscalers] = {
             let view = self.cluster.view();
-            let age = match view.freshness() {
-                Freshness::Unread => self.started.elapsed(),
-                Freshness::Live => Duration::ZERO,
-                Freshness::Stale { since } => since.elapsed(),
-            };
-            (view.index().len(), age)
+            [Watched::Deployments, Watched::Autoscalers].map(|watched| {
+                (float(view.known(watched)), view.freshness(watched).age(self.started, now).as_secs_f64())
+            })
         };
+        let (autoscaled, contested) = self.histories.count();
         let readings = [
-            ("deployments", "Deployments in the cluster.", float(deployments)),
+            ("deployments", "Deployments in the cluster.", deployments.0),
             ("queued_targets", "Targets that wait for work or are worked on.", float(self.work.depth())),
+            ("contested_targets", "Targets that somebody keeps drifting.", float(contested)),
+            ("autoscaled_targets", "Managed targets that an autoscaler targets.", float(autoscaled)),
             (
                 "watch_stale_seconds",
                 "Age of what is known while the watch is broken, or time since the start while nothing is known.",
-                age.as_secs_f64(),
+                deployments.1,
             ),
+            ("autoscalers", "Autoscalers of Deployments in the cluster.", autoscalers.0),
+            ("autoscaler_watch_stale_seconds", "The same of the watch of autoscalers.", autoscalers.1),
         ];
         for (name, help, value) in readings {
             let gauge = ConstGauge::new(value);

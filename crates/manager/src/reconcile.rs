@@ -5,17 +5,17 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kube::Client;
-use replica_count_core::backoff::Backoff;
+use replica_count_core::backoff::Moment;
+use replica_count_core::damping::Truce;
 use replica_count_core::decide::{Decision, Policy, Repair, decide};
-use replica_count_core::history::{Drift, Failure, History, Sighting};
-use replica_count_core::replicas::Replicas;
+use replica_count_core::failures::Failure;
+use replica_count_core::history::{Drift, History, Sighting};
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
@@ -24,64 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::cluster::Cluster;
+use crate::histories::Histories;
 use crate::kubernetes::scale::{self, WriteError};
-use crate::report::{Report, Settled};
+use crate::report::{Loudness, Report, Settled};
 use crate::store::Store;
 use crate::work::Work;
 
 /// Writes under way at once: enough to use a fast API server, few enough to leave it to others.
 const MAX_WRITES: usize = 32;
-/// How long to wait after a failed write.
-const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(30) };
-/// A stale decision is made anew as soon as the watch shows more, unless it was stale this often in a row.
-pub const STALE_IN_A_ROW: u32 = 3;
 /// How often every managed target is looked at again, from memory.
 const RESYNC: Duration = Duration::from_mins(5);
 /// A wait for a time of the wall clock is cut into pieces, as that clock may be set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-
-/// What happened to each managed target since the process started.
-#[derive(Debug, Default)]
-pub struct Histories(Mutex<HashMap<Target, History>>);
-
-impl Histories {
-    /// What happened to one target.
-    pub fn get(&self, target: &Target) -> Option<History> {
-        self.lock().get(target).cloned()
-    }
-
-    /// Starts the history of a target that is managed from the start of the process.
-    pub fn begin(&self, target: Target, desired: Replicas) {
-        self.lock().insert(target, History::of_stored_setting(desired));
-    }
-
-    /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten. A new setting does
-    /// not wait for the failures of the one before.
-    pub fn follow(&self, target: &Target, is_managed: bool) {
-        if is_managed {
-            self.lock().entry(target.clone()).or_default().forgive_for_new_setting();
-        } else {
-            self.lock().remove(target);
-        }
-    }
-
-    /// The watch works again: forgets the failures that this cures, and returns the targets that had some.
-    pub fn forgive_for_contact(&self) -> Vec<Target> {
-        let mut histories = self.lock();
-        let cured = histories
-            .iter_mut()
-            .filter_map(|(target, history)| history.forgive_for_contact().then(|| target.clone()));
-        cured.collect()
-    }
-
-    fn update<T>(&self, target: &Target, update: impl FnOnce(&mut History) -> T) -> Option<T> {
-        self.lock().get_mut(target).map(update)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Target, History>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Puts drift back.
 pub struct Reconciler {
@@ -133,26 +87,36 @@ impl Reconciler {
     fn decide(&self, target: &Target) -> Option<Repair> {
         let setting = self.store.get(target)?;
         let now = clock::now();
-        let decision = {
+        let (decision, new_autoscaler) = {
             let view = self.cluster.view();
             self.histories.update(target, |history| {
-                decide(target, &setting, view.observation(target), history, &self.policy, now)
+                let is_new = history.record_autoscaler(view.autoscaler(target));
+                let decision = decide(target, &setting, view.observation(target), history, &self.policy, now);
+                (decision, is_new.then(|| history.autoscaler.clone()))
             })?
         };
+        if let Some(autoscaler) = new_autoscaler {
+            self.report.autoscaled(target, autoscaler.as_deref());
+        }
         match decision {
-            Decision::Rest(state) => {
-                match state {
-                    State::InSync => self.note_in_effect(target, setting.replicas, Settled::InSync),
-                    State::Missing => {
-                        self.histories.update(target, History::record_missing);
-                    }
-                    State::Unknown
-                    | State::Unmanaged
-                    | State::Drifted
-                    | State::Ignored
-                    | State::OutOfScope => {}
+            Decision::Rest(state) => match state {
+                State::Missing => {
+                    self.histories.update(target, History::record_missing);
+                    self.note_quiet(target);
                 }
-                None
+                State::Unknown
+                | State::Unmanaged
+                | State::InSync
+                | State::Drifted
+                | State::Contested
+                | State::Autoscaled
+                | State::Ignored
+                | State::OutOfScope => {}
+            },
+            Decision::InEffect => {
+                let ended = self.note(target, |history| history.record_in_effect(setting.replicas, moment()));
+                self.settled(target, ended.flatten(), Settled::InSync);
+                self.note_quiet(target);
             }
             Decision::Ignore { drift, until } => {
                 self.note_drift(target, drift.as_ref(), &setting);
@@ -160,38 +124,64 @@ impl Reconciler {
                     let left = Duration::try_from(until.duration_since(now.wall)).unwrap_or_default();
                     self.work.mark_after(target.clone(), left.min(LONGEST_WAIT));
                 }
-                None
             }
             Decision::Wait { until, drift } => {
                 self.note_drift(target, drift.as_ref(), &setting);
                 self.work.mark_at(target.clone(), until);
-                None
             }
             Decision::Repair(repair) => {
                 self.note_drift(target, repair.drift.as_ref(), &setting);
-                Some(repair)
+                return Some(repair);
             }
         }
+        None
+    }
+
+    /// Changes a history, and tells people if a contest begins with that.
+    fn note<T>(&self, target: &Target, change: impl FnOnce(&mut History) -> T) -> Option<T> {
+        let (noted, begun) = self.histories.update(target, |history| {
+            let before = history.damping;
+            let noted = change(history);
+            let contest = history.damping.contest().filter(|_| before.contest().is_none());
+            (noted, contest.map(|contest| (contest.next_repair, history.last.clone())))
+        })?;
+        if let Some((next_repair, drift)) = begun {
+            self.report.contested(target, drift.as_ref(), next_repair.into());
+        }
+        Some(noted)
     }
 
     fn note_drift(&self, target: &Target, drift: Option<&Drift>, setting: &Setting) {
         let Some(drift) = drift else { return };
-        match self.histories.update(target, |history| history.record_drift(drift)) {
-            Some(Sighting::New { instead_of }) => {
+        let sighting = self.histories.update(target, |history| {
+            let loudness = Loudness::of(&history.damping);
+            (history.record_drift(drift, clock::now().monotonic), loudness)
+        });
+        match sighting {
+            Some((Sighting::New { instead_of }, loudness)) => {
                 if let Some(before) = instead_of {
-                    self.report.settled(target, &before, Settled::Replaced);
+                    self.report.settled(target, &before, Settled::Replaced, loudness);
                 }
-                self.report.drifted(target, drift, setting);
+                self.report.drifted(target, drift, setting, loudness);
             }
-            Some(Sighting::Known) | None => {}
+            Some((Sighting::Known, _)) | None => {}
         }
     }
 
-    /// The cluster has the desired count, and no answer says that we put a drift back.
-    fn note_in_effect(&self, target: &Target, desired: Replicas, how: Settled) {
-        let ended = self.histories.update(target, |history| history.record_in_effect(desired));
-        if let Some(drift) = ended.flatten() {
-            self.report.settled(target, &drift, how);
+    /// A drift may have ended without an answered repair.
+    fn settled(&self, target: &Target, ended: Option<Drift>, how: Settled) {
+        if let Some(drift) = ended {
+            self.report.settled(target, &drift, how, Loudness::Normal);
+        }
+    }
+
+    /// There is no drift: a contest ends if that has been so for long enough, or is looked at again when it will have.
+    fn note_quiet(&self, target: &Target) {
+        let now = clock::now().monotonic;
+        match self.histories.update(target, |history| history.damping.record_quiet(now)) {
+            Some(Truce::Until(end)) => self.work.mark_at(target.clone(), end),
+            Some(Truce::Peace) => self.report.calmed(target),
+            Some(Truce::Calm) | None => {}
         }
     }
 
@@ -203,13 +193,13 @@ impl Reconciler {
                 if let Some(written) = written {
                     self.cluster.record_write(&target, &repair.uid, written, repair.to);
                 }
-                match repair.drift {
-                    Some(_) => {
-                        self.histories.update(&target, |history| history.record_in_effect(repair.to));
-                    }
-                    None => self.note_in_effect(&target, repair.to, Settled::Set),
-                }
                 self.report.written(&target, &repair, started.elapsed());
+                if repair.drift.is_some() {
+                    self.note(&target, |history| history.record_repaired(repair.to, moment()));
+                } else {
+                    let ended = self.note(&target, |history| history.record_applied(repair.to));
+                    self.settled(&target, ended.flatten(), Settled::Set);
+                }
             }
             Err(error) => self.failed(&target, &repair, &error),
         }
@@ -217,24 +207,29 @@ impl Reconciler {
     }
 
     fn failed(&self, target: &Target, repair: &Repair, error: &WriteError) {
-        let noted = self.histories.update(target, |history| {
-            let row = history.record_failure(&repair.uid, kind(error));
-            let mut delay = BACKOFF.delay(row.in_a_row, fastrand::f64());
-            if let WriteError::Throttled { retry_after: Some(asked), .. } = error {
-                delay = delay.max(*asked);
-            }
-            let retry_at = (Instant::now() + delay).into_std();
-            if row.last != Failure::Stale || row.alike >= STALE_IN_A_ROW {
-                row.retry_at = Some(retry_at);
-            }
-            (retry_at, delay, row.clone())
-        });
-        let Some((retry_at, delay, row)) = noted else {
-            return;
+        let at_least = match error {
+            WriteError::Throttled { retry_after, .. } => retry_after.unwrap_or_default(),
+            WriteError::Stale(_)
+            | WriteError::Forbidden(_)
+            | WriteError::Refused(_)
+            | WriteError::Failed(_)
+            | WriteError::Unreachable(_)
+            | WriteError::Deadline => Duration::ZERO,
         };
-        self.report.failed(target, repair, error, &row, delay);
-        self.work.mark_at(target.clone(), retry_at);
+        let moment = moment();
+        let row = self.note(target, |history| {
+            history.record_failure(&repair.uid, kind(error), at_least, moment).clone()
+        });
+        if let Some(row) = row {
+            self.report.failed(target, repair, error, &row, row.due - moment.at);
+            self.work.mark_at(target.clone(), row.due);
+        }
     }
+}
+
+/// Now, and a random number.
+fn moment() -> Moment {
+    Moment { at: clock::now().monotonic, jitter: fastrand::f64() }
 }
 
 fn kind(error: &WriteError) -> Failure {

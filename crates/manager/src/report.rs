@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use replica_count_core::damping::Damping;
 use replica_count_core::decide::Repair;
-use replica_count_core::history::{Drift, Failure, Failures};
+use replica_count_core::failures::{Failure, Failures, STALE_IN_A_ROW};
+use replica_count_core::history::Drift;
 use replica_count_core::setting::Setting;
 use replica_count_core::target::Target;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::kubernetes::scale::WriteError;
 use crate::metrics::ReconcileMetrics;
-use crate::reconcile::STALE_IN_A_ROW;
 
 /// What the log says of a culprit that is not known.
 const UNKNOWN: &str = "unknown";
@@ -36,6 +38,25 @@ impl Settled {
     }
 }
 
+/// How loudly a drift is told: of a fight, people are told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loudness {
+    /// To everyone.
+    Normal,
+    /// To those who look closely.
+    Low,
+}
+
+impl Loudness {
+    /// How loudly a drift of a target is told whose repairs are damped so.
+    pub fn of(damping: &Damping) -> Self {
+        match damping {
+            Damping::Calm { .. } => Self::Normal,
+            Damping::Contested(_) => Self::Low,
+        }
+    }
+}
+
 /// Where reports go.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -45,17 +66,47 @@ pub struct Report {
 
 impl Report {
     /// A drift was seen for the first time.
-    pub fn drifted(&self, target: &Target, drift: &Drift, setting: &Setting) {
+    pub fn drifted(&self, target: &Target, drift: &Drift, setting: &Setting, loudness: Loudness) {
         self.metrics.drifted();
-        let generation = setting.generation;
-        info!(%target, desired = %drift.from, found = %drift.to, by = by(Some(drift)), via = via(drift), generation, "drifted");
+        let (Drift { from, to, .. }, generation) = (drift, setting.generation);
+        let (by, via) = (by(Some(drift)), via(drift));
+        match loudness {
+            Loudness::Normal => {
+                info!(%target, desired = %from, found = %to, by, via, generation, "drifted");
+            }
+            Loudness::Low => debug!(%target, desired = %from, found = %to, by, via, generation, "drifted"),
+        }
     }
 
     /// A drift is over, and no answered write of ours put it back.
-    pub fn settled(&self, target: &Target, drift: &Drift, how: Settled) {
+    pub fn settled(&self, target: &Target, drift: &Drift, how: Settled, loudness: Loudness) {
         self.metrics.settled();
-        let how = how.as_str();
-        info!(%target, desired = %drift.from, found = %drift.to, by = by(Some(drift)), how, "settled");
+        let (Drift { from, to, .. }, by, how) = (drift, by(Some(drift)), how.as_str());
+        match loudness {
+            Loudness::Normal => info!(%target, desired = %from, found = %to, by, how, "settled"),
+            Loudness::Low => debug!(%target, desired = %from, found = %to, by, how, "settled"),
+        }
+    }
+
+    /// Somebody keeps drifting it; from now on repairs wait, the next one until `next_repair`.
+    pub fn contested(&self, target: &Target, drift: Option<&Drift>, next_repair: Instant) {
+        let wait = next_repair.saturating_duration_since(Instant::now());
+        warn!(%target, by = by(drift), via = drift.map_or(UNKNOWN, via), ?wait, "contested");
+    }
+
+    /// Nobody drifts it any more.
+    pub fn calmed(&self, target: &Target) {
+        info!(%target, "no longer contested");
+    }
+
+    /// An autoscaler targets it from now on, or does not any more.
+    pub fn autoscaled(&self, target: &Target, autoscaler: Option<&str>) {
+        match autoscaler {
+            Some(autoscaler) => {
+                warn!(%target, autoscaler, "autoscaled: the desired count is enforced all the same");
+            }
+            None => info!(%target, "no longer autoscaled"),
+        }
     }
 
     /// The desired count was written.
@@ -122,14 +173,15 @@ fn via(drift: &Drift) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use replica_count_core::history::History;
+    use std::time::Instant;
+
+    use replica_count_core::backoff::Moment;
 
     use super::*;
 
     #[test]
     fn warns_when_the_reason_changes_and_of_what_stays_stale() {
         use Failure::{Failed, Forbidden, Stale};
-        let mut history = History::default();
         let failures = [
             (Stale, false),
             (Forbidden, true),
@@ -141,9 +193,11 @@ mod tests {
             (Stale, false),
             (Forbidden, true),
         ];
+        let (mut row, moment) = (None, Moment { at: Instant::now(), jitter: 1.0 });
         for (n, (failure, expected)) in failures.into_iter().enumerate() {
-            let row = history.record_failure("u", failure);
-            assert_eq!(row.alike == worth_a_warning(row.last), expected, "failure {n}");
+            let after = Failures::after(row, "u", failure, Duration::ZERO, moment);
+            assert_eq!(after.alike == worth_a_warning(after.last), expected, "failure {n}");
+            row = Some(after);
         }
     }
 }

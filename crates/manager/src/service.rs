@@ -21,9 +21,9 @@ use tracing::{info, warn};
 
 use self::refusal::Refusal;
 use crate::clock;
-use crate::cluster::{Cluster, Freshness};
+use crate::cluster::{Cluster, Watched};
+use crate::histories::Histories;
 use crate::kubernetes::reads;
-use crate::reconcile::Histories;
 use crate::store::{Applied, Store};
 use crate::tls::Peer;
 
@@ -128,7 +128,8 @@ impl Deployments {
             Observation::Present(observed) => Some(observed),
             Observation::Unread | Observation::Absent => None,
         };
-        let state = State::of(target, setting.as_deref(), observation, &self.policy, now.wall);
+        let opposition = history.opposition();
+        let state = State::of(target, setting.as_deref(), observation, opposition, &self.policy, now.wall);
         let mut answer = proto::GetDeploymentResponse {
             name: target.name().to_owned(),
             namespace: target.namespace().to_owned(),
@@ -137,6 +138,8 @@ impl Deployments {
             state: proto::DeploymentState::from(state).into(),
             last_drift: history.last.as_ref().map(Into::into),
             drift_count: response::generation(history.drifts),
+            contest: response::contest(&history, now),
+            autoscaler: view.autoscaler(target).map(ToString::to_string).unwrap_or_default(),
             observed_age: view.age(now.monotonic.into()).map(response::duration),
             ..proto::GetDeploymentResponse::default()
         };
@@ -174,8 +177,12 @@ impl Deployments {
     }
 
     async fn set(&self, request: SetRequest, by: String) -> Result<proto::SetDeploymentResponse, Refusal> {
-        let SetRequest { target, replicas, expected_generation, is_dry_run, reason, allow_missing } = request;
+        let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
+        let SetRequest { allow_missing, allow_autoscaled, .. } = request;
         self.policy.scope.check(target.namespace())?;
+        if !allow_autoscaled {
+            self.check_not_autoscaled(&target)?;
+        }
         let old_replicas = self.current_replicas(&target, allow_missing).await?;
         let action = Action::Set { replicas, by: by.clone(), at: clock::now().wall, reason };
         let change = Change { expected_generation, action };
@@ -197,6 +204,16 @@ impl Deployments {
         })
     }
 
+    /// Whether no autoscaler would fight with a setting.
+    fn check_not_autoscaled(&self, target: &Target) -> Result<(), Refusal> {
+        match self.cluster.view().autoscaler(target) {
+            Some(autoscaler) => {
+                Err(Refusal::Autoscaled { target: target.clone(), autoscaler: Arc::clone(autoscaler) })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The count in the cluster, asked from the API server if the watch has not shown the Deployment.
     async fn current_replicas(&self, target: &Target, allow_missing: bool) -> Result<Option<i32>, Refusal> {
         let freshness = {
@@ -204,7 +221,7 @@ impl Deployments {
             if let Observation::Present(observed) = view.observation(target) {
                 return Ok(Some(observed.replicas.get()));
             }
-            view.freshness()
+            view.freshness(Watched::Deployments)
         };
         match reads::get(&self.client, target).await {
             Ok(Some(observed)) => Ok(Some(observed.replicas.get())),
@@ -214,10 +231,7 @@ impl Deployments {
             Err(_) if self.store.get(target).is_some() => Ok(None),
             Err(error) => {
                 warn!(%target, %error, "could not ask whether it exists");
-                Err(match freshness {
-                    Freshness::Unread => Refusal::Unread,
-                    Freshness::Live | Freshness::Stale { .. } => Refusal::Unreachable(target.clone()),
-                })
+                Err(if freshness.is_read() { Refusal::Unreachable(target.clone()) } else { Refusal::Unread })
             }
         }
     }

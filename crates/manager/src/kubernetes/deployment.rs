@@ -11,6 +11,9 @@ use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use serde::Deserialize;
 
+use super::watch::{Followed, MalformedObject};
+use crate::cluster::{Cluster, Watched};
+
 /// What an API server means by an absent `spec.replicas`.
 const DEFAULT_REPLICAS: i32 = 1;
 
@@ -60,26 +63,13 @@ struct Status {
     ready_replicas: Option<i32>,
 }
 
-/// What an API server sent that no API server should send.
-#[derive(Debug, thiserror::Error)]
-#[error("Deployment {namespace:?}/{name:?} from the API server: {reason}")]
-pub struct MalformedDeployment {
-    namespace: String,
-    name: String,
-    reason: String,
-}
-
 impl SlimDeployment {
-    /// `metadata.resourceVersion`: the version up to which a watch has shown everything with this Deployment.
-    pub fn version(&self) -> Option<String> {
-        self.metadata.resource_version.clone()
-    }
-
     /// The words of the domain for this Deployment.
-    pub fn into_observed(self) -> Result<(Target, Observed), MalformedDeployment> {
+    pub fn into_observed(self) -> Result<(Target, Observed), MalformedObject> {
         let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, .. } = self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
-        let malformed = |reason: &dyn fmt::Display| MalformedDeployment {
+        let malformed = |reason: &dyn fmt::Display| MalformedObject {
+            kind: "Deployment",
             namespace: namespace.clone(),
             name: name.clone(),
             reason: reason.to_string(),
@@ -96,6 +86,30 @@ impl SlimDeployment {
             owner: self.owner,
         };
         Ok((target, observed))
+    }
+}
+
+impl Followed for SlimDeployment {
+    const WATCHED: Watched = Watched::Deployments;
+
+    fn begin_listing(cluster: &Cluster) {
+        cluster.begin_listing();
+    }
+
+    fn end_listing(cluster: &Cluster) -> Vec<Target> {
+        cluster.end_listing()
+    }
+
+    fn insert(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
+        let (target, observed) = self.into_observed()?;
+        cluster.insert(target.clone(), observed);
+        Ok(vec![target])
+    }
+
+    fn remove(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
+        let (target, observed) = self.into_observed()?;
+        cluster.remove(&target, &observed.uid);
+        Ok(vec![target])
     }
 }
 

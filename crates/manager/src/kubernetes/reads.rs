@@ -22,7 +22,7 @@ pub enum ReadError {
     Kube(#[from] kube::Error),
     /// The answer makes no sense.
     #[error(transparent)]
-    Malformed(#[from] super::deployment::MalformedDeployment),
+    Malformed(#[from] super::watch::MalformedObject),
 }
 
 /// Asks the API server for one Deployment. `None`: it does not exist.

@@ -8,22 +8,23 @@ mod interruption;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, pin_mut};
-use kube::Api;
 use kube::api::{ListParams, WatchParams};
 use kube::core::WatchEvent;
+use kube::{Api, Resource};
 use replica_count_core::backoff::Backoff;
 use replica_count_core::target::Target;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub(crate) use self::interruption::Interruption;
-use super::deployment::SlimDeployment;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Watched};
 use crate::metrics::WatchMetrics;
 
 /// How long one watch lasts before it is opened again.
@@ -44,14 +45,41 @@ const PAGE: u32 = 500;
 const LISTING_END: &str = "k8s.io/initial-events-end";
 /// How long to wait between attempts.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
+/// The same where the API server does not let it, which only a person can mend.
+const BACKOFF_WHEN_FORBIDDEN: Backoff = Backoff { cap: Duration::from_secs(30), ..BACKOFF };
 
-/// Follows all Deployments, or those of one namespace.
-pub struct Watch {
+/// What a watch can follow: objects that the cluster takes in. Each method returns the targets that it concerns.
+pub trait Followed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
+    /// What they are.
+    const WATCHED: Watched;
+
+    /// A full listing begins.
+    fn begin_listing(cluster: &Cluster);
+    /// A full listing is complete: what it did not show is gone.
+    fn end_listing(cluster: &Cluster) -> Vec<Target>;
+    /// It was listed, added or changed.
+    fn insert(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject>;
+    /// It was deleted.
+    fn remove(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject>;
+}
+
+/// What an API server sent that no API server should send.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} {namespace:?}/{name:?} from the API server: {reason}")]
+pub struct MalformedObject {
+    pub(super) kind: &'static str,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) reason: String,
+}
+
+/// Follows all objects of a kind, or those of one namespace.
+pub struct Watch<K> {
     /// What to follow.
-    pub api: Api<SlimDeployment>,
+    pub api: Api<K>,
     /// What is kept current.
     pub cluster: Arc<Cluster>,
-    /// Called with every target that was added, changed or removed, after the cluster has it.
+    /// Called with every target that a change concerns, after the cluster has it.
     pub changed: Box<dyn Fn(Target) + Send + Sync>,
     /// Called when the watch works again after a failure.
     pub recovered: Box<dyn Fn() + Send + Sync>,
@@ -78,11 +106,11 @@ enum Listing {
 }
 
 /// What a watch shows.
-trait Events: Stream<Item = kube::Result<WatchEvent<SlimDeployment>>> + Unpin {}
+trait Events<K>: Stream<Item = kube::Result<WatchEvent<K>>> + Unpin {}
 
-impl<S: Stream<Item = kube::Result<WatchEvent<SlimDeployment>>> + Unpin> Events for S {}
+impl<K, S: Stream<Item = kube::Result<WatchEvent<K>>> + Unpin> Events<K> for S {}
 
-impl Watch {
+impl<K: Followed> Watch<K> {
     /// Follows until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let heard = Instant::now();
@@ -106,16 +134,26 @@ impl Watch {
     /// Takes note of what went wrong; returns how long to wait before going on.
     fn interrupted(&self, interruption: &Interruption, position: &mut Position) -> Duration {
         self.metrics.interrupted(interruption.reason());
+        let watched = K::WATCHED.as_str();
         match interruption {
             Interruption::NoStreamedListing(reason) => {
-                debug!(%reason, "listing in pages");
+                debug!(watched, %reason, "listing in pages");
                 position.listing = Listing::Pages;
                 return Duration::ZERO;
             }
             Interruption::Gone(reason) => {
-                info!(%reason, "listing again");
+                info!(watched, %reason, "listing again");
                 position.version = None;
-                self.cluster.set_stale(position.heard);
+                self.cluster.set_stale(K::WATCHED, position.heard);
+            }
+            Interruption::Forbidden(reason) => {
+                if position.failures == 0 {
+                    warn!(watched, %reason, "watch forbidden: grant the right; the server goes on without");
+                } else {
+                    debug!(watched, %reason, "watch still forbidden");
+                }
+                self.cluster.set_stale(K::WATCHED, position.heard);
+                self.cluster.set_refused(K::WATCHED);
             }
             Interruption::Silent(_)
             | Interruption::NoAnswer(_)
@@ -124,16 +162,26 @@ impl Watch {
             | Interruption::Kube(_)
             | Interruption::Status(_) => {
                 if position.failures == 0 {
-                    warn!(reason = %interruption, "watch interrupted");
+                    warn!(watched, reason = %interruption, "watch interrupted");
                 } else {
-                    debug!(reason = %interruption, "watch still interrupted");
+                    debug!(watched, reason = %interruption, "watch still interrupted");
                 }
-                self.cluster.set_stale(position.heard);
+                self.cluster.set_stale(K::WATCHED, position.heard);
             }
         }
         position.failures = position.failures.saturating_add(1);
-        let delay = BACKOFF.delay(position.failures, fastrand::f64());
-        if matches!(interruption, Interruption::Throttled(_)) { delay.max(THROTTLED) } else { delay }
+        let delay = |backoff: Backoff| backoff.delay(position.failures, fastrand::f64());
+        match interruption {
+            Interruption::Forbidden(_) => delay(BACKOFF_WHEN_FORBIDDEN),
+            Interruption::Throttled(_) => delay(BACKOFF).max(THROTTLED),
+            Interruption::NoStreamedListing(_)
+            | Interruption::Gone(_)
+            | Interruption::Silent(_)
+            | Interruption::NoAnswer(_)
+            | Interruption::EndedEarly
+            | Interruption::Kube(_)
+            | Interruption::Status(_) => delay(BACKOFF),
+        }
     }
 
     async fn session(&self, position: &mut Position) -> Result<(), Interruption> {
@@ -145,14 +193,18 @@ impl Watch {
         let version = position.version.insert(version);
         let parameters = WatchParams::default().timeout(WINDOW_SECONDS);
         let events = timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(no_answer)??;
-        self.cluster.set_live();
+        self.cluster.set_live(K::WATCHED);
         position.heard = Instant::now();
         pin_mut!(events);
         self.follow(&mut events, position).await
     }
 
     /// Takes in what changes, until the window ends.
-    async fn follow<S: Events>(&self, events: &mut S, position: &mut Position) -> Result<(), Interruption> {
+    async fn follow<S: Events<K>>(
+        &self,
+        events: &mut S,
+        position: &mut Position,
+    ) -> Result<(), Interruption> {
         let mut is_settled = false;
         loop {
             let limit = if is_settled { SILENCE } else { SETTLED };
@@ -183,7 +235,7 @@ impl Watch {
     fn settled(&self, position: &mut Position) {
         if position.failures > 0 {
             position.failures = 0;
-            info!("watch restored");
+            info!(watched = K::WATCHED.as_str(), "watch restored");
             (self.recovered)();
         }
     }
@@ -198,7 +250,7 @@ impl Watch {
             other => other.into(),
         })?;
         pin_mut!(events);
-        self.cluster.begin_listing();
+        K::begin_listing(&self.cluster);
         while let Some(event) = self.next(&mut events, position, SILENCE).await? {
             if let TakenIn { version: Some(version), ends_listing: true } = self.take_in(event)? {
                 self.listed();
@@ -209,13 +261,13 @@ impl Watch {
     }
 
     async fn list_pages(&self, position: &mut Position) -> Result<String, Interruption> {
-        self.cluster.begin_listing();
+        K::begin_listing(&self.cluster);
         let mut parameters = ListParams::default().limit(PAGE);
         loop {
             let page = timeout(ANSWER, self.api.list(&parameters)).await.map_err(no_answer)??;
             position.heard = Instant::now();
-            for deployment in page.items {
-                self.insert(deployment);
+            for object in page.items {
+                self.show(object, K::insert);
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),
@@ -228,28 +280,27 @@ impl Watch {
     }
 
     fn listed(&self) {
-        for target in self.cluster.end_listing() {
-            (self.changed)(target);
-        }
-        info!(deployments = self.cluster.view().index().len(), "listed");
+        K::end_listing(&self.cluster).into_iter().for_each(&self.changed);
+        let known = self.cluster.view().known(K::WATCHED);
+        info!(watched = K::WATCHED.as_str(), known, "listed");
     }
 
     /// The next event; `None` when the API server ends the watch in good order.
-    async fn next<S: Events>(
+    async fn next<S: Events<K>>(
         &self,
         events: &mut S,
         position: &mut Position,
         limit: Duration,
-    ) -> Result<Option<WatchEvent<SlimDeployment>>, Interruption> {
+    ) -> Result<Option<WatchEvent<K>>, Interruption> {
         let event = timeout(limit, events.next()).await.map_err(|_elapsed| Interruption::Silent(limit))?;
         position.heard = Instant::now();
         Ok(event.transpose()?)
     }
 
-    fn take_in(&self, event: WatchEvent<SlimDeployment>) -> Result<TakenIn, Interruption> {
+    fn take_in(&self, event: WatchEvent<K>) -> Result<TakenIn, Interruption> {
         match event {
-            WatchEvent::Added(deployment) | WatchEvent::Modified(deployment) => Ok(self.insert(deployment)),
-            WatchEvent::Deleted(deployment) => Ok(self.remove(deployment)),
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => Ok(self.show(object, K::insert)),
+            WatchEvent::Deleted(object) => Ok(self.show(object, K::remove)),
             WatchEvent::Bookmark(bookmark) => Ok(TakenIn {
                 version: Some(bookmark.metadata.resource_version),
                 ends_listing: bookmark
@@ -262,34 +313,23 @@ impl Watch {
         }
     }
 
-    fn insert(&self, deployment: SlimDeployment) -> TakenIn {
+    /// Lets the cluster take in an object, by `change`.
+    fn show(
+        &self,
+        object: K,
+        change: impl FnOnce(K, &Cluster) -> Result<Vec<Target>, MalformedObject>,
+    ) -> TakenIn {
         self.metrics.event();
-        let version = deployment.version();
-        match deployment.into_observed() {
-            Ok((target, observed)) => {
-                self.cluster.insert(target.clone(), observed);
-                (self.changed)(target);
-            }
-            Err(error) => warn!(%error, "skipped"),
-        }
-        TakenIn { version, ends_listing: false }
-    }
-
-    fn remove(&self, deployment: SlimDeployment) -> TakenIn {
-        self.metrics.event();
-        let version = deployment.version();
-        match deployment.into_observed() {
-            Ok((target, observed)) => {
-                self.cluster.remove(&target, &observed.uid);
-                (self.changed)(target);
-            }
+        let version = object.meta().resource_version.clone();
+        match change(object, &self.cluster) {
+            Ok(targets) => targets.into_iter().for_each(&self.changed),
             Err(error) => warn!(%error, "skipped"),
         }
         TakenIn { version, ends_listing: false }
     }
 }
 
-/// What an event says beyond the Deployment in it.
+/// What an event says beyond the object in it.
 struct TakenIn {
     /// The version up to which everything was seen with it.
     version: Option<String>,

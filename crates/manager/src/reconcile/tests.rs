@@ -3,13 +3,17 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
 
 use http::{Method, Request, Response, header};
 use kube::client::Body;
 use prometheus_client::registry::Registry;
+use replica_count_core::autoscalers::Autoscaler;
+use replica_count_core::failures::BACKOFF;
 use replica_count_core::observed::Observed;
+use replica_count_core::replicas::Replicas;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -129,6 +133,12 @@ impl Scene {
         }
     }
 
+    /// Lets the watch show a drift.
+    fn drift(&self, n: usize) {
+        self.cluster.insert(target(n), observed(version(self.writes()) - 1, FOUND));
+        self.work.mark(target(n));
+    }
+
     /// How many writes came.
     fn writes(&self) -> usize {
         self.writes.at.lock().unwrap().len()
@@ -167,6 +177,11 @@ fn observed(version: u64, replicas: i32) -> Observed {
     Observed { uid: "u".into(), resource_version, replicas, ready: 0, deleting: false, owner: None }
 }
 
+/// The version that a write makes.
+fn version(number: usize) -> u64 {
+    100 * (number as u64 + 1)
+}
+
 fn store(folder: &TempDir, targets: usize) -> Store {
     let settings: Vec<String> = (0..targets)
         .map(|n| {
@@ -187,16 +202,17 @@ fn stand_in(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync 
         let answer = answer(number);
         async move {
             let _open = open;
+            let written = format!(r#"{{"metadata":{{"resourceVersion":"{}"}}}}"#, version(number));
             let response = match answer {
-                Answer::Written => Response::builder().body(r#"{"metadata":{"resourceVersion":"100"}}"#),
-                Answer::Status(status) => Response::builder().status(status).body("{}"),
+                Answer::Written => Response::builder().body(written),
+                Answer::Status(status) => Response::builder().status(status).body("{}".to_owned()),
                 Answer::Throttled(wait) => Response::builder()
                     .status(429)
                     .header(header::RETRY_AFTER, wait.as_secs())
-                    .body("slow down"),
+                    .body("slow down".to_owned()),
                 Answer::Never => pending().await,
             };
-            Ok::<_, Infallible>(response.unwrap().map(|body| Body::from(body.as_bytes().to_vec())))
+            Ok::<_, Infallible>(response.unwrap().map(|body| Body::from(body.into_bytes())))
         }
     });
     Client::new(service, "default")
@@ -296,4 +312,77 @@ async fn a_lost_event_costs_no_more_than_five_minutes_and_no_request() {
     assert_eq!(scene.writes(), 2, "nobody marked it");
     sleep(2 * SECOND).await;
     assert_eq!(scene.writes(), 3);
+}
+
+/// Drifts a target every 20 ms for a while.
+async fn fight(scene: &Scene, lasting: Duration) {
+    let end = Instant::now() + lasting;
+    while Instant::now() < end {
+        scene.drift(0);
+        sleep(20 * MOMENT).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fight_is_damped_and_told_once_until_it_is_over() {
+    let scene = Scene::start(2, |_| Answer::Written);
+    fight(&scene, 60 * SECOND).await;
+    // One of them was on the other target.
+    let writes = scene.writes() - 1;
+    assert!((13..=16).contains(&writes), "{writes} writes in the first minute");
+    let warnings = scene.warnings();
+    assert!(
+        matches!(&warnings[..], [line] if line.contains("contested") && line.contains("ns/web-0")),
+        "{warnings:#?}"
+    );
+    assert_eq!(scene.histories.count(), (0, 1));
+
+    scene.drift(1);
+    sleep(MOMENT).await;
+    assert_eq!(scene.writes(), writes + 2, "others do not wait");
+
+    // It stops, and its last drift is put back at last.
+    sleep(400 * SECOND).await;
+    assert_eq!(scene.writes(), writes + 3);
+    assert_eq!(scene.histories.count(), (0, 1));
+    sleep(600 * SECOND).await;
+    assert_eq!(scene.histories.count(), (0, 0));
+    fight(&scene, SECOND).await;
+    assert_eq!(scene.writes(), writes + 3 + 12, "with a whole budget");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_setting_forgives() {
+    let scene = Scene::start(1, |_| Answer::Written);
+    fight(&scene, 60 * SECOND).await;
+    let writes = scene.writes();
+    scene.histories.follow(&target(0), true);
+    scene.work.mark(target(0));
+    sleep(MOMENT).await;
+    assert_eq!((scene.writes(), scene.histories.count()), (writes + 1, (0, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_is_told_once_and_damped_from_the_first_fight_on() {
+    let scene = Scene::start(1, |_| Answer::Written);
+    sleep(SECOND).await;
+    let autoscaler = Autoscaler { target: target(0), name: "HorizontalPodAutoscaler/web".into() };
+    for concerned in scene.cluster.insert_autoscaler("u", Some(autoscaler)) {
+        scene.work.mark(concerned);
+    }
+    sleep(MOMENT).await;
+    assert_eq!((scene.writes(), scene.histories.count()), (1, (1, 0)));
+    fight(&scene, 4 * SECOND).await;
+    assert_eq!(scene.writes(), 2, "the next one waits for 5 seconds at least");
+    let warnings = scene.warnings();
+    let names = warnings.iter().filter(|line| line.contains("HorizontalPodAutoscaler/web")).count();
+    let contests = warnings.iter().filter(|line| line.contains("contested")).count();
+    assert_eq!((names, contests, warnings.len()), (1, 1, 2), "{warnings:#?}");
+
+    // Without it, nothing is held against the target.
+    for concerned in scene.cluster.insert_autoscaler("u", None) {
+        scene.work.mark(concerned);
+    }
+    sleep(MOMENT).await;
+    assert_eq!((scene.writes(), scene.histories.count()), (3, (0, 0)));
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::cluster::{Cluster, Freshness};
+use crate::cluster::{Cluster, Freshness, Watched};
 use crate::http::Probe;
 use crate::kubernetes::reads;
 
@@ -20,11 +20,20 @@ impl Probe for Health {
         reads::reach(&self.client).await.map_err(|error| error.to_string())
     }
 
-    /// The store is open from the start, so it is the cluster that makes the difference.
+    /// The store is open from the start, so it is the cluster that makes the difference. Autoscalers are waited for,
+    /// so that no Set slips through, but not where the right to see them is missing.
     fn ready(&self) -> Result<(), String> {
-        match self.cluster.view().freshness() {
-            Freshness::Unread => Err("the cluster has not been read yet".to_owned()),
-            Freshness::Live | Freshness::Stale { .. } => Ok(()),
+        let view = self.cluster.view();
+        match view.freshness(Watched::Deployments) {
+            Freshness::Unread => return Err("the cluster has not been read yet".to_owned()),
+            Freshness::Refused => {
+                return Err("the API server refuses to show Deployments; see the log".to_owned());
+            }
+            Freshness::Live | Freshness::Stale { .. } => {}
+        }
+        match view.freshness(Watched::Autoscalers) {
+            Freshness::Unread => Err("the autoscalers have not been read yet".to_owned()),
+            Freshness::Refused | Freshness::Live | Freshness::Stale { .. } => Ok(()),
         }
     }
 }

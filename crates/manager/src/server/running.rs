@@ -38,9 +38,10 @@ impl Running {
         tls: Arc<rustls::ServerConfig>,
         listeners: Listeners,
     ) -> Self {
-        let (watch_metrics, report) = (WatchMetrics::default(), Report::default());
-        let connection_metrics = ConnectionMetrics::default();
-        let registry = shared.registry(&watch_metrics, &report, &connection_metrics);
+        let (watch_metrics, autoscaler_watch_metrics) = (WatchMetrics::default(), WatchMetrics::default());
+        let (report, connection_metrics) = (Report::default(), ConnectionMetrics::default());
+        let registry =
+            shared.registry(&watch_metrics, &autoscaler_watch_metrics, &report, &connection_metrics);
         let namespace = args.kubernetes.namespace.0.as_deref();
 
         let (end_of_requests, end_of_work) = (CancellationToken::new(), CancellationToken::new());
@@ -48,6 +49,8 @@ impl Running {
         let changed = shared.marker();
         writing.spawn_blocking("the store's writer", move || committer.run(changed));
         work.spawn("the watch", shared.watch(namespace, watch_metrics).run(end_of_work.clone()));
+        let autoscaler_watch = shared.watch_autoscalers(namespace, autoscaler_watch_metrics);
+        work.spawn("the watch of autoscalers", autoscaler_watch.run(end_of_work.clone()));
         work.spawn("the reconciler", shared.reconciler(report).run(end_of_work.clone()));
         let state = HttpState::new(shared.health(), Arc::new(registry));
         work.spawn("the HTTP port", http::serve(listeners.http, state, end_of_work.clone()));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client};
 use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
@@ -14,10 +15,12 @@ use tracing::warn;
 use super::health::Health;
 use crate::args::ServeArgs;
 use crate::cluster::Cluster;
+use crate::histories::Histories;
+use crate::kubernetes::autoscaler::SlimAutoscaler;
 use crate::kubernetes::deployment::SlimDeployment;
-use crate::kubernetes::watch::Watch;
+use crate::kubernetes::watch::{Followed, Watch};
 use crate::metrics::{Readings, WatchMetrics};
-use crate::reconcile::{Histories, Reconciler};
+use crate::reconcile::Reconciler;
 use crate::report::Report;
 use crate::service::Deployments;
 use crate::store::Store;
@@ -59,8 +62,33 @@ impl Shared {
         }
     }
 
-    pub(super) fn watch(&self, namespace: Option<&str>, metrics: WatchMetrics) -> Watch {
-        let api: Api<SlimDeployment> = match namespace {
+    /// The watch of the Deployments.
+    pub(super) fn watch(&self, namespace: Option<&str>, metrics: WatchMetrics) -> Watch<SlimDeployment> {
+        let (histories, work) = (Arc::clone(&self.histories), Arc::clone(&self.work));
+        let recovered = move || {
+            for target in histories.forgive_for_contact() {
+                work.mark(target);
+            }
+        };
+        self.watch_of(namespace, metrics, Box::new(recovered))
+    }
+
+    /// The watch of the autoscalers, by which nothing else is told that the API server is reached again.
+    pub(super) fn watch_autoscalers(
+        &self,
+        namespace: Option<&str>,
+        metrics: WatchMetrics,
+    ) -> Watch<SlimAutoscaler> {
+        self.watch_of(namespace, metrics, Box::new(|| ()))
+    }
+
+    fn watch_of<K: Followed<Scope = NamespaceResourceScope>>(
+        &self,
+        namespace: Option<&str>,
+        metrics: WatchMetrics,
+        recovered: Box<dyn Fn() + Send + Sync>,
+    ) -> Watch<K> {
+        let api: Api<K> = match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
@@ -70,14 +98,7 @@ impl Shared {
                 work.mark(target);
             }
         };
-        let (histories, work) = (Arc::clone(&self.histories), Arc::clone(&self.work));
-        let recovered = move || {
-            for target in histories.forgive_for_contact() {
-                work.mark(target);
-            }
-        };
-        let cluster = Arc::clone(&self.cluster);
-        Watch { api, cluster, changed: Box::new(changed), recovered: Box::new(recovered), metrics }
+        Watch { api, cluster: Arc::clone(&self.cluster), changed: Box::new(changed), recovered, metrics }
     }
 
     pub(super) fn reconciler(&self, report: Report) -> Reconciler {
@@ -110,16 +131,19 @@ impl Shared {
     pub(super) fn registry(
         &self,
         watch: &WatchMetrics,
+        autoscaler_watch: &WatchMetrics,
         report: &Report,
         connections: &ConnectionMetrics,
     ) -> Registry {
         let mut registry = Registry::with_prefix("replica_count_manager");
         watch.register(&mut registry);
+        autoscaler_watch.register(registry.sub_registry_with_prefix("autoscaler"));
         report.metrics.register(&mut registry);
         connections.register(&mut registry);
         self.store.metrics().register(&mut registry);
         let readings = Readings {
             cluster: Arc::clone(&self.cluster),
+            histories: Arc::clone(&self.histories),
             work: Arc::clone(&self.work),
             started: Instant::now(),
         };

@@ -14,7 +14,7 @@ use replica_count_core::target::Target;
 
 use super::{Deployments, Refusal};
 use crate::clock;
-use crate::cluster::Freshness;
+use crate::cluster::Watched;
 
 impl Deployments {
     pub(super) fn list(&self, request: &ListRequest) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
@@ -23,8 +23,8 @@ impl Deployments {
         }
         let now = clock::now();
         let (rows, next, age) = self.store.read(|settings| {
-            let view = self.cluster.view();
-            if request.include_unmanaged && view.freshness() == Freshness::Unread {
+            let (view, oppositions) = (self.cluster.view(), self.histories.oppositions());
+            if request.include_unmanaged && !view.freshness(Watched::Deployments).is_read() {
                 return Err(Refusal::Unread);
             }
             let after = match &request.after {
@@ -37,7 +37,8 @@ impl Deployments {
                 .filter(|(target, _, _)| request.shows(target))
                 .map(|(target, setting, seen)| {
                     let observation = seen.map_or_else(|| view.observation(target), Observation::Present);
-                    let state = State::of(target, setting, observation, &self.policy, now.wall);
+                    let opposition = oppositions.of(target);
+                    let state = State::of(target, setting, observation, opposition, &self.policy, now.wall);
                     Row::new(target, setting, observation, state)
                 });
             let (rows, next) = page(rows, request.page_size);

@@ -2,6 +2,7 @@
 //!
 //! The caller sees what was wrong with which value and what to do; what went wrong inside goes to the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use replica_count_api::request::FieldError;
@@ -45,6 +46,17 @@ pub(super) enum Refusal {
         expected: u64,
         /// What is stored.
         actual: u64,
+    },
+    /// An autoscaler would fight with the setting.
+    #[error(
+        "Deployment {target} is scaled by {autoscaler}, which would fight with a fixed count; \
+         delete the autoscaler first, or set AllowAutoscaled"
+    )]
+    Autoscaled {
+        /// The Deployment.
+        target: Target,
+        /// Kind and name of the autoscaler.
+        autoscaler: Arc<str>,
     },
     /// The cluster has not been read yet.
     #[error("the cluster has not been read yet; try again shortly")]
@@ -90,6 +102,7 @@ impl Refusal {
             Self::NoDeployment(_) => (Code::NotFound, "DEPLOYMENT_NOT_FOUND"),
             Self::NotManaged(_) => (Code::NotFound, "DEPLOYMENT_NOT_MANAGED"),
             Self::Generation { .. } => (Code::Aborted, "GENERATION_MISMATCH"),
+            Self::Autoscaled { .. } => (Code::FailedPrecondition, "DEPLOYMENT_AUTOSCALED"),
             Self::Unread => (Code::Unavailable, "CLUSTER_NOT_READ"),
             Self::Unreachable(_) => (Code::Unavailable, "KUBERNETES_UNREACHABLE"),
             Self::Store(StoreError::Full) => (Code::ResourceExhausted, "STORE_FULL"),
@@ -119,7 +132,7 @@ impl From<Refusal> for Status {
             Refusal::Field(FieldError { field, description }) => {
                 details.add_bad_request_violation(*field, description.clone());
             }
-            Refusal::Generation { target, .. } => {
+            Refusal::Generation { target, .. } | Refusal::Autoscaled { target, .. } => {
                 details.add_precondition_failure_violation(reason, target.to_string(), message.clone());
             }
             Refusal::Unread | Refusal::Unreachable(_) | Refusal::Store(StoreError::Busy) => {
@@ -178,6 +191,17 @@ mod tests {
         assert_eq!(status.code(), Code::InvalidArgument);
         let request = status.get_details_bad_request().expect("a BadRequest");
         assert_eq!(request.field_violations[0].field, "Replicas");
+    }
+
+    #[test]
+    fn an_autoscaler_is_named() {
+        let target = Target::new("shop", "web").expect("valid");
+        let refusal = Refusal::Autoscaled { target, autoscaler: "ScaledObject/web".into() };
+        let status = Status::from(refusal);
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        let failure = status.get_details_precondition_failure().expect("a PreconditionFailure");
+        assert_eq!(failure.violations[0].subject, "shop/web");
+        assert!(failure.violations[0].description.contains("ScaledObject/web"), "{failure:?}");
     }
 
     #[test]

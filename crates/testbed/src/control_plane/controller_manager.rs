@@ -13,9 +13,9 @@ use crate::tether;
 /// The user that Kubernetes gives the rights of the controllers to.
 pub(super) const USER: &str = "system:kube-controller-manager";
 
-/// What turns Deployments into pods and cleans up behind deleted objects.
-const WORKLOADS: &str = "deployment-controller,replicaset-controller,serviceaccount-controller,\
-                         namespace-controller,garbage-collector-controller";
+/// What turns Deployments into pods, scales them and cleans up behind deleted objects.
+const WORKLOADS: &str = "deployment-controller,replicaset-controller,horizontal-pod-autoscaler-controller,\
+                         serviceaccount-controller,namespace-controller,garbage-collector-controller";
 
 /// What it reads.
 pub(super) struct Files<'a> {
@@ -43,6 +43,8 @@ pub(super) fn start(options: &Options, files: &Files<'_>, folder: &Path) -> Resu
         .arg("--leader-elect=false")
         // Nobody asks it for anything.
         .args(["--secure-port", "0"])
+        // Instead of every 15 seconds.
+        .args(["--horizontal-pod-autoscaler-sync-period", "1s"])
         // The defaults of 20 and 30 requests a second would make a mass test wait for the controllers.
         .args(["--kube-api-qps", "500", "--kube-api-burst", "1000"]);
     Component::start("kube-controller-manager", command, folder.join("kube-controller-manager.log"))

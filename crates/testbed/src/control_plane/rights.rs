@@ -72,6 +72,7 @@ fn role() -> Value {
         "rules": [
             { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"] },
             { "apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"] },
+            { "apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list", "watch"] },
         ],
     })
 }

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod alone;
+mod audit;
+mod autoscaled;
 mod check;
 mod connections;
+mod contested;
 mod drift;
 mod durability;
 mod grpcurl;
 mod listing;
+mod mass;
 mod namespaced;
 mod outage;
 mod policy;

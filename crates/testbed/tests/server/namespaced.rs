@@ -116,10 +116,12 @@ async fn its_account_has_no_other_rights() {
         reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
     };
     let needed = [
-        ("get", "deployments"),
-        ("list", "deployments"),
-        ("watch", "deployments"),
-        ("patch", "deployments/scale"),
+        ("get", "apps", "deployments"),
+        ("list", "apps", "deployments"),
+        ("watch", "apps", "deployments"),
+        ("patch", "apps", "deployments/scale"),
+        ("list", "autoscaling", "horizontalpodautoscalers"),
+        ("watch", "autoscaling", "horizontalpodautoscalers"),
     ];
     let others = [
         ("patch", "apps", "deployments"),
@@ -130,15 +132,17 @@ async fn its_account_has_no_other_rights() {
         ("update", "apps", "deployments/scale"),
         ("patch", "apps", "deployments/status"),
         ("patch", "apps", "statefulsets/scale"),
+        ("get", "autoscaling", "horizontalpodautoscalers"),
+        ("patch", "autoscaling", "horizontalpodautoscalers"),
         ("get", "", "secrets"),
         ("list", "", "pods"),
         ("create", "", "events"),
         ("*", "*", "*"),
     ];
-    for (verb, resource) in needed {
-        assert!(may(verb, "apps", resource, &scene.namespace).await, "{verb} {resource}");
+    for (verb, group, resource) in needed {
+        assert!(may(verb, group, resource, &scene.namespace).await, "{verb} {resource}");
         for elsewhere in ["", "default", "kube-system"] {
-            assert!(!may(verb, "apps", resource, elsewhere).await, "{verb} {resource} in {elsewhere:?}");
+            assert!(!may(verb, group, resource, elsewhere).await, "{verb} {resource} in {elsewhere:?}");
         }
     }
     for (verb, group, resource) in others {

@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use replica_count_api::proto;
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::manager::{self, Client};
@@ -144,6 +145,23 @@ impl<'a> Scene<'a> {
         let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
         let parameters = PatchParams { field_manager: Some(SOMEBODY.to_owned()), ..PatchParams::default() };
         self.deployments.patch_scale(name, &parameters, &patch).await.unwrap();
+    }
+
+    /// Creates a HorizontalPodAutoscaler of a Deployment, with at least so many replicas.
+    pub(crate) async fn autoscale(&self, autoscaler: &str, deployment: &str, least: i32) {
+        let autoscaler = serde_json::from_value(json!({
+            "metadata": { "name": autoscaler },
+            "spec": {
+                "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": deployment },
+                "minReplicas": least,
+                "maxReplicas": 9,
+            },
+        }));
+        self.autoscalers().await.create(&PostParams::default(), &autoscaler.unwrap()).await.unwrap();
+    }
+
+    pub(crate) async fn autoscalers(&self) -> Api<HorizontalPodAutoscaler> {
+        Api::namespaced(self.control_plane.admin().await.unwrap(), &self.namespace)
     }
 
     pub(crate) async fn delete_deployment(&self, name: &str) {

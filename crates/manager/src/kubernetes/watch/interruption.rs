@@ -19,6 +19,8 @@ pub(crate) enum Interruption {
     EndedEarly,
     #[error("the API server has too much to do: {0}")]
     Throttled(String),
+    #[error("the right is missing, or the API: {0}")]
+    Forbidden(String),
     #[error(transparent)]
     Kube(kube::Error),
     #[error("{0}")]
@@ -27,13 +29,14 @@ pub(crate) enum Interruption {
 
 impl Interruption {
     /// All words that `reason` has.
-    pub(crate) const REASONS: [&'static str; 8] = [
+    pub(crate) const REASONS: [&'static str; 9] = [
         "gone",
         "no_streamed_listing",
         "silent",
         "no_answer",
         "ended_early",
         "throttled",
+        "forbidden",
         "connection",
         "status",
     ];
@@ -47,6 +50,7 @@ impl Interruption {
             Self::NoAnswer(_) => "no_answer",
             Self::EndedEarly => "ended_early",
             Self::Throttled(_) => "throttled",
+            Self::Forbidden(_) => "forbidden",
             Self::Kube(_) => "connection",
             Self::Status(_) => "status",
         }
@@ -66,6 +70,8 @@ impl From<Status> for Interruption {
     fn from(status: Status) -> Self {
         let text = format!("{} ({})", status.message, status.code);
         match status.code {
+            // 404: of a kind that the API server does not serve.
+            401 | 403 | 404 => Self::Forbidden(text),
             410 => Self::Gone(text),
             429 => Self::Throttled(text),
             _ => Self::Status(text),

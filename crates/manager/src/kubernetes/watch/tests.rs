@@ -9,6 +9,7 @@ use kube::client::Body;
 use kube::{Api, Client};
 
 use super::*;
+use crate::kubernetes::deployment::SlimDeployment;
 
 const LISTED: &str = r#"{"type":"BOOKMARK","object":{"kind":"Deployment","apiVersion":"apps/v1","metadata":{
     "resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
@@ -48,7 +49,7 @@ async fn watch(
     });
     let recovered = Arc::clone(&counts);
     let watch = Watch {
-        api: Api::all(Client::new(service, "default")),
+        api: Api::<SlimDeployment>::all(Client::new(service, "default")),
         cluster: Arc::default(),
         changed: Box::new(|_| ()),
         recovered: Box::new(move || {

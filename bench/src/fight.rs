@@ -1,0 +1,108 @@
+//! How long the drifts of others live while somebody fights for one count, beside how long they live without that.
+//!
+//! The fight comes and goes in blocks, so that what disturbs the machine disturbs both.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use replica_count_testbed::ControlPlane;
+use replica_count_testbed::control_plane::Options;
+use serde_json::json;
+use tokio::time;
+
+use crate::drift::observer::Observer;
+use crate::drift::rounds::Rounds;
+use crate::drift::{DESIRED, Plan};
+use crate::fleet::Fleet;
+use crate::latencies::Latencies;
+use crate::progress::Progress;
+use crate::results::Outcome;
+use crate::server;
+use crate::table::{Goal, Row, Unit};
+
+/// The namespace of the Deployment that is fought for.
+const CONTESTED: &str = "contested";
+
+/// From one change of its count to the next: 50 a second.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The most that the 99th percentile may be, in those without a fight.
+const GOAL: f64 = 2.0;
+
+/// Measures.
+pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+    let mut control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
+    let ours = Fleet { namespace: "ours", size: plan.deployments, replicas: DESIRED };
+    let contested = Fleet { namespace: CONTESTED, size: 1, replicas: DESIRED };
+    ours.create(&control_plane).await?;
+    contested.create(&control_plane).await?;
+    let mut manager = server::start(&control_plane).await?;
+    server::manage(&manager, &ours, ours.size).await?;
+    server::manage(&manager, &contested, contested.size).await?;
+
+    let opponent = Opponent::new(&control_plane.client_as("opponent").await?, &contested);
+    let mut observer = Observer::start(&control_plane, ours.size + contested.size, Some(CONTESTED)).await?;
+    let drifter = control_plane.client_as("drifter").await?;
+    let mut rounds = Rounds::new(ours, &drifter);
+    rounds.play(plan.warm_up, &mut observer, || ()).await?;
+    let (mut without, mut during, mut changes) = (Latencies::default(), Latencies::default(), 0);
+    let mut progress = Progress::new("rounds of drift and repair, with and without a fight", 2 * plan.rounds);
+    for length in plan.blocks() {
+        without.extend(&rounds.play(length, &mut observer, || progress.advance()).await?);
+        let block = rounds.play(length, &mut observer, || progress.advance());
+        let block = tokio::select! {
+            block = block => block?,
+            error = opponent.fight(&mut changes) => return Err(error),
+        };
+        during.extend(&block);
+    }
+    progress.finish();
+    manager.check_alive()?;
+    control_plane.check_alive()?;
+
+    let row = |what, percent| {
+        let [ours, limit] = [&during, &without].map(|latencies| latencies.percentile_ms(percent));
+        Row::new(what, Unit::Milliseconds, ours).beside(limit)
+    };
+    let rows = vec![
+        row("fight: others, seen to repaired, p50", 50),
+        row("fight: others, seen to repaired, p99", 99).judged_by(Goal::RatioAtMost(GOAL)),
+    ];
+    let details = json!({
+        "deployments": plan.deployments,
+        "changes": changes,
+        "during_ms": during.to_ms(),
+        "without_ms": without.to_ms(),
+    });
+    Ok(Outcome { name: "fight", rows, kubernetes: drifter.apiserver_version().await?.git_version, details })
+}
+
+/// Who fights.
+struct Opponent {
+    api: Api<Deployment>,
+    name: String,
+}
+
+impl Opponent {
+    fn new(client: &Client, contested: &Fleet) -> Self {
+        Self { api: Api::namespaced(client.clone(), contested.namespace), name: contested.name(0) }
+    }
+
+    /// Fights until it fails. Dropped, it stops.
+    async fn fight(&self, changes: &mut usize) -> anyhow::Error {
+        let mut ticks = time::interval(PAUSE);
+        loop {
+            ticks.tick().await;
+            // Never the same twice, and never the desired one.
+            let patch = Patch::Merge(json!({ "spec": { "replicas": 5 + *changes % 2 } }));
+            let changed = self.api.patch_scale(&self.name, &PatchParams::apply("opponent"), &patch).await;
+            match changed.context("cannot fight") {
+                Ok(_) => *changes += 1,
+                Err(error) => return error,
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The autoscalers of the cluster, by the Deployment that each one targets.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::target::Target;
+
+/// An autoscaler of a Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autoscaler {
+    /// The Deployment.
+    pub target: Target,
+    /// Kind and name, for people: what they would have to delete.
+    pub name: Arc<str>,
+}
+
+/// Every autoscaler of a Deployment that the watch showed, by uid.
+#[derive(Debug, Default)]
+pub struct Autoscalers {
+    entries: HashMap<Arc<str>, Entry>,
+    by_target: BTreeMap<Target, BTreeSet<NameAndUid>>,
+    /// Which listing is the newest: an entry that a complete listing did not show is gone.
+    listing: u32,
+}
+
+/// Two autoscalers may have one name, if one was re-created.
+type NameAndUid = (Arc<str>, Arc<str>);
+
+#[derive(Debug)]
+struct Entry {
+    autoscaler: Autoscaler,
+    listing: u32,
+}
+
+impl Autoscalers {
+    /// The autoscaler that targets a Deployment; of several the first by name.
+    pub fn of(&self, target: &Target) -> Option<&Arc<str>> {
+        self.by_target.get(target).and_then(BTreeSet::first).map(|(name, _)| name)
+    }
+
+    /// How many autoscalers there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes in an autoscaler that was listed, added or changed; returns the Deployments that it concerns, none if
+    /// nothing is new.
+    pub fn insert(&mut self, uid: &str, autoscaler: Autoscaler) -> Vec<Target> {
+        let listing = self.listing;
+        // Each one shows its status every few seconds.
+        if let Some(known) = self.entries.get_mut(uid)
+            && known.autoscaler == autoscaler
+        {
+            known.listing = listing;
+            return Vec::new();
+        }
+        let before = self.remove(uid);
+        let (uid, target) = (Arc::from(uid), autoscaler.target.clone());
+        let name_and_uid = (Arc::clone(&autoscaler.name), Arc::clone(&uid));
+        self.by_target.entry(target.clone()).or_default().insert(name_and_uid);
+        self.entries.insert(uid, Entry { autoscaler, listing });
+        before.into_iter().chain([target]).collect()
+    }
+
+    /// Forgets an autoscaler; returns the Deployment that it targeted.
+    pub fn remove(&mut self, uid: &str) -> Option<Target> {
+        let (uid, Entry { autoscaler: Autoscaler { target, name }, .. }) = self.entries.remove_entry(uid)?;
+        if let Some(autoscalers) = self.by_target.get_mut(&target) {
+            autoscalers.remove(&(name, uid));
+            if autoscalers.is_empty() {
+                self.by_target.remove(&target);
+            }
+        }
+        Some(target)
+    }
+
+    /// A full listing begins.
+    pub fn begin_listing(&mut self) {
+        self.listing = self.listing.wrapping_add(1);
+    }
+
+    /// A full listing is complete: forgets what it did not show, and returns the Deployments that this targeted.
+    pub fn end_listing(&mut self) -> Vec<Target> {
+        let is_gone = |entry: &Entry| entry.listing != self.listing;
+        let gone: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| is_gone(entry)).map(|(uid, _)| uid.clone()).collect();
+        gone.iter().filter_map(|uid| self.remove(uid)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(name: &str) -> Target {
+        Target::new("ns", name).expect("valid")
+    }
+
+    fn autoscaler(target_name: &str, name: &str) -> Autoscaler {
+        Autoscaler { target: target(target_name), name: name.into() }
+    }
+
+    #[track_caller]
+    fn check(autoscalers: &Autoscalers, expected: [(&str, Option<&str>); 2]) {
+        for (name, expected) in expected {
+            assert_eq!(autoscalers.of(&target(name)).map(|name| &**name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn follow_what_each_one_targets() {
+        let mut autoscalers = Autoscalers::default();
+        assert_eq!(autoscalers.insert("1", autoscaler("web", "b")), [target("web")]);
+        assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), [target("web")]);
+        assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), [], "nothing new");
+        check(&autoscalers, [("web", Some("a")), ("api", None)]);
+        assert_eq!(autoscalers.insert("2", autoscaler("api", "a")), [target("web"), target("api")]);
+        check(&autoscalers, [("web", Some("b")), ("api", Some("a"))]);
+        assert_eq!(autoscalers.remove("1"), Some(target("web")));
+        assert_eq!(autoscalers.remove("1"), None);
+        check(&autoscalers, [("web", None), ("api", Some("a"))]);
+        assert_eq!((autoscalers.len(), autoscalers.by_target.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_listing_drops_what_it_does_not_show_even_if_it_was_recreated() {
+        let mut autoscalers = Autoscalers::default();
+        autoscalers.insert("1", autoscaler("web", "a"));
+        autoscalers.insert("2", autoscaler("api", "b"));
+        autoscalers.begin_listing();
+        autoscalers.insert("3", autoscaler("api", "b"));
+        check(&autoscalers, [("web", Some("a")), ("api", Some("b"))]);
+        let mut gone = autoscalers.end_listing();
+        gone.sort();
+        assert_eq!(gone, [target("api"), target("web")]);
+        check(&autoscalers, [("web", None), ("api", Some("b"))]);
+    }
+}

@@ -1,0 +1,106 @@
+//! The index against the world: whatever the order of what it is shown, it never goes back, and a listing puts it right.
+
+use proptest::prelude::*;
+use replica_count_core::decide::Repair;
+use replica_count_core::index::Index;
+use replica_count_core::observed::Observed;
+use replica_count_core::replicas::Replicas;
+
+use crate::world::{Event, World, count, show, target};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create(i32),
+    Change(i32),
+    Delete,
+    /// A write of ours lands, and is noted with its answer, if it has one, while the watch may show more.
+    Write(i32),
+    Answer,
+    /// The next event, in order.
+    Show,
+    /// Any event so far, again.
+    ShowAgain(prop::sample::Index),
+    List,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (0..4).prop_map(Step::Create),
+        4 => (0..4).prop_map(Step::Change),
+        1 => Just(Step::Delete),
+        3 => (0..4).prop_map(Step::Write),
+        3 => Just(Step::Answer),
+        6 => Just(Step::Show),
+        2 => any::<prop::sample::Index>().prop_map(Step::ShowAgain),
+        1 => Just(Step::List),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn never_goes_back_and_ends_up_right(steps in prop::collection::vec(step(), 0..100)) {
+        let (mut world, mut index, mut shown) = (World::default(), Index::default(), 0);
+        let mut answer = None;
+        for step in steps {
+            let before = index.get(&target()).cloned();
+            match step {
+                Step::Create(n) => world.create(count(n)),
+                Step::Change(n) => world.change(count(n)),
+                Step::Delete => world.delete(),
+                Step::Write(n) => {
+                    if let Some(seen) = &before {
+                        let (uid, from) = (seen.uid.clone(), seen.replicas);
+                        let repair = Repair { uid, from, to: count(n), drift: None };
+                        answer = world.write(&repair).map(|version| (repair, version));
+                    }
+                }
+                Step::Answer => {
+                    if let Some((repair, version)) = answer.take() {
+                        index.record_write(&target(), &repair.uid, version, repair.to);
+                        let known = index.get(&target()).and_then(|known| known.resource_version);
+                        let is_known = before.as_ref().is_some_and(|before| before.uid == repair.uid);
+                        prop_assert!(!is_known || known >= Some(version), "{known:?} after {version}");
+                    }
+                }
+                Step::Show => {
+                    if let Some(event) = world.events.get(shown) {
+                        show(&mut index, event);
+                        shown += 1;
+                    }
+                }
+                Step::ShowAgain(which) => {
+                    if shown > 0 {
+                        let event = &world.events[which.index(shown)];
+                        show(&mut index, event);
+                        if let (Event::Deleted(uid), Some(before)) = (event, &before) {
+                            let is_gone = index.get(&target()).is_none();
+                            prop_assert_eq!(is_gone, before.uid == *uid, "only what was deleted is gone");
+                        }
+                    }
+                }
+                Step::List => {
+                    world.list(&mut index);
+                    shown = world.events.len();
+                    prop_assert_eq!(counts(index.get(&target())), counts(world.deployment()));
+                }
+            }
+            if let (Some(before), Some(after)) = (&before, index.get(&target())) {
+                prop_assert!(!after.is_older_than(before), "{before:?}, then {after:?}");
+            }
+        }
+        // What a watch shows without gaps, from a listing on, is what is.
+        world.list(&mut index);
+        world.change(count(9));
+        world.create(count(8));
+        world.change(count(7));
+        for event in world.events.iter().rev().take(4).rev() {
+            show(&mut index, event);
+        }
+        prop_assert_eq!(counts(index.get(&target())), counts(world.deployment()));
+    }
+}
+
+/// What matters of an observation: the owner of our own writes is not kept.
+fn counts(observed: Option<&Observed>) -> Option<(Box<str>, Option<u64>, Replicas)> {
+    observed.map(|observed| (observed.uid.clone(), observed.resource_version, observed.replicas))
+}

@@ -1,0 +1,171 @@
+//! An autoscaler as this server reads it: which Deployment it targets, and how people call it.
+//!
+//! KEDA and others scale through a HorizontalPodAutoscaler that they own, so this one kind shows them all.
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use replica_count_core::autoscalers::Autoscaler;
+use replica_count_core::target::Target;
+use serde::Deserialize;
+
+use super::watch::{Followed, MalformedObject};
+use crate::cluster::{Cluster, Watched};
+
+/// A HorizontalPodAutoscaler without all that this server has no use for.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = HorizontalPodAutoscaler)]
+#[serde(from = "Received")]
+pub struct SlimAutoscaler {
+    metadata: ObjectMeta,
+    owner: Option<Owner>,
+    scaled: Scaled,
+}
+
+/// What is picked out while parsing.
+#[derive(Deserialize)]
+struct Received {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    #[serde(default)]
+    owner_references: Vec<Owner>,
+}
+
+/// Who made it and would make it again.
+#[derive(Clone, Debug, Deserialize)]
+struct Owner {
+    kind: String,
+    name: String,
+    #[serde(default)]
+    controller: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(default)]
+    scale_target_ref: Scaled,
+}
+
+/// What it scales.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Scaled {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    name: String,
+}
+
+impl SlimAutoscaler {
+    /// Its uid, and the words of the domain for it; `None`: it targets no Deployment.
+    fn into_autoscaler(self) -> Result<(String, Option<Autoscaler>), MalformedObject> {
+        let ObjectMeta { namespace, name, uid, .. } = self.metadata;
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        let Some(uid) = uid else {
+            let reason = "has no uid".to_owned();
+            return Err(MalformedObject { kind: "HorizontalPodAutoscaler", namespace, name, reason });
+        };
+        let Scaled { api_version, kind, name: scaled } = self.scaled;
+        let is_deployment = kind == "Deployment" && api_version.starts_with("apps/");
+        let Some(target) = Target::new(&namespace, &scaled).ok().filter(|_| is_deployment) else {
+            return Ok((uid, None));
+        };
+        let name = match self.owner {
+            Some(owner) => format!("{}/{}", owner.kind, owner.name),
+            None => format!("HorizontalPodAutoscaler/{name}"),
+        };
+        Ok((uid, Some(Autoscaler { target, name: name.into() })))
+    }
+}
+
+impl Followed for SlimAutoscaler {
+    const WATCHED: Watched = Watched::Autoscalers;
+
+    fn begin_listing(cluster: &Cluster) {
+        cluster.begin_autoscalers_listing();
+    }
+
+    fn end_listing(cluster: &Cluster) -> Vec<Target> {
+        cluster.end_autoscalers_listing()
+    }
+
+    fn insert(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
+        let (uid, autoscaler) = self.into_autoscaler()?;
+        Ok(cluster.insert_autoscaler(&uid, autoscaler))
+    }
+
+    fn remove(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
+        let (uid, _) = self.into_autoscaler()?;
+        Ok(cluster.insert_autoscaler(&uid, None))
+    }
+}
+
+impl From<Received> for SlimAutoscaler {
+    fn from(Received { metadata, spec }: Received) -> Self {
+        let owner = metadata.owner_references.into_iter().find(|owner| owner.controller);
+        let metadata = ObjectMeta {
+            namespace: metadata.namespace,
+            name: metadata.name,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            ..ObjectMeta::default()
+        };
+        Self { metadata, owner, scaled: spec.scale_target_ref }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(metadata: &str, scaled: &str, expected: Result<Option<(&str, &str)>, &str>) {
+        let json = format!(
+            r#"{{"metadata":{{"name":"web","namespace":"shop","resourceVersion":"7"{metadata}}},
+                "spec":{{"maxReplicas":9,"scaleTargetRef":{{{scaled}}}}},"status":{{"currentReplicas":1}}}}"#
+        );
+        let autoscaler: SlimAutoscaler = serde_json::from_str(&json).expect("valid");
+        match (autoscaler.into_autoscaler(), expected) {
+            (Ok((uid, autoscaler)), Ok(expected)) => {
+                let autoscaler = autoscaler.map(|Autoscaler { target, name }| (target.to_string(), name));
+                let autoscaler = autoscaler.as_ref().map(|(target, name)| (target.as_str(), &**name));
+                assert_eq!((uid.as_str(), autoscaler), ("u", expected));
+            }
+            (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
+            (actual, expected) => panic!("{actual:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn says_what_it_targets_and_who_is_behind_it() {
+        const UID: &str = r#","uid":"u""#;
+        const API: &str = r#""apiVersion":"apps/v1","kind":"Deployment","name":"api""#;
+        let owned = |controller| {
+            format!(
+                r#"{UID},"ownerReferences":[{{"kind":"Team","name":"a"}},
+                    {{"kind":"ScaledObject","name":"b","controller":{controller},"uid":"o"}}]"#
+            )
+        };
+        check(UID, API, Ok(Some(("shop/api", "HorizontalPodAutoscaler/web"))));
+        check(&owned(true), API, Ok(Some(("shop/api", "ScaledObject/b"))));
+        check(&owned(false), API, Ok(Some(("shop/api", "HorizontalPodAutoscaler/web"))));
+        check(UID, r#""apiVersion":"apps/v1","kind":"StatefulSet","name":"api""#, Ok(None));
+        check(UID, r#""apiVersion":"example.com/v1","kind":"Deployment","name":"api""#, Ok(None));
+        check(UID, "", Ok(None));
+        check("", API, Err("has no uid"));
+        check(UID, r#""apiVersion":"apps/v1","kind":"Deployment","name":"API""#, Ok(None));
+    }
+}

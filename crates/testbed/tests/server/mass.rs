@@ -1,0 +1,87 @@
+//! Everything drifts at once, and the API server sends most writes away: all of it is repaired, under a cap.
+
+use futures_util::future::join_all;
+use kube::api::{Patch, PatchParams};
+use replica_count_api::proto::{self, DeploymentState};
+use serde_json::json;
+
+use crate::audit::{Audited, Write};
+use crate::scene::{Scene, eventually};
+
+const TARGETS: usize = 300;
+
+/// The most writes that the server has under way.
+const CAP: usize = 32;
+
+/// The most writes that were under way at once.
+fn most_at_once(writes: &[Write]) -> usize {
+    let at_once = |write: &Write| {
+        writes.iter().filter(|other| other.began <= write.began && write.began < other.ended).count()
+    };
+    writes.iter().map(at_once).max().unwrap_or(0)
+}
+
+/// The value of a counter.
+fn counter(metrics: &str, name: &str) -> usize {
+    let prefix = format!("replica_count_manager_{name} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&prefix)?.parse().ok()).unwrap()
+}
+
+#[tokio::test]
+async fn no_repair_is_lost_when_the_api_server_throttles() {
+    // Without priority and fairness, what is beyond this limit is not queued but sent away, with a Retry-After of 1 s.
+    // Administrators are exempt, so the test itself is not.
+    let audited = Audited::start(|options| {
+        options
+            .with_api_server_argument("--enable-priority-and-fairness=false")
+            .with_api_server_argument("--max-mutating-requests-inflight=2")
+    })
+    .await;
+    let scene = Scene::with(&audited.control_plane, &[]).await;
+    let names: Vec<String> = (0..TARGETS).map(|n| format!("web-{n}")).collect();
+    join_all(names.iter().map(|name| scene.create(name, 2))).await;
+    let sets = names.iter().map(|name| {
+        let (mut client, request) = (scene.client.clone(), scene.set_request(name, 2));
+        async move { client.set_deployment(request).await.unwrap() }
+    });
+    join_all(sets).await;
+
+    let mut scene = scene
+        .restart(async |deployments| {
+            let patch = Patch::Merge(json!({ "spec": { "replicas": 5 } }));
+            let parameters = PatchParams::default();
+            join_all(names.iter().map(|name| deployments.patch(name, &parameters, &patch))).await;
+        })
+        .await;
+    eventually("all are repaired", async || {
+        let request =
+            proto::ListDeploymentsRequest { namespace: scene.namespace.clone(), ..Default::default() };
+        let rows =
+            scene.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
+        let drifted = rows.iter().filter(|row| row.state() != DeploymentState::InSync).count();
+        if drifted == 0 { Ok(()) } else { Err(drifted) }
+    })
+    .await;
+    for name in &names {
+        assert_eq!(scene.count(name).await, Some(2), "{name}");
+    }
+    // What drifted in the very second of its Set is not known to be a drift, and is put back as a setting.
+    eventually("each is counted once", async || {
+        let metrics = scene.manager.metrics().await.unwrap();
+        let answered = counter(&metrics, "repairs_total") + counter(&metrics, "settings_applied_total");
+        if answered == TARGETS { Ok(()) } else { Err(answered) }
+    })
+    .await;
+
+    let writes = audited.writes(&scene.namespace);
+    let throttled: Vec<_> = writes.iter().filter(|write| write.status.code == 429).collect();
+    assert!(!throttled.is_empty(), "the API server sent nobody away");
+    for first in throttled {
+        let again =
+            writes.iter().find(|write| write.object.name == first.object.name && write.began > first.began);
+        let waited = again.unwrap().began.duration_since(first.ended);
+        assert!(waited.as_millis() >= 1_000, "{} came back after {waited:?}", first.object.name);
+    }
+    let most = most_at_once(&writes);
+    assert!((2..=CAP).contains(&most), "{most} writes at once");
+}
