@@ -20,5 +20,6 @@ mod resolve;
 pub mod server;
 pub mod service;
 pub mod store;
+mod strangers;
 pub mod tls;
 pub mod work;
