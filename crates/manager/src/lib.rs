@@ -14,6 +14,7 @@ pub mod kubernetes;
 mod listener;
 pub mod log;
 pub mod metrics;
+mod quota;
 pub mod reconcile;
 pub mod report;
 mod resolve;

@@ -1,13 +1,13 @@
 //! The gRPC port: services and limits. Every limit is set, because the defaults leave some of them out.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use replica_count_api::FILE_DESCRIPTOR_SET;
 use replica_count_api::proto::deployments_service_server::DeploymentsServiceServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
@@ -16,6 +16,7 @@ use super::API;
 use super::health::Health;
 use crate::http::Probe;
 use crate::service::Deployments;
+use crate::tls::Credentials;
 use crate::tls::acceptor::{AcceptLimits, accept};
 use crate::tls::metrics::ConnectionMetrics;
 
@@ -41,7 +42,7 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Grpc {
     pub(super) service: Deployments,
     pub(super) health: Health,
-    pub(super) tls: Arc<rustls::ServerConfig>,
+    pub(super) credentials: watch::Receiver<Credentials>,
     pub(super) metrics: ConnectionMetrics,
 }
 
@@ -52,7 +53,7 @@ impl Grpc {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { service, health, tls, metrics } = self;
+        let Self { service, health, credentials, metrics } = self;
         let service = DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -62,7 +63,7 @@ impl Grpc {
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let connections = accept(listener, tls, AcceptLimits::default(), metrics, shutdown.clone());
+        let connections = accept(listener, credentials, AcceptLimits::default(), metrics, shutdown.clone());
         let serving = Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))

@@ -16,7 +16,9 @@ use crate::http::{self, HttpState};
 use crate::metrics::WatchMetrics;
 use crate::report::Report;
 use crate::store::{Committer, Store};
-use crate::tls::metrics::ConnectionMetrics;
+use crate::tls::Credentials;
+use crate::tls::metrics::{CertificateMetrics, ConnectionMetrics};
+use crate::tls::reload::Reload;
 
 /// How long the store may take to write what is queued when the server ends.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -35,12 +37,13 @@ impl Running {
         args: &ServeArgs,
         shared: &Shared,
         committer: Committer,
-        tls: Arc<rustls::ServerConfig>,
+        credentials: Credentials,
         listeners: Listeners,
     ) -> Self {
         let (watch_metrics, report) = (WatchMetrics::default(), Report::default());
-        let connection_metrics = ConnectionMetrics::default();
-        let registry = shared.registry(&watch_metrics, &report, &connection_metrics);
+        let (connections, certificates) = (ConnectionMetrics::default(), CertificateMetrics::default());
+        let registry = shared.registry(&watch_metrics, &report, &connections, &certificates);
+        let reload = Reload::new(args.tls_files(), credentials, certificates);
         let namespace = args.kubernetes.namespace.0.as_deref();
 
         let (end_of_requests, end_of_work) = (CancellationToken::new(), CancellationToken::new());
@@ -51,8 +54,13 @@ impl Running {
         work.spawn("the reconciler", shared.reconciler(report).run(end_of_work.clone()));
         let state = HttpState::new(shared.health(), Arc::new(registry));
         work.spawn("the HTTP port", http::serve(listeners.http, state, end_of_work.clone()));
-        let grpc =
-            Grpc { service: shared.service(args), health: shared.health(), tls, metrics: connection_metrics };
+        let grpc = Grpc {
+            service: shared.service(args),
+            health: shared.health(),
+            credentials: reload.current(),
+            metrics: connections,
+        };
+        work.spawn("the certificates", reload.run(end_of_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, end_of_requests.clone()));
         Self { end_of_requests, requests, end_of_work, work, writing }
     }

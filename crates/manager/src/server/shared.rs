@@ -21,7 +21,7 @@ use crate::reconcile::{Histories, Reconciler};
 use crate::report::Report;
 use crate::service::Deployments;
 use crate::store::Store;
-use crate::tls::metrics::ConnectionMetrics;
+use crate::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::work::Work;
 
 /// What all parts of the server share.
@@ -112,11 +112,13 @@ impl Shared {
         watch: &WatchMetrics,
         report: &Report,
         connections: &ConnectionMetrics,
+        certificates: &CertificateMetrics,
     ) -> Registry {
         let mut registry = Registry::with_prefix("replica_count_manager");
         watch.register(&mut registry);
         report.metrics.register(&mut registry);
         connections.register(&mut registry);
+        certificates.register(&mut registry);
         self.store.metrics().register(&mut registry);
         let readings = Readings {
             cluster: Arc::clone(&self.cluster),
