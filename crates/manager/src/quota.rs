@@ -22,9 +22,9 @@ struct Taken {
 /// Why nothing can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exhausted {
-    #[error("all of it is taken")]
+    #[error("all users together have as many as they may")]
     ForAll,
-    #[error("this user has taken the part of one user")]
+    #[error("this user has as many as one user may")]
     ForUser,
 }
 

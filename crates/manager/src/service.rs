@@ -2,6 +2,7 @@
 
 mod list;
 mod refusal;
+pub mod under_way;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 use self::refusal::Refusal;
+use self::under_way::UnderWay;
 use crate::clock;
 use crate::cluster::{Cluster, Freshness};
 use crate::kubernetes::reads;
@@ -52,8 +54,9 @@ impl DeploymentsService for Deployments {
         &self,
         request: Request<proto::ListDeploymentsRequest>,
     ) -> Result<Response<proto::DeploymentsReplicaConfigs>, Status> {
+        let under_way = request.extensions().get::<UnderWay>().cloned();
         let request = ListRequest::parse(request.into_inner()).map_err(Refusal::from)?;
-        Ok(Response::new(self.list(&request)?))
+        Ok(Response::new(self.list(&request, under_way.as_ref())?))
     }
 
     async fn get_deployment(

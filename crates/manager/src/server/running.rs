@@ -9,15 +9,15 @@ use tracing::{error, warn};
 
 use super::Listeners;
 use super::grpc::{DRAIN, Grpc};
-use super::shared::Shared;
+use super::shared::{PeerMetrics, Shared};
 use super::tasks::Tasks;
 use crate::args::ServeArgs;
 use crate::http::{self, HttpState};
 use crate::metrics::WatchMetrics;
 use crate::report::Report;
+use crate::service::under_way::Requests;
 use crate::store::{Committer, Store};
 use crate::tls::Credentials;
-use crate::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::tls::reload::Reload;
 
 /// How long the store may take to write what is queued when the server ends.
@@ -41,9 +41,9 @@ impl Running {
         listeners: Listeners,
     ) -> Self {
         let (watch_metrics, report) = (WatchMetrics::default(), Report::default());
-        let (connections, certificates) = (ConnectionMetrics::default(), CertificateMetrics::default());
-        let registry = shared.registry(&watch_metrics, &report, &connections, &certificates);
-        let reload = Reload::new(args.tls_files(), credentials, certificates);
+        let peers = PeerMetrics::default();
+        let registry = shared.registry(&watch_metrics, &report, &peers);
+        let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let namespace = args.kubernetes.namespace.0.as_deref();
 
         let (end_of_requests, end_of_work) = (CancellationToken::new(), CancellationToken::new());
@@ -58,7 +58,8 @@ impl Running {
             service: shared.service(args),
             health: shared.health(),
             credentials: reload.current(),
-            metrics: connections,
+            connections: peers.connections,
+            requests: Requests::new(peers.requests),
         };
         work.spawn("the certificates", reload.run(end_of_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, end_of_requests.clone()));

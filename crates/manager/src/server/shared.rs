@@ -20,6 +20,7 @@ use crate::metrics::{Readings, WatchMetrics};
 use crate::reconcile::{Histories, Reconciler};
 use crate::report::Report;
 use crate::service::Deployments;
+use crate::service::under_way::RequestMetrics;
 use crate::store::Store;
 use crate::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::work::Work;
@@ -32,6 +33,14 @@ pub(super) struct Shared {
     pub(super) histories: Arc<Histories>,
     pub(super) policy: Arc<Policy>,
     pub(super) client: Client,
+}
+
+/// What is counted about clients.
+#[derive(Debug, Default)]
+pub(super) struct PeerMetrics {
+    pub(super) connections: ConnectionMetrics,
+    pub(super) certificates: CertificateMetrics,
+    pub(super) requests: RequestMetrics,
 }
 
 impl Shared {
@@ -107,18 +116,13 @@ impl Shared {
         Health { client: self.client.clone(), cluster: Arc::clone(&self.cluster) }
     }
 
-    pub(super) fn registry(
-        &self,
-        watch: &WatchMetrics,
-        report: &Report,
-        connections: &ConnectionMetrics,
-        certificates: &CertificateMetrics,
-    ) -> Registry {
+    pub(super) fn registry(&self, watch: &WatchMetrics, report: &Report, peers: &PeerMetrics) -> Registry {
         let mut registry = Registry::with_prefix("replica_count_manager");
         watch.register(&mut registry);
         report.metrics.register(&mut registry);
-        connections.register(&mut registry);
-        certificates.register(&mut registry);
+        peers.connections.register(&mut registry);
+        peers.certificates.register(&mut registry);
+        peers.requests.register(&mut registry);
         self.store.metrics().register(&mut registry);
         let readings = Readings {
             cluster: Arc::clone(&self.cluster),
