@@ -17,6 +17,7 @@ use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::OutOfScope;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
+use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
@@ -46,6 +47,8 @@ pub struct Deployments {
     pub max_replicas: Replicas,
     /// The API server, for what the watch may not have shown yet.
     pub client: Client,
+    /// Whose turn it is to make a list. It takes long, and many at once would keep other requests waiting.
+    pub lists: Mutex<()>,
 }
 
 #[tonic::async_trait]
@@ -56,6 +59,7 @@ impl DeploymentsService for Deployments {
     ) -> Result<Response<proto::DeploymentsReplicaConfigs>, Status> {
         let under_way = request.extensions().get::<UnderWay>().cloned();
         let request = ListRequest::parse(request.into_inner()).map_err(Refusal::from)?;
+        let _turn = self.lists.lock().await;
         Ok(Response::new(self.list(&request, under_way.as_ref())?))
     }
 

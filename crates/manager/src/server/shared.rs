@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use replica_count_core::decide::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -109,6 +110,7 @@ impl Shared {
             policy: Arc::clone(&self.policy),
             max_replicas: args.policy.max_replicas,
             client: self.client.clone(),
+            lists: Mutex::default(),
         }
     }
 
