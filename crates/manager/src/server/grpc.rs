@@ -112,11 +112,15 @@ async fn report_health(
     shutdown: CancellationToken,
 ) -> Infallible {
     let mut interval = tokio::time::interval(HEALTH_INTERVAL);
+    let mut reported = None;
     loop {
         let is_serving = health.ready().is_ok() && !shutdown.is_cancelled();
         let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in ["", API] {
-            reporter.set_service_status(name, status).await;
+        // Each report is sent to all who watch, even one that says the same again.
+        if reported.replace(is_serving) != Some(is_serving) {
+            for name in ["", API] {
+                reporter.set_service_status(name, status).await;
+            }
         }
         tokio::select! {
             _ = interval.tick() => {}
