@@ -1,4 +1,4 @@
-//! New certificates without a restart: the files are looked at every few seconds, and a good set replaces the one
+//! New certificates without a restart: the files are looked at every second, and a good set replaces the one
 //! before.
 //!
 //! Looking misses nothing: neither renames and swapped symbolic links, as Kubernetes makes them, nor file systems that
@@ -21,7 +21,7 @@ use super::metrics::CertificateMetrics;
 use crate::clock;
 
 /// From look to look.
-const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Follows the files.
 #[derive(Debug)]

@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod alone;
+mod certificates;
 mod check;
 mod connections;
 mod drift;
 mod durability;
+mod frames;
 mod grpcurl;
+mod hostile;
 mod listing;
 mod namespaced;
 mod outage;
