@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::aws_lc_rs::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
+use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
@@ -43,7 +47,7 @@ impl Credentials {
     /// Depends on nothing but what the files held and the time, so it can be done again when they have changed.
     pub(super) fn new(files: &TlsFiles, contents: Contents, now: Timestamp) -> Result<Self, TlsError> {
         let digest = contents.digest();
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let certificate = Source::parse(Role::ServerCertificate, &files.cert, contents.cert)?;
         let key = Source::parse(Role::ServerKey, &files.key, contents.key)?;
         let ca = Source::parse(Role::ClientCa, &files.ca, contents.ca)?;
@@ -66,10 +70,26 @@ impl Credentials {
     }
 }
 
+/// What is negotiated, the best first.
+///
+/// All suites of TLS 1.3 that are in use are good, so the client's order would do as well. A group that resists quantum
+/// computers comes first, for what is recorded today may be read by one later.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![
+            TLS13_AES_256_GCM_SHA384,
+            TLS13_AES_128_GCM_SHA256,
+            TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1],
+        ..aws_lc_rs::default_provider()
+    }
+}
+
 fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ServerConfig, WantsVerifier> {
     ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("aws-lc-rs has cipher suites of TLS 1.3")
+        .expect("the provider has cipher suites of TLS 1.3")
 }
 
 /// The server has one certificate, whatever name the client asks for.

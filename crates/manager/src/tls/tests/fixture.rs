@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair,
 };
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -116,17 +116,18 @@ impl Certificates {
 
     /// The configuration of a client that trusts this CA and shows the certificate of `name`, if any.
     pub(super) fn client_config(&self, name: Option<&str>) -> Arc<ClientConfig> {
-        self.client_config_of(name, &rustls::version::TLS13)
+        self.client_config_of(name, &rustls::version::TLS13, aws_lc_rs::default_provider())
     }
 
     pub(super) fn client_config_of(
         &self,
         name: Option<&str>,
         version: &'static SupportedProtocolVersion,
+        provider: CryptoProvider,
     ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca/ca.crt")).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots);

@@ -4,7 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{AlertDescription, ClientConfig};
+use rustls::crypto::aws_lc_rs::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
+use rustls::crypto::aws_lc_rs::kx_group::{MLKEM1024, SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, ClientConfig, SupportedCipherSuite};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -40,6 +46,38 @@ async fn a_good_client_gets_through_with_its_name() {
 }
 
 #[tokio::test]
+async fn the_best_suite_and_group_that_both_know_are_used() {
+    let certificates = Certificates::new();
+    let mut server = Server::start(&certificates, AcceptLimits::default()).await;
+    let mut check = async |suites: &[SupportedCipherSuite], groups: &[&'static dyn SupportedKxGroup]| {
+        let provider = CryptoProvider {
+            cipher_suites: suites.to_vec(),
+            kx_groups: groups.to_vec(),
+            ..aws_lc_rs::default_provider()
+        };
+        let config = certificates.client_config_of(Some("client"), &TLS13, provider);
+        let client = connect(server.address, config).await.unwrap();
+        server.next().await;
+        let connection = client.get_ref().1;
+        let suite = connection.negotiated_cipher_suite().unwrap().suite();
+        let group = connection.negotiated_key_exchange_group().unwrap().name();
+        assert_eq!((suite, group), (suites[0].suite(), groups[0].name()));
+    };
+    let all = [TLS13_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256];
+    for suites in [&all[..], &all[1..], &all[2..]] {
+        check(suites, &[X25519]).await;
+    }
+    // As browsers and Go do, it also has the older group at hand.
+    check(&all, &[X25519MLKEM768, X25519]).await;
+    check(&all, &[SECP256R1]).await;
+    check(&all, &[SECP384R1]).await;
+
+    let provider = CryptoProvider { kx_groups: vec![MLKEM1024], ..aws_lc_rs::default_provider() };
+    let other = certificates.client_config_of(Some("client"), &TLS13, provider);
+    assert_eq!(alert(&end(server.address, other).await), Some(AlertDescription::HandshakeFailure));
+}
+
+#[tokio::test]
 async fn a_client_that_is_not_known_sees_an_alert_and_is_counted() {
     let certificates = Certificates::new();
     let foreign = Certificates::new();
@@ -53,7 +91,7 @@ async fn a_client_that_is_not_known_sees_an_alert_and_is_counted() {
     };
     let mixed = certificates.client_config_with(&foreign, "client");
     let server_as_client = certificates.client_config(Some("server"));
-    let tls12 = certificates.client_config_of(Some("client"), &rustls::version::TLS12);
+    let tls12 = certificates.client_config_of(Some("client"), &TLS12, aws_lc_rs::default_provider());
     let config = |name| certificates.client_config(name);
     check(config(None), AlertDescription::CertificateRequired, "no_client_certificate").await;
     check(mixed, AlertDescription::UnknownCA, "untrusted_client_certificate").await;
