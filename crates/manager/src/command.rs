@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::{Cli, Command, ServeArgs, complaint};
 use crate::log;
@@ -40,6 +41,7 @@ pub fn run() -> ExitCode {
 
 fn serve(args: ServeArgs) -> ExitCode {
     log::start(&args.log);
+    raise_file_limit();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
@@ -52,6 +54,13 @@ fn serve(args: ServeArgs) -> ExitCode {
         Err(ServeError::Usage(reason)) => fail(&reason, EXIT_USAGE),
         Err(ServeError::Failed(error)) => fail(&format!("{error:#}"), 1),
     }
+}
+
+/// Connections are files. The soft limit of many systems, 1,024, is there for programs that still use `select`, and lower
+/// than what this server is made for. Whether it could be raised shows when there are too many connections.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 #[expect(clippy::print_stderr, reason = "the one line that a failure is told in, whatever the log level")]

@@ -1,6 +1,7 @@
 //! The plain HTTP port, for the kubelet and for Prometheus. It tells nothing secret and changes nothing.
 //!
-//! Each connection carries one request and lives for a few seconds at most, so that slow clients cannot hold the port.
+//! Each connection carries one request and lives for a few seconds at most, and a new one takes the place of the oldest,
+//! so that slow or many clients cannot hold the port.
 
 mod probe;
 #[cfg(test)]
@@ -23,14 +24,14 @@ pub use probe::Probe;
 use probe::SharedProbe;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::listener::Listener;
+use crate::strangers::Strangers;
 
-/// Connections at a time; one more is closed at once.
+/// Connections at a time; for one more, the oldest is closed.
 const MAX_CONNECTIONS: usize = 64;
 /// Time for a client to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,28 +61,29 @@ impl<P: Probe> HttpState<P> {
 pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdown: CancellationToken) {
     let mut listener = Listener::new(listener);
     let router = router(Arc::new(state));
-    let mut connections = JoinSet::new();
+    let mut connections = Strangers::new(MAX_CONNECTIONS);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            Some(finished) = connections.join_next() => {
+            Some(finished) = connections.next() => {
                 if let Err(error) = finished {
                     error!(%error, "an HTTP connection ended without a result");
                 }
             }
             accepted = listener.accept() => match accepted {
-                Ok((_, address)) if connections.len() >= MAX_CONNECTIONS => {
-                    warn!(%address, limit = MAX_CONNECTIONS, "too many HTTP connections");
-                }
                 Ok((stream, address)) => {
-                    connections.spawn(answer(stream, address, router.clone(), shutdown.clone()));
+                    let answering = answer(stream, address, router.clone(), shutdown.clone());
+                    if let Some(oldest) = connections.admit(address, answering) {
+                        debug!(address = %oldest, limit = MAX_CONNECTIONS, "too many HTTP connections");
+                    }
                 }
                 Err(error) => warn!(%error, "cannot accept an HTTP connection"),
             },
         }
     }
     drop(listener);
-    if timeout(DRAIN, connections.join_all()).await.is_err() {
+    let drained = timeout(DRAIN, async { while connections.next().await.is_some() {} });
+    if drained.await.is_err() {
         debug!(after = ?DRAIN, "HTTP connections were still open and are cut");
     }
 }

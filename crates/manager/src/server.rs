@@ -20,7 +20,7 @@ use self::signals::Signals;
 use crate::args::ServeArgs;
 use crate::kubernetes::connect;
 use crate::store::{Committer, Store};
-use crate::tls;
+use crate::tls::{self, Credentials};
 
 /// The name under which the health of the API is asked for; the empty name is the whole server.
 pub(crate) const API: &str = "proto.DeploymentsService";
@@ -44,7 +44,7 @@ impl ServeError {
 
 /// What was validated and not yet used.
 struct Validated {
-    tls: Arc<rustls::ServerConfig>,
+    credentials: Credentials,
     kubernetes: Config,
     store: Store,
     committer: Committer,
@@ -59,7 +59,7 @@ struct Listeners {
 /// Serves until SIGTERM or SIGINT, and then drains, unless there comes another one.
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
-    let Validated { tls, kubernetes, store, committer } = validate(&args).await?;
+    let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
     let namespace = args.kubernetes.namespace.0.clone();
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -80,7 +80,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     };
     shared.begin();
     let listeners = bind(&args).await?;
-    let mut running = Running::start(&args, &shared, committer, tls, listeners);
+    let mut running = Running::start(&args, &shared, committer, credentials, listeners);
     let outcome = tokio::select! {
         signal = signals.next() => {
             info!(signal, "draining");
@@ -100,10 +100,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
 
 /// Reads every file that the flags name. Binds nothing and connects to nothing.
 async fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
-    let tls = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
+    let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
     let kubernetes = args.source().load().await.map_err(ServeError::usage)?;
     let (store, committer) = Store::open(&args.store.file_path).map_err(ServeError::usage)?;
-    Ok(Validated { tls, kubernetes, store, committer })
+    Ok(Validated { credentials, kubernetes, store, committer })
 }
 
 async fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {

@@ -2,6 +2,7 @@
 
 mod list;
 mod refusal;
+pub mod under_way;
 
 use std::sync::Arc;
 
@@ -16,10 +17,12 @@ use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::OutOfScope;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
+use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 use self::refusal::Refusal;
+use self::under_way::UnderWay;
 use crate::clock;
 use crate::cluster::{Cluster, Watched};
 use crate::histories::Histories;
@@ -44,6 +47,8 @@ pub struct Deployments {
     pub max_replicas: Replicas,
     /// The API server, for what the watch may not have shown yet.
     pub client: Client,
+    /// Whose turn it is to make a list. It takes long, and many at once would keep other requests waiting.
+    pub lists: Mutex<()>,
 }
 
 #[tonic::async_trait]
@@ -52,8 +57,10 @@ impl DeploymentsService for Deployments {
         &self,
         request: Request<proto::ListDeploymentsRequest>,
     ) -> Result<Response<proto::DeploymentsReplicaConfigs>, Status> {
+        let under_way = request.extensions().get::<UnderWay>().cloned();
         let request = ListRequest::parse(request.into_inner()).map_err(Refusal::from)?;
-        Ok(Response::new(self.list(&request)?))
+        let _turn = self.lists.lock().await;
+        Ok(Response::new(self.list(&request, under_way.as_ref())?))
     }
 
     async fn get_deployment(

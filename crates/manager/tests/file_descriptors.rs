@@ -11,7 +11,8 @@ use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
 use replica_count_manager::certs::CertsArgs;
 use replica_count_manager::tls::acceptor::{AcceptLimits, accept};
-use replica_count_manager::tls::metrics::ConnectionMetrics;
+use replica_count_manager::tls::metrics::{CertificateMetrics, ConnectionMetrics};
+use replica_count_manager::tls::reload::Reload;
 use replica_count_manager::tls::{TlsFiles, load};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::crypto::aws_lc_rs;
@@ -42,7 +43,9 @@ async fn a_lack_of_file_descriptors_ends_nothing() -> Result<(), Box<dyn Error>>
         key: server.join("server.key"),
         ca: server.join("ca.crt"),
     };
-    let (config, client_config) = (load(&files)?, client_config(&folder)?);
+    let credentials = load(&files)?;
+    let reload = Reload::new(files, credentials, CertificateMetrics::default());
+    let client_config = client_config(&folder)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let stream = TcpStream::connect(listener.local_addr()?).await?;
     let mut registry = Registry::default();
@@ -51,7 +54,7 @@ async fn a_lack_of_file_descriptors_ends_nothing() -> Result<(), Box<dyn Error>>
 
     let exhausted = exhaust_files()?;
     let shutdown = CancellationToken::new();
-    let mut incoming = pin!(accept(listener, config, AcceptLimits::default(), metrics, shutdown));
+    let mut incoming = pin!(accept(listener, reload.current(), AcceptLimits::default(), metrics, shutdown));
     let refused = async {
         while shows(&registry, "connections_refused_total{reason=\"io\"} 0") {
             tokio::time::sleep(Duration::from_millis(2)).await;

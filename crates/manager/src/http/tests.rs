@@ -143,17 +143,20 @@ async fn a_slow_request_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_connection_over_the_limit_is_closed() {
+async fn the_oldest_connection_makes_room_for_a_new_one() {
     let server = Server::start(Fake::new(Ok(()))).await;
     let mut held = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
         held.push(TcpStream::connect(server.address).await.unwrap());
     }
-    let mut further = TcpStream::connect(server.address).await.unwrap();
-    assert_eq!(further.read(&mut [0; 1]).await.unwrap(), 0);
-
-    drop(held);
-    while request(server.address, "GET", "/livez").await.is_err() {}
+    let response = request(server.address, "GET", "/livez").await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+    assert_eq!(held[0].read(&mut [0; 1]).await.unwrap(), 0);
+    // The second has its place still: it is answered.
+    held[1].write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answered = String::new();
+    held[1].read_to_string(&mut answered).await.unwrap();
+    assert!(answered.starts_with("HTTP/1.0 200 OK"), "{answered}");
 }
 
 #[tokio::test]

@@ -1,14 +1,16 @@
 //! The gRPC port: services and limits. Every limit is set, because the defaults leave some of them out.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::middleware::from_fn_with_state;
 use replica_count_api::FILE_DESCRIPTOR_SET;
 use replica_count_api::proto::deployments_service_server::DeploymentsServiceServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
@@ -16,6 +18,8 @@ use super::API;
 use super::health::Health;
 use crate::http::Probe;
 use crate::service::Deployments;
+use crate::service::under_way::{Requests, admit};
+use crate::tls::Credentials;
 use crate::tls::acceptor::{AcceptLimits, accept};
 use crate::tls::metrics::ConnectionMetrics;
 
@@ -23,12 +27,17 @@ use crate::tls::metrics::ConnectionMetrics;
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 /// Requests at once on one connection.
 const MAX_STREAMS: u32 = 100;
-/// Streams that a client may open and reset before the connection is closed (CVE-2023-44487 and its relatives).
+/// Streams that a client may open and reset, or break in another way, before the connection is closed (CVE-2023-44487 and its relatives).
 const MAX_RESETS: usize = 20;
 /// All headers of a request together, in bytes.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// A request, in bytes: the longest valid one is far smaller.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// A request to the services that come with gRPC, in bytes: a name and little more. Reflection repeats it in the answer.
+const MAX_QUESTION_BYTES: usize = 4 * 1024;
+/// What a client may send before it is read, in bytes: of one request, and on one connection. It is the smallest value
+/// that HTTP/2 knows for connections, and enough, as requests are read at once.
+const WINDOW: u32 = 65_535;
 /// A request from start to end.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a quiet connection is asked whether it is still there, and how long it may take to answer.
@@ -41,8 +50,9 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Grpc {
     pub(super) service: Deployments,
     pub(super) health: Health,
-    pub(super) tls: Arc<rustls::ServerConfig>,
-    pub(super) metrics: ConnectionMetrics,
+    pub(super) credentials: watch::Receiver<Credentials>,
+    pub(super) connections: ConnectionMetrics,
+    pub(super) requests: Requests,
 }
 
 impl Grpc {
@@ -52,35 +62,47 @@ impl Grpc {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { service, health, tls, metrics } = self;
-        let service = DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                // The details of errors, so that clients with reflection can show them.
-                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        };
+        let Self { service, health, credentials, connections, requests } = self;
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let connections = accept(listener, tls, AcceptLimits::default(), metrics, shutdown.clone());
+        let routes =
+            Routes::new(DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
+                .add_service(health_service.max_decoding_message_size(MAX_QUESTION_BYTES));
+        let limited =
+            with_reflection(routes)?.prepare().into_axum_router().layer(from_fn_with_state(requests, admit));
+        let incoming = accept(listener, credentials, AcceptLimits::default(), connections, shutdown.clone());
         let serving = Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
             .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
             .http2_max_local_error_reset_streams(Some(MAX_RESETS))
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .timeout(REQUEST_TIMEOUT)
-            .add_service(service)
-            .add_service(health_service)
-            .add_service(reflection().build_v1().context("reflection v1")?)
-            .add_service(reflection().build_v1alpha().context("reflection v1alpha")?)
-            .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
+            .add_routes(Routes::from(limited))
+            .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
         tokio::select! {
             served = serving => Ok(served?),
             never = report_health(reporter, health, shutdown) => match never {},
         }
     }
+}
+
+/// Adds reflection, so that clients need no proto.
+fn with_reflection(routes: Routes) -> anyhow::Result<Routes> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of errors, so that clients with reflection can show them.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = builder().build_v1().context("reflection v1")?;
+    let v1alpha = builder().build_v1alpha().context("reflection v1alpha")?;
+    Ok(routes
+        .add_service(v1.max_decoding_message_size(MAX_QUESTION_BYTES))
+        .add_service(v1alpha.max_decoding_message_size(MAX_QUESTION_BYTES)))
 }
 
 /// Keeps the health service up to date: serving while ready, not serving from `shutdown` on.
@@ -90,11 +112,15 @@ async fn report_health(
     shutdown: CancellationToken,
 ) -> Infallible {
     let mut interval = tokio::time::interval(HEALTH_INTERVAL);
+    let mut reported = None;
     loop {
         let is_serving = health.ready().is_ok() && !shutdown.is_cancelled();
         let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in ["", API] {
-            reporter.set_service_status(name, status).await;
+        // Each report is sent to all who watch, even one that says the same again.
+        if reported.replace(is_serving) != Some(is_serving) {
+            for name in ["", API] {
+                reporter.set_service_status(name, status).await;
+            }
         }
         tokio::select! {
             _ = interval.tick() => {}

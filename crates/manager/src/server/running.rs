@@ -9,14 +9,16 @@ use tracing::{error, warn};
 
 use super::Listeners;
 use super::grpc::{DRAIN, Grpc};
-use super::shared::Shared;
+use super::shared::{PeerMetrics, Shared};
 use super::tasks::Tasks;
 use crate::args::ServeArgs;
 use crate::http::{self, HttpState};
 use crate::metrics::WatchMetrics;
 use crate::report::Report;
+use crate::service::under_way::Requests;
 use crate::store::{Committer, Store};
-use crate::tls::metrics::ConnectionMetrics;
+use crate::tls::Credentials;
+use crate::tls::reload::Reload;
 
 /// How long the store may take to write what is queued when the server ends.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -35,13 +37,13 @@ impl Running {
         args: &ServeArgs,
         shared: &Shared,
         committer: Committer,
-        tls: Arc<rustls::ServerConfig>,
+        credentials: Credentials,
         listeners: Listeners,
     ) -> Self {
         let (watch_metrics, autoscaler_watch_metrics) = (WatchMetrics::default(), WatchMetrics::default());
-        let (report, connection_metrics) = (Report::default(), ConnectionMetrics::default());
-        let registry =
-            shared.registry(&watch_metrics, &autoscaler_watch_metrics, &report, &connection_metrics);
+        let (report, peers) = (Report::default(), PeerMetrics::default());
+        let registry = shared.registry(&watch_metrics, &autoscaler_watch_metrics, &report, &peers);
+        let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let namespace = args.kubernetes.namespace.0.as_deref();
 
         let (end_of_requests, end_of_work) = (CancellationToken::new(), CancellationToken::new());
@@ -54,8 +56,14 @@ impl Running {
         work.spawn("the reconciler", shared.reconciler(report).run(end_of_work.clone()));
         let state = HttpState::new(shared.health(), Arc::new(registry));
         work.spawn("the HTTP port", http::serve(listeners.http, state, end_of_work.clone()));
-        let grpc =
-            Grpc { service: shared.service(args), health: shared.health(), tls, metrics: connection_metrics };
+        let grpc = Grpc {
+            service: shared.service(args),
+            health: shared.health(),
+            credentials: reload.current(),
+            connections: peers.connections,
+            requests: Requests::new(peers.requests),
+        };
+        work.spawn("the certificates", reload.run(end_of_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, end_of_requests.clone()));
         Self { end_of_requests, requests, end_of_work, work, writing }
     }

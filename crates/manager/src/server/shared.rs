@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use replica_count_core::decide::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -23,8 +24,9 @@ use crate::metrics::{Readings, WatchMetrics};
 use crate::reconcile::Reconciler;
 use crate::report::Report;
 use crate::service::Deployments;
+use crate::service::under_way::RequestMetrics;
 use crate::store::Store;
-use crate::tls::metrics::ConnectionMetrics;
+use crate::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::work::Work;
 
 /// What all parts of the server share.
@@ -35,6 +37,14 @@ pub(super) struct Shared {
     pub(super) histories: Arc<Histories>,
     pub(super) policy: Arc<Policy>,
     pub(super) client: Client,
+}
+
+/// What is counted about clients.
+#[derive(Debug, Default)]
+pub(super) struct PeerMetrics {
+    pub(super) connections: ConnectionMetrics,
+    pub(super) certificates: CertificateMetrics,
+    pub(super) requests: RequestMetrics,
 }
 
 impl Shared {
@@ -121,6 +131,7 @@ impl Shared {
             policy: Arc::clone(&self.policy),
             max_replicas: args.policy.max_replicas,
             client: self.client.clone(),
+            lists: Mutex::default(),
         }
     }
 
@@ -133,13 +144,15 @@ impl Shared {
         watch: &WatchMetrics,
         autoscaler_watch: &WatchMetrics,
         report: &Report,
-        connections: &ConnectionMetrics,
+        peers: &PeerMetrics,
     ) -> Registry {
         let mut registry = Registry::with_prefix("replica_count_manager");
         watch.register(&mut registry);
         autoscaler_watch.register(registry.sub_registry_with_prefix("autoscaler"));
         report.metrics.register(&mut registry);
-        connections.register(&mut registry);
+        peers.connections.register(&mut registry);
+        peers.certificates.register(&mut registry);
+        peers.requests.register(&mut registry);
         self.store.metrics().register(&mut registry);
         let readings = Readings {
             cluster: Arc::clone(&self.cluster),

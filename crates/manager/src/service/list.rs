@@ -12,12 +12,18 @@ use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
 
+use super::under_way::UnderWay;
 use super::{Deployments, Refusal};
 use crate::clock;
 use crate::cluster::Watched;
 
 impl Deployments {
-    pub(super) fn list(&self, request: &ListRequest) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
+    /// The answer, for which memory is reserved if the request has a place.
+    pub(super) fn list(
+        &self,
+        request: &ListRequest,
+        under_way: Option<&UnderWay>,
+    ) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
         if let Some(namespace) = request.namespace.as_deref().filter(|_| request.include_unmanaged) {
             self.check_watched(namespace)?;
         }
@@ -44,6 +50,9 @@ impl Deployments {
             let (rows, next) = page(rows, request.page_size);
             Ok((rows, next, view.age(now.monotonic.into())))
         })?;
+        if let Some(under_way) = under_way {
+            under_way.reserve(rows.iter().map(Row::size).sum())?;
+        }
         // Only now, without the locks: texts take far longer to make than rows.
         Ok(proto::DeploymentsReplicaConfigs {
             deployments_replica_config: rows.into_iter().map(Into::into).collect(),
@@ -83,6 +92,12 @@ impl Row {
             ready: observed.map(|observed| observed.ready),
             state,
         }
+    }
+
+    /// About how many bytes it takes in the answer: once as a message and once as it is sent.
+    fn size(&self) -> usize {
+        let texts = self.target.name().len() + self.target.namespace().len();
+        2 * (size_of::<proto::DeploymentsReplicaConfig>() + texts)
     }
 }
 

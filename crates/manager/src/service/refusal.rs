@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tracing::error;
 
+use crate::quota::Exhausted;
 use crate::store::StoreError;
 
 /// The domain of the reasons, as in `google.rpc.ErrorInfo`.
@@ -64,6 +65,14 @@ pub(super) enum Refusal {
     /// The API server cannot be asked.
     #[error("the Kubernetes API server cannot be asked whether {0} exists; try again, or set AllowMissing")]
     Unreachable(Target),
+    /// There is no place for one more request.
+    #[error("too many requests are under way: {0}; try again, with fewer at once")]
+    TooManyRequests(Exhausted),
+    /// There is no memory for one more answer.
+    #[error(
+        "too many answers have not been read yet: {0}; read them, ask for pages (PageSize), or try again"
+    )]
+    TooManyAnswers(Exhausted),
     /// The setting could not be stored, or is not known to be.
     #[error(transparent)]
     Store(StoreError),
@@ -105,6 +114,8 @@ impl Refusal {
             Self::Autoscaled { .. } => (Code::FailedPrecondition, "DEPLOYMENT_AUTOSCALED"),
             Self::Unread => (Code::Unavailable, "CLUSTER_NOT_READ"),
             Self::Unreachable(_) => (Code::Unavailable, "KUBERNETES_UNREACHABLE"),
+            Self::TooManyRequests(_) => (Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
+            Self::TooManyAnswers(_) => (Code::ResourceExhausted, "TOO_MANY_ANSWERS"),
             Self::Store(StoreError::Full) => (Code::ResourceExhausted, "STORE_FULL"),
             Self::Store(StoreError::Busy) => (Code::ResourceExhausted, "STORE_BUSY"),
             Self::Store(StoreError::Uncertain) => (Code::Unavailable, "STORE_OUTCOME_UNKNOWN"),
@@ -135,7 +146,11 @@ impl From<Refusal> for Status {
             Refusal::Generation { target, .. } | Refusal::Autoscaled { target, .. } => {
                 details.add_precondition_failure_violation(reason, target.to_string(), message.clone());
             }
-            Refusal::Unread | Refusal::Unreachable(_) | Refusal::Store(StoreError::Busy) => {
+            Refusal::Unread
+            | Refusal::Unreachable(_)
+            | Refusal::TooManyRequests(_)
+            | Refusal::TooManyAnswers(_)
+            | Refusal::Store(StoreError::Busy) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             Refusal::OutOfScope(_)
@@ -178,6 +193,10 @@ mod tests {
         );
         check(Refusal::Unread, Code::Unavailable, "CLUSTER_NOT_READ", "try again");
         check(Refusal::Unreachable(web()), Code::Unavailable, "KUBERNETES_UNREACHABLE", "shop/web");
+        let (requests, answers) =
+            (Refusal::TooManyRequests(Exhausted::ForUser), Refusal::TooManyAnswers(Exhausted::ForAll));
+        check(requests, Code::ResourceExhausted, "TOO_MANY_REQUESTS", "one user");
+        check(answers, Code::ResourceExhausted, "TOO_MANY_ANSWERS", "PageSize");
         check(Refusal::Store(StoreError::Full), Code::ResourceExhausted, "STORE_FULL", "full");
         check(Refusal::Store(unavailable), Code::Unavailable, "STORE_UNAVAILABLE", "nothing was stored");
         let excluded = OutOfScope::Excluded("kube-system".into());

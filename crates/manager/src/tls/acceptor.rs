@@ -1,7 +1,7 @@
 //! From a bound listener to a stream of connections of known clients.
 //!
 //! The loop never waits for one client: each handshake is a task of its own, and the loop owns them all. Whatever a
-//! stranger can make grow is bounded: places, handshakes, and the time of each.
+//! peer can make grow is bounded: handshakes and their time, and the connections of all users and of each.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,21 +10,25 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::connection::{Connection, Peer};
+use super::credentials::Credentials;
 use super::identity::Identity;
 use super::metrics::ConnectionMetrics;
 use super::refusal::Refusal;
+use super::trust::Chain;
 use crate::listener::Listener;
+use crate::quota::{Quota, Share};
+use crate::strangers::Strangers;
 
 /// When nothing is heard of a client for this long, TCP asks whether it is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
@@ -35,12 +39,14 @@ const KEEPALIVE_PROBES: u32 = 4;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// What strangers may use up.
+/// What peers may use up.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptLimits {
-    /// Open connections, those in the handshake included.
+    /// Open connections of known clients.
     pub max_connections: usize,
-    /// Connections in the handshake: those of strangers.
+    /// Of these, those of one user.
+    pub max_connections_of_user: usize,
+    /// Connections in the handshake: those of strangers. For one more, the oldest is closed.
     pub max_handshakes: usize,
     /// Time from the connection to the end of the handshake.
     pub handshake_timeout: Duration,
@@ -48,7 +54,12 @@ pub struct AcceptLimits {
 
 impl Default for AcceptLimits {
     fn default() -> Self {
-        Self { max_connections: 1024, max_handshakes: 128, handshake_timeout: Duration::from_secs(10) }
+        Self {
+            max_connections: 1024,
+            max_connections_of_user: 256,
+            max_handshakes: 128,
+            handshake_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -57,17 +68,17 @@ impl Default for AcceptLimits {
 /// Every item is `Ok`: a failure concerns one client, is counted and logged, and ends nothing.
 pub fn accept(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
+    credentials: watch::Receiver<Credentials>,
     limits: AcceptLimits,
     metrics: ConnectionMetrics,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> + Send {
     let acceptor = Acceptor {
         listener: Listener::new(listener),
-        handshake: Handshake { acceptor: config.into(), timeout: limits.handshake_timeout },
-        places: Arc::new(Semaphore::new(limits.max_connections)),
-        max_handshakes: limits.max_handshakes,
-        handshakes: JoinSet::new(),
+        credentials,
+        handshake_timeout: limits.handshake_timeout,
+        places: Quota::new(limits.max_connections, limits.max_connections_of_user),
+        handshakes: Strangers::new(limits.max_handshakes),
         metrics,
     };
     unfold((acceptor, shutdown), |(mut acceptor, shutdown)| async move {
@@ -78,18 +89,20 @@ pub fn accept(
 
 struct Acceptor {
     listener: Listener,
-    handshake: Handshake,
-    places: Arc<Semaphore>,
-    max_handshakes: usize,
-    handshakes: JoinSet<Result<Greeted, Refused>>,
+    credentials: watch::Receiver<Credentials>,
+    handshake_timeout: Duration,
+    places: Arc<Quota>,
+    handshakes: Strangers<Result<Greeted, Refused>>,
     metrics: ConnectionMetrics,
 }
 
-/// A client that is through the handshake.
+/// A client that is through the handshake and has a place.
 struct Greeted {
-    stream: tokio_rustls::server::TlsStream<TcpStream>,
+    stream: TlsStream<TcpStream>,
     peer: Peer,
-    place: OwnedSemaphorePermit,
+    chain: Chain,
+    credentials: watch::Receiver<Credentials>,
+    place: Share,
 }
 
 /// A client that is not let in.
@@ -103,7 +116,7 @@ impl Acceptor {
     async fn next(&mut self) -> Connection {
         loop {
             tokio::select! {
-                Some(finished) = self.handshakes.join_next() => {
+                Some(finished) = self.handshakes.next() => {
                     if let Some(connection) = self.finish(finished) {
                         return connection;
                     }
@@ -119,25 +132,26 @@ impl Acceptor {
         }
     }
 
-    /// Begins the handshake, or closes the connection if there is no room for it.
+    /// Begins the handshake.
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
-        let full = |refusal| Refused { refusal, address, cause: "a limit is reached".to_owned() };
-        if self.handshakes.len() >= self.max_handshakes {
-            return self.refuse(&full(Refusal::TooManyHandshakes));
-        }
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => {
-                self.handshakes.spawn(self.handshake.clone().run(stream, address, place));
-            }
-            Err(_) => self.refuse(&full(Refusal::TooManyConnections)),
+        let handshake = Handshake {
+            address,
+            timeout: self.handshake_timeout,
+            credentials: self.credentials.clone(),
+            places: Arc::clone(&self.places),
+        };
+        if let Some(oldest) = self.handshakes.admit(address, handshake.run(stream)) {
+            let cause = "a newer one took its place".to_owned();
+            self.refuse(&Refused { refusal: Refusal::TooManyHandshakes, address: oldest, cause });
         }
     }
 
     fn finish(&self, finished: Result<Result<Greeted, Refused>, JoinError>) -> Option<Connection> {
         match finished {
-            Ok(Ok(Greeted { stream, peer, place })) => {
+            Ok(Ok(Greeted { stream, peer, chain, credentials, place })) => {
                 debug!(address = %peer.address, user = peer.identity.user, "connected");
-                Some(Connection::new(stream, peer, place, self.metrics.open()))
+                let distrusted = chain.until_distrusted(credentials);
+                Some(Connection::new(stream, peer, distrusted, place, self.metrics.open()))
             }
             Ok(Err(refused)) => {
                 self.refuse(&refused);
@@ -156,8 +170,10 @@ impl Acceptor {
         self.metrics.refuse(*refusal);
         let reason = refusal.reason();
         match refusal {
-            // Port scans and TCP health checks, which are many and harmless.
-            Refusal::Disconnected => debug!(%address, reason, cause, "connection refused"),
+            // Port scans and TCP health checks, which are many and harmless; and those who come in crowds.
+            Refusal::Disconnected | Refusal::TooManyHandshakes => {
+                debug!(%address, reason, cause, "connection refused");
+            }
             Refusal::NoClientCertificate
             | Refusal::UntrustedClientCertificate
             | Refusal::ExpiredClientCertificate
@@ -167,29 +183,26 @@ impl Acceptor {
             | Refusal::Timeout
             | Refusal::Protocol
             | Refusal::TooManyConnections
-            | Refusal::TooManyHandshakes
             | Refusal::Io => info!(%address, reason, cause, "connection refused"),
         }
     }
 }
 
-/// What each handshake needs.
-#[derive(Clone)]
+/// One client's way to a connection.
 struct Handshake {
-    acceptor: TlsAcceptor,
+    address: SocketAddr,
     timeout: Duration,
+    credentials: watch::Receiver<Credentials>,
+    places: Arc<Quota>,
 }
 
 impl Handshake {
-    async fn run(
-        self,
-        stream: TcpStream,
-        address: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Greeted, Refused> {
+    async fn run(mut self, stream: TcpStream) -> Result<Greeted, Refused> {
+        let address = self.address;
         let refused = |refusal, cause: String| Refused { refusal, address, cause };
         tune(&stream).map_err(|error| refused(Refusal::of_handshake(&error), error.to_string()))?;
-        let shaken = timeout(self.timeout, self.acceptor.accept(stream).into_fallible())
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.borrow_and_update().server));
+        let shaken = timeout(self.timeout, acceptor.accept(stream).into_fallible())
             .await
             .map_err(|_| refused(Refusal::Timeout, format!("no handshake within {:?}", self.timeout)))?;
         let mut stream = match shaken {
@@ -199,23 +212,28 @@ impl Handshake {
                 return Err(refused(Refusal::of_handshake(&error), error.to_string()));
             }
         };
-        match identify(&stream) {
-            Ok(identity) => {
-                Ok(Greeted { peer: Peer { address, identity: Arc::new(identity) }, stream, place })
+        match self.greet(&stream) {
+            Ok((peer, chain, place)) => {
+                Ok(Greeted { stream, peer, chain, credentials: self.credentials, place })
             }
-            Err(cause) => {
+            Err((refusal, cause)) => {
                 // The client is told the end of the connection; if it is gone already, all the better.
                 let _ = timeout(LINGER, stream.shutdown()).await;
-                Err(refused(Refusal::NoIdentity, cause))
+                Err(refused(refusal, cause))
             }
         }
     }
-}
 
-fn identify(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> Result<Identity, String> {
-    let certificates = stream.get_ref().1.peer_certificates();
-    let leaf = certificates.and_then(<[_]>::first).ok_or("no certificate")?;
-    Identity::from_certificate(leaf).map_err(|error| error.to_string())
+    /// Who the client is, and a place for it.
+    fn greet(&self, stream: &TlsStream<TcpStream>) -> Result<(Peer, Chain, Share), (Refusal, String)> {
+        let nobody = |cause: String| (Refusal::NoIdentity, cause);
+        let shown = stream.get_ref().1.peer_certificates().and_then(Chain::new);
+        let chain = shown.ok_or_else(|| nobody("no certificate".to_owned()))?;
+        let identity = Identity::from_certificate(chain.leaf()).map_err(|error| nobody(error.to_string()))?;
+        let place = self.places.take(&identity.user, 1);
+        let place = place.map_err(|exhausted| (Refusal::TooManyConnections, exhausted.to_string()))?;
+        Ok((Peer { address: self.address, identity: Arc::new(identity) }, chain, place))
+    }
 }
 
 /// Small messages go out at once, and a client that vanished without a word is noticed.

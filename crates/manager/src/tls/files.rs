@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,8 @@ use jiff::Timestamp;
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
+
+use super::expiry::Validity;
 
 /// Far more than any certificate chain or CA bundle needs.
 const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
@@ -22,6 +25,33 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The CAs that sign clients, and the server, PEM.
     pub ca: PathBuf,
+}
+
+impl TlsFiles {
+    /// Reads all three, one shortly after the other.
+    pub(super) fn read(&self) -> Contents {
+        Contents { cert: read_bounded(&self.cert), key: read_bounded(&self.key), ca: read_bounded(&self.ca) }
+    }
+}
+
+/// What the files hold, or why they cannot be read.
+pub(super) struct Contents {
+    pub(super) cert: Text,
+    pub(super) key: Text,
+    pub(super) ca: Text,
+}
+
+type Text = Result<Vec<u8>, Problem>;
+
+impl Contents {
+    /// A number that changes with the contents. It protects nothing: who can write the files can do anything here.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for text in [&self.cert, &self.key, &self.ca] {
+            text.as_ref().map_err(Problem::to_string).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
 }
 
 /// A file cannot be used. One line, which names the file.
@@ -123,9 +153,12 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn read(role: Role, file: &Path) -> Result<Self, TlsError> {
-        let sections =
-            read_sections(file).map_err(|problem| TlsError { role, file: file.to_owned(), problem })?;
+    pub(super) fn parse(role: Role, file: &Path, text: Text) -> Result<Self, TlsError> {
+        let sections = text.and_then(|text| sections(&text)).map_err(|problem| TlsError {
+            role,
+            file: file.to_owned(),
+            problem,
+        })?;
         Ok(Self { role, file: file.to_owned(), sections })
     }
 
@@ -162,19 +195,22 @@ impl Source {
             .ok_or_else(|| self.problem(Problem::NoKey(self.contents())))
     }
 
-    pub(super) fn check_validity(
-        &self,
-        certificate: &X509Certificate<'_>,
-        now: Timestamp,
-    ) -> Result<(), TlsError> {
+    /// When a certificate of the file is valid.
+    pub(super) fn validity(&self, certificate: &X509Certificate<'_>) -> Result<Validity, TlsError> {
         let timestamp = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| self.unusable(error));
-        let not_before = timestamp(certificate.validity().not_before.timestamp())?;
-        let not_after = timestamp(certificate.validity().not_after.timestamp())?;
-        if now < not_before {
-            return Err(self.problem(Problem::NotYetValid(not_before)));
+        let validity = certificate.validity();
+        Ok(Validity {
+            not_before: timestamp(validity.not_before.timestamp())?,
+            not_after: timestamp(validity.not_after.timestamp())?,
+        })
+    }
+
+    pub(super) fn check_validity(&self, validity: Validity, now: Timestamp) -> Result<(), TlsError> {
+        if now < validity.not_before {
+            return Err(self.problem(Problem::NotYetValid(validity.not_before)));
         }
-        if now > not_after {
-            return Err(self.problem(Problem::Expired(not_after)));
+        if now > validity.not_after {
+            return Err(self.problem(Problem::Expired(validity.not_after)));
         }
         Ok(())
     }
@@ -193,15 +229,14 @@ impl Source {
     }
 }
 
-fn read_sections(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, Problem> {
-    let text = read_bounded(file)?;
-    let mut rest = text.as_slice();
+fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, Problem> {
+    let mut rest = text;
     let mut sections = Vec::new();
     while let Some(section) = pem::from_buf(&mut rest).map_err(Problem::DamagedPem)? {
         sections.push(section);
     }
     // The PEM parser skips sections it does not know, such as this one.
-    if sections.is_empty() && contains(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+    if sections.is_empty() && contains(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") {
         return Err(Problem::EncryptedKey);
     }
     if sections.is_empty() {
@@ -210,7 +245,7 @@ fn read_sections(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, Problem> {
     Ok(sections)
 }
 
-fn read_bounded(file: &Path) -> Result<Vec<u8>, Problem> {
+fn read_bounded(file: &Path) -> Text {
     let opened = File::open(file).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Problem::Missing,
         _ => Problem::Unreadable(error),

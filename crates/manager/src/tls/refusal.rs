@@ -23,9 +23,9 @@ pub(super) enum Refusal {
     Timeout,
     /// What the client said is not TLS 1.3.
     Protocol,
-    /// All places are taken.
+    /// All places are taken, or all that one user may have.
     TooManyConnections,
-    /// Too many clients are in the handshake.
+    /// Too many clients are in the handshake, and this one was in it for the longest.
     TooManyHandshakes,
     /// The client went away before the handshake was over, as port scanners and TCP probes do.
     Disconnected,
@@ -48,6 +48,10 @@ impl Refusal {
         Self::Disconnected,
         Self::Io,
     ];
+
+    /// What can also be said of a client that is connected already.
+    pub(super) const OF_CERTIFICATES: [Self; 3] =
+        [Self::UntrustedClientCertificate, Self::ExpiredClientCertificate, Self::FutureClientCertificate];
 
     /// The value of the metric's label.
     pub(super) fn reason(self) -> &'static str {
@@ -75,7 +79,8 @@ impl Refusal {
         }
     }
 
-    fn of_tls(error: &rustls::Error) -> Self {
+    /// The reason behind an error of TLS, for example of a certificate.
+    pub(super) fn of_tls(error: &rustls::Error) -> Self {
         match error {
             rustls::Error::NoCertificatesPresented => Self::NoClientCertificate,
             rustls::Error::InvalidCertificate(

@@ -4,3 +4,5 @@ mod files;
 mod fixture;
 mod handshake;
 mod identity;
+mod reload;
+mod server;

@@ -5,12 +5,15 @@
 mod alone;
 mod audit;
 mod autoscaled;
+mod certificates;
 mod check;
 mod connections;
 mod contested;
 mod drift;
 mod durability;
+mod frames;
 mod grpcurl;
+mod hostile;
 mod listing;
 mod mass;
 mod namespaced;

@@ -34,7 +34,7 @@ const CA: &str = "server/ca.crt";
 #[test]
 fn good_files_make_a_configuration() {
     let certificates = Certificates::new();
-    let config = load(&certificates.server()).unwrap();
+    let config = load(&certificates.server()).unwrap().server;
     assert_eq!(config.alpn_protocols, [b"h2"]);
     assert_eq!(config.send_tls13_tickets, 0);
 }

@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair,
 };
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -23,6 +23,10 @@ use crate::tls::TlsFiles;
 struct Cli {
     #[command(flatten)]
     certs: CertsArgs,
+}
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
 }
 
 /// A folder that `certs` filled.
@@ -38,13 +42,18 @@ impl Certificates {
     /// As if made that many days from now.
     pub(super) fn made(days_from_now: i64) -> Self {
         let certificates = Self { folder: TempDir::new().unwrap() };
-        certificates.certs(days_from_now, "");
+        certificates.certs(days(days_from_now), "");
         certificates
     }
 
     /// Makes one more client, as if that many days from now.
     pub(super) fn client(&self, name: &str, days_from_now: i64) {
-        self.certs(days_from_now, &format!("client --name {name} --group ops --group dev"));
+        self.certs(days(days_from_now), &format!("client --name {name} --group ops --group dev"));
+    }
+
+    /// Makes one more client, whose certificate is about to expire.
+    pub(super) fn client_that_expires_in(&self, name: &str, left: SignedDuration) {
+        self.certs(left - days(365), &format!("client --name {name}"));
     }
 
     /// A client whose certificate is signed by the CA, but has no name.
@@ -78,11 +87,11 @@ impl Certificates {
         ([server.pem(), intermediate.pem()], key.serialize_pem())
     }
 
-    fn certs(&self, days_from_now: i64, arguments: &str) {
+    /// Runs `certs` as if that long from now.
+    fn certs(&self, from_now: SignedDuration, arguments: &str) {
         let words = ["certs"].into_iter().chain(arguments.split_whitespace());
         let cli = Cli::parse_from(words.chain(["--dir", self.folder.path().to_str().unwrap()]));
-        let now = Timestamp::now() + SignedDuration::from_hours(24 * days_from_now);
-        cli.certs.make(now, &mut Vec::new()).unwrap();
+        cli.certs.make(Timestamp::now() + from_now, &mut Vec::new()).unwrap();
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -107,17 +116,18 @@ impl Certificates {
 
     /// The configuration of a client that trusts this CA and shows the certificate of `name`, if any.
     pub(super) fn client_config(&self, name: Option<&str>) -> Arc<ClientConfig> {
-        self.client_config_of(name, &rustls::version::TLS13)
+        self.client_config_of(name, &rustls::version::TLS13, aws_lc_rs::default_provider())
     }
 
     pub(super) fn client_config_of(
         &self,
         name: Option<&str>,
         version: &'static SupportedProtocolVersion,
+        provider: CryptoProvider,
     ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca/ca.crt")).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots);
@@ -130,6 +140,14 @@ impl Certificates {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
+    /// The configuration of a client that trusts this CA and shows a certificate of another.
+    pub(super) fn client_config_with(&self, other: &Self, name: &str) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.client_config(None));
+        config.client_auth_cert_resolver =
+            Arc::clone(&other.client_config(Some(name)).client_auth_cert_resolver);
         Arc::new(config)
     }
 }

@@ -1,108 +1,22 @@
 //! Clients of every kind against the acceptor.
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use prometheus_client::registry::Registry;
-use rustls::{AlertDescription, ClientConfig};
+use rustls::crypto::aws_lc_rs::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
+use rustls::crypto::aws_lc_rs::kx_group::{MLKEM1024, SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, ClientConfig, SupportedCipherSuite};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpStream;
 
 use super::fixture::Certificates;
-use crate::tls::acceptor::{AcceptLimits, accept};
-use crate::tls::metrics::ConnectionMetrics;
-use crate::tls::{Connection, load};
-
-/// No test waits longer for anything; reached only when one fails.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An acceptor whose connections are kept until the test takes them.
-struct Server {
-    address: SocketAddr,
-    connections: mpsc::UnboundedReceiver<Connection>,
-    registry: Registry,
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    async fn start(certificates: &Certificates, limits: AcceptLimits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let metrics = ConnectionMetrics::default();
-        let mut registry = Registry::with_prefix("replica_count_manager");
-        metrics.register(&mut registry);
-        let shutdown = CancellationToken::new();
-        let config = load(&certificates.server()).unwrap();
-        let incoming = accept(listener, config, limits, metrics, shutdown.clone());
-        let (sender, connections) = mpsc::unbounded_channel();
-        let task = tokio::spawn(async move {
-            let mut incoming = pin!(incoming);
-            while let Some(connection) = incoming.next().await {
-                sender.send(connection.unwrap()).unwrap();
-            }
-        });
-        Self { address, connections, registry, shutdown, task }
-    }
-
-    async fn next(&mut self) -> Connection {
-        let connection = tokio::time::timeout(PATIENCE, self.connections.recv()).await;
-        connection.expect("a connection in time").expect("the acceptor goes on")
-    }
-
-    /// A line of the metrics, such as `connections_open 1`.
-    fn shows(&self, line: &str) -> bool {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        text.lines().any(|shown| shown == format!("replica_count_manager_{line}"))
-    }
-
-    async fn wait_for(&self, line: &str) {
-        let shown = async {
-            while !self.shows(line) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("no metric `{line}`"));
-    }
-
-    async fn wait_for_refusal(&self, reason: &str) {
-        self.wait_for(&format!("connections_refused_total{{reason=\"{reason}\"}} 1")).await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    TlsConnector::from(config).connect("localhost".try_into().unwrap(), stream).await
-}
-
-/// How the connection ends for the client: in TLS 1.3 it learns only when it reads that its certificate was refused.
-async fn end(address: SocketAddr, config: Arc<ClientConfig>) -> io::Error {
-    let ended = async { connect(address, config).await?.read_u8().await };
-    tokio::time::timeout(PATIENCE, ended).await.expect("an end in time").expect_err("no data")
-}
-
-fn alert(error: &io::Error) -> Option<AlertDescription> {
-    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(alert) => Some(*alert),
-        _ => None,
-    }
-}
+use super::server::{Server, alert, connect, end};
+use crate::tls::acceptor::AcceptLimits;
 
 #[tokio::test]
 async fn a_good_client_gets_through_with_its_name() {
@@ -132,6 +46,38 @@ async fn a_good_client_gets_through_with_its_name() {
 }
 
 #[tokio::test]
+async fn the_best_suite_and_group_that_both_know_are_used() {
+    let certificates = Certificates::new();
+    let mut server = Server::start(&certificates, AcceptLimits::default()).await;
+    let mut check = async |suites: &[SupportedCipherSuite], groups: &[&'static dyn SupportedKxGroup]| {
+        let provider = CryptoProvider {
+            cipher_suites: suites.to_vec(),
+            kx_groups: groups.to_vec(),
+            ..aws_lc_rs::default_provider()
+        };
+        let config = certificates.client_config_of(Some("client"), &TLS13, provider);
+        let client = connect(server.address, config).await.unwrap();
+        server.next().await;
+        let connection = client.get_ref().1;
+        let suite = connection.negotiated_cipher_suite().unwrap().suite();
+        let group = connection.negotiated_key_exchange_group().unwrap().name();
+        assert_eq!((suite, group), (suites[0].suite(), groups[0].name()));
+    };
+    let all = [TLS13_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256];
+    for suites in [&all[..], &all[1..], &all[2..]] {
+        check(suites, &[X25519]).await;
+    }
+    // As browsers and Go do, it also has the older group at hand.
+    check(&all, &[X25519MLKEM768, X25519]).await;
+    check(&all, &[SECP256R1]).await;
+    check(&all, &[SECP384R1]).await;
+
+    let provider = CryptoProvider { kx_groups: vec![MLKEM1024], ..aws_lc_rs::default_provider() };
+    let other = certificates.client_config_of(Some("client"), &TLS13, provider);
+    assert_eq!(alert(&end(server.address, other).await), Some(AlertDescription::HandshakeFailure));
+}
+
+#[tokio::test]
 async fn a_client_that_is_not_known_sees_an_alert_and_is_counted() {
     let certificates = Certificates::new();
     let foreign = Certificates::new();
@@ -143,14 +89,9 @@ async fn a_client_that_is_not_known_sees_an_alert_and_is_counted() {
         server.wait_for_refusal(reason).await;
         assert!(server.shows("connections_total 0"));
     };
-    let mixed = {
-        let mut config = ClientConfig::clone(&certificates.client_config(None));
-        config.client_auth_cert_resolver =
-            Arc::clone(&foreign.client_config(Some("client")).client_auth_cert_resolver);
-        Arc::new(config)
-    };
+    let mixed = certificates.client_config_with(&foreign, "client");
     let server_as_client = certificates.client_config(Some("server"));
-    let tls12 = certificates.client_config_of(Some("client"), &rustls::version::TLS12);
+    let tls12 = certificates.client_config_of(Some("client"), &TLS12, aws_lc_rs::default_provider());
     let config = |name| certificates.client_config(name);
     check(config(None), AlertDescription::CertificateRequired, "no_client_certificate").await;
     check(mixed, AlertDescription::UnknownCA, "untrusted_client_certificate").await;
@@ -219,19 +160,31 @@ async fn a_place_is_free_again_when_its_connection_ends() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_take_all_places() {
+async fn one_user_cannot_take_all_places() {
     let certificates = Certificates::new();
+    certificates.client("alice", 0);
     let client = certificates.client_config(Some("client"));
+    let limits = AcceptLimits { max_connections_of_user: 1, ..AcceptLimits::default() };
+    let mut server = Server::start(&certificates, limits).await;
+    let _first = connect(server.address, Arc::clone(&client)).await.unwrap();
+    let _connection = server.next().await;
+    end(server.address, client).await;
+    server.wait_for_refusal("too_many_connections").await;
+
+    let _other = connect(server.address, certificates.client_config(Some("alice"))).await.unwrap();
+    assert_eq!(server.next().await.peer().identity.user, "alice");
+}
+
+#[tokio::test]
+async fn a_stranger_in_the_handshake_makes_room_for_a_new_one() {
+    let certificates = Certificates::new();
     let limits = AcceptLimits { max_handshakes: 1, ..AcceptLimits::default() };
     let mut server = Server::start(&certificates, limits).await;
-    let stranger = TcpStream::connect(server.address).await.unwrap();
-    end(server.address, Arc::clone(&client)).await;
-    server.wait_for_refusal("too_many_handshakes").await;
-
-    drop(stranger);
-    server.wait_for_refusal("disconnected").await;
-    let _client = connect(server.address, client).await.unwrap();
+    let mut stranger = TcpStream::connect(server.address).await.unwrap();
+    let _client = connect(server.address, certificates.client_config(Some("client"))).await.unwrap();
     server.next().await;
+    assert_eq!(stranger.read(&mut [0; 1]).await.unwrap(), 0);
+    server.wait_for_refusal("too_many_handshakes").await;
 }
 
 #[tokio::test]

@@ -1,0 +1,140 @@
+//! Certificates change while the server runs: files are swapped as Kubernetes swaps them in a mounted secret.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use replica_count_testbed::Manager;
+use replica_count_testbed::manager::Certificates;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::client::TlsStream;
+
+use crate::alone::Alone;
+use crate::connections::Caller;
+use crate::frames::{self, DATA, HEALTH_WATCH, PING};
+use crate::scene::eventually;
+
+/// "Within seconds": how long a client that is no longer trusted stays at most.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A folder as Kubernetes mounts a secret: links to files in a folder that is itself behind a link.
+struct Mount {
+    folder: PathBuf,
+    versions: u32,
+}
+
+impl Mount {
+    fn new(folder: PathBuf) -> Self {
+        fs::create_dir(&folder).unwrap();
+        for name in ["server.crt", "server.key", "ca.crt"] {
+            symlink(format!("..data/{name}"), folder.join(name)).unwrap();
+        }
+        Self { folder, versions: 0 }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Puts new contents into place, all at once.
+    fn swap(&mut self, certificate: &str, key: &str, authorities: &str) {
+        self.versions += 1;
+        let version = format!("..version-{}", self.versions);
+        let folder = self.folder.join(&version);
+        fs::create_dir(&folder).unwrap();
+        for (name, text) in [("server.crt", certificate), ("server.key", key), ("ca.crt", authorities)] {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let link = self.folder.join("..data_tmp");
+        symlink(version, &link).unwrap();
+        fs::rename(link, self.folder.join("..data")).unwrap();
+    }
+}
+
+/// What somebody's files hold: the server's pair and the authority.
+fn texts(certificates: &Certificates) -> [String; 3] {
+    [certificates.certificate("server"), certificates.key("server"), certificates.authority()]
+        .map(|path| fs::read_to_string(path).unwrap())
+}
+
+/// A connection with a stream that stays open.
+struct Watcher(TlsStream<TcpStream>);
+
+impl Watcher {
+    async fn new(manager: &Manager, certificates: &Certificates) -> Self {
+        let mut stream =
+            Caller::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap();
+        stream.write_all(&frames::preface(&[])).await.unwrap();
+        stream.write_all(&frames::whole_call(1, HEALTH_WATCH)).await.unwrap();
+        while frames::receive(&mut stream).await.unwrap().kind != DATA {}
+        Self(stream)
+    }
+
+    /// Still there, with its stream.
+    async fn check_open(&mut self) {
+        self.0.write_all(&frames::frame(PING, 0, 0, &[7; 8])).await.unwrap();
+        loop {
+            let received = frames::receive(&mut self.0).await.unwrap();
+            assert_ne!(received.stream, 1, "{received:?}");
+            if received.kind == PING {
+                return;
+            }
+        }
+    }
+
+    async fn until_closed(&mut self) {
+        let closed = async { while frames::receive(&mut self.0).await.is_ok() {} };
+        timeout(SOON, closed).await.expect("closed soon");
+    }
+}
+
+/// Waits until the metrics show a line.
+async fn until_shown(manager: &Manager, line: &str) {
+    let asked = Instant::now();
+    eventually(line, async || {
+        let metrics = manager.metrics().await.unwrap();
+        let line = format!("replica_count_manager_{line}");
+        if metrics.lines().any(|shown| shown == line) { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    assert!(asked.elapsed() < SOON, "{line}: {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn certificates_change_under_a_running_server() {
+    let (alone, abroad) = (Alone::new(), Alone::new());
+    let old = alone.options(&[]).certificates().unwrap();
+    let new = abroad.options(&[]).certificates().unwrap();
+    let [old_certificate, old_key, old_authority] = texts(&old);
+    let [new_certificate, new_key, new_authority] = texts(&new);
+    let mut mount = Mount::new(alone.path("mount"));
+    mount.swap(&old_certificate, &old_key, &old_authority);
+    let flags = ["--cert-file", "--key-file", "--ca-cert-file"];
+    let files = ["server.crt", "server.key", "ca.crt"].map(|name| mount.path(name));
+    let arguments: Vec<&str> =
+        flags.iter().zip(&files).flat_map(|(flag, file)| [*flag, file.as_str()]).collect();
+    let manager = Manager::start(&alone.options(&arguments)).await.unwrap();
+    let mut before = Watcher::new(&manager, &old).await;
+
+    // The authority is changed in the usual way: for a while, both are trusted.
+    mount.swap(&new_certificate, &new_key, &(old_authority + &new_authority));
+    until_shown(&manager, "certificate_reloads_total 1").await;
+    let mut after = Watcher::new(&manager, &new).await;
+    before.check_open().await;
+
+    mount.swap(&new_certificate[..400], &new_key, &new_authority);
+    until_shown(&manager, "certificate_reload_failures_total 1").await;
+    until_shown(&manager, "certificate_files_refused 1").await;
+    Watcher::new(&manager, &new).await.check_open().await;
+    before.check_open().await;
+
+    mount.swap(&new_certificate, &new_key, &new_authority);
+    before.until_closed().await;
+    until_shown(&manager, "connections_ended_total{reason=\"untrusted_client_certificate\"} 1").await;
+    until_shown(&manager, "certificate_reloads_total 2").await;
+    until_shown(&manager, "certificate_files_refused 0").await;
+    after.check_open().await;
+}

@@ -1,0 +1,40 @@
+//! Requests that are taken back at once, so that they cost the server much and the client nothing (CVE-2023-44487).
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::siege::{ATTACK, Siege};
+use crate::frames::{self, ENHANCE_YOUR_CALM, LIST, RST_STREAM, frame};
+
+const CONNECTIONS: usize = 4;
+const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+
+fn resets(count: usize) -> Vec<u8> {
+    let reset = |stream| [frames::whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
+    frames::streams().take(count).flat_map(reset).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rapid_resets_end_the_connection() {
+    let mut siege = Siege::new().await;
+    siege
+        .withstand(16, async |siege| {
+            let mut stream = siege.connect_http2().await;
+            stream.write_all(&resets(1000)).await.unwrap();
+            assert_eq!(frames::goaway(&mut stream).await, Some(ENHANCE_YOUR_CALM));
+
+            let end = Instant::now() + ATTACK;
+            let sent = resets(5000);
+            while Instant::now() < end {
+                let mut attackers = JoinSet::new();
+                for _ in 0..CONNECTIONS {
+                    let (mut stream, sent) = (siege.connect_http2().await, sent.clone());
+                    // It fails when the server has had enough.
+                    attackers.spawn(async move { stream.write_all(&sent).await.is_err() });
+                }
+                attackers.join_all().await;
+            }
+        })
+        .await;
+}
