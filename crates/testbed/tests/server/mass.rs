@@ -39,7 +39,9 @@ async fn no_repair_is_lost_when_the_api_server_throttles() {
     .await;
     let scene = Scene::with(&audited.control_plane, &[]).await;
     let names: Vec<String> = (0..TARGETS).map(|n| format!("web-{n}")).collect();
-    join_all(names.iter().map(|name| scene.create(name, 2))).await;
+    for some in names.chunks(30) {
+        join_all(some.iter().map(|name| scene.create(name, 2))).await;
+    }
     let sets = names.iter().map(|name| {
         let (mut client, request) = (scene.client.clone(), scene.set_request(name, 2));
         async move { client.set_deployment(request).await.unwrap() }
@@ -50,7 +52,10 @@ async fn no_repair_is_lost_when_the_api_server_throttles() {
         .restart(async |deployments| {
             let patch = Patch::Merge(json!({ "spec": { "replicas": 5 } }));
             let parameters = PatchParams::default();
-            join_all(names.iter().map(|name| deployments.patch(name, &parameters, &patch))).await;
+            for some in names.chunks(30) {
+                let drifted = some.iter().map(|name| deployments.patch(name, &parameters, &patch));
+                join_all(drifted).await.into_iter().for_each(|drifted| drop(drifted.unwrap()));
+            }
         })
         .await;
     eventually("all are repaired", async || {
