@@ -6,8 +6,8 @@
 #   TARGET    (environment) the Rust target of the binary (default: that of this machine, with glibc)
 #   PROFILE   (environment) the profile that scripts/build-static.sh was given
 #
-# Writes target/image/replica-count-manager-ARCH.tar and beside it the SBOM, with the suffix .cdx.json instead, and prints
-# the image's digest, which is the same for each build of one commit. Needs buildah, and the binary of
+# Writes target/image/replica-count-manager-ARCH.tar and beside it the SBOM, with the suffix .cdx.json instead, and
+# prints the image's digest, which is the same for each build of one commit. Needs buildah, and the binary of
 # scripts/build-static.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the image of HEAD twice, each time from a clean clone and without any cache, and fails unless both are the same.
+# Builds the image of HEAD twice, from clean clones and without any cache, and fails unless both are the same.
 #
 # The two builds differ in what must not matter: path, folder of cargo, umask, language, time zone and, of course, time.
 # Takes twice a release build. Needs what `make image` needs, and the network: cargo downloads everything anew.

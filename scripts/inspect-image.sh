@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Looks into the image that `make image` wrote and fails unless it is what it says: one static file of this commit, small,
-# for a user without rights, with its labels, its dependencies and root certificates.
+# Looks into the image that `make image` wrote and fails unless it is what it says: one static file of this commit,
+# small, for a user without rights, with its labels, its dependencies and root certificates.
 #
 # TARGET (environment): as for build-image.sh; the machine must be able to run that binary. Needs jq, tar and readelf.
 set -euo pipefail

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the image of `make image` as a strict cluster would, against a real control plane: read-only root, no capabilities,
-# no new privileges, a seccomp profile, and users that the image does not know. For each of them it makes certificates,
-# starts the server, which finds the API server by another kind of name, is found by that name itself, and has it repair a
-# drift.
+# Runs the image of `make image` as a strict cluster would, against a real control plane: read-only root, no
+# capabilities, no new privileges, a seccomp profile, and users that the image does not know. For each of them it makes
+# certificates, starts the server, which finds the API server by another kind of name, is found by that name itself, and
+# has it repair a drift.
 #
 # Everything happens in a network namespace of its own that has nothing but loopback. Needs root, or sudo without a
 # password, runc, jq, Python 3, iproute2 and `make build`. The seccomp profile came with buildah.
@@ -100,7 +100,8 @@ run() {
   jq --arg root "$scratch/bundle/rootfs" --argjson user "$user" --arg folder "$folder" --arg etc "$scratch/etc" \
     --slurpfile image "$config" --slurpfile seccomp "$scratch/seccomp.json" \
     --argjson arguments "$(printf '%s\n' "$@" | jq --raw-input . | jq --slurp .)" '
-    def file($from; $to; $how): {destination: $to, source: $from, type: "bind", options: ["bind", "nosuid", "nodev", $how]};
+    def file($from; $to; $how):
+      {destination: $to, source: $from, type: "bind", options: ["bind", "nosuid", "nodev", $how]};
     .root = {path: $root, readonly: true}
     | .process |= (.terminal = false | .noNewPrivileges = true | .user = {uid: $user, gid: $user}
       | .capabilities = {} | .env = $image[0].config.Env | .args = $image[0].config.Entrypoint + $arguments)
@@ -108,8 +109,8 @@ run() {
     | .linux.seccomp = $seccomp[0]
     | .mounts += [
         file("\($etc)/hosts"; "/etc/hosts"; "ro"), file("\($etc)/resolv.conf"; "/etc/resolv.conf"; "ro"),
-        file("\($folder)/certificates"; "/certificates"; if $arguments[0] == "certs" then "rw" else "ro" end), file("\($folder)/mnt"; "/mnt"; "rw"),
-        file("\($folder)/kubeconfig"; "/kubeconfig"; "ro")]
+        file("\($folder)/certificates"; "/certificates"; if $arguments[0] == "certs" then "rw" else "ro" end),
+        file("\($folder)/mnt"; "/mnt"; "rw"), file("\($folder)/kubeconfig"; "/kubeconfig"; "ro")]
   ' "$bundle/config.json" >"$bundle/changed.json"
   mv "$bundle/changed.json" "$bundle/config.json"
   containers run --bundle "$bundle" "$name-$mark"
@@ -124,7 +125,7 @@ export KUBECONFIG
 constrained() {
   local status line
   status=$(tr '\t' ' ' <"$2/status")
-  for line in "Uid: $1 $1 $1 $1" "Gid: $1 $1 $1 $1" Cap{Inh,Prm,Eff,Bnd,Amb}': 0000000000000000' 'NoNewPrivs: 1' "$seccomp"; do
+  for line in {Uid,Gid}": $1 $1 $1 $1" Cap{Inh,Prm,Eff,Bnd,Amb}': 0000000000000000' 'NoNewPrivs: 1' "$seccomp"; do
     grep -qxF "$line" <<<"$status" || fail "not in the status of the server: $line"
   done
   awk '$5 == "/" && $6 ~ /^ro,/ { found = 1 } END { exit !found }' "$2/mountinfo" || fail 'the root is not read-only'
