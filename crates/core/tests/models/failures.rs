@@ -81,7 +81,7 @@ proptest! {
                 }
                 Step::Contact => {
                     let unreached = |(_, failure): &(_, Failure)| {
-                        matches!(failure, Failure::Unreachable | Failure::Deadline)
+                        matches!(failure, Failure::Stale | Failure::Unreachable | Failure::Deadline)
                     };
                     let is_cured = model.last().is_some_and(unreached);
                     prop_assert_eq!(history.forgive_for_contact(), is_cured);
