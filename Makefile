@@ -124,6 +124,10 @@ torture-all: build cluster ## Try every fault, crash and disk failure, one by on
 torture-mutants: build cluster ## Show that each seeded bug is caught: about 20 minutes
 	$(TORTURE) mutants
 
+.PHONY: fuzz
+fuzz: ## Look for input that breaks a parser: SECONDS=60 for each (needs a nightly toolchain)
+	scripts/fuzz.sh $(SECONDS)
+
 .PHONY: bench
 bench: ## Measure the server on a real API server: ONLY=drift|fight|mass|memory ROUNDS=N SHORT=1
 	$(BUILD) $(if $(SHORT),,--release)

@@ -1,0 +1,41 @@
+//! All input that fuzzing has kept, through the same properties, with the compiler that everything else is built with.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::print_stdout, reason = "shown only when a test fails: the last one is the culprit")]
+
+#[path = "../../../fuzz/properties.rs"]
+mod properties;
+
+use std::fs;
+use std::path::Path;
+
+fn check(target: &str, property: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        println!("{}", file.display());
+        property(&fs::read(file).unwrap());
+    }
+}
+
+#[test]
+fn identities() {
+    check("identity", properties::identity);
+}
+
+#[test]
+fn owners_of_counts() {
+    check("managed_fields", properties::managed_fields);
+}
+
+#[test]
+fn requests() {
+    check("request", properties::request);
+}
+
+#[test]
+fn settings_files() {
+    check("settings_file", properties::settings_file);
+}

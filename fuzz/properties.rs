@@ -1,0 +1,72 @@
+//! What holds for any input, whoever made it. The targets in `targets/` look for input for which it does not; a test of
+//! the server runs all that is kept in `corpus/`.
+
+// Each target uses one of them.
+#![allow(dead_code)]
+
+use jiff::Timestamp;
+use prost::Message;
+use replica_count_api::proto;
+use replica_count_api::request::{self, EnforcementRequest, ListRequest, SetRequest};
+use replica_count_core::managed_fields::owner_of_replicas;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::settings_file;
+use replica_count_core::target::Target;
+use replica_count_manager::tls::identity::Identity;
+use serde_json::Value;
+
+/// A client's certificate names nobody, or somebody in words that can be shown.
+pub(crate) fn identity(der: &[u8]) {
+    let Ok(Identity { user, groups }) = Identity::from_certificate(der) else { return };
+    for name in [user].iter().chain(&groups) {
+        assert!(!name.is_empty() && !name.contains(char::is_control), "{name:?}");
+    }
+}
+
+/// The owner of a count is one whom Kubernetes names as an owner of it.
+pub(crate) fn managed_fields(json: &[u8]) {
+    let Ok(Some(owner)) = owner_of_replicas(&mut serde_json::Deserializer::from_slice(json)) else { return };
+    let Ok(Value::Array(entries)) = serde_json::from_slice(json) else { return };
+    let owns = |entry: &Value| {
+        entry["manager"] == *owner.manager && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+    };
+    assert!(entries.iter().any(owns), "{owner:?}");
+}
+
+/// A request that is accepted is valid in all its fields. The first byte says which RPC it is for.
+pub(crate) fn request(input: &[u8]) {
+    let Some((rpc, message)) = input.split_first() else { return };
+    let check_target = |target: &Target| {
+        assert_eq!(request::target(target.namespace(), target.name()).as_ref(), Ok(target));
+    };
+    match rpc {
+        b'S' => {
+            let max = Replicas::new(1000).expect("valid");
+            let Ok(message) = proto::SetDeploymentRequest::decode(message) else { return };
+            let Ok(set) = SetRequest::parse(message, max) else { return };
+            check_target(&set.target);
+            assert!((0..=1000).contains(&set.replicas.get()));
+            assert!(set.reason.is_none_or(|reason| (1..=1024).contains(&reason.len())));
+        }
+        b'E' => {
+            let Ok(message) = proto::SetEnforcementRequest::decode(message) else { return };
+            let Ok(enforcement) = EnforcementRequest::parse(&message, Timestamp::UNIX_EPOCH) else { return };
+            check_target(&enforcement.target);
+        }
+        b'L' => {
+            let Ok(message) = proto::ListDeploymentsRequest::decode(message) else { return };
+            let Ok(list) = ListRequest::parse(message) else { return };
+            list.after.iter().for_each(check_target);
+            assert_ne!(list.page_size, Some(0));
+        }
+        _ => {}
+    }
+}
+
+/// A settings file that is read is written such that it is read as the same again.
+pub(crate) fn settings_file(text: &[u8]) {
+    let Ok(settings) = settings_file::parse(text) else { return };
+    let mut written = Vec::new();
+    settings_file::render(settings.iter().map(|(target, setting)| (target, &**setting)), &mut written);
+    assert_eq!(settings_file::parse(&written), Ok(settings));
+}
