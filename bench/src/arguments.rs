@@ -1,5 +1,6 @@
 //! The command line of the benchmarks.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -70,6 +71,25 @@ pub(crate) enum Benchmark {
     Mass,
     /// How much memory the server takes.
     Memory,
+}
+
+impl Benchmark {
+    /// What it is about, in a line.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Drift => "from drift to repair, as an independent watcher sees them",
+            Self::Fight => "the repair of others while somebody fights",
+            Self::Mass => "everything has drifted at once",
+            Self::Memory => "resident memory beside many Deployments",
+        }
+    }
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no benchmark is hidden");
+        formatter.write_str(value.get_name())
+    }
 }
 
 #[derive(Debug, Subcommand)]

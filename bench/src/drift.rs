@@ -23,7 +23,7 @@ use crate::latencies::Latencies;
 use crate::progress::Progress;
 use crate::results::Outcome;
 use crate::server;
-use crate::table::{Goal, Row, Unit};
+use crate::table::{Goal, Rival, Row, Unit};
 
 /// The count that both contestants hold.
 pub(crate) const DESIRED: i32 = 3;
@@ -137,10 +137,10 @@ async fn play(
 fn outcome(plan: &Plan, ours: &Score, bare: &Score, kubernetes: String) -> Outcome {
     let row = |what, percent| {
         let [ours, limit] = [ours, bare].map(|score| score.all.percentile_ms(percent));
-        Row::new(what, Unit::Milliseconds, ours).beside(limit)
+        Row::new(what, Unit::Milliseconds, ours).beside(Rival::Limit, limit)
     };
     let rows = vec![
-        row("drift: seen to repaired, p50", 50).judged_by(Goal::RatioAtMost(GOAL)),
+        row("drift: seen to repaired, p50", 50).judged_by(Goal::RatioAtMost(Rival::Limit, GOAL)),
         row("drift: seen to repaired, p99", 99),
     ];
     let details = json!({

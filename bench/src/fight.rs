@@ -21,7 +21,7 @@ use crate::latencies::Latencies;
 use crate::progress::Progress;
 use crate::results::Outcome;
 use crate::server;
-use crate::table::{Goal, Row, Unit};
+use crate::table::{Goal, Rival, Row, Unit};
 
 /// The namespace of the Deployment that is fought for.
 const CONTESTED: &str = "contested";
@@ -65,11 +65,11 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
 
     let row = |what, percent| {
         let [ours, limit] = [&during, &without].map(|latencies| latencies.percentile_ms(percent));
-        Row::new(what, Unit::Milliseconds, ours).beside(limit)
+        Row::new(what, Unit::Milliseconds, ours).beside(Rival::Limit, limit)
     };
     let rows = vec![
         row("fight: others, seen to repaired, p50", 50),
-        row("fight: others, seen to repaired, p99", 99).judged_by(Goal::RatioAtMost(GOAL)),
+        row("fight: others, seen to repaired, p99", 99).judged_by(Goal::RatioAtMost(Rival::Limit, GOAL)),
     ];
     let details = json!({
         "deployments": plan.deployments,

@@ -18,7 +18,7 @@ use crate::latencies::Latencies;
 use crate::output::say_error;
 use crate::results::Outcome;
 use crate::server;
-use crate::table::{Row, Unit};
+use crate::table::{Rival, Row, Unit};
 
 /// The count that is desired, and the one that is found.
 const DESIRED: i32 = 3;
@@ -72,7 +72,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
 
     let row = |what, percent| {
         let [during, alone] = [&during, &alone].map(|latencies| latencies.percentile_ms(percent));
-        Row::new(what, Unit::Milliseconds, during).beside(alone)
+        Row::new(what, Unit::Milliseconds, during).beside(Rival::Limit, alone)
     };
     let rows = vec![
         Row::new("mass: start to the last repair", Unit::Seconds, took.as_secs_f64()),

@@ -1,6 +1,7 @@
 //! A run: one benchmark after the other, then the table and the file.
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
@@ -32,27 +33,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 
 async fn measure(arguments: &Measure) -> Result<()> {
     let (started, load_before) = (Timestamp::now(), Load::read()?);
-    let wanted = |benchmark| arguments.only.is_none_or(|only| only == benchmark);
     let mut benchmarks = Vec::new();
-    if wanted(Benchmark::Drift) {
-        say_error("drift: from drift to repair, as an independent watcher sees them");
-        let plan = drift::Plan::new(arguments.rounds, arguments.short);
-        benchmarks.push(drift::measure(&plan).await.context("drift")?);
-    }
-    if wanted(Benchmark::Fight) {
-        say_error("fight: the repair of others while somebody fights");
-        let plan = drift::Plan::new(arguments.rounds, arguments.short);
-        benchmarks.push(fight::measure(&plan).await.context("fight")?);
-    }
-    if wanted(Benchmark::Mass) {
-        say_error("mass: everything has drifted at once");
-        let plan = if arguments.short { mass::Plan::SHORT } else { mass::Plan::FULL };
-        benchmarks.push(mass::measure(&plan).await.context("mass")?);
-    }
-    if wanted(Benchmark::Memory) {
-        say_error("memory: resident memory beside many Deployments");
-        let plan = if arguments.short { memory::Plan::SHORT } else { memory::Plan::FULL };
-        benchmarks.push(memory::measure(&plan).await.context("memory")?);
+    for &benchmark in Benchmark::value_variants() {
+        if arguments.only.is_none_or(|only| only == benchmark) {
+            say_error(&format!("{benchmark}: {}", benchmark.about()));
+            benchmarks.push(outcome(benchmark, arguments).await.with_context(|| benchmark.to_string())?);
+        }
     }
     let results = Results {
         started,
@@ -64,6 +50,18 @@ async fn measure(arguments: &Measure) -> Result<()> {
         benchmarks,
     };
     show(&results)
+}
+
+async fn outcome(benchmark: Benchmark, arguments: &Measure) -> Result<Outcome> {
+    let &Measure { rounds, short, .. } = arguments;
+    match benchmark {
+        Benchmark::Drift => drift::measure(&drift::Plan::new(rounds, short)).await,
+        Benchmark::Fight => fight::measure(&drift::Plan::new(rounds, short)).await,
+        Benchmark::Mass => mass::measure(if short { &mass::Plan::SHORT } else { &mass::Plan::FULL }).await,
+        Benchmark::Memory => {
+            memory::measure(if short { &memory::Plan::SHORT } else { &memory::Plan::FULL }).await
+        }
+    }
 }
 
 fn show(results: &Results) -> Result<()> {

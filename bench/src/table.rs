@@ -11,6 +11,15 @@ pub(crate) enum Unit {
     /// Seconds.
     #[serde(rename = "s")]
     Seconds,
+    /// How often in a second.
+    #[serde(rename = "/s")]
+    PerSecond,
+    /// How often in a second of the time of a core.
+    #[serde(rename = "/CPU-s")]
+    PerCpuSecond,
+    /// Parts in a hundred of the time of a core.
+    #[serde(rename = "% CPU")]
+    PercentOfCore,
     /// 1,000,000 bytes.
     #[serde(rename = "MB")]
     Megabytes,
@@ -24,8 +33,36 @@ impl Unit {
         match self {
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
+            Self::PerSecond => "/s",
+            Self::PerCpuSecond => "/CPU-s",
+            Self::PercentOfCore => "% CPU",
             Self::Megabytes => "MB",
             Self::Kilobytes => "kB",
+        }
+    }
+}
+
+/// What a figure is compared with: measured in the same run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Rival {
+    /// What nothing could be better than.
+    Limit,
+    /// The Go operator as its scaffold generates it.
+    Go,
+    /// The Go operator, tuned.
+    TunedGo,
+}
+
+impl Rival {
+    /// All of them, in the order of the table's columns.
+    const ALL: [Self; 3] = [Self::Limit, Self::Go, Self::TunedGo];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Go => "Go",
+            Self::TunedGo => "tuned Go",
         }
     }
 }
@@ -34,12 +71,30 @@ impl Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Goal {
-    /// At most so many times the limit.
-    RatioAtMost(f64),
+    /// At most so many times that of a rival.
+    RatioAtMost(Rival, f64),
+    /// At least so many times that of a rival.
+    RatioAtLeast(Rival, f64),
     /// Less than this, in the unit of the row.
     Below(f64),
     /// At least this, in the unit of the row: a condition of the measurement.
     AtLeast(f64),
+}
+
+/// The figure of a rival.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Compared {
+    rival: Rival,
+    figure: f64,
+    /// Ours, in figures of the rival.
+    ratio: f64,
+}
+
+/// A goal, and whether it was met.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Judged {
+    goal: Goal,
+    met: bool,
 }
 
 /// A figure, and how it compares.
@@ -48,66 +103,90 @@ pub(crate) struct Row {
     what: &'static str,
     unit: Unit,
     ours: f64,
-    limit: Option<f64>,
-    ratio: Option<f64>,
-    goal: Option<Goal>,
-    met: Option<bool>,
+    rivals: Vec<Compared>,
+    goals: Vec<Judged>,
 }
 
 impl Row {
     /// A figure without anything to compare it with.
     pub(crate) fn new(what: &'static str, unit: Unit, ours: f64) -> Self {
-        Self { what, unit, ours, limit: None, ratio: None, goal: None, met: None }
+        Self { what, unit, ours, rivals: Vec::new(), goals: Vec::new() }
     }
 
-    /// Compares it with what nothing could be better than, measured in the same run.
+    /// Compares it with that of a rival.
     #[must_use]
-    pub(crate) fn beside(self, limit: f64) -> Self {
-        Self { limit: Some(limit), ratio: Some(self.ours / limit), ..self }
+    pub(crate) fn beside(mut self, rival: Rival, figure: f64) -> Self {
+        self.rivals.push(Compared { rival, figure, ratio: self.ours / figure });
+        self
     }
 
-    /// Judges it, as it stands then: a ratio needs its limit before.
+    /// Judges it, as it stands then.
+    ///
+    /// # Panics
+    ///
+    /// If it has not been compared with the rival that the goal names.
     #[must_use]
-    pub(crate) fn judged_by(self, goal: Goal) -> Self {
+    pub(crate) fn judged_by(mut self, goal: Goal) -> Self {
         let met = match goal {
-            Goal::RatioAtMost(most) => self.ratio.map(|ratio| ratio <= most),
-            Goal::Below(bound) => Some(self.ours < bound),
-            Goal::AtLeast(bound) => Some(self.ours >= bound),
+            Goal::RatioAtMost(rival, most) => self.ratio(rival) <= most,
+            Goal::RatioAtLeast(rival, least) => self.ratio(rival) >= least,
+            Goal::Below(bound) => self.ours < bound,
+            Goal::AtLeast(bound) => self.ours >= bound,
         };
-        Self { goal: Some(goal), met, ..self }
+        self.goals.push(Judged { goal, met });
+        self
     }
 
-    fn cells(&self) -> [String; 6] {
+    fn compared(&self, rival: Rival) -> Option<&Compared> {
+        self.rivals.iter().find(|compared| compared.rival == rival)
+    }
+
+    fn ratio(&self, rival: Rival) -> f64 {
+        self.compared(rival).expect("a goal is set after the comparison that it is about").ratio
+    }
+
+    /// The name, our figure, those of all rivals, the goals and the verdict.
+    fn cells(&self) -> Vec<String> {
         let unit = self.unit.name();
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let goal = |goal| match goal {
-            Goal::RatioAtMost(most) => format!("≤ {most:.2}x"),
+        let figure = |figure: f64| format!("{figure:.2} {unit}");
+        let goal = |judged: &Judged| match judged.goal {
+            Goal::RatioAtMost(rival, most) => format!("≤ {most:.2}x {}", rival.name()),
+            Goal::RatioAtLeast(rival, least) => format!("≥ {least:.2}x {}", rival.name()),
             Goal::Below(bound) => format!("< {bound} {unit}"),
             Goal::AtLeast(bound) => format!("≥ {bound} {unit}"),
         };
-        [
-            self.what.to_owned(),
-            format!("{:.2} {unit}", self.ours),
-            or_dash(self.limit.map(|limit| format!("{limit:.2} {unit}"))),
-            or_dash(self.ratio.map(|ratio| format!("{ratio:.2}x"))),
-            or_dash(self.goal.map(goal)),
-            or_dash(self.met.map(|met| if met { "met" } else { "NOT met" }.to_owned())),
-        ]
+        let goals = |wanted: &dyn Fn(&&Judged) -> bool| {
+            self.goals.iter().filter(wanted).map(goal).collect::<Vec<_>>().join(", ")
+        };
+        let rivals = Rival::ALL.map(|rival| {
+            self.compared(rival).map_or_else(
+                || "-".to_owned(),
+                |compared| format!("{} ({:.2}x)", figure(compared.figure), compared.ratio),
+            )
+        });
+        let verdict = match goals(&|judged| !judged.met) {
+            _ if self.goals.is_empty() => String::new(),
+            missed if missed.is_empty() => "met".to_owned(),
+            missed => format!("NOT met: {missed}"),
+        };
+        let name = [self.what.to_owned(), figure(self.ours)];
+        name.into_iter().chain(rivals).chain([goals(&|_| true), verdict]).collect()
     }
 }
 
 /// The rows as text, in columns, with a head.
 pub(crate) fn render(rows: &[Row]) -> String {
-    let head = ["what", "ours", "limit", "ratio", "target", ""].map(str::to_owned);
-    let lines: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
+    let head = ["what", "ours"].into_iter().chain(Rival::ALL.map(Rival::name)).chain(["target", ""]);
+    let head = head.map(str::to_owned).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let padded = |line: &[String; 6]| {
-        let [what, numbers @ .., verdict] = line;
-        let what = format!("{what:<0$}", widths[0]);
-        let numbers = numbers.iter().zip(&widths[1..]).map(|(cell, width)| format!("{cell:>width$}"));
-        let cells: Vec<String> = [what].into_iter().chain(numbers).chain([verdict.clone()]).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let figures = 1..=1 + Rival::ALL.len();
+    let padded = |line: &Vec<String>| {
+        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            if figures.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     lines.iter().map(padded).collect()
 }
@@ -123,26 +202,38 @@ mod tests {
     #[test]
     fn a_goal_is_met_or_not() {
         let cases = [
-            (row(3.0).beside(2.0), Goal::RatioAtMost(1.5), Some(true)),
-            (row(3.1).beside(2.0), Goal::RatioAtMost(1.5), Some(false)),
-            (row(3.0), Goal::RatioAtMost(1.5), None),
-            (row(3.0), Goal::Below(3.0), Some(false)),
-            (row(2.9), Goal::Below(3.0), Some(true)),
-            (row(3.0), Goal::AtLeast(3.0), Some(true)),
-            (row(2.9), Goal::AtLeast(3.0), Some(false)),
+            (row(3.0).beside(Rival::Limit, 2.0), Goal::RatioAtMost(Rival::Limit, 1.5), true),
+            (row(3.1).beside(Rival::Limit, 2.0), Goal::RatioAtMost(Rival::Limit, 1.5), false),
+            (row(3.0).beside(Rival::Go, 2.0), Goal::RatioAtLeast(Rival::Go, 1.5), true),
+            (row(2.9).beside(Rival::Go, 2.0), Goal::RatioAtLeast(Rival::Go, 1.5), false),
+            (row(3.0), Goal::Below(3.0), false),
+            (row(2.9), Goal::Below(3.0), true),
+            (row(3.0), Goal::AtLeast(3.0), true),
+            (row(2.9), Goal::AtLeast(3.0), false),
         ];
         for (row, goal, expected) in cases {
-            assert_eq!(row.clone().judged_by(goal).met, expected, "{row:?}, {goal:?}");
+            let judged = row.clone().judged_by(goal).goals;
+            assert_eq!(
+                judged.iter().map(|judged| judged.met).collect::<Vec<_>>(),
+                [expected],
+                "{row:?}, {goal:?}"
+            );
         }
     }
 
     #[test]
-    fn columns_are_aligned() {
-        let rows = [row(3.0).beside(2.0).judged_by(Goal::RatioAtMost(1.5)), row(12.5)];
+    fn columns_are_aligned_and_what_is_missed_is_named() {
+        let rows = [
+            row(3.0)
+                .beside(Rival::Limit, 2.0)
+                .judged_by(Goal::RatioAtMost(Rival::Limit, 1.5))
+                .judged_by(Goal::Below(2.0)),
+            row(12.5).beside(Rival::TunedGo, 50.0),
+        ];
         let expected = "\
-what      ours    limit  ratio   target
-w      3.00 ms  2.00 ms  1.50x  ≤ 1.50x  met
-w     12.50 ms        -      -        -  -
+what      ours            limit  Go          tuned Go  target
+w      3.00 ms  2.00 ms (1.50x)   -                 -  ≤ 1.50x limit, < 2 ms  NOT met: < 2 ms
+w     12.50 ms                -   -  50.00 ms (0.25x)
 ";
         assert_eq!(render(&rows), expected);
     }
