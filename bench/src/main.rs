@@ -13,6 +13,7 @@ mod machine;
 mod mass;
 mod memory;
 mod output;
+mod peer;
 mod progress;
 mod results;
 mod run;

@@ -38,6 +38,8 @@ pub enum Program {
     Proxy,
     /// Makes the names of Services work.
     CoreDns,
+    /// The Go operator that the benchmarks compare the server with.
+    Peer,
 }
 
 impl Program {
@@ -50,7 +52,7 @@ impl Program {
 
     /// Every program.
     pub fn all() -> impl Iterator<Item = Self> {
-        iter::chain(Self::CONTROL_PLANE, Self::NODE)
+        iter::chain(Self::CONTROL_PLANE, Self::NODE).chain([Self::Peer])
     }
 
     /// The name of its file.
@@ -65,6 +67,7 @@ impl Program {
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::CoreDns => "coredns",
+            Self::Peer => "replica-count-peer",
         }
     }
 

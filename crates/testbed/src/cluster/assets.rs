@@ -39,7 +39,8 @@ impl Assets {
             | Program::Scheduler
             | Program::Kubelet
             | Program::Proxy
-            | Program::CoreDns => Ok(None),
+            | Program::CoreDns
+            | Program::Peer => Ok(None),
         }
     }
 }

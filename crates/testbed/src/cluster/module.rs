@@ -1,4 +1,4 @@
-//! The Go modules under `cluster/`: what is built from which of them, with which flags, and into which folder.
+//! The Go modules under `cluster/`, and the one of the benchmarks: what is built from which of them, with which flags, and into which folder.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -65,7 +65,9 @@ pub(super) struct Module {
 impl Module {
     /// The module that `program` is built from.
     pub(super) fn of(program: Program, kubernetes: &KubernetesMinor) -> Result<Self> {
+        let root = workspace::root()?;
         let name = match program {
+            Program::Peer => return Self::read("peer", root.join("bench/peer"), &cache_root()?),
             Program::Etcd => "etcd",
             Program::Grpcurl => "grpcurl",
             Program::CoreDns => "coredns",
@@ -76,19 +78,19 @@ impl Module {
             | Program::Kubelet
             | Program::Proxy => kubernetes.0.as_str(),
         };
-        Self::read(name, workspace::root()?.join("cluster").join(name), &cache_root()?)
+        Self::read(name, root.join("cluster").join(name), &cache_root()?)
     }
 
     fn read(name: &str, dir: PathBuf, cache_root: &Path) -> Result<Self> {
         let go_mod = read(&dir.join("go.mod"))?;
         let go_sum = read(&dir.join("go.sum"))?;
-        // Only a module that chooses its own imports has one.
-        let main = dir.join("main.go");
-        let main = if main.is_file() { read(&main)? } else { String::new() };
         let ldflags = ldflags(&go_mod);
         // The platform is part of the key because home folders are shared between machines.
         let mut key = [go_mod.as_str(), &go_sum, &ldflags, env::consts::OS, env::consts::ARCH].join("\0");
-        key.push_str(&main);
+        // Most modules only pin what others wrote.
+        for source in sources(&dir)? {
+            key.push_str(&read(&source)?);
+        }
         let cache = cache_root.join(format!("{name}-{}", digest::short(&key)));
         Ok(Self { dir, ldflags, cache })
     }
@@ -113,7 +115,23 @@ pub(super) fn package(program: Program) -> &'static str {
         Program::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
         Program::Proxy => "k8s.io/kubernetes/cmd/kube-proxy",
         Program::CoreDns => "replicacount.dev/cluster/coredns",
+        Program::Peer => "replicacount.dev/bench/peer",
     }
+}
+
+/// The Go files of a folder and of those in it, sorted.
+fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources.append(&mut self::sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "go") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+    Ok(sources)
 }
 
 /// Strips the binary, and tells Kubernetes its version, which it would otherwise report as `v0.0.0-master`.
@@ -170,6 +188,26 @@ mod tests {
         let error = KubernetesMinor::parse("1.20", &cluster).unwrap_err().to_string();
         assert_eq!(error, "KUBERNETES=1.20 is not available; there is 1.33, 1.36");
         assert_eq!(KubernetesMinor::parse("1.33", &cluster).unwrap().to_string(), "1.33");
+    }
+
+    #[test]
+    fn every_go_file_of_a_module_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let module = |sources: &[(&str, &str)]| {
+            let dir = tempfile::tempdir_in(&folder).unwrap();
+            for (path, text) in [("go.mod", ""), ("go.sum", ""), ("README.md", "words")].iter().chain(sources)
+            {
+                let path = dir.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            Module::read("m", dir.path().to_owned(), Path::new("/cache")).unwrap().cache
+        };
+        let both = module(&[("main.go", "a"), ("internal/part/part.go", "b")]);
+        assert_eq!(both, module(&[("main.go", "a"), ("internal/part/part.go", "b"), ("other.txt", "c")]));
+        assert_ne!(both, module(&[("main.go", "a"), ("internal/part/part.go", "changed")]));
+        assert_ne!(both, module(&[("main.go", "changed"), ("internal/part/part.go", "b")]));
+        assert_ne!(both, module(&[]));
     }
 
     #[test]

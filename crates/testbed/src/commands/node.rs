@@ -49,7 +49,8 @@ pub(crate) fn run(testbed: &Path, arguments: &Node) -> Result<ExitCode> {
 /// Builds what is missing, while there is still a network.
 fn build() -> Result<()> {
     let programs = Programs::from_env()?;
-    for program in Program::all().filter(|program| *program != Program::Grpcurl) {
+    let without = [Program::Grpcurl, Program::Peer];
+    for program in Program::all().filter(|program| !without.contains(program)) {
         programs.ensure(program)?;
     }
     Ok(())

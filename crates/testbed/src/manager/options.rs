@@ -33,7 +33,10 @@ enum Mode {
 #[derive(Clone, Debug)]
 pub struct Options {
     testbed: PathBuf,
+    /// What makes the certificates.
     binary: PathBuf,
+    /// What is started.
+    program: PathBuf,
     /// Where the log goes, and the store and the certificates unless they are elsewhere.
     folder: PathBuf,
     certificates: PathBuf,
@@ -50,6 +53,7 @@ impl Options {
         let binary = workspace::built_binary(NAME, NAME)?;
         let this = Self {
             testbed,
+            program: binary.clone(),
             binary,
             folder: folder.to_owned(),
             certificates: folder.join("certificates"),
@@ -64,6 +68,13 @@ impl Options {
     /// The same, with the `testbed` that cargo built beside the running program.
     pub fn beside_this_program(kubeconfig: &Path, folder: &Path) -> Result<Self> {
         Self::new(workspace::built_binary("testbed", "replica-count-testbed")?, kubeconfig, folder)
+    }
+
+    /// Starts another program that takes the same flags, logs where it listens as the server does, and serves the same.
+    #[must_use]
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
     }
 
     /// Uses the default ports, and logs to the terminal.
@@ -133,10 +144,10 @@ impl Options {
     pub(super) fn command(&self) -> Result<Command> {
         let certificates = self.certificates()?;
         let mut command = match self.launcher.split_first() {
-            None => tether::command(&self.testbed, &self.binary),
+            None => tether::command(&self.testbed, &self.program),
             Some((launcher, arguments)) => {
                 let mut command = tether::command(&self.testbed, Path::new(launcher));
-                command.args(arguments).arg(&self.binary);
+                command.args(arguments).arg(&self.program);
                 command
             }
         };
