@@ -26,7 +26,7 @@ pub struct FieldOwner {
 }
 
 /// How a field manager wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Create, update or patch.
     Update,
@@ -41,6 +41,11 @@ impl Operation {
             Self::Update => "Update",
             Self::Apply => "Apply",
         }
+    }
+
+    /// Entries that are older than the word are updates.
+    fn read(word: &str) -> Self {
+        if word == Self::Apply.as_str() { Self::Apply } else { Self::Update }
     }
 }
 
@@ -62,19 +67,84 @@ pub fn owner_of_replicas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-            let mut owner = None;
-            let mut owners = 0;
+            let mut found = Found::default();
             while let Some(entry) = entries.next_element::<Entry>()? {
                 if entry.fields.0 {
-                    owners += 1;
-                    owner = entry.into_owner();
+                    found.add(entry.into_owner());
                 }
             }
-            Ok(owner.filter(|_| owners == 1))
+            Ok(found.only())
         }
     }
 
     deserializer.deserialize_any(Owners)
+}
+
+/// The same for entries that came in another format, of which only the names of fields are JSON.
+///
+/// `None` as well when those of any entry cannot be read: it might own `spec.replicas`, too.
+pub fn owner_among<'a>(entries: impl IntoIterator<Item = ManagedFields<'a>>) -> Option<FieldOwner> {
+    let mut found = Found::default();
+    for entry in entries {
+        if entry.owns_replicas().ok()? {
+            found.add(entry.into_owner());
+        }
+    }
+    found.only()
+}
+
+/// An entry of `managedFields`. Texts that are absent are empty.
+#[derive(Clone, Copy, Debug)]
+pub struct ManagedFields<'a> {
+    /// `manager`.
+    pub manager: &'a str,
+    /// `operation`.
+    pub operation: &'a str,
+    /// `subresource`.
+    pub subresource: &'a str,
+    /// `time`.
+    pub time: Option<Timestamp>,
+    /// `fieldsV1`, as JSON. Empty: absent.
+    pub fields: &'a [u8],
+}
+
+impl ManagedFields<'_> {
+    fn owns_replicas(&self) -> Result<bool, serde_json::Error> {
+        if self.fields.is_empty() {
+            return Ok(false);
+        }
+        let OwnsReplicas(owns) = serde_json::from_slice(self.fields)?;
+        Ok(owns)
+    }
+
+    fn into_owner(self) -> Option<FieldOwner> {
+        let non_empty = |text: &str| (!text.is_empty()).then(|| text.into());
+        Some(FieldOwner {
+            manager: non_empty(self.manager)?,
+            operation: Operation::read(self.operation),
+            subresource: non_empty(self.subresource),
+            time: self.time,
+        })
+    }
+}
+
+/// Owners, as they are found.
+#[derive(Default)]
+struct Found {
+    last: Option<FieldOwner>,
+    count: usize,
+}
+
+impl Found {
+    /// `None`: one whose name is not said.
+    fn add(&mut self, owner: Option<FieldOwner>) {
+        self.last = owner;
+        self.count += 1;
+    }
+
+    fn only(self) -> Option<FieldOwner> {
+        self.last.filter(|_| self.count == 1)
+    }
 }
 
 #[derive(Deserialize)]
@@ -91,10 +161,7 @@ impl Entry {
     fn into_owner(self) -> Option<FieldOwner> {
         Some(FieldOwner {
             manager: self.manager.filter(|manager| !manager.is_empty())?,
-            operation: match self.operation.as_deref() {
-                Some("Apply") => Operation::Apply,
-                _ => Operation::Update,
-            },
+            operation: Operation::read(self.operation.as_deref().unwrap_or_default()),
             subresource: self.subresource.filter(|subresource| !subresource.is_empty()),
             time: self.time.and_then(|time| time.parse().ok()),
         })
@@ -264,6 +331,39 @@ mod tests {
         check(r#"[{"fieldsV1":{"f:spec":{"f:replicas":{}}}}]"#, None);
         let shared = r#"{"manager":"a","operation":"Apply","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
         check(&format!("[{shared},{shared}]"), None);
+    }
+
+    #[test]
+    fn finds_the_owner_among_entries_of_another_format() {
+        const REPLICAS: &str = r#"{"f:spec":{"f:replicas":{}}}"#;
+        let entry = |manager, fields: &'static str| ManagedFields {
+            manager,
+            operation: "Apply",
+            subresource: "",
+            time: Some(Timestamp::UNIX_EPOCH),
+            fields: fields.as_bytes(),
+        };
+        let none = |manager| entry(manager, "");
+        let others = |manager| entry(manager, r#"{"f:status":{"f:replicas":{}}}"#);
+        let owner = owner_among([none("a"), entry("helm", REPLICAS), others("b")]);
+        let expected = FieldOwner {
+            manager: "helm".into(),
+            operation: Operation::Apply,
+            subresource: None,
+            time: Some(Timestamp::UNIX_EPOCH),
+        };
+        assert_eq!(owner, Some(expected));
+
+        let unknown: [&[ManagedFields<'_>]; 5] = [
+            &[],
+            &[none("a"), others("b")],
+            &[entry("a", REPLICAS), entry("b", REPLICAS)],
+            &[entry("", REPLICAS)],
+            &[entry("a", REPLICAS), entry("b", "{\"f:spec\"")],
+        ];
+        for entries in unknown {
+            assert_eq!(owner_among(entries.iter().copied()), None, "{entries:?}");
+        }
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 pub mod autoscaler;
 pub mod connect;
 pub mod deployment;
+mod metadata;
 pub mod reads;
 pub mod scale;
 pub mod watch;

@@ -7,8 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use replica_count_core::autoscalers::Autoscaler;
 use replica_count_core::target::Target;
+use replica_count_wire::messages;
 use serde::Deserialize;
 
+use super::metadata;
 use super::watch::{Followed, MalformedObject};
 use crate::cluster::{Cluster, Watched};
 
@@ -22,7 +24,7 @@ pub struct SlimAutoscaler {
     scaled: Scaled,
 }
 
-/// What is picked out while parsing.
+/// What is picked out while parsing JSON.
 #[derive(Deserialize)]
 struct Received {
     metadata: Metadata,
@@ -93,6 +95,7 @@ impl SlimAutoscaler {
 
 impl Followed for SlimAutoscaler {
     const WATCHED: Watched = Watched::Autoscalers;
+    type Message = messages::HorizontalPodAutoscaler;
 
     fn begin_listing(cluster: &Cluster) {
         cluster.begin_autoscalers_listing();
@@ -124,6 +127,20 @@ impl From<Received> for SlimAutoscaler {
             ..ObjectMeta::default()
         };
         Self { metadata, owner, scaled: spec.scale_target_ref }
+    }
+}
+
+impl From<messages::HorizontalPodAutoscaler> for SlimAutoscaler {
+    fn from(autoscaler: messages::HorizontalPodAutoscaler) -> Self {
+        let mut metadata = autoscaler.metadata.unwrap_or_default();
+        let owner = metadata.owner_references.drain(..).find(|owner| owner.controller);
+        let scaled = autoscaler.spec.and_then(|spec| spec.scale_target_ref).unwrap_or_default();
+        let messages::CrossVersionObjectReference { api_version, kind, name } = scaled;
+        Self {
+            metadata: metadata::take(&mut metadata),
+            owner: owner.map(|owner| Owner { kind: owner.kind, name: owner.name, controller: true }),
+            scaled: Scaled { api_version, kind, name },
+        }
     }
 }
 

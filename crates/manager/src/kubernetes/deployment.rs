@@ -2,15 +2,19 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use replica_count_core::managed_fields::{FieldOwner, owner_of_replicas};
+use replica_count_core::managed_fields::{FieldOwner, ManagedFields, owner_among, owner_of_replicas};
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use replica_count_wire::messages;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::metadata;
 use super::watch::{Followed, MalformedObject};
 use crate::cluster::{Cluster, Watched};
 
@@ -25,12 +29,13 @@ const DEFAULT_REPLICAS: i32 = 1;
 #[serde(from = "Received")]
 pub struct SlimDeployment {
     metadata: ObjectMeta,
+    deleting: bool,
     owner: Option<FieldOwner>,
     spec: Spec,
     status: Status,
 }
 
-/// What is picked out while parsing.
+/// What is picked out while parsing JSON.
 #[derive(Deserialize)]
 struct Received {
     metadata: Metadata,
@@ -47,7 +52,7 @@ struct Metadata {
     name: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    deletion_timestamp: Option<Time>,
+    deletion_timestamp: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "owner_of_replicas")]
     managed_fields: Option<FieldOwner>,
 }
@@ -60,13 +65,14 @@ struct Spec {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    ready_replicas: Option<i32>,
+    #[serde(default)]
+    ready_replicas: i32,
 }
 
 impl SlimDeployment {
     /// The words of the domain for this Deployment.
     pub fn into_observed(self) -> Result<(Target, Observed), MalformedObject> {
-        let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, .. } = self.metadata;
+        let ObjectMeta { namespace, name, uid, resource_version, .. } = self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         let malformed = |reason: &dyn fmt::Display| MalformedObject {
             kind: "Deployment",
@@ -81,8 +87,8 @@ impl SlimDeployment {
             uid: uid.ok_or_else(|| malformed(&"has no uid"))?.into(),
             resource_version: resource_version.and_then(|version| version.parse().ok()),
             replicas,
-            ready: self.status.ready_replicas.unwrap_or(0),
-            deleting: deletion_timestamp.is_some(),
+            ready: self.status.ready_replicas,
+            deleting: self.deleting,
             owner: self.owner,
         };
         Ok((target, observed))
@@ -91,6 +97,7 @@ impl SlimDeployment {
 
 impl Followed for SlimDeployment {
     const WATCHED: Watched = Watched::Deployments;
+    type Message = messages::Deployment;
 
     fn begin_listing(cluster: &Cluster) {
         cluster.begin_listing();
@@ -116,16 +123,40 @@ impl Followed for SlimDeployment {
 impl From<Received> for SlimDeployment {
     fn from(received: Received) -> Self {
         let Received { metadata, spec, status } = received;
-        let owner = metadata.managed_fields;
+        let (deleting, owner) = (metadata.deletion_timestamp.is_some(), metadata.managed_fields);
         let metadata = ObjectMeta {
             namespace: metadata.namespace,
             name: metadata.name,
             uid: metadata.uid,
             resource_version: metadata.resource_version,
-            deletion_timestamp: metadata.deletion_timestamp,
             ..ObjectMeta::default()
         };
-        Self { metadata, owner, spec, status }
+        Self { metadata, deleting, owner, spec, status }
+    }
+}
+
+impl From<messages::Deployment> for SlimDeployment {
+    fn from(deployment: messages::Deployment) -> Self {
+        let mut metadata = deployment.metadata.unwrap_or_default();
+        let status = deployment.status.unwrap_or_default();
+        Self {
+            deleting: metadata.deletion_timestamp.is_some(),
+            owner: owner_among(metadata.managed_fields.iter().map(managed_fields)),
+            metadata: metadata::take(&mut metadata),
+            spec: Spec { replicas: deployment.spec.and_then(|spec| spec.replicas) },
+            status: Status { ready_replicas: status.ready_replicas },
+        }
+    }
+}
+
+fn managed_fields(entry: &messages::ManagedFieldsEntry) -> ManagedFields<'_> {
+    let seconds = entry.time.map(|time| time.seconds).filter(|&seconds| seconds != 0);
+    ManagedFields {
+        manager: &entry.manager,
+        operation: &entry.operation,
+        subresource: &entry.subresource,
+        time: seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+        fields: entry.fields.as_ref().map_or(&[], |fields| &fields.raw),
     }
 }
 

@@ -3,7 +3,12 @@
 //! One session lists everything (as a stream where the API server can, else in pages) and follows what changes. A watch is
 //! opened for a short window and then again from where it was, which costs the API server next to nothing and bounds
 //! how long a connection that died without a word can go unnoticed.
+//!
+//! Whether an API server answers in protobuf or in JSON is known to `answer` and what is below it, and to nobody else.
 
+mod answer;
+mod decode;
+mod events;
 mod interruption;
 #[cfg(test)]
 mod tests;
@@ -12,9 +17,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, pin_mut};
 use kube::api::{ListParams, WatchParams};
-use kube::core::WatchEvent;
+use kube::core::{Request, WatchEvent};
 use kube::{Api, Resource};
 use replica_count_core::backoff::Backoff;
 use replica_count_core::target::Target;
@@ -23,6 +27,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::answer::Answer;
+use self::events::Events;
 pub(crate) use self::interruption::Interruption;
 use crate::cluster::{Cluster, Watched};
 use crate::metrics::WatchMetrics;
@@ -49,9 +55,13 @@ const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Durati
 const BACKOFF_WHEN_FORBIDDEN: Backoff = Backoff { cap: Duration::from_secs(30), ..BACKOFF };
 
 /// What a watch can follow: objects that the cluster takes in. Each method returns the targets that it concerns.
-pub trait Followed: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
+pub trait Followed:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + From<Self::Message> + Send + 'static
+{
     /// What they are.
     const WATCHED: Watched;
+    /// The same in protobuf.
+    type Message: prost::Message + Default;
 
     /// A full listing begins.
     fn begin_listing(cluster: &Cluster);
@@ -105,11 +115,6 @@ enum Listing {
     Pages,
 }
 
-/// What a watch shows.
-trait Events<K>: Stream<Item = kube::Result<WatchEvent<K>>> + Unpin {}
-
-impl<K, S: Stream<Item = kube::Result<WatchEvent<K>>> + Unpin> Events<K> for S {}
-
 impl<K: Followed> Watch<K> {
     /// Follows until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
@@ -160,6 +165,7 @@ impl<K: Followed> Watch<K> {
             | Interruption::EndedEarly
             | Interruption::Throttled(_)
             | Interruption::Kube(_)
+            | Interruption::Unreadable(_)
             | Interruption::Status(_) => {
                 if position.failures == 0 {
                     warn!(watched, reason = %interruption, "watch interrupted");
@@ -180,6 +186,7 @@ impl<K: Followed> Watch<K> {
             | Interruption::NoAnswer(_)
             | Interruption::EndedEarly
             | Interruption::Kube(_)
+            | Interruption::Unreadable(_)
             | Interruption::Status(_) => delay(BACKOFF),
         }
     }
@@ -192,23 +199,18 @@ impl<K: Followed> Watch<K> {
         };
         let version = position.version.insert(version);
         let parameters = WatchParams::default().timeout(WINDOW_SECONDS);
-        let events = timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(no_answer)??;
+        let events = self.ask(self.request().watch(&parameters, version)).await??.events();
         self.cluster.set_live(K::WATCHED);
         position.heard = Instant::now();
-        pin_mut!(events);
-        self.follow(&mut events, position).await
+        self.follow(events, position).await
     }
 
     /// Takes in what changes, until the window ends.
-    async fn follow<S: Events<K>>(
-        &self,
-        events: &mut S,
-        position: &mut Position,
-    ) -> Result<(), Interruption> {
+    async fn follow(&self, mut events: Events, position: &mut Position) -> Result<(), Interruption> {
         let mut is_settled = false;
         loop {
             let limit = if is_settled { SILENCE } else { SETTLED };
-            let event = match self.next(events, position, limit).await {
+            let event = match self.next(&mut events, position, limit).await {
                 Ok(event) => event,
                 Err(Interruption::Silent(_)) if !is_settled => {
                     is_settled = true;
@@ -242,14 +244,14 @@ impl<K: Followed> Watch<K> {
 
     async fn list_as_stream(&self, position: &mut Position) -> Result<String, Interruption> {
         let parameters = WatchParams::default().timeout(LISTING_SECONDS).initial_events();
-        let opened = timeout(ANSWER, self.api.watch(&parameters, "")).await.map_err(no_answer)?;
-        let events = opened.map_err(|error| match error {
+        let answer = self.ask(self.request().watch(&parameters, "")).await?;
+        let answer = answer.map_err(|error| match error {
             kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
                 Interruption::NoStreamedListing(status.message)
             }
             other => other.into(),
         })?;
-        pin_mut!(events);
+        let mut events = answer.events();
         K::begin_listing(&self.cluster);
         while let Some(event) = self.next(&mut events, position, SILENCE).await? {
             if let TakenIn { version: Some(version), ends_listing: true } = self.take_in(event)? {
@@ -264,19 +266,33 @@ impl<K: Followed> Watch<K> {
         K::begin_listing(&self.cluster);
         let mut parameters = ListParams::default().limit(PAGE);
         loop {
-            let page = timeout(ANSWER, self.api.list(&parameters)).await.map_err(no_answer)??;
+            let answer = self.ask(self.request().list(&parameters)).await??;
+            let page = timeout(ANSWER, answer.page()).await.map_err(no_answer)??;
             position.heard = Instant::now();
-            for object in page.items {
+            for object in page.objects {
                 self.show(object, K::insert);
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            match page.next {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => {
                     self.listed();
-                    return Ok(page.metadata.resource_version.unwrap_or_default());
+                    return Ok(page.version);
                 }
             }
         }
+    }
+
+    fn request(&self) -> Request {
+        Request::new(self.api.resource_url())
+    }
+
+    async fn ask(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<kube::Result<Answer>, Interruption> {
+        let client = self.api.clone().into_client();
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        timeout(ANSWER, Answer::to(&client, request)).await.map_err(no_answer)
     }
 
     fn listed(&self) {
@@ -286,15 +302,15 @@ impl<K: Followed> Watch<K> {
     }
 
     /// The next event; `None` when the API server ends the watch in good order.
-    async fn next<S: Events<K>>(
+    async fn next(
         &self,
-        events: &mut S,
+        events: &mut Events,
         position: &mut Position,
         limit: Duration,
     ) -> Result<Option<WatchEvent<K>>, Interruption> {
         let event = timeout(limit, events.next()).await.map_err(|_elapsed| Interruption::Silent(limit))?;
         position.heard = Instant::now();
-        Ok(event.transpose()?)
+        event
     }
 
     fn take_in(&self, event: WatchEvent<K>) -> Result<TakenIn, Interruption> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::core::Status;
+use replica_count_wire::{FrameTooLong, Unreadable};
 
 /// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +24,15 @@ pub(crate) enum Interruption {
     Forbidden(String),
     #[error(transparent)]
     Kube(kube::Error),
+    #[error("what the API server sent makes no sense: {0}")]
+    Unreadable(String),
     #[error("{0}")]
     Status(String),
 }
 
 impl Interruption {
     /// All words that `reason` has.
-    pub(crate) const REASONS: [&'static str; 9] = [
+    pub(crate) const REASONS: [&'static str; 10] = [
         "gone",
         "no_streamed_listing",
         "silent",
@@ -38,6 +41,7 @@ impl Interruption {
         "throttled",
         "forbidden",
         "connection",
+        "unreadable",
         "status",
     ];
 
@@ -52,6 +56,7 @@ impl Interruption {
             Self::Throttled(_) => "throttled",
             Self::Forbidden(_) => "forbidden",
             Self::Kube(_) => "connection",
+            Self::Unreadable(_) => "unreadable",
             Self::Status(_) => "status",
         }
     }
@@ -63,6 +68,24 @@ impl From<kube::Error> for Interruption {
             kube::Error::Api(status) => (*status).into(),
             other => Self::Kube(other),
         }
+    }
+}
+
+impl From<Unreadable> for Interruption {
+    fn from(error: Unreadable) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<FrameTooLong> for Interruption {
+    fn from(error: FrameTooLong) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Interruption {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unreadable(error.to_string())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The watch against answers that a real API server gives only under duress. The API server here is a stand-in: a function
 //! from a request to an answer. What real ones do is tested with real ones, in the testbed.
 
+mod encodings;
+
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,0 +1,54 @@
+//! An answer of the API server to a listing or a watch: its head, and how its body is written.
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, Limited};
+use kube::Client;
+use kube::client::Body;
+use replica_count_wire::{ACCEPT, Encoding};
+
+use super::decode::{self, Page};
+use super::events::Events;
+use super::{Followed, Interruption};
+
+/// The longest page that is taken: 500 Deployments of half a megabyte.
+const LONGEST_PAGE: usize = 256 << 20;
+/// The longest refusal that is read.
+const LONGEST_REFUSAL: usize = 64 << 10;
+
+/// An answer that has begun and is no refusal.
+pub(super) struct Answer {
+    encoding: Encoding,
+    body: Body,
+}
+
+impl Answer {
+    /// Asks for protobuf, or else JSON, and waits for the answer to begin. A refusal is [`kube::Error::Api`].
+    pub(super) async fn to(client: &Client, mut request: Request<Vec<u8>>) -> kube::Result<Self> {
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+        let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
+        let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let encoding = Encoding::of(content_type.unwrap_or_default());
+        if head.status.is_success() {
+            return Ok(Self { encoding, body });
+        }
+        // What cannot be read to its end says no more than its status does.
+        let body = collect(body, LONGEST_REFUSAL).await.unwrap_or_default();
+        Err(kube::Error::Api(decode::refusal(encoding, head.status, body).boxed()))
+    }
+
+    /// The page that it is.
+    pub(super) async fn page<K: Followed>(self) -> Result<Page<K>, Interruption> {
+        let body = collect(self.body, LONGEST_PAGE).await.map_err(kube::Error::Service)?;
+        decode::page(self.encoding, body)
+    }
+
+    /// The events that it brings.
+    pub(super) fn events(self) -> Events {
+        Events::new(self.encoding, self.body)
+    }
+}
+
+async fn collect(body: Body, longest: usize) -> Result<Bytes, tower::BoxError> {
+    Ok(Limited::new(body, longest).collect().await?.to_bytes())
+}

@@ -1,0 +1,77 @@
+//! From bytes to objects, the same ones by protobuf and by JSON.
+
+use bytes::Bytes;
+use http::StatusCode;
+use kube::core::metadata::TypeMeta;
+use kube::core::watch::{Bookmark, BookmarkMeta};
+use kube::core::{ObjectList, Status, WatchEvent};
+use prost::Message as _;
+use replica_count_wire::{Encoding, Envelope, Event, Unreadable, messages};
+
+use super::{Followed, Interruption};
+
+/// A part of a listing.
+pub(super) struct Page<K> {
+    pub(super) objects: Vec<K>,
+    /// What to ask for the next part with.
+    pub(super) next: Option<String>,
+    /// The version of the listing.
+    pub(super) version: String,
+}
+
+pub(super) fn event<K: Followed>(encoding: Encoding, frame: Bytes) -> Result<WatchEvent<K>, Interruption> {
+    match encoding {
+        Encoding::Json => Ok(serde_json::from_slice(&frame)?),
+        Encoding::Protobuf => {
+            let Event { r#type, object } = Event::read(frame)?;
+            Ok(match r#type.as_str() {
+                "ADDED" => WatchEvent::Added(object.object::<K::Message>()?.into()),
+                "MODIFIED" => WatchEvent::Modified(object.object::<K::Message>()?.into()),
+                "DELETED" => WatchEvent::Deleted(object.object::<K::Message>()?.into()),
+                "BOOKMARK" => WatchEvent::Bookmark(bookmark(object.object()?)),
+                "ERROR" => WatchEvent::Error(status(object.object()?).boxed()),
+                other => return Err(Interruption::Unreadable(format!("an event of type {other:?}"))),
+            })
+        }
+    }
+}
+
+pub(super) fn page<K: Followed>(encoding: Encoding, body: Bytes) -> Result<Page<K>, Interruption> {
+    let (objects, next, version) = match encoding {
+        Encoding::Json => {
+            let ObjectList { items, metadata, .. } = serde_json::from_slice(&body)?;
+            (items, metadata.continue_, metadata.resource_version.unwrap_or_default())
+        }
+        Encoding::Protobuf => {
+            let messages::List { items, metadata } = Envelope::open(body)?.object()?;
+            let read = |item| Ok(K::Message::decode(item).map_err(Unreadable::from)?.into());
+            let objects = items.into_iter().map(read).collect::<Result<_, Interruption>>()?;
+            let messages::ListMeta { r#continue, resource_version } = metadata.unwrap_or_default();
+            (objects, Some(r#continue), resource_version)
+        }
+    };
+    Ok(Page { objects, next: next.filter(|token| !token.is_empty()), version })
+}
+
+/// Why a request was refused, whoever says so: not only API servers refuse, and not all do it with a Status.
+pub(super) fn refusal(encoding: Encoding, code: StatusCode, body: Bytes) -> Status {
+    let said = match encoding {
+        Encoding::Json => serde_json::from_slice(&body).ok(),
+        Encoding::Protobuf => {
+            Envelope::open(body.clone()).and_then(|envelope| envelope.object()).ok().map(status)
+        }
+    };
+    let text = || String::from_utf8_lossy(&body).trim().to_owned();
+    let said = said.unwrap_or_else(|| Status::failure(&text(), ""));
+    if said.code == 0 { said.with_code(code.as_u16()) } else { said }
+}
+
+fn bookmark(bookmark: messages::Bookmark) -> Bookmark {
+    let messages::BookmarkMeta { resource_version, annotations } = bookmark.metadata.unwrap_or_default();
+    Bookmark { types: TypeMeta::default(), metadata: BookmarkMeta { resource_version, annotations } }
+}
+
+fn status(status: messages::Status) -> Status {
+    let messages::Status { message, reason, code } = status;
+    Status::failure(&message, &reason).with_code(u16::try_from(code).unwrap_or_default())
+}

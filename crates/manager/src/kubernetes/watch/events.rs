@@ -1,0 +1,35 @@
+//! The events of a watch, as they arrive.
+
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use kube::core::WatchEvent;
+use replica_count_wire::{Encoding, Frames};
+
+use super::{Followed, Interruption, decode};
+
+/// A watch that is open.
+pub(super) struct Events {
+    frames: Frames,
+    body: Body,
+}
+
+impl Events {
+    pub(super) fn new(encoding: Encoding, body: Body) -> Self {
+        Self { frames: Frames::new(encoding), body }
+    }
+
+    /// The next event; `None` when the API server ends the watch in good order. Nothing is lost if it is dropped while it
+    /// waits.
+    pub(super) async fn next<K: Followed>(&mut self) -> Result<Option<WatchEvent<K>>, Interruption> {
+        loop {
+            if let Some(frame) = self.frames.take()? {
+                return decode::event(self.frames.encoding(), frame).map(Some);
+            }
+            match self.body.frame().await.transpose()? {
+                Some(more) => self.frames.push(more.data_ref().map_or(&[], |data| data)),
+                None if self.frames.is_empty() => return Ok(None),
+                None => return Err(Interruption::EndedEarly),
+            }
+        }
+    }
+}

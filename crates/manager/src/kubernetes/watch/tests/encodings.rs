@@ -1,0 +1,222 @@
+//! What comes as protobuf is what would have come as JSON. `answers/` has what a real API server (1.36) answered to the
+//! same questions in both.
+
+use bytes::Bytes;
+use http::StatusCode;
+use kube::core::{Status, WatchEvent};
+use prost::Message as _;
+use replica_count_wire::{Encoding, Envelope, Event, Frames, LONGEST_FRAME, messages};
+
+use super::super::events::Events;
+use super::super::{Followed, Interruption, decode};
+use crate::kubernetes::autoscaler::SlimAutoscaler;
+use crate::kubernetes::deployment::SlimDeployment;
+
+/// An answer in both encodings.
+struct Answers {
+    json: &'static [u8],
+    protobuf: &'static [u8],
+}
+
+macro_rules! answers {
+    ($name:literal) => {
+        Answers {
+            json: include_bytes!(concat!("answers/", $name, ".json")),
+            protobuf: include_bytes!(concat!("answers/", $name, ".protobuf")),
+        }
+    };
+}
+
+impl Answers {
+    /// What is read of both, which must be the same.
+    #[track_caller]
+    fn read<T: PartialEq + std::fmt::Debug>(&self, read: impl Fn(Encoding, Bytes) -> T) -> T {
+        let json = read(Encoding::Json, Bytes::from_static(self.json));
+        let protobuf = read(Encoding::Protobuf, Bytes::from_static(self.protobuf));
+        assert_eq!(protobuf, json);
+        protobuf
+    }
+}
+
+fn page<K: Followed>(encoding: Encoding, body: Bytes) -> (Vec<String>, bool, String) {
+    let page = decode::page::<K>(encoding, body).expect("readable");
+    let objects = page.objects.iter().map(|object| format!("{object:?}")).collect();
+    (objects, page.next.is_some(), page.version)
+}
+
+/// All events of a stream in words.
+fn events<K: Followed>(encoding: Encoding, stream: Bytes) -> Vec<String> {
+    let mut frames = Frames::new(encoding);
+    frames.push(&stream);
+    let mut events = Vec::new();
+    while let Some(frame) = frames.take().expect("short") {
+        events.push(words(decode::event::<K>(encoding, frame).expect("readable")));
+    }
+    assert!(frames.is_empty());
+    events
+}
+
+fn words<K: Followed>(event: WatchEvent<K>) -> String {
+    match event {
+        WatchEvent::Added(object) => format!("added {object:?}"),
+        WatchEvent::Modified(object) => format!("modified {object:?}"),
+        WatchEvent::Deleted(object) => format!("deleted {object:?}"),
+        WatchEvent::Bookmark(bookmark) => {
+            format!("bookmark {} {:?}", bookmark.metadata.resource_version, bookmark.metadata.annotations)
+        }
+        WatchEvent::Error(status) => format!("error {:?}", said(&status)),
+    }
+}
+
+fn said(status: &Status) -> (u16, &str, &str) {
+    (status.code, &status.reason, &status.message)
+}
+
+#[test]
+fn of_deployments() {
+    let (objects, more, version) = answers!("deployments.page").read(page::<SlimDeployment>);
+    assert_eq!((objects.len(), more, version.as_str()), (3, true, "221"));
+    let events = answers!("deployments.events").read(events::<SlimDeployment>);
+    assert_eq!(events.len(), 6);
+    for (event, word) in [(0, "\"api\""), (1, "deleting: true"), (2, "kubectl-create"), (3, "ready_replicas: 2"), (5, "initial-events-end")] {
+        assert!(events[event].contains(word), "{events:#?}");
+    }
+}
+
+#[test]
+fn of_autoscalers() {
+    let (objects, more, version) = answers!("autoscalers.list").read(page::<SlimAutoscaler>);
+    assert_eq!((objects.len(), more, version.as_str()), (3, false, "221"));
+    let events = answers!("autoscalers.events").read(events::<SlimAutoscaler>);
+    assert_eq!(events.len(), 4);
+    assert!(events[0].contains("ScaledObject"), "{events:#?}");
+}
+
+#[test]
+fn of_refusals() {
+    let event = answers!("gone").read(events::<SlimDeployment>);
+    assert_eq!(event, [r#"error (410, "Expired", "too old resource version: 1 (227)")"#]);
+    let refusal = answers!("forbidden").read(|encoding, body| {
+        let status = decode::refusal(encoding, StatusCode::FORBIDDEN, body);
+        (status.code, status.reason, status.message)
+    });
+    assert_eq!((refusal.0, refusal.1.as_str()), (403, "Forbidden"));
+
+    for encoding in [Encoding::Json, Encoding::Protobuf] {
+        let busy = Bytes::from_static(b"Too many requests\n");
+        let status = decode::refusal(encoding, StatusCode::TOO_MANY_REQUESTS, busy);
+        assert_eq!(said(&status), (429, "", "Too many requests"));
+    }
+}
+
+/// The same Deployment in both encodings, as the domain has it.
+#[track_caller]
+fn check(json: &str, message: &messages::Deployment, expected: &str) {
+    let by_json: SlimDeployment = serde_json::from_str(json).expect("valid");
+    let by_protobuf: SlimDeployment =
+        messages::Deployment::decode(message.encode_to_vec().as_slice()).expect("valid").into();
+    let [by_json, by_protobuf] =
+        [by_json, by_protobuf].map(|deployment| match deployment.into_observed() {
+            Ok(observed) => format!("{observed:?}"),
+            Err(malformed) => malformed.to_string(),
+        });
+    assert_eq!(by_protobuf, by_json);
+    assert!(by_json.contains(expected), "{by_json}");
+}
+
+#[test]
+fn of_what_no_api_server_should_send() {
+    let metadata = || messages::ObjectMeta {
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+        uid: "u".to_owned(),
+        resource_version: "7".to_owned(),
+        ..messages::ObjectMeta::default()
+    };
+    const METADATA: &str = r#""namespace":"shop","name":"web","uid":"u","resourceVersion":"7""#;
+    let deployment = |metadata, replicas, ready_replicas| messages::Deployment {
+        metadata: Some(metadata),
+        spec: Some(messages::DeploymentSpec { replicas }),
+        status: Some(messages::DeploymentStatus { ready_replicas }),
+    };
+    let json = |metadata: &str, spec: &str| format!(r#"{{"metadata":{{{metadata}}},"spec":{{{spec}}}}}"#);
+
+    check(&json(METADATA, ""), &deployment(metadata(), None, 0), "replicas: Replicas(1)");
+    check(&json(METADATA, r#""replicas":0"#), &deployment(metadata(), Some(0), 0), "replicas: Replicas(0)");
+    check(&json(METADATA, r#""replicas":-1"#), &deployment(metadata(), Some(-1), 0), "negative");
+    check(
+        &format!(r#"{{"metadata":{{{METADATA}}},"status":{{"readyReplicas":-2}}}}"#),
+        &messages::Deployment { spec: None, ..deployment(metadata(), None, -2) },
+        "ready: -2",
+    );
+    check(
+        &json(&METADATA.replace('7', "x"), ""),
+        &deployment(messages::ObjectMeta { resource_version: "x".to_owned(), ..metadata() }, None, 0),
+        "resource_version: None",
+    );
+    check(
+        &json(&METADATA.replace(r#""uid":"u","#, ""), ""),
+        &deployment(messages::ObjectMeta { uid: String::new(), ..metadata() }, None, 0),
+        "has no uid",
+    );
+    let time = Some(messages::Time { seconds: 1_767_323_045 });
+    let fields = Some(messages::FieldsV1 { raw: Bytes::from_static(br#"{"f:spec":{"f:replicas":{}}}"#) });
+    let entry = messages::ManagedFieldsEntry { manager: "a".to_owned(), time, fields, ..Default::default() };
+    let managed = |managed_fields| messages::ObjectMeta { managed_fields, ..metadata() };
+    const ENTRY: &str = r#"{"manager":"a","time":"2026-01-02T03:04:05Z","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
+    check(
+        &json(&format!(r#"{METADATA},"managedFields":[{ENTRY}]"#), ""),
+        &deployment(managed(vec![entry.clone()]), None, 0),
+        "time: Some(2026-01-02T03:04:05Z)",
+    );
+    check(
+        &json(&format!(r#"{METADATA},"managedFields":[{ENTRY},{ENTRY}]"#), ""),
+        &deployment(managed(vec![entry.clone(), entry]), None, 0),
+        "owner: None",
+    );
+    check("{\"metadata\":{}}", &messages::Deployment::default(), "namespace is empty");
+}
+
+#[track_caller]
+fn check_unreadable<T>(read: Result<T, Interruption>) {
+    match read {
+        Err(interruption @ Interruption::Unreadable(_)) => assert_eq!(interruption.reason(), "unreadable"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("readable"),
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_interrupts_the_watch() {
+    let event = |r#type: &str, object| Event { r#type: r#type.to_owned(), object }.write();
+    let status = || Envelope::new("v1", "Status", &messages::Status::default());
+    for frame in [Bytes::from_static(b"{}"), event("OTHER", status()), Bytes::new()] {
+        check_unreadable(decode::event::<SlimDeployment>(Encoding::Protobuf, frame));
+    }
+    let autoscaler = messages::HorizontalPodAutoscaler {
+        metadata: None,
+        spec: Some(messages::HorizontalPodAutoscalerSpec {
+            scale_target_ref: Some(messages::CrossVersionObjectReference::default()),
+        }),
+    };
+    let another_kind = event("ADDED", Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler));
+    check_unreadable(decode::event::<SlimDeployment>(Encoding::Protobuf, another_kind));
+    check_unreadable(decode::event::<SlimDeployment>(Encoding::Json, Bytes::from_static(b"{")));
+    for encoding in [Encoding::Json, Encoding::Protobuf] {
+        check_unreadable(decode::page::<SlimDeployment>(encoding, Bytes::from_static(b"<html>")));
+    }
+
+    let longer = u32::try_from(LONGEST_FRAME + 1).expect("small").to_be_bytes().to_vec();
+    let mut events = Events::new(Encoding::Protobuf, longer.into());
+    check_unreadable(events.next::<SlimDeployment>().await);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_within_an_event_has_ended_early() {
+    for encoding in [Encoding::Json, Encoding::Protobuf] {
+        let frame = encoding.frame(b"{}");
+        let mut events = Events::new(encoding, frame[..frame.len() - 1].to_vec().into());
+        let next = events.next::<SlimDeployment>().await;
+        assert!(matches!(next, Err(Interruption::EndedEarly)), "{encoding:?}");
+    }
+}

@@ -1,0 +1,144 @@
+//! What Kubernetes wraps around an object in protobuf, to say of which kind it is.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::{DecodeError, Message};
+
+/// The first bytes of every object.
+const MAGIC: &[u8] = b"k8s\0";
+
+/// Why an object cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It does not begin as every object does.
+    #[error("it does not begin with the magic number of Kubernetes' protobuf")]
+    Magic,
+    /// It is no protobuf, or its fields are of other types.
+    #[error(transparent)]
+    Protobuf(#[from] DecodeError),
+}
+
+/// An object and its kind: `runtime.Unknown`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Envelope {
+    #[prost(message, optional, tag = "1")]
+    type_meta: Option<TypeMeta>,
+    #[prost(bytes = "bytes", tag = "2")]
+    raw: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeMeta {
+    #[prost(string, tag = "1")]
+    api_version: String,
+    #[prost(string, tag = "2")]
+    kind: String,
+}
+
+impl Envelope {
+    /// Wraps an object.
+    pub fn new(api_version: &str, kind: &str, object: &impl Message) -> Self {
+        let type_meta = TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() };
+        Self { type_meta: Some(type_meta), raw: object.encode_to_vec().into() }
+    }
+
+    /// Reads an answer or the object of an event. The object within is a part of `bytes`, not a copy.
+    pub fn open(mut bytes: Bytes) -> Result<Self, Unreadable> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(Unreadable::Magic);
+        }
+        let wrapped = bytes.split_off(MAGIC.len());
+        Ok(Self::decode(wrapped)?)
+    }
+
+    /// Writes it as an answer.
+    pub fn seal(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(MAGIC.len() + self.encoded_len());
+        bytes.put_slice(MAGIC);
+        self.encode(&mut bytes).expect("the buffer grows");
+        bytes.freeze()
+    }
+
+    /// The kind of the object, such as `Deployment`; empty if it is not said.
+    pub fn kind(&self) -> &str {
+        self.type_meta.as_ref().map_or("", |types| &types.kind)
+    }
+
+    /// Reads the object. Fields that `M` does not have are skipped.
+    pub fn object<M: Message + Default>(&self) -> Result<M, Unreadable> {
+        Ok(M::decode(self.raw.clone())?)
+    }
+}
+
+/// An event of a watch: `metav1.WatchEvent`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    pub r#type: String,
+    /// What it is about.
+    pub object: Envelope,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WatchEvent {
+    #[prost(string, tag = "1")]
+    r#type: String,
+    #[prost(message, required, tag = "2")]
+    object: RawExtension,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawExtension {
+    #[prost(bytes = "bytes", tag = "1")]
+    raw: Bytes,
+}
+
+impl Event {
+    /// Reads an event, without what frames it.
+    pub fn read(frame: Bytes) -> Result<Self, Unreadable> {
+        let WatchEvent { r#type, object } = WatchEvent::decode(frame)?;
+        Ok(Self { r#type, object: Envelope::open(object.raw)? })
+    }
+
+    /// Writes it, without what frames it.
+    pub fn write(&self) -> Bytes {
+        let object = RawExtension { raw: self.object.seal() };
+        WatchEvent { r#type: self.r#type.clone(), object }.encode_to_vec().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::Status;
+
+    /// A Status as a real API server has sent it in an event, for a version that was too old.
+    const GONE: &[u8] = include_bytes!("../tests/gone");
+
+    #[test]
+    fn what_an_api_server_wrote_is_read() {
+        let event = Event::read(Bytes::from_static(GONE)).expect("readable");
+        assert_eq!((event.r#type.as_str(), event.object.kind()), ("ERROR", "Status"));
+        let status: Status = event.object.object().expect("readable");
+        assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
+        assert!(status.message.starts_with("too old resource version"), "{}", status.message);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let status = Status { message: "no".to_owned(), reason: "Expired".to_owned(), code: 410 };
+        let event = Event { r#type: "ERROR".to_owned(), object: Envelope::new("v1", "Status", &status) };
+        let read = Event::read(event.write()).expect("readable");
+        assert_eq!(read, event);
+        assert_eq!(read.object.object(), Ok(status));
+    }
+
+    #[test]
+    fn what_is_something_else_is_refused() {
+        let open = |bytes: &'static [u8]| Envelope::open(Bytes::from_static(bytes));
+        assert_eq!(open(b"{\"kind\":\"Status\"}"), Err(Unreadable::Magic));
+        assert_eq!(open(b"k8s"), Err(Unreadable::Magic));
+        assert!(matches!(open(b"k8s\0\xff"), Err(Unreadable::Protobuf(_))));
+        assert!(matches!(Event::read(Bytes::from_static(b"\x0a\xff")), Err(Unreadable::Protobuf(_))));
+        assert_eq!(Event::read(Bytes::from_static(b"\x0a\x05ADDED")), Err(Unreadable::Magic));
+    }
+}

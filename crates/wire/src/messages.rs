@@ -1,0 +1,202 @@
+//! Objects of Kubernetes with the fields that are read. All others are skipped without being kept.
+//!
+//! An API server writes texts that are absent as empty ones.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+
+/// `apps/v1` Deployment.
+#[derive(Clone, PartialEq, Message)]
+pub struct Deployment {
+    /// `metadata`.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<ObjectMeta>,
+    /// `spec`.
+    #[prost(message, optional, tag = "2")]
+    pub spec: Option<DeploymentSpec>,
+    /// `status`.
+    #[prost(message, optional, tag = "3")]
+    pub status: Option<DeploymentStatus>,
+}
+
+/// The `spec` of a Deployment.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct DeploymentSpec {
+    /// `replicas`.
+    #[prost(int32, optional, tag = "1")]
+    pub replicas: Option<i32>,
+}
+
+/// The `status` of a Deployment.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct DeploymentStatus {
+    /// `readyReplicas`.
+    #[prost(int32, tag = "7")]
+    pub ready_replicas: i32,
+}
+
+/// `autoscaling/v2` HorizontalPodAutoscaler.
+#[derive(Clone, PartialEq, Message)]
+pub struct HorizontalPodAutoscaler {
+    /// `metadata`.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<ObjectMeta>,
+    /// `spec`.
+    #[prost(message, optional, tag = "2")]
+    pub spec: Option<HorizontalPodAutoscalerSpec>,
+}
+
+/// The `spec` of a HorizontalPodAutoscaler.
+#[derive(Clone, PartialEq, Message)]
+pub struct HorizontalPodAutoscalerSpec {
+    /// `scaleTargetRef`.
+    #[prost(message, optional, tag = "1")]
+    pub scale_target_ref: Option<CrossVersionObjectReference>,
+}
+
+/// An object that is scaled.
+#[derive(Clone, PartialEq, Message)]
+pub struct CrossVersionObjectReference {
+    /// `kind`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// `name`.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// `apiVersion`.
+    #[prost(string, tag = "3")]
+    pub api_version: String,
+}
+
+/// The `metadata` of an object.
+#[derive(Clone, PartialEq, Message)]
+pub struct ObjectMeta {
+    /// `name`.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// `namespace`.
+    #[prost(string, tag = "3")]
+    pub namespace: String,
+    /// `uid`.
+    #[prost(string, tag = "5")]
+    pub uid: String,
+    /// `resourceVersion`.
+    #[prost(string, tag = "6")]
+    pub resource_version: String,
+    /// `deletionTimestamp`.
+    #[prost(message, optional, tag = "9")]
+    pub deletion_timestamp: Option<Time>,
+    /// `ownerReferences`.
+    #[prost(message, repeated, tag = "13")]
+    pub owner_references: Vec<OwnerReference>,
+    /// `managedFields`.
+    #[prost(message, repeated, tag = "17")]
+    pub managed_fields: Vec<ManagedFieldsEntry>,
+}
+
+/// A moment; Kubernetes keeps whole seconds.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Time {
+    /// Since 1970. 0 stands for no time as well.
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+}
+
+/// Who made an object.
+#[derive(Clone, PartialEq, Message)]
+pub struct OwnerReference {
+    /// `kind`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// `name`.
+    #[prost(string, tag = "3")]
+    pub name: String,
+    /// `controller`.
+    #[prost(bool, tag = "6")]
+    pub controller: bool,
+}
+
+/// What one field manager owns.
+#[derive(Clone, PartialEq, Message)]
+pub struct ManagedFieldsEntry {
+    /// `manager`.
+    #[prost(string, tag = "1")]
+    pub manager: String,
+    /// `operation`.
+    #[prost(string, tag = "2")]
+    pub operation: String,
+    /// `time`.
+    #[prost(message, optional, tag = "4")]
+    pub time: Option<Time>,
+    /// `fieldsV1`.
+    #[prost(message, optional, tag = "7")]
+    pub fields: Option<FieldsV1>,
+    /// `subresource`.
+    #[prost(string, tag = "8")]
+    pub subresource: String,
+}
+
+/// Names of fields.
+#[derive(Clone, PartialEq, Message)]
+pub struct FieldsV1 {
+    /// The same JSON that `fieldsV1` is in JSON; a part of the bytes that were read.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub raw: Bytes,
+}
+
+/// A listing of any kind.
+#[derive(Clone, PartialEq, Message)]
+pub struct List {
+    /// `metadata`.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<ListMeta>,
+    /// `items`: each a message of its own, which is read one at a time.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub items: Vec<Bytes>,
+}
+
+/// The `metadata` of a listing.
+#[derive(Clone, PartialEq, Message)]
+pub struct ListMeta {
+    /// `resourceVersion`.
+    #[prost(string, tag = "2")]
+    pub resource_version: String,
+    /// `continue`.
+    #[prost(string, tag = "3")]
+    pub r#continue: String,
+}
+
+/// What a bookmark shows: an object of the watched kind with nothing but this.
+#[derive(Clone, PartialEq, Message)]
+pub struct Bookmark {
+    /// `metadata`.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<BookmarkMeta>,
+}
+
+/// The `metadata` of a bookmark.
+#[derive(Clone, PartialEq, Message)]
+pub struct BookmarkMeta {
+    /// `resourceVersion`.
+    #[prost(string, tag = "6")]
+    pub resource_version: String,
+    /// `annotations`.
+    #[prost(btree_map = "string, string", tag = "12")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// `v1` Status: why a request failed.
+#[derive(Clone, PartialEq, Message)]
+pub struct Status {
+    /// `message`.
+    #[prost(string, tag = "3")]
+    pub message: String,
+    /// `reason`.
+    #[prost(string, tag = "4")]
+    pub reason: String,
+    /// `code`.
+    #[prost(int32, tag = "6")]
+    pub code: i32,
+}
