@@ -6,7 +6,8 @@
 //! happens is told as [`Entry`]s, from which a run can be read afterwards.
 //!
 //! Nothing is made up but what the names of the faults say: the rest comes from a real API server. A stale listing is an
-//! older answer of that server, given once more, as a server behind the others would.
+//! older answer of that server, given once more, as a server behind the others would. Events are understood in JSON and in
+//! protobuf, whichever the API server answers in.
 
 mod entry;
 mod event;
@@ -15,6 +16,7 @@ mod fault;
 mod kind;
 mod memory;
 mod relay;
+mod status;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -34,6 +36,7 @@ use memory::Memory;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -48,6 +51,27 @@ pub type Plan = Box<dyn Fn(u64, Kind, &str) -> Option<Fault> + Send + Sync>;
 /// Who is told what happens.
 pub type Observer = Box<dyn Fn(Entry) + Send + Sync>;
 
+/// In which encodings the server may be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encodings {
+    /// In any that it asks for.
+    #[default]
+    AsAsked,
+    /// In JSON, whatever else it asks for: as by an API server that knows no other.
+    JsonOnly,
+}
+
+impl Encodings {
+    /// The words for it in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AsAsked => "as asked",
+            Self::JsonOnly => "in JSON only",
+        }
+    }
+}
+
 /// A running proxy. It ends, with all its connections, on drop.
 pub struct FaultProxy {
     url: String,
@@ -59,6 +83,7 @@ pub struct FaultProxy {
 /// What all requests share.
 struct Shared {
     api_server: kube::Client,
+    encodings: Encodings,
     plan: Plan,
     observer: Observer,
     ordinals: AtomicU64,
@@ -69,13 +94,19 @@ struct Shared {
 
 impl FaultProxy {
     /// Starts a proxy before the API server of `control_plane`, on a free port.
-    pub async fn start(control_plane: &ControlPlane, plan: Plan, observer: Observer) -> Result<Self> {
+    pub async fn start(
+        control_plane: &ControlPlane,
+        encodings: Encodings,
+        plan: Plan,
+        observer: Observer,
+    ) -> Result<Self> {
         let acceptor = acceptor(control_plane)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("there is no free port")?;
         let url = format!("https://{}", listener.local_addr()?);
         let (crash, crashes) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             api_server: control_plane.anonymous()?,
+            encodings,
             plan,
             observer,
             ordinals: AtomicU64::new(0),

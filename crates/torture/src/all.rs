@@ -2,7 +2,7 @@
 //! and after every request, a crash at and every failure of every file operation, floods and fights.
 
 use anyhow::{Context as _, Result, bail};
-use replica_count_testbed::fault_proxy::{Fault, Kind, StreamFault};
+use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, StreamFault};
 
 use crate::output::{say, say_error};
 use crate::run::play;
@@ -68,7 +68,7 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
 }
 
 fn scripted(faults: Faults, blow: Option<Blow>) -> Schedule {
-    Schedule { seed: 0, faults, blow, load: Load::Script }
+    Schedule { seed: 0, faults, blow, load: Load::Script, encodings: Encodings::AsAsked }
 }
 
 /// Every fault of every kind of request, met by the first one and, for a Patch or a watch, by a later one.
@@ -79,7 +79,9 @@ fn faults() -> Vec<Case> {
         let faults = Faults::Placed(before(kind, fault).into_iter().chain([place]).collect());
         let load = Load::Drawn(Amount::SMALL);
         let name = format!("{} {after} meets {}", kind.name(), fault.name());
-        Case { name, schedule: Schedule { seed: after, faults, blow: None, load }, is_compared: false }
+        let encodings = Encodings::AsAsked;
+        let schedule = Schedule { seed: after, faults, blow: None, load, encodings };
+        Case { name, schedule, is_compared: false }
     };
     let cases = kinds.into_iter().flat_map(|kind| {
         let places = match kind {
@@ -167,7 +169,8 @@ fn crowds() -> Vec<Case> {
     seeds
         .map(|(seed, name, amount)| {
             let faults = Faults::Drawn { percent: 15 * (seed + 1) };
-            let schedule = Schedule { seed, faults, blow: None, load: Load::Drawn(amount) };
+            let encodings = if seed % 2 == 0 { Encodings::AsAsked } else { Encodings::JsonOnly };
+            let schedule = Schedule { seed, faults, blow: None, load: Load::Drawn(amount), encodings };
             Case { name: format!("{name} {seed}"), schedule, is_compared: false }
         })
         .collect()

@@ -139,7 +139,7 @@ pub(crate) fn writes(lines: &[Line]) -> Writes {
     let sent: HashSet<u64> = patches(lines).iter().map(|patch| patch.ordinal).collect();
     let succeeded = lines.iter().filter(|line| match &line.note {
         Note::Proxy(entry) => {
-            matches!(entry.note, ProxyNote::Served { status: 200 }) && sent.contains(&entry.ordinal)
+            matches!(entry.note, ProxyNote::Served { status: 200, .. }) && sent.contains(&entry.ordinal)
         }
         _ => false,
     });
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn served(at: u64, ordinal: u64) -> Line {
-        line(at, Note::Proxy(Entry { ordinal, note: ProxyNote::Served { status: 200 } }))
+        line(at, Note::Proxy(Entry { ordinal, note: ProxyNote::Served { status: 200, content_type: None } }))
     }
 
     fn set(begun: u64, ended: u64, count: i32, generation: i64) -> Operation {

@@ -55,6 +55,7 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
     let observer = Arc::clone(&trace);
     let proxy = FaultProxy::start(
         control_plane,
+        schedule.encodings,
         plan(schedule),
         Box::new(move |entry| observer.note(Note::Proxy(entry))),
     )

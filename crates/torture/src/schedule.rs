@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use replica_count_testbed::fault_proxy::{Fault, Kind};
+use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind};
 use serde::{Deserialize, Serialize};
 
 /// What one round tries.
@@ -17,6 +17,9 @@ pub struct Schedule {
     pub blow: Option<Blow>,
     /// What is done meanwhile.
     pub load: Load,
+    /// In which encodings the API server answers.
+    #[serde(default)]
+    pub encodings: Encodings,
 }
 
 /// What requests to the API server meet.
@@ -173,7 +176,11 @@ impl Schedule {
             1 => Amount::FIGHT,
             _ => Amount::USUAL,
         };
-        Self { seed, faults, blow, load: Load::Drawn(load) }
+        let encodings = match random.u8(..4) {
+            0 => Encodings::JsonOnly,
+            _ => Encodings::AsAsked,
+        };
+        Self { seed, faults, blow, load: Load::Drawn(load), encodings }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Table {
 impl Table {
     /// Counts what a round tried.
     pub(crate) fn add(&mut self, schedule: &Schedule, lines: &[Line], converged: Option<Duration>) {
-        self.count("rounds", "all");
+        self.count("rounds", &format!("answered {}", schedule.encodings.name()));
         if let Some(blow) = &schedule.blow {
             self.count("blows to the server", blow.name());
         }

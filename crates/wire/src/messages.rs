@@ -168,17 +168,23 @@ pub struct ListMeta {
     pub r#continue: String,
 }
 
-/// What a bookmark shows: an object of the watched kind with nothing but this.
+/// An object of any kind, and what a bookmark shows.
 #[derive(Clone, PartialEq, Message)]
-pub struct Bookmark {
+pub struct AnyObject {
     /// `metadata`.
     #[prost(message, optional, tag = "1")]
-    pub metadata: Option<BookmarkMeta>,
+    pub metadata: Option<AnyMeta>,
 }
 
-/// The `metadata` of a bookmark.
+/// The `metadata` of an object, of which the annotations matter.
 #[derive(Clone, PartialEq, Message)]
-pub struct BookmarkMeta {
+pub struct AnyMeta {
+    /// `name`.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// `namespace`.
+    #[prost(string, tag = "3")]
+    pub namespace: String,
     /// `resourceVersion`.
     #[prost(string, tag = "6")]
     pub resource_version: String,

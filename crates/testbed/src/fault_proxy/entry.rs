@@ -37,6 +37,9 @@ pub enum Note {
     Served {
         /// The status.
         status: u16,
+        /// In which encoding it answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_type: Option<String>,
     },
     /// The server got an answer, or the beginning of one.
     Answered {

@@ -50,12 +50,15 @@ impl Event {
 
     fn read_protobuf(frame: &Bytes) -> Result<Self, Unreadable> {
         let replica_count_wire::Event { r#type, object } = replica_count_wire::Event::read(frame.clone())?;
-        let messages::Deployment { metadata, spec, .. } = match object.kind() {
-            "Deployment" => object.object()?,
-            // The count of no other kind matters, and not all of them have one.
-            _ => messages::Deployment { metadata: object.object::<Known>()?.metadata, ..Default::default() },
+        let metadata = object.object::<messages::AnyObject>()?.metadata.unwrap_or_default();
+        let messages::AnyMeta { namespace, name, resource_version, annotations } = metadata;
+        // In other kinds, the count's place is taken by something else.
+        let replicas = match object.kind() {
+            "Deployment" => object.object::<messages::Deployment>()?.spec.and_then(|spec| spec.replicas),
+            _ => None,
         };
-        Ok(Self { r#type, object: Object { metadata, spec } })
+        let metadata = Metadata { namespace, name, resource_version, annotations };
+        Ok(Self { r#type, object: Object { metadata, spec: Spec { replicas: replicas.map(i64::from) } } })
     }
 
     pub(super) fn is_bookmark(&self) -> bool {
@@ -71,5 +74,82 @@ impl Event {
         let Metadata { namespace, name, .. } = &self.object.metadata;
         let count = self.object.spec.replicas.filter(|_| self.r#type == "MODIFIED")?;
         Some((format!("{namespace}/{name}"), count))
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Object { metadata, spec } = &self.object;
+        write!(f, "{} {}/{}", self.r#type, metadata.namespace, metadata.name)?;
+        write!(f, " version {}", metadata.resource_version)?;
+        spec.replicas.map_or(Ok(()), |count| write!(f, " replicas {count}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_wire::Envelope;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The same event in both encodings, as the proxy tells it.
+    #[track_caller]
+    fn check(json: &serde_json::Value, object: Envelope, expected: &str) -> Event {
+        let r#type = json["type"].as_str().unwrap().to_owned();
+        let by_json = Event::read(Encoding::Json, &json.to_string().into()).unwrap();
+        let frame = replica_count_wire::Event { r#type, object }.write();
+        let by_protobuf = Event::read(Encoding::Protobuf, &frame).unwrap();
+        assert_eq!(by_protobuf, by_json);
+        assert_eq!(by_json.to_string(), expected);
+        by_json
+    }
+
+    #[test]
+    fn are_the_same_in_both_encodings() {
+        let any = |name: &str, annotations| messages::AnyMeta {
+            name: name.to_owned(),
+            namespace: "a".to_owned(),
+            resource_version: "7".to_owned(),
+            annotations,
+        };
+        let json = |r#type, name, spec: serde_json::Value| {
+            let metadata = json!({ "namespace": "a", "name": name, "resourceVersion": "7" });
+            json!({ "type": r#type, "object": { "metadata": metadata, "spec": spec } })
+        };
+        let metadata = messages::ObjectMeta {
+            name: "web".to_owned(),
+            namespace: "a".to_owned(),
+            resource_version: "7".to_owned(),
+            ..messages::ObjectMeta::default()
+        };
+        let deployment = messages::Deployment {
+            metadata: Some(metadata.clone()),
+            spec: Some(messages::DeploymentSpec { replicas: Some(0) }),
+            status: None,
+        };
+        let object = Envelope::new("apps/v1", "Deployment", &deployment);
+        let event = check(
+            &json("MODIFIED", "web", json!({ "replicas": 0 })),
+            object,
+            "MODIFIED a/web version 7 replicas 0",
+        );
+        assert_eq!(event.modified(), Some(("a/web".to_owned(), 0)));
+
+        let autoscaler = messages::HorizontalPodAutoscaler {
+            metadata: Some(metadata),
+            spec: Some(messages::HorizontalPodAutoscalerSpec { scale_target_ref: Some(Default::default()) }),
+        };
+        let object = Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler);
+        let event =
+            check(&json("MODIFIED", "web", json!({ "maxReplicas": 3 })), object, "MODIFIED a/web version 7");
+        assert_eq!(event.modified(), None);
+
+        let mut bookmark = json("BOOKMARK", "", json!({}));
+        bookmark["object"]["metadata"]["annotations"] = json!({ LISTING_END: "true" });
+        let end = any("", BTreeMap::from([(LISTING_END.to_owned(), "true".to_owned())]));
+        let object = Envelope::new("apps/v1", "Deployment", &messages::AnyObject { metadata: Some(end) });
+        let event = check(&bookmark, object, "BOOKMARK a/ version 7");
+        assert!(event.ends_listing());
     }
 }

@@ -7,21 +7,17 @@ use std::time::Duration;
 
 use futures_util::stream;
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use kube::client::Body as KubeBody;
-use serde_json::json;
+use replica_count_wire::Encoding;
 use tokio::time;
 
 use super::relay::Relay;
-use super::{Fault, Kind, Note, Shared, StreamFault};
-
-const GONE: u16 = 410;
-
-/// What an API server says of a JSON Patch of which a test failed.
-const FAILED_TEST: &str = "the server rejected our request due to an error in our request";
+use super::status::{GONE, Status};
+use super::{Encodings, Fault, Kind, Note, Shared, StreamFault};
 
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Cut>;
@@ -59,7 +55,10 @@ impl Exchange {
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         let ordinal = shared.ordinals.fetch_add(1, Ordering::SeqCst);
         let kind = Kind::of(&head.method, &head.uri);
-        let (method, uri, headers) = (head.method, head.uri, head.headers);
+        let (method, uri, mut headers) = (head.method, head.uri, head.headers);
+        if shared.encodings == Encodings::JsonOnly && accepts_protobuf(&headers) {
+            headers.insert(header::ACCEPT, HeaderValue::from_static(Encoding::Json.media_type()));
+        }
         let this = Self { shared, ordinal, kind, method, uri, headers, body };
         let fault = this.shared.fault(ordinal, kind, this.uri.path());
         this.tell(Note::Request {
@@ -70,7 +69,7 @@ impl Exchange {
             fault,
         });
         let answer = if kind == Kind::Watch && this.shared.memory.is_gone(this.uri.path()) {
-            refusal(GONE, None)?
+            this.refuse(GONE, None)?
         } else {
             this.meet(fault).await?
         };
@@ -91,7 +90,7 @@ impl Exchange {
                 if status == GONE {
                     self.shared.memory.note_gone(self.uri.path());
                 }
-                refusal(status, retry_after_seconds)
+                self.refuse(status, retry_after_seconds)
             }
             Some(Fault::LoseAnswer) => {
                 self.carry_out().await?;
@@ -115,16 +114,18 @@ impl Exchange {
     /// Has the API server answer, and passes it on.
     async fn pass(&self, fault: Option<StreamFault>) -> Result<Response<Body>, Cut> {
         let (head, body) = self.forward().await?;
+        let encoding = encoding(&head);
         if self.kind.is_stream() && head.status.is_success() {
             if self.kind == Kind::ListAsStream {
                 self.shared.memory.note_listed(self.uri.path());
             }
-            let relay = Relay::new(Arc::clone(&self.shared), self.ordinal, self.uri.path(), self.kind, fault);
+            let (shared, path) = (Arc::clone(&self.shared), self.uri.path());
+            let relay = Relay::new(shared, self.ordinal, path, self.kind, encoding, fault);
             return Ok(Response::from_parts(head, relay.body(body)));
         }
         let body = body.collect_bytes().await.map_err(|_| Cut)?;
         if self.kind == Kind::List && head.status.is_success() {
-            self.shared.memory.keep_listing(self.uri.path(), body.clone());
+            self.shared.memory.keep_listing(self.uri.path(), encoding, body.clone());
             self.shared.memory.note_listed(self.uri.path());
         }
         Ok(Response::from_parts(head, whole(body)))
@@ -152,9 +153,9 @@ impl Exchange {
 
     async fn stale_list(&self) -> Result<Response<Body>, Cut> {
         match self.shared.memory.listing(self.uri.path()) {
-            Some(listing) => {
+            Some((encoding, listing)) => {
                 self.shared.memory.note_listed(self.uri.path());
-                let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
+                let answer = Response::builder().header(header::CONTENT_TYPE, encoding.media_type());
                 Ok(answer.body(whole(listing)).expect("valid"))
             }
             None => self.pass(None).await,
@@ -178,8 +179,20 @@ impl Exchange {
         request.headers_mut().remove(header::HOST);
         let (mut head, body) = self.shared.api_server.send(request).await.map_err(|_| Cut)?.into_parts();
         head.headers.remove(header::TRANSFER_ENCODING);
-        self.tell(Note::Served { status: head.status.as_u16() });
+        self.tell(Note::Served { status: head.status.as_u16(), content_type: content_type(&head) });
         Ok((head, body))
+    }
+
+    /// Answers what an API server would, in the encoding that is asked for.
+    fn refuse(&self, status: u16, retry_after_seconds: Option<u64>) -> Result<Response<Body>, Cut> {
+        let encoding = if accepts_protobuf(&self.headers) { Encoding::Protobuf } else { Encoding::Json };
+        let mut answer = Response::builder()
+            .status(StatusCode::from_u16(status).map_err(|_| Cut)?)
+            .header(header::CONTENT_TYPE, encoding.media_type());
+        if let Some(seconds) = retry_after_seconds {
+            answer = answer.header(header::RETRY_AFTER, seconds);
+        }
+        Ok(answer.body(whole(Status::of(status).answer(encoding))).expect("valid"))
     }
 
     fn tell(&self, note: Note) {
@@ -191,25 +204,15 @@ fn whole(body: Bytes) -> Body {
     Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// What an API server would say.
-fn refusal(status: u16, retry_after_seconds: Option<u64>) -> Result<Response<Body>, Cut> {
-    let (reason, message) = match status {
-        409 => ("Conflict", "the object has been modified; please apply your changes to the latest version"),
-        GONE => ("Expired", "too old resource version"),
-        422 => ("Invalid", FAILED_TEST),
-        429 => ("TooManyRequests", "Too many requests, please try again later."),
-        503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
-        _ => ("InternalError", "Internal error occurred"),
-    };
-    let body = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
-        "code": status,
-    });
-    let mut answer = Response::builder()
-        .status(StatusCode::from_u16(status).map_err(|_| Cut)?)
-        .header(header::CONTENT_TYPE, "application/json");
-    if let Some(seconds) = retry_after_seconds {
-        answer = answer.header(header::RETRY_AFTER, seconds);
-    }
-    Ok(answer.body(whole(body.to_string().into())).expect("valid"))
+fn accepts_protobuf(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|types| types.contains(Encoding::Protobuf.media_type()))
+}
+
+fn content_type(head: &Parts) -> Option<String> {
+    Some(head.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned())
+}
+
+fn encoding(head: &Parts) -> Encoding {
+    Encoding::of(content_type(head).unwrap_or_default().as_bytes())
 }

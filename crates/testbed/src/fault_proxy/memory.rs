@@ -5,19 +5,21 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::body::Bytes;
+use replica_count_wire::Encoding;
 
 /// How many events are shown again after a reconnect.
 const REPLAYED: usize = 3;
 
-/// What was shown to the server before. Keys are paths, which name what is listed or watched.
+/// What was shown to the server before. Keys are paths, which name what is listed or watched; each is always asked for,
+/// and answered, in the same encoding.
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     /// The first listing of each.
-    listings: HashMap<String, Bytes>,
-    /// The newest lines of each watch.
+    listings: HashMap<String, (Encoding, Bytes)>,
+    /// The newest events of each watch.
     newest: HashMap<String, Vec<Bytes>>,
     /// What the next watch begins with.
     replays: HashMap<String, Vec<Bytes>>,
@@ -28,19 +30,19 @@ struct Inner {
 }
 
 impl Memory {
-    pub(super) fn listing(&self, path: &str) -> Option<Bytes> {
+    pub(super) fn listing(&self, path: &str) -> Option<(Encoding, Bytes)> {
         self.inner().listings.get(path).cloned()
     }
 
     /// Keeps a listing, if it is the first one.
-    pub(super) fn keep_listing(&self, path: &str, listing: Bytes) {
-        self.inner().listings.entry(path.to_owned()).or_insert(listing);
+    pub(super) fn keep_listing(&self, path: &str, encoding: Encoding, listing: Bytes) {
+        self.inner().listings.entry(path.to_owned()).or_insert((encoding, listing));
     }
 
-    pub(super) fn note_shown(&self, path: &str, line: &Bytes) {
+    pub(super) fn note_shown(&self, path: &str, frame: &Bytes) {
         let mut inner = self.inner();
         let newest = inner.newest.entry(path.to_owned()).or_default();
-        newest.push(line.clone());
+        newest.push(frame.clone());
         let surplus = newest.len().saturating_sub(REPLAYED);
         newest.drain(..surplus);
     }

@@ -10,13 +10,12 @@ use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Bytes, Frame};
 use kube::client::Body as KubeBody;
+use replica_count_wire::{Encoding, Frames};
 use tokio::time;
 
 use super::exchange::{Body, Cut};
+use super::status::{GONE, Status};
 use super::{Event, Kind, Note, Shared, StreamFault};
-
-const GONE: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}
-"#;
 
 /// One stream.
 pub(super) struct Relay {
@@ -25,11 +24,11 @@ pub(super) struct Relay {
     path: String,
     kind: Kind,
     fault: Option<StreamFault>,
-    /// What came and does not end a line yet.
-    begun: Vec<u8>,
+    encoding: Encoding,
+    frames: Frames,
     /// How many events came.
     events: usize,
-    /// All lines of a listing so far; `None` when it is complete or none.
+    /// All of a listing so far; `None` when it is complete or none.
     listing: Option<Vec<u8>>,
     /// Events that are held back, by object.
     held: HashMap<String, Vec<(Event, Bytes)>>,
@@ -51,6 +50,7 @@ impl Relay {
         ordinal: u64,
         path: &str,
         kind: Kind,
+        encoding: Encoding,
         fault: Option<StreamFault>,
     ) -> Self {
         let mut this = Self {
@@ -59,15 +59,16 @@ impl Relay {
             path: path.to_owned(),
             kind,
             fault,
-            begun: Vec::new(),
+            encoding,
+            frames: Frames::new(encoding),
             events: 0,
             listing: (kind == Kind::ListAsStream).then(Vec::new),
             held: HashMap::new(),
             steps: VecDeque::new(),
         };
         if kind == Kind::Watch {
-            for line in this.shared.memory.take_replay(path) {
-                this.show(Event::parse(&line).as_ref(), line);
+            for frame in this.shared.memory.take_replay(path) {
+                this.show(Event::read(encoding, &frame).as_ref(), frame);
             }
         }
         if matches!(fault, Some(StreamFault::Freeze { at: 0 })) {
@@ -102,11 +103,12 @@ impl Relay {
     async fn read(&mut self, upstream: &mut KubeBody) {
         match upstream.frame().await {
             Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    self.begun.extend_from_slice(&data);
-                    while let Some(end) = self.begun.iter().position(|&byte| byte == b'\n') {
-                        let line = self.begun.drain(..=end).collect::<Vec<u8>>().into();
-                        self.take(line);
+                self.frames.push(frame.data_ref().map_or(&[], |data| data));
+                loop {
+                    match self.frames.take() {
+                        Ok(Some(frame)) => self.take(frame),
+                        Ok(None) => break,
+                        Err(_) => return self.steps.push_back(Step::Cut),
                     }
                 }
             }
@@ -118,13 +120,14 @@ impl Relay {
         }
     }
 
-    /// Takes a line from the API server.
-    fn take(&mut self, line: Bytes) {
-        let event = Event::parse(&line);
+    /// Takes an event from the API server.
+    fn take(&mut self, frame: Bytes) {
+        let event = Event::read(self.encoding, &frame);
         if let Some(listing) = &mut self.listing {
-            listing.extend_from_slice(&line);
+            listing.extend_from_slice(&self.encoding.frame(&frame));
             if event.as_ref().is_some_and(Event::ends_listing) {
-                self.shared.memory.keep_listing(&self.path, std::mem::take(listing).into());
+                let listing = std::mem::take(listing).into();
+                self.shared.memory.keep_listing(&self.path, self.encoding, listing);
                 self.listing = None;
             }
         }
@@ -132,46 +135,48 @@ impl Relay {
         self.events += 1;
         match self.fault {
             Some(StreamFault::Cut { at }) if at == at_event => {
-                self.steps.extend([Step::Send(line.slice(..line.len() / 2)), Step::Cut]);
+                let whole = self.encoding.frame(&frame);
+                self.steps.extend([Step::Send(whole.slice(..whole.len() / 2)), Step::Cut]);
             }
             Some(StreamFault::Freeze { at }) if at == at_event => self.steps.push_back(Step::Freeze),
             Some(StreamFault::Gone { at }) if at == at_event => {
                 self.shared.memory.note_gone(&self.path);
-                self.steps.extend([Step::Send(Bytes::from_static(GONE.as_bytes())), Step::End]);
+                let gone = Status::of(GONE).event(self.encoding);
+                self.steps.extend([Step::Send(self.encoding.frame(&gone)), Step::End]);
             }
             Some(StreamFault::End { at }) if at == at_event => self.steps.push_back(Step::End),
             Some(StreamFault::Replay { at }) if at == at_event => {
-                self.show(event.as_ref(), line);
+                self.show(event.as_ref(), frame);
                 self.shared.memory.replay(&self.path);
                 self.steps.push_back(Step::Cut);
             }
             Some(StreamFault::Lag { ms }) => {
                 self.steps.push_back(Step::Wait(Duration::from_millis(ms)));
-                self.show(event.as_ref(), line);
+                self.show(event.as_ref(), frame);
             }
             Some(StreamFault::Duplicate) => {
-                self.show(event.as_ref(), line.clone());
-                self.show(event.as_ref(), line);
+                self.show(event.as_ref(), frame.clone());
+                self.show(event.as_ref(), frame);
             }
-            Some(StreamFault::Swallow) => self.swallow(event, line),
-            Some(_) | None => self.show(event.as_ref(), line),
+            Some(StreamFault::Swallow) => self.swallow(event, frame),
+            Some(_) | None => self.show(event.as_ref(), frame),
         }
     }
 
     /// Holds an event back until the object has the count again that was shown last; then none of them is shown.
-    fn swallow(&mut self, event: Option<Event>, line: Bytes) {
+    fn swallow(&mut self, event: Option<Event>, frame: Bytes) {
         let modified = event.as_ref().and_then(Event::modified);
         let (Some(event), Some((object, count))) = (event, modified) else {
             // It may move the position past what is held.
             self.release_all();
-            return self.show(Event::parse(&line).as_ref(), line);
+            return self.show(Event::read(self.encoding, &frame).as_ref(), frame);
         };
         let is_as_shown = match self.shared.memory.shown_count(&object) {
             Some(shown) => shown == count,
-            None => return self.show(Some(&event), line),
+            None => return self.show(Some(&event), frame),
         };
         if !is_as_shown {
-            return self.held.entry(object).or_default().push((event, line));
+            return self.held.entry(object).or_default().push((event, frame));
         }
         match self.held.remove(&object) {
             Some(held) => {
@@ -179,17 +184,17 @@ impl Relay {
                     self.shared.tell(self.ordinal, Note::Hidden { event: event.to_string() });
                 }
             }
-            None => self.show(Some(&event), line),
+            None => self.show(Some(&event), frame),
         }
     }
 
     fn release_all(&mut self) {
-        for (event, line) in self.held.drain().flat_map(|(_, held)| held).collect::<Vec<_>>() {
-            self.show(Some(&event), line);
+        for (event, frame) in self.held.drain().flat_map(|(_, held)| held).collect::<Vec<_>>() {
+            self.show(Some(&event), frame);
         }
     }
 
-    fn show(&mut self, event: Option<&Event>, line: Bytes) {
+    fn show(&mut self, event: Option<&Event>, frame: Bytes) {
         if let Some(event) = event {
             self.shared.tell(self.ordinal, Note::Shown { event: event.to_string() });
             if let Some((object, count)) = event.modified() {
@@ -197,8 +202,8 @@ impl Relay {
             }
         }
         if self.kind == Kind::Watch {
-            self.shared.memory.note_shown(&self.path, &line);
+            self.shared.memory.note_shown(&self.path, &frame);
         }
-        self.steps.push_back(Step::Send(line));
+        self.steps.push_back(Step::Send(self.encoding.frame(&frame)));
     }
 }

@@ -11,6 +11,7 @@ mod connections;
 mod contested;
 mod drift;
 mod durability;
+mod encodings;
 mod frames;
 mod grpcurl;
 mod hostile;

@@ -66,8 +66,8 @@ pub(super) fn refusal(encoding: Encoding, code: StatusCode, body: Bytes) -> Stat
     if said.code == 0 { said.with_code(code.as_u16()) } else { said }
 }
 
-fn bookmark(bookmark: messages::Bookmark) -> Bookmark {
-    let messages::BookmarkMeta { resource_version, annotations } = bookmark.metadata.unwrap_or_default();
+fn bookmark(shown: messages::AnyObject) -> Bookmark {
+    let messages::AnyMeta { resource_version, annotations, .. } = shown.metadata.unwrap_or_default();
     Bookmark { types: TypeMeta::default(), metadata: BookmarkMeta { resource_version, annotations } }
 }
 

@@ -78,7 +78,13 @@ fn of_deployments() {
     assert_eq!((objects.len(), more, version.as_str()), (3, true, "221"));
     let events = answers!("deployments.events").read(events::<SlimDeployment>);
     assert_eq!(events.len(), 6);
-    for (event, word) in [(0, "\"api\""), (1, "deleting: true"), (2, "kubectl-create"), (3, "ready_replicas: 2"), (5, "initial-events-end")] {
+    for (event, word) in [
+        (0, "\"api\""),
+        (1, "deleting: true"),
+        (2, "kubectl-create"),
+        (3, "ready_replicas: 2"),
+        (5, "initial-events-end"),
+    ] {
         assert!(events[event].contains(word), "{events:#?}");
     }
 }
@@ -115,11 +121,10 @@ fn check(json: &str, message: &messages::Deployment, expected: &str) {
     let by_json: SlimDeployment = serde_json::from_str(json).expect("valid");
     let by_protobuf: SlimDeployment =
         messages::Deployment::decode(message.encode_to_vec().as_slice()).expect("valid").into();
-    let [by_json, by_protobuf] =
-        [by_json, by_protobuf].map(|deployment| match deployment.into_observed() {
-            Ok(observed) => format!("{observed:?}"),
-            Err(malformed) => malformed.to_string(),
-        });
+    let [by_json, by_protobuf] = [by_json, by_protobuf].map(|deployment| match deployment.into_observed() {
+        Ok(observed) => format!("{observed:?}"),
+        Err(malformed) => malformed.to_string(),
+    });
     assert_eq!(by_protobuf, by_json);
     assert!(by_json.contains(expected), "{by_json}");
 }
@@ -163,7 +168,8 @@ fn of_what_no_api_server_should_send() {
     let fields = Some(messages::FieldsV1 { raw: Bytes::from_static(br#"{"f:spec":{"f:replicas":{}}}"#) });
     let entry = messages::ManagedFieldsEntry { manager: "a".to_owned(), time, fields, ..Default::default() };
     let managed = |managed_fields| messages::ObjectMeta { managed_fields, ..metadata() };
-    const ENTRY: &str = r#"{"manager":"a","time":"2026-01-02T03:04:05Z","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
+    const ENTRY: &str =
+        r#"{"manager":"a","time":"2026-01-02T03:04:05Z","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
     check(
         &json(&format!(r#"{METADATA},"managedFields":[{ENTRY}]"#), ""),
         &deployment(managed(vec![entry.clone()]), None, 0),
@@ -199,7 +205,8 @@ async fn what_makes_no_sense_interrupts_the_watch() {
             scale_target_ref: Some(messages::CrossVersionObjectReference::default()),
         }),
     };
-    let another_kind = event("ADDED", Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler));
+    let another_kind =
+        event("ADDED", Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler));
     check_unreadable(decode::event::<SlimDeployment>(Encoding::Protobuf, another_kind));
     check_unreadable(decode::event::<SlimDeployment>(Encoding::Json, Bytes::from_static(b"{")));
     for encoding in [Encoding::Json, Encoding::Protobuf] {
