@@ -318,7 +318,7 @@ impl<K: Followed> Watch<K> {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => Ok(self.show(object, K::insert)),
             WatchEvent::Deleted(object) => Ok(self.show(object, K::remove)),
             WatchEvent::Bookmark(bookmark) => Ok(TakenIn {
-                version: Some(bookmark.metadata.resource_version),
+                version: Some(bookmark.metadata.resource_version).filter(|version| !version.is_empty()),
                 ends_listing: bookmark
                     .metadata
                     .annotations

@@ -136,9 +136,10 @@ mod tests {
         );
         assert_eq!(event.modified(), Some(("a/web".to_owned(), 0)));
 
+        let scale_target_ref = Some(messages::CrossVersionObjectReference::default());
         let autoscaler = messages::HorizontalPodAutoscaler {
             metadata: Some(metadata),
-            spec: Some(messages::HorizontalPodAutoscalerSpec { scale_target_ref: Some(Default::default()) }),
+            spec: Some(messages::HorizontalPodAutoscalerSpec { scale_target_ref }),
         };
         let object = Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler);
         let event =

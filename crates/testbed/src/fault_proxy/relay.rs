@@ -68,7 +68,7 @@ impl Relay {
         };
         if kind == Kind::Watch {
             for frame in this.shared.memory.take_replay(path) {
-                this.show(Event::read(encoding, &frame).as_ref(), frame);
+                this.show(Event::read(encoding, &frame).as_ref(), &frame);
             }
         }
         if matches!(fault, Some(StreamFault::Freeze { at: 0 })) {
@@ -146,20 +146,20 @@ impl Relay {
             }
             Some(StreamFault::End { at }) if at == at_event => self.steps.push_back(Step::End),
             Some(StreamFault::Replay { at }) if at == at_event => {
-                self.show(event.as_ref(), frame);
+                self.show(event.as_ref(), &frame);
                 self.shared.memory.replay(&self.path);
                 self.steps.push_back(Step::Cut);
             }
             Some(StreamFault::Lag { ms }) => {
                 self.steps.push_back(Step::Wait(Duration::from_millis(ms)));
-                self.show(event.as_ref(), frame);
+                self.show(event.as_ref(), &frame);
             }
             Some(StreamFault::Duplicate) => {
-                self.show(event.as_ref(), frame.clone());
-                self.show(event.as_ref(), frame);
+                self.show(event.as_ref(), &frame);
+                self.show(event.as_ref(), &frame);
             }
             Some(StreamFault::Swallow) => self.swallow(event, frame),
-            Some(_) | None => self.show(event.as_ref(), frame),
+            Some(_) | None => self.show(event.as_ref(), &frame),
         }
     }
 
@@ -169,11 +169,11 @@ impl Relay {
         let (Some(event), Some((object, count))) = (event, modified) else {
             // It may move the position past what is held.
             self.release_all();
-            return self.show(Event::read(self.encoding, &frame).as_ref(), frame);
+            return self.show(Event::read(self.encoding, &frame).as_ref(), &frame);
         };
         let is_as_shown = match self.shared.memory.shown_count(&object) {
             Some(shown) => shown == count,
-            None => return self.show(Some(&event), frame),
+            None => return self.show(Some(&event), &frame),
         };
         if !is_as_shown {
             return self.held.entry(object).or_default().push((event, frame));
@@ -184,17 +184,17 @@ impl Relay {
                     self.shared.tell(self.ordinal, Note::Hidden { event: event.to_string() });
                 }
             }
-            None => self.show(Some(&event), frame),
+            None => self.show(Some(&event), &frame),
         }
     }
 
     fn release_all(&mut self) {
         for (event, frame) in self.held.drain().flat_map(|(_, held)| held).collect::<Vec<_>>() {
-            self.show(Some(&event), frame);
+            self.show(Some(&event), &frame);
         }
     }
 
-    fn show(&mut self, event: Option<&Event>, frame: Bytes) {
+    fn show(&mut self, event: Option<&Event>, frame: &Bytes) {
         if let Some(event) = event {
             self.shared.tell(self.ordinal, Note::Shown { event: event.to_string() });
             if let Some((object, count)) = event.modified() {
@@ -202,8 +202,8 @@ impl Relay {
             }
         }
         if self.kind == Kind::Watch {
-            self.shared.memory.note_shown(&self.path, &frame);
+            self.shared.memory.note_shown(&self.path, frame);
         }
-        self.steps.push_back(Step::Send(self.encoding.frame(&frame)));
+        self.steps.push_back(Step::Send(self.encoding.frame(frame)));
     }
 }

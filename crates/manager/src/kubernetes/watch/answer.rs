@@ -34,7 +34,7 @@ impl Answer {
         }
         // What cannot be read to its end says no more than its status does.
         let body = collect(body, LONGEST_REFUSAL).await.unwrap_or_default();
-        Err(kube::Error::Api(decode::refusal(encoding, head.status, body).boxed()))
+        Err(kube::Error::Api(decode::refusal(encoding, head.status, &body).boxed()))
     }
 
     /// The page that it is.

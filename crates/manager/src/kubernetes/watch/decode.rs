@@ -54,14 +54,14 @@ pub(super) fn page<K: Followed>(encoding: Encoding, body: Bytes) -> Result<Page<
 }
 
 /// Why a request was refused, whoever says so: not only API servers refuse, and not all do it with a Status.
-pub(super) fn refusal(encoding: Encoding, code: StatusCode, body: Bytes) -> Status {
+pub(super) fn refusal(encoding: Encoding, code: StatusCode, body: &Bytes) -> Status {
     let said = match encoding {
-        Encoding::Json => serde_json::from_slice(&body).ok(),
+        Encoding::Json => serde_json::from_slice(body).ok(),
         Encoding::Protobuf => {
             Envelope::open(body.clone()).and_then(|envelope| envelope.object()).ok().map(status)
         }
     };
-    let text = || String::from_utf8_lossy(&body).trim().to_owned();
+    let text = || String::from_utf8_lossy(body).trim().to_owned();
     let said = said.unwrap_or_else(|| Status::failure(&text(), ""));
     if said.code == 0 { said.with_code(code.as_u16()) } else { said }
 }

@@ -30,24 +30,24 @@ macro_rules! answers {
 impl Answers {
     /// What is read of both, which must be the same.
     #[track_caller]
-    fn read<T: PartialEq + std::fmt::Debug>(&self, read: impl Fn(Encoding, Bytes) -> T) -> T {
-        let json = read(Encoding::Json, Bytes::from_static(self.json));
-        let protobuf = read(Encoding::Protobuf, Bytes::from_static(self.protobuf));
+    fn read<T: PartialEq + std::fmt::Debug>(&self, read: impl Fn(Encoding, &Bytes) -> T) -> T {
+        let json = read(Encoding::Json, &Bytes::from_static(self.json));
+        let protobuf = read(Encoding::Protobuf, &Bytes::from_static(self.protobuf));
         assert_eq!(protobuf, json);
         protobuf
     }
 }
 
-fn page<K: Followed>(encoding: Encoding, body: Bytes) -> (Vec<String>, bool, String) {
-    let page = decode::page::<K>(encoding, body).expect("readable");
+fn page<K: Followed>(encoding: Encoding, body: &Bytes) -> (Vec<String>, bool, String) {
+    let page = decode::page::<K>(encoding, body.clone()).expect("readable");
     let objects = page.objects.iter().map(|object| format!("{object:?}")).collect();
     (objects, page.next.is_some(), page.version)
 }
 
 /// All events of a stream in words.
-fn events<K: Followed>(encoding: Encoding, stream: Bytes) -> Vec<String> {
+fn events<K: Followed>(encoding: Encoding, stream: &Bytes) -> Vec<String> {
     let mut frames = Frames::new(encoding);
-    frames.push(&stream);
+    frames.push(stream);
     let mut events = Vec::new();
     while let Some(frame) = frames.take().expect("short") {
         events.push(words(decode::event::<K>(encoding, frame).expect("readable")));
@@ -110,7 +110,7 @@ fn of_refusals() {
 
     for encoding in [Encoding::Json, Encoding::Protobuf] {
         let busy = Bytes::from_static(b"Too many requests\n");
-        let status = decode::refusal(encoding, StatusCode::TOO_MANY_REQUESTS, busy);
+        let status = decode::refusal(encoding, StatusCode::TOO_MANY_REQUESTS, &busy);
         assert_eq!(said(&status), (429, "", "Too many requests"));
     }
 }
@@ -129,6 +129,11 @@ fn check(json: &str, message: &messages::Deployment, expected: &str) {
     assert!(by_json.contains(expected), "{by_json}");
 }
 
+const METADATA: &str = r#""namespace":"shop","name":"web","uid":"u","resourceVersion":"7""#;
+/// An entry of `managedFields`.
+const ENTRY: &str =
+    r#"{"manager":"a","time":"2026-01-02T03:04:05Z","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
+
 #[test]
 fn of_what_no_api_server_should_send() {
     let metadata = || messages::ObjectMeta {
@@ -138,7 +143,6 @@ fn of_what_no_api_server_should_send() {
         resource_version: "7".to_owned(),
         ..messages::ObjectMeta::default()
     };
-    const METADATA: &str = r#""namespace":"shop","name":"web","uid":"u","resourceVersion":"7""#;
     let deployment = |metadata, replicas, ready_replicas| messages::Deployment {
         metadata: Some(metadata),
         spec: Some(messages::DeploymentSpec { replicas }),
@@ -168,8 +172,6 @@ fn of_what_no_api_server_should_send() {
     let fields = Some(messages::FieldsV1 { raw: Bytes::from_static(br#"{"f:spec":{"f:replicas":{}}}"#) });
     let entry = messages::ManagedFieldsEntry { manager: "a".to_owned(), time, fields, ..Default::default() };
     let managed = |managed_fields| messages::ObjectMeta { managed_fields, ..metadata() };
-    const ENTRY: &str =
-        r#"{"manager":"a","time":"2026-01-02T03:04:05Z","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
     check(
         &json(&format!(r#"{METADATA},"managedFields":[{ENTRY}]"#), ""),
         &deployment(managed(vec![entry.clone()]), None, 0),
