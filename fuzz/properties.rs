@@ -12,7 +12,9 @@ use replica_count_core::managed_fields::owner_of_replicas;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::settings_file;
 use replica_count_core::target::Target;
+use replica_count_manager::kubernetes::deployment::SlimDeployment;
 use replica_count_manager::tls::identity::Identity;
+use replica_count_wire::{Encoding, Event, Frames, messages};
 use serde_json::Value;
 
 /// A client's certificate names nobody, or somebody in words that can be shown.
@@ -69,4 +71,37 @@ pub(crate) fn settings_file(text: &[u8]) {
     let mut written = Vec::new();
     settings_file::render(settings.iter().map(|(target, setting)| (target, &**setting)), &mut written);
     assert_eq!(settings_file::parse(&written), Ok(settings));
+}
+
+/// A watch has the same events however it is cut on its way, and what is read of a Deployment in protobuf is what is said
+/// there.
+pub(crate) fn watch(stream: &[u8]) {
+    let events = |encoding, piece| {
+        let mut frames = Frames::new(encoding);
+        let mut events = Vec::new();
+        for piece in stream.chunks(piece) {
+            frames.push(piece);
+            while let Ok(Some(event)) = frames.take() {
+                events.push(event);
+            }
+        }
+        events
+    };
+    for encoding in [Encoding::Json, Encoding::Protobuf] {
+        assert_eq!(events(encoding, 7), events(encoding, usize::MAX));
+    }
+    for event in events(Encoding::Protobuf, usize::MAX) {
+        let Ok(deployment) = Event::read(event).and_then(|event| event.object.object()) else { continue };
+        deployment_in_protobuf(deployment);
+    }
+}
+
+fn deployment_in_protobuf(deployment: messages::Deployment) {
+    let said = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    let entries = deployment.metadata.iter().flat_map(|metadata| &metadata.managed_fields);
+    let managers: Vec<String> = entries.map(|entry| entry.manager.clone()).collect();
+    let Ok((target, observed)) = SlimDeployment::from(deployment).into_observed() else { return };
+    assert_eq!(request::target(target.namespace(), target.name()).as_ref(), Ok(&target));
+    assert_eq!(observed.replicas.get(), said);
+    assert!(observed.owner.is_none_or(|owner| managers.iter().any(|manager| **manager == *owner.manager)));
 }

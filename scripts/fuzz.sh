@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Looks for input that breaks what reads the words of others: settings files, requests, managed fields, names in
-# certificates.
+# Looks for input that breaks what reads the words of others: settings files, requests, managed fields, watches,
+# names in certificates.
 #
 #   scripts/fuzz.sh [SECONDS]      so long for each target, by default a minute
 #

@@ -39,3 +39,8 @@ fn requests() {
 fn settings_files() {
     check("settings_file", properties::settings_file);
 }
+
+#[test]
+fn watches() {
+    check("watch", properties::watch);
+}
