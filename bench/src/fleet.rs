@@ -1,6 +1,11 @@
 //! Many Deployments in one namespace.
 
+mod copies;
+
+use std::pin::pin;
+
 use anyhow::{Context as _, Result};
+use copies::Original;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
@@ -10,7 +15,7 @@ use replica_count_testbed::ControlPlane;
 use crate::progress::Progress;
 use crate::sample;
 
-/// Requests under way at once: what the API server can take without queueing.
+/// Writes under way at once.
 const CONCURRENCY: usize = 16;
 
 /// How many Deployments the average size is taken of.
@@ -28,14 +33,20 @@ impl Fleet {
     /// Creates the namespace and the Deployments, each with the status of one whose replicas are ready.
     pub(crate) async fn create(&self, control_plane: &ControlPlane) -> Result<()> {
         control_plane.create_namespace(self.namespace).await?;
-        let client = control_plane.admin().await?;
-        let api: Api<Deployment> = Api::namespaced(client, self.namespace);
-        let what = format!("creating {} Deployments in {}", self.size, self.namespace);
-        let mut progress = Progress::new(what, self.size);
-        let mut created = stream::iter(0..self.size)
-            .map(|number| self.create_one(&api, number))
-            .buffer_unordered(CONCURRENCY);
-        while let Some(()) = created.try_next().await? {
+        self.create_first(&control_plane.admin().await?).await?;
+        self.grow(control_plane, 1).await
+    }
+
+    /// Creates the Deployments from this one on, where those before exist.
+    pub(crate) async fn grow(&self, control_plane: &ControlPlane, from: usize) -> Result<()> {
+        let (first, api) = (self.name(0), Api::<Deployment>::namespaced(control_plane.admin().await?, self.namespace));
+        let uid = api.get(&first).await?.metadata.uid.context("a Deployment has no uid")?;
+        let original = Original::read(control_plane.etcd_url(), self.namespace, &first, &uid).await?;
+        let count = self.size - from;
+        let mut progress = Progress::new(format!("creating {count} Deployments in {}", self.namespace), count);
+        let copies = stream::iter(from..self.size).map(async |number| original.copy(&self.name(number), number).await);
+        let mut copies = pin!(copies.buffer_unordered(CONCURRENCY));
+        while let Some(()) = copies.try_next().await? {
             progress.advance();
         }
         progress.finish();
@@ -55,8 +66,8 @@ impl Fleet {
         list.len().checked_div(count).context("there are no Deployments to weigh")
     }
 
-    async fn create_one(&self, api: &Api<Deployment>, number: usize) -> Result<()> {
-        let name = self.name(number);
+    async fn create_first(&self, client: &Client) -> Result<()> {
+        let (name, api) = (self.name(0), Api::<Deployment>::namespaced(client.clone(), self.namespace));
         let creator = PostParams { field_manager: Some(sample::CREATOR.to_owned()), ..PostParams::default() };
         api.create(&creator, &sample::deployment(&name, self.replicas)?).await?;
         let status = Patch::Merge(sample::status(self.replicas));

@@ -39,6 +39,7 @@ pub struct ControlPlane {
     controller_manager: Option<Component>,
     api_server: ApiServer,
     etcd: Component,
+    etcd_url: String,
     authority: Authority,
     admin_kubeconfig: PathBuf,
     kubeconfigs: PathBuf,
@@ -59,7 +60,7 @@ impl ControlPlane {
             testbed: options.testbed.clone(),
             program: paths.api_server,
             folder: scratch.path().to_owned(),
-            etcd_url,
+            etcd_url: etcd_url.clone(),
             audit_log: options.audit_log.clone(),
             arguments: options.api_server_arguments.clone(),
             node_address: options.node_address,
@@ -72,6 +73,7 @@ impl ControlPlane {
             controller_manager,
             api_server,
             etcd,
+            etcd_url,
             authority,
             admin_kubeconfig,
             kubeconfigs,
@@ -202,6 +204,11 @@ impl ControlPlane {
     /// The address of the API server, for example `https://127.0.0.1:26443`.
     pub fn url(&self) -> &str {
         &self.api_server.endpoint().url
+    }
+
+    /// The address of etcd, for example `http://127.0.0.1:22379`. Everybody may read and write there.
+    pub fn etcd_url(&self) -> &str {
+        &self.etcd_url
     }
 
     /// The path of kubectl, which is built if it is not there yet.
