@@ -2,6 +2,7 @@
 
 mod copies;
 
+use std::ops::Range;
 use std::pin::pin;
 
 use anyhow::{Context as _, Result};
@@ -11,7 +12,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use replica_count_testbed::ControlPlane;
+use serde_json::{Value, json};
 
+use crate::etcd::Etcd;
 use crate::progress::Progress;
 use crate::sample;
 
@@ -39,12 +42,18 @@ impl Fleet {
 
     /// Creates the Deployments from this one on, where those before exist.
     pub(crate) async fn grow(&self, control_plane: &ControlPlane, from: usize) -> Result<()> {
-        let (first, api) = (self.name(0), Api::<Deployment>::namespaced(control_plane.admin().await?, self.namespace));
+        if from == self.size {
+            return Ok(());
+        }
+        let (first, api) =
+            (self.name(0), Api::<Deployment>::namespaced(control_plane.admin().await?, self.namespace));
         let uid = api.get(&first).await?.metadata.uid.context("a Deployment has no uid")?;
-        let original = Original::read(control_plane.etcd_url(), self.namespace, &first, &uid).await?;
+        let original = Original::read(Etcd::new(control_plane)?, self.namespace, first, uid).await?;
         let count = self.size - from;
-        let mut progress = Progress::new(format!("creating {count} Deployments in {}", self.namespace), count);
-        let copies = stream::iter(from..self.size).map(async |number| original.copy(&self.name(number), number).await);
+        let mut progress =
+            Progress::new(format!("creating {count} Deployments in {}", self.namespace), count);
+        let copies =
+            stream::iter(from..self.size).map(async |number| original.copy(&self.name(number), number).await);
         let mut copies = pin!(copies.buffer_unordered(CONCURRENCY));
         while let Some(()) = copies.try_next().await? {
             progress.advance();
@@ -56,6 +65,12 @@ impl Fleet {
     /// The name of a Deployment. Numbers beyond the last begin again with the first.
     pub(crate) fn name(&self, number: usize) -> String {
         format!("deployment-{:05}", number % self.size)
+    }
+
+    /// What a settings file says of some of them, at the count that they begin with.
+    pub(crate) fn settings(&self, numbers: Range<usize>) -> Value {
+        let setting = |number| json!({ "name": self.name(number), "namespace": self.namespace, "replicas": self.replicas });
+        numbers.map(setting).collect()
     }
 
     /// The average size of a Deployment in JSON, as the API server sends it.

@@ -4,10 +4,18 @@
 //! the exit code one.
 
 mod arguments;
+mod contestant;
+mod cpu_time;
+mod curl;
+mod drain;
 mod drift;
+mod etcd;
 mod fight;
 mod fleet;
+mod gone;
+mod idle;
 mod kubeconfig;
+mod last;
 mod latencies;
 mod machine;
 mod mass;
@@ -15,11 +23,15 @@ mod memory;
 mod output;
 mod peer;
 mod progress;
+mod resident;
+mod restart;
 mod results;
 mod run;
 mod sample;
 mod server;
+mod start;
 mod table;
+mod unrelated;
 
 use std::process::ExitCode;
 

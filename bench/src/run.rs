@@ -10,12 +10,13 @@ use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
 use crate::table::{self, Row};
-use crate::{drift, fight, mass, memory};
+use crate::{drain, drift, fight, idle, mass, memory, restart, start};
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Some(Command::BareLoop(arguments)) => drift::bare_loop::run(&arguments),
+        Some(Command::Drain(arguments)) => drain::run(&arguments),
         None => {
             let runtime = Runtime::new().context("cannot start the runtime")?;
             let result = runtime.block_on(async {
@@ -60,6 +61,13 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure) -> Result<Outcome> {
         Benchmark::Mass => mass::measure(if short { &mass::Plan::SHORT } else { &mass::Plan::FULL }).await,
         Benchmark::Memory => {
             memory::measure(if short { &memory::Plan::SHORT } else { &memory::Plan::FULL }).await
+        }
+        Benchmark::Start => {
+            start::measure(if short { &start::Plan::SHORT } else { &start::Plan::FULL }).await
+        }
+        Benchmark::Idle => idle::measure(if short { &idle::Plan::SHORT } else { &idle::Plan::FULL }).await,
+        Benchmark::Restart => {
+            restart::measure(if short { &restart::Plan::SHORT } else { &restart::Plan::FULL }).await
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The table of a run: a row a figure.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// What a figure counts in.
@@ -100,7 +102,7 @@ struct Judged {
 /// A figure, and how it compares.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
-    what: &'static str,
+    what: Cow<'static, str>,
     unit: Unit,
     ours: f64,
     rivals: Vec<Compared>,
@@ -109,8 +111,8 @@ pub(crate) struct Row {
 
 impl Row {
     /// A figure without anything to compare it with.
-    pub(crate) fn new(what: &'static str, unit: Unit, ours: f64) -> Self {
-        Self { what, unit, ours, rivals: Vec::new(), goals: Vec::new() }
+    pub(crate) fn new(what: impl Into<Cow<'static, str>>, unit: Unit, ours: f64) -> Self {
+        Self { what: what.into(), unit, ours, rivals: Vec::new(), goals: Vec::new() }
     }
 
     /// Compares it with that of a rival.
@@ -169,7 +171,7 @@ impl Row {
             missed if missed.is_empty() => "met".to_owned(),
             missed => format!("NOT met: {missed}"),
         };
-        let name = [self.what.to_owned(), figure(self.ours)];
+        let name = [self.what.to_string(), figure(self.ours)];
         name.into_iter().chain(rivals).chain([goals(&|_| true), verdict]).collect()
     }
 }

@@ -14,7 +14,7 @@ use kube::Client;
 use replica_count_testbed::{tether, workspace};
 use tokio::runtime;
 
-use super::watch::{self, Seen};
+use super::watch::{self, Seen, Watched};
 use crate::fleet::Fleet;
 use crate::{arguments, kubeconfig};
 
@@ -50,7 +50,7 @@ impl Drop for BareLoop {
 pub(crate) fn run(arguments: &arguments::BareLoop) -> Result<()> {
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let client = kubeconfig::client(&arguments.kubeconfig).await?;
-        let mut events = watch::open(&client).await?;
+        let mut events = watch::open(&client, &Watched::All).await?;
         while let Some(seen) = events.try_next().await? {
             if seen.namespace == arguments.namespace && seen.replicas != arguments.replicas {
                 repair(&client, &seen, arguments.replicas).await?;

@@ -1,22 +1,22 @@
 //! The independent watcher: a connection and a thread of its own, which does nothing but take the time.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use futures_util::TryStreamExt as _;
-use kube::Client;
+use futures_util::{Stream, TryStreamExt as _};
 use replica_count_testbed::ControlPlane;
 use tokio::sync::{mpsc, oneshot};
 use tokio::{runtime, time};
 
-use super::watch::{self, Seen};
+use super::watch::{self, Seen, Watched};
 use crate::fleet::Fleet;
 use crate::kubeconfig;
 
-/// How long something may take that is expected: longer than the back-off of either contestant.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long something may take that is expected: longer than any back-off, and than the start beside 100,000 Deployments.
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// More changes than a round has.
 const CAPACITY: usize = 64;
@@ -36,6 +36,21 @@ impl Observer {
         deployments: usize,
         ignored: Option<&'static str>,
     ) -> Result<Self> {
+        Self::watch(control_plane, Watched::All, deployments, ignored).await
+    }
+
+    /// Watches only this Deployment of a fleet from now on.
+    pub(crate) async fn of_one(control_plane: &ControlPlane, fleet: &Fleet, number: usize) -> Result<Self> {
+        let one = Watched::One { namespace: fleet.namespace, name: fleet.name(number) };
+        Self::watch(control_plane, one, 1, None).await
+    }
+
+    async fn watch(
+        control_plane: &ControlPlane,
+        watched: Watched,
+        deployments: usize,
+        ignored: Option<&'static str>,
+    ) -> Result<Self> {
         let kubeconfig = control_plane.kubeconfig_as("observer")?;
         let (sender, changes) = mpsc::channel(CAPACITY);
         let (complete, completed) = oneshot::channel();
@@ -43,9 +58,10 @@ impl Observer {
             // Its connection is driven by this thread too, so the arrival of an event waits for nobody else.
             runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
                 let client = kubeconfig::client(&kubeconfig).await?;
+                let events = watch::open(&client, &watched).await?;
                 tokio::select! {
                     () = sender.closed() => Ok(()),
-                    result = follow(&client, deployments, ignored, complete, &sender) => result,
+                    result = follow(events, deployments, ignored, complete, &sender) => result,
                 }
             })
         });
@@ -83,7 +99,7 @@ impl Observer {
 }
 
 async fn follow(
-    client: &Client,
+    events: impl Stream<Item = Result<Seen>>,
     deployments: usize,
     ignored: Option<&str>,
     complete: oneshot::Sender<()>,
@@ -91,7 +107,7 @@ async fn follow(
 ) -> Result<()> {
     let mut complete = Some(complete);
     let mut counts = HashMap::new();
-    let mut events = watch::open(client).await?;
+    let mut events = pin!(events);
     while let Some(seen) = events.try_next().await? {
         let key = (seen.namespace.clone(), seen.name.clone());
         let is_change = counts.insert(key, seen.replicas).is_some_and(|before| before != seen.replicas);

@@ -1,4 +1,4 @@
-//! A watch of all Deployments with nothing around it: a line a change, and of that line only the count.
+//! A watch of Deployments with nothing around it: a line a change, and of that line only the count.
 
 use std::time::Instant;
 
@@ -8,8 +8,28 @@ use http::Request;
 use kube::Client;
 use serde::Deserialize;
 
-/// Longer than any run. It begins with everything there is.
-const PATH: &str = "/apis/apps/v1/deployments?watch=true&resourceVersion=0&timeoutSeconds=86400";
+/// Lasts longer than any run, and begins with everything there is.
+const PARAMETERS: &str = "watch=true&resourceVersion=0&timeoutSeconds=86400";
+
+/// What to watch.
+#[derive(Clone, Debug)]
+pub(crate) enum Watched {
+    /// All Deployments.
+    All,
+    /// This one.
+    One { namespace: &'static str, name: String },
+}
+
+impl Watched {
+    fn path(&self) -> String {
+        match self {
+            Self::All => format!("/apis/apps/v1/deployments?{PARAMETERS}"),
+            Self::One { namespace, name } => format!(
+                "/apis/apps/v1/namespaces/{namespace}/deployments?{PARAMETERS}&fieldSelector=metadata.name%3D{name}"
+            ),
+        }
+    }
+}
 
 /// A Deployment that the watch showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +42,11 @@ pub(super) struct Seen {
 }
 
 /// Opens the watch.
-pub(super) async fn open(client: &Client) -> Result<impl Stream<Item = Result<Seen>> + use<>> {
-    let lines = client.request_stream(Request::get(PATH).body(Vec::new())?).await?;
+pub(super) async fn open(
+    client: &Client,
+    watched: &Watched,
+) -> Result<impl Stream<Item = Result<Seen>> + use<>> {
+    let lines = client.request_stream(Request::get(watched.path()).body(Vec::new())?).await?;
     Ok(Box::pin(stream::try_unfold((lines, Vec::new()), async |(mut lines, mut line)| {
         line.clear();
         if lines.read_until(b'\n', &mut line).await.context("the watch broke")? == 0 {

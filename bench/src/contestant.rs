@@ -1,0 +1,98 @@
+//! Who does the job: the server, and those that it is measured beside.
+
+use std::borrow::Cow;
+use std::fs;
+
+use anyhow::Result;
+use replica_count_testbed::{ControlPlane, manager};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::fleet::Fleet;
+use crate::server;
+use crate::table::{Rival, Row, Unit};
+
+/// Who can be measured. All are started, asked and stopped alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contestant {
+    /// The server.
+    Ours,
+}
+
+impl Contestant {
+    /// All of them, ours first.
+    pub(crate) const ALL: [Self; 1] = [Self::Ours];
+
+    /// The word for it in the details of a run.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+        }
+    }
+
+    /// How it is started to manage the last `count` of a fleet, the first time and again.
+    pub(crate) async fn options(
+        self,
+        control_plane: &ControlPlane,
+        fleet: &Fleet,
+        count: usize,
+    ) -> Result<manager::Options> {
+        let options = match self {
+            Self::Ours => server::options(control_plane).await?,
+        };
+        // Otherwise the first start would take longer than the others.
+        options.certificates()?;
+        let settings = fleet.settings(fleet.size - count..fleet.size);
+        fs::write(options.store(), serde_json::to_string(&settings)?)?;
+        Ok(options)
+    }
+
+    /// Its column in the table.
+    fn rival(self) -> Option<Rival> {
+        match self {
+            Self::Ours => None,
+        }
+    }
+}
+
+/// What was measured of each contestant, in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Scores<T>([T; Contestant::ALL.len()]);
+
+impl<T: Default> Default for Scores<T> {
+    fn default() -> Self {
+        Self(Contestant::ALL.map(|_| T::default()))
+    }
+}
+
+impl<T> Scores<T> {
+    /// Those of each contestant in turn.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut()
+    }
+
+    /// That of the server.
+    pub(crate) fn ours(&self) -> &T {
+        &self.0[0]
+    }
+
+    /// A row with a figure of each.
+    pub(crate) fn row(
+        &self,
+        what: impl Into<Cow<'static, str>>,
+        unit: Unit,
+        figure: impl Fn(&T) -> f64,
+    ) -> Row {
+        let row = Row::new(what, unit, figure(self.ours()));
+        Contestant::ALL.iter().zip(&self.0).fold(row, |row, (contestant, score)| match contestant.rival() {
+            Some(rival) => row.beside(rival, figure(score)),
+            None => row,
+        })
+    }
+
+    /// All of it by name, for the details of a run.
+    pub(crate) fn details<D: Serialize>(&self, details: impl Fn(&T) -> D) -> Value {
+        let named = Contestant::ALL.iter().zip(&self.0);
+        named.map(|(contestant, score)| (contestant.name(), json!(details(score)))).collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! The physical limit of everything that begins with a listing: a process that reads all Deployments as a stream, as the
+//! server does, and keeps nothing of them.
+
+use std::env;
+use std::path::Path;
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use futures_util::{AsyncBufRead, AsyncBufReadExt as _};
+use http::{Request, header};
+use replica_count_testbed::{tether, workspace};
+use tokio::{runtime, task};
+
+use crate::{arguments, kubeconfig};
+
+/// A listing as a stream.
+const PATH: &str = "/apis/apps/v1/deployments?watch=true&sendInitialEvents=true\
+    &resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=290";
+
+/// The annotation of the bookmark that ends it, which is the same text in both encodings.
+const END: &[u8] = b"k8s.io/initial-events-end";
+
+/// More than the bookmark has behind the annotation.
+const TAIL: usize = 512;
+
+/// How the API server writes Deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encoding {
+    /// As text.
+    Json,
+    /// As Kubernetes itself does.
+    Protobuf,
+}
+
+impl Encoding {
+    /// That of the server.
+    pub(crate) const OURS: Self = Self::Json;
+
+    /// What to ask the API server for.
+    pub(crate) fn accept(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        }
+    }
+}
+
+/// Starts the process in the encoding of the server; returns how long it took from its start to its end.
+pub(crate) async fn measure(kubeconfig: &Path) -> Result<Duration> {
+    let testbed = workspace::built_binary("testbed", "replica-count-testbed")?;
+    let program = env::current_exe().context("the path of this program is unknown")?;
+    let encoding = Encoding::OURS.to_possible_value().expect("no encoding is hidden");
+    let mut command = tether::command(&testbed, &program);
+    command.args(["drain", "--encoding", encoding.get_name(), "--kubeconfig"]).arg(kubeconfig);
+    command.stdin(Stdio::null());
+    let started = Instant::now();
+    let mut child = tether::spawn(command).context("cannot start the drain")?;
+    let status = task::spawn_blocking(move || child.wait()).await??;
+    let took = started.elapsed();
+    ensure!(status.success(), "the drain ended with {status}");
+    Ok(took)
+}
+
+/// Is the process.
+pub(crate) fn run(arguments: &arguments::Drain) -> Result<()> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let client = kubeconfig::client(&arguments.kubeconfig).await?;
+        let request = Request::get(PATH).header(header::ACCEPT, arguments.encoding.accept());
+        drain(client.request_stream(request.body(Vec::new())?).await?).await
+    })
+}
+
+/// Reads to the end of the listing.
+async fn drain(stream: impl AsyncBufRead) -> Result<()> {
+    let mut stream = pin!(stream);
+    let mut tail = Vec::new();
+    while !tail.windows(END.len()).any(|window| window == END) {
+        let read = stream.fill_buf().await.context("the listing broke")?;
+        ensure!(!read.is_empty(), "the listing ended early");
+        tail.extend_from_slice(&read[read.len().saturating_sub(TAIL)..]);
+        tail.drain(..tail.len().saturating_sub(TAIL));
+        let length = read.len();
+        stream.consume_unpin(length);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listing_ends_with_its_bookmark() {
+        let cases = [
+            ("ADDED ADDED k8s.io/initial-events-end true", true),
+            (&("k8s.io/initial-events-".to_owned() + &" ".repeat(TAIL)), false),
+            ("ADDED ADDED", false),
+            ("", false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(drain(text.as_bytes()).await.is_ok(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How much of a core it takes to do nothing: while nothing happens, and while the status of Deployments changes that are
+//! not managed. All contestants run at the same time and are shown the same, beside a `curl` of the same watch.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::{ControlPlane, Manager};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::{self, Instant};
+
+use crate::contestant::{Contestant, Scores};
+use crate::cpu_time::CpuTime;
+use crate::curl::Curl;
+use crate::fleet::Fleet;
+use crate::output::say_error;
+use crate::results::Outcome;
+use crate::table::{Goal, Rival, Unit};
+use crate::unrelated;
+
+/// How much there is to watch, and how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    deployments: usize,
+    managed: usize,
+    /// Until all have read the cluster and are done with it.
+    settle: Duration,
+    idle: Duration,
+    busy: Duration,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self {
+        deployments: 10_000,
+        managed: 200,
+        settle: Duration::from_secs(10),
+        idle: Duration::from_secs(60),
+        busy: Duration::from_secs(30),
+    };
+    pub(crate) const SHORT: Self = Self {
+        deployments: 300,
+        managed: 30,
+        settle: Duration::from_secs(1),
+        idle: Duration::from_secs(2),
+        busy: Duration::from_secs(2),
+    };
+}
+
+/// The most of a core that the server may take while nothing happens, in parts of a hundred.
+const GOAL_IDLE: f64 = 0.1;
+
+/// What was measured of one process, in parts of a hundred of a core.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Score {
+    idle: f64,
+    busy: f64,
+}
+
+/// Measures.
+pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+    let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
+    let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
+    fleet.create(&control_plane).await?;
+    let mut processes = Vec::new();
+    for contestant in Contestant::ALL {
+        let options = contestant.options(&control_plane, &fleet, plan.managed).await?;
+        let mut process = Manager::start(&options).await?;
+        process.wait_ready().await?;
+        processes.push(process);
+    }
+    let mut curl = Curl::watch(&control_plane).await?;
+    let pids: Vec<u32> = processes.iter().map(Manager::pid).chain([curl.pid()]).collect();
+
+    say_error(&format!("letting all settle for {:?} …", plan.settle));
+    time::sleep(plan.settle).await;
+    say_error(&format!("nothing happens for {:?} …", plan.idle));
+    let (idle, ()) = percent_of_core(&pids, async { Ok(time::sleep(plan.idle).await) }).await?;
+    say_error(&format!("the status of others changes for {:?} …", plan.busy));
+    let unmanaged = fleet.size - plan.managed;
+    let (busy, rate) =
+        percent_of_core(&pids, unrelated::change(&control_plane, &fleet, unmanaged, plan.busy)).await?;
+    for process in &mut processes {
+        process.check_alive()?;
+    }
+    curl.check_alive()?;
+
+    let mut scores = Scores::<Score>::default();
+    let mut measured = idle.into_iter().zip(busy).map(|(idle, busy)| Score { idle, busy });
+    scores.iter_mut().zip(&mut measured).for_each(|(score, measured)| *score = measured);
+    let limit = measured.next().context("curl comes last")?;
+    let rows = vec![
+        scores
+            .row("idle: nothing happens", Unit::PercentOfCore, |score| score.idle)
+            .judged_by(Goal::Below(GOAL_IDLE)),
+        scores
+            .row("idle: 200 status events/s", Unit::PercentOfCore, |score| score.busy)
+            .beside(Rival::Limit, limit.busy)
+            .judged_by(Goal::RatioAtMost(Rival::Limit, 1.5)),
+    ];
+    let details = json!({
+        "deployments": plan.deployments,
+        "managed": plan.managed,
+        "idle_seconds": plan.idle.as_secs(),
+        "busy_seconds": plan.busy.as_secs(),
+        "changes_per_second": rate,
+        "limit_percent": limit,
+        "percent": scores.details(|score| *score),
+    });
+    let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
+    Ok(Outcome { name: "idle", rows, kubernetes, details })
+}
+
+/// What each process takes of a core until something is over, and what that says.
+async fn percent_of_core<T>(pids: &[u32], over: impl Future<Output = Result<T>>) -> Result<(Vec<f64>, T)> {
+    let read = || pids.iter().map(|&pid| CpuTime::read(pid)).collect::<Result<Vec<_>>>();
+    let (before, started) = (read()?, Instant::now());
+    let said = over.await?;
+    let (after, took) = (read()?, started.elapsed().as_secs_f64());
+    let percent =
+        after.iter().zip(&before).map(|(after, before)| after.since(before).as_secs_f64() / took * 100.0);
+    Ok((percent.collect(), said))
+}

@@ -1,0 +1,81 @@
+//! How long it takes from the start of the process to the repair of a drift that it finds, beside reading all Deployments
+//! to nowhere.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use replica_count_testbed::control_plane::{Options, Scope};
+use replica_count_testbed::{ControlPlane, Manager, manager};
+use serde_json::json;
+
+use crate::contestant::{Contestant, Scores};
+use crate::drain;
+use crate::fleet::Fleet;
+use crate::last::Last;
+use crate::latencies::Latencies;
+use crate::progress::Progress;
+use crate::results::Outcome;
+use crate::table::{Goal, Rival, Unit};
+
+/// How much there is to read, and how often.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    deployments: usize,
+    managed: usize,
+    rounds: usize,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self { deployments: 100_000, managed: 200, rounds: 3 };
+    pub(crate) const SHORT: Self = Self { deployments: 300, managed: 20, rounds: 1 };
+}
+
+/// Measures.
+pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+    let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
+    let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
+    fleet.create(&control_plane).await?;
+    let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
+    let mut contestants = Vec::new();
+    for contestant in Contestant::ALL {
+        contestants.push(contestant.options(&control_plane, &fleet, plan.managed).await?);
+    }
+    let mut last = Last::of(&control_plane, &fleet).await?;
+
+    let (mut limit, mut scores) = (Latencies::default(), Scores::<Latencies>::default());
+    let mut progress = Progress::new("starts, in turns", plan.rounds * (1 + contestants.len()));
+    // Whoever came first would find the API server cold.
+    drain::measure(&kubeconfig).await?;
+    for _ in 0..plan.rounds {
+        limit.push(drain::measure(&kubeconfig).await?);
+        progress.advance();
+        for (score, options) in scores.iter_mut().zip(&contestants) {
+            score.push(round(options, &mut last).await?);
+            progress.advance();
+        }
+    }
+    progress.finish();
+
+    let median = |latencies: &Latencies| latencies.percentile_ms(50) / 1e3;
+    let row =
+        scores.row(format!("start at {}: to the repair of the last", fleet.size), Unit::Seconds, median);
+    let row = row.beside(Rival::Limit, median(&limit)).judged_by(Goal::RatioAtMost(Rival::Limit, 1.2));
+    let details = json!({
+        "deployments": plan.deployments,
+        "managed": plan.managed,
+        "limit_ms": limit.to_ms(),
+        "start_ms": scores.details(Latencies::to_ms),
+    });
+    let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
+    Ok(Outcome { name: "start", rows: vec![row], kubernetes, details })
+}
+
+/// Has the last Deployment drift while nobody runs, and starts somebody.
+async fn round(options: &manager::Options, last: &mut Last) -> Result<Duration> {
+    last.drift().await?;
+    let started = Instant::now();
+    let process = Manager::start(options).await?;
+    let repaired = last.repaired().await?;
+    process.kill()?;
+    Ok(repaired.duration_since(started))
+}
