@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
+use crate::peer::Peer;
 use crate::server;
 use crate::table::{Rival, Row, Unit};
 
@@ -17,16 +18,20 @@ use crate::table::{Rival, Row, Unit};
 pub(crate) enum Contestant {
     /// The server.
     Ours,
+    /// The Go operator.
+    Peer(Peer),
 }
 
 impl Contestant {
     /// All of them, ours first.
-    pub(crate) const ALL: [Self; 1] = [Self::Ours];
+    pub(crate) const ALL: [Self; 3] = [Self::Ours, Self::Peer(Peer::Go), Self::Peer(Peer::TunedGo)];
 
     /// The word for it in the details of a run.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Peer(Peer::Go) => "go",
+            Self::Peer(Peer::TunedGo) => "tuned_go",
         }
     }
 
@@ -39,6 +44,7 @@ impl Contestant {
     ) -> Result<manager::Options> {
         let options = match self {
             Self::Ours => server::options(control_plane).await?,
+            Self::Peer(peer) => peer.options(control_plane).await?,
         };
         // Otherwise the first start would take longer than the others.
         options.certificates()?;
@@ -51,6 +57,8 @@ impl Contestant {
     fn rival(self) -> Option<Rival> {
         match self {
             Self::Ours => None,
+            Self::Peer(Peer::Go) => Some(Rival::Go),
+            Self::Peer(Peer::TunedGo) => Some(Rival::TunedGo),
         }
     }
 }

@@ -96,7 +96,9 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
         scores
             .row("idle: 200 status events/s", Unit::PercentOfCore, |score| score.busy)
             .beside(Rival::Limit, limit.busy)
-            .judged_by(Goal::RatioAtMost(Rival::Limit, 1.5)),
+            .judged_by(Goal::RatioAtMost(Rival::Limit, 1.5))
+            .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.3))
+            .judged_by(Goal::RatioAtMost(Rival::Go, 0.3)),
     ];
     let details = json!({
         "deployments": plan.deployments,

@@ -17,7 +17,7 @@ use crate::gone;
 use crate::output::say_error;
 use crate::resident::Resident;
 use crate::results::Outcome;
-use crate::table::{Goal, Row, Unit};
+use crate::table::{Goal, Rival, Row, Unit};
 
 /// How much is created, and how long is waited.
 #[derive(Clone, Debug)]
@@ -114,7 +114,11 @@ fn rows(scores: &Scores<Score>, deployments: usize) -> [Row; 2] {
     // Rounded up, as nobody reads the rest.
     let most = (PEAK * scores.ours().steady.now * 10.0).ceil() / 10.0;
     let peak = row("peak, with a 410", |score| score.listed_anew.peak);
-    [steady.judged_by(Goal::Below(GOAL_MB)), peak.judged_by(Goal::Below(most))]
+    let steady = steady
+        .judged_by(Goal::Below(GOAL_MB))
+        .judged_by(Goal::RatioAtMost(Rival::Go, 0.05))
+        .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.12));
+    [steady, peak.judged_by(Goal::Below(most))]
 }
 
 /// Fails unless the server says that it knows every Deployment, or it would need less.

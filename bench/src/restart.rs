@@ -68,8 +68,11 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
 
     let what = format!("restart at {}: SIGTERM to the next repair", fleet.size);
     let row = scores.row(what, Unit::Milliseconds, |score| score.gaps.percentile_ms(50));
-    let row =
-        row.beside(Rival::Limit, limit.percentile_ms(50)).judged_by(Goal::RatioAtMost(Rival::Limit, 1.3));
+    let row = row
+        .beside(Rival::Limit, limit.percentile_ms(50))
+        .judged_by(Goal::RatioAtMost(Rival::Limit, 1.3))
+        .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.5))
+        .judged_by(Goal::RatioAtMost(Rival::Go, 0.5));
     let details = json!({
         "deployments": plan.deployments,
         "managed": plan.managed,

@@ -59,7 +59,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let median = |latencies: &Latencies| latencies.percentile_ms(50) / 1e3;
     let row =
         scores.row(format!("start at {}: to the repair of the last", fleet.size), Unit::Seconds, median);
-    let row = row.beside(Rival::Limit, median(&limit)).judged_by(Goal::RatioAtMost(Rival::Limit, 1.2));
+    let row = row
+        .beside(Rival::Limit, median(&limit))
+        .judged_by(Goal::RatioAtMost(Rival::Limit, 1.2))
+        .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.5));
     let details = json!({
         "deployments": plan.deployments,
         "managed": plan.managed,
