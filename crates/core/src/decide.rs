@@ -11,6 +11,7 @@ use crate::scope::Scope;
 use crate::setting::{Enforcement, Setting};
 use crate::state::State;
 use crate::target::Target;
+use crate::uid::Uid;
 
 /// The field manager under which this server writes.
 pub const FIELD_MANAGER: &str = "replica-count-manager";
@@ -72,7 +73,7 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
     /// The object that was seen.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// The count that was seen.
     pub from: Replicas,
     /// The desired count.
@@ -355,7 +356,7 @@ mod tests {
                 case.history.record_repaired(count(3), at(0));
             }
             if asked_s > 0 {
-                case.history.record_failure("u", Failure::Throttled, Duration::from_secs(asked_s), at(0));
+                case.history.record_failure(&"u".into(), Failure::Throttled, Duration::from_secs(asked_s), at(0));
             }
             let until = at(expected_ms).at;
             let drift = Some(case.expected_drift(Some("kubectl")));

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backoff::{Backoff, Moment};
+use crate::uid::Uid;
 
 /// How long to wait after a failed write.
 pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(30) };
@@ -13,7 +14,7 @@ pub const STALE_IN_A_ROW: u32 = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failures {
     /// The object that they were made on.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// Why the last one failed.
     pub last: Failure,
     /// How many there are.
@@ -51,7 +52,7 @@ impl Failures {
     /// `at_least` is how long the API server asked to wait.
     pub fn after(
         before: Option<Self>,
-        uid: &str,
+        uid: &Uid,
         failure: Failure,
         at_least: Duration,
         Moment { at, jitter }: Moment,
@@ -66,12 +67,12 @@ impl Failures {
         let due = at + at_least + BACKOFF.delay(in_a_row, jitter);
         let is_tried_at_once = failure == Failure::Stale && alike < STALE_IN_A_ROW;
         let retry_at = (!is_tried_at_once).then_some(due);
-        Self { uid: uid.into(), last: failure, in_a_row, alike, due, retry_at }
+        Self { uid: uid.clone(), last: failure, in_a_row, alike, due, retry_at }
     }
 
     /// Whether they say anything of the object `uid`. A wish of the API server to be left alone does of every object.
-    pub fn concern(&self, uid: &str) -> bool {
-        *self.uid == *uid || self.last == Failure::Throttled
+    pub fn concern(&self, uid: &Uid) -> bool {
+        self.uid == *uid || self.last == Failure::Throttled
     }
 
     /// Whether it is over when the setting changes. The API server's wish to be left alone is not.
@@ -109,7 +110,7 @@ mod tests {
             ("b", Throttled, (2, 1)),
             ("c", Stale, (3, 1)),
         ] {
-            let after = Failures::after(row, uid, failure, Duration::ZERO, moment(Instant::now()));
+            let after = Failures::after(row, &uid.into(), failure, Duration::ZERO, moment(Instant::now()));
             assert_eq!((after.in_a_row, after.alike), expected, "{uid} {failure:?}");
             row = Some(after);
         }
@@ -127,7 +128,7 @@ mod tests {
             (Failure::Throttled, 1_000, 2_600, false),
         ] {
             let at_least = Duration::from_millis(at_least_ms);
-            let after = Failures::after(row, "u", failure, at_least, moment(now));
+            let after = Failures::after(row, &"u".into(), failure, at_least, moment(now));
             let due = now + Duration::from_millis(expected_ms);
             assert_eq!((after.due, after.retry_at), (due, (!is_free).then_some(due)), "{failure:?}");
             row = Some(after);
@@ -146,7 +147,7 @@ mod tests {
             (Unreachable, true, true),
             (Deadline, true, true),
         ] {
-            let row = Failures::after(None, "u", failure, Duration::ZERO, moment(Instant::now()));
+            let row = Failures::after(None, &"u".into(), failure, Duration::ZERO, moment(Instant::now()));
             assert_eq!(row.end_with_new_setting(), by_a_setting, "{failure:?}");
             assert_eq!(row.end_with_contact(), by_contact, "{failure:?}");
         }

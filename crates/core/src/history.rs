@@ -10,6 +10,7 @@ use crate::damping::{BUDGET, BUDGET_OF_AUTOSCALED, Damping};
 use crate::failures::{Failure, Failures};
 use crate::managed_fields::{FieldOwner, Operation};
 use crate::replicas::Replicas;
+use crate::uid::Uid;
 
 /// What was seen of one managed target. Kept in memory only.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +70,7 @@ pub enum Sighting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// The object it was seen on.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// Who made it. `None`: unknown.
     pub by: Option<FieldOwner>,
     /// When it was made, or, if that is not known, when it was seen.
@@ -158,7 +159,7 @@ impl History {
     /// `at_least` is how long the API server asked to wait.
     pub fn record_failure(
         &mut self,
-        uid: &str,
+        uid: &Uid,
         failure: Failure,
         at_least: Duration,
         moment: Moment,
@@ -191,7 +192,7 @@ impl History {
 
     /// When the next attempt on the object `uid` may be made, if it has to wait: for failures, of which a re-created
     /// Deployment knows nothing, and for an opponent, who may be the one who re-creates it.
-    pub fn retry_at(&self, uid: &str) -> Option<Instant> {
+    pub fn retry_at(&self, uid: &Uid) -> Option<Instant> {
         let failures = self.failures.as_ref().filter(|failures| failures.concern(uid));
         let after_failures = failures.and_then(|failures| failures.retry_at);
         after_failures.max(self.damping.contest().map(|contest| contest.next_repair))
@@ -289,10 +290,10 @@ mod tests {
     fn a_recreated_deployment_waits_only_if_the_api_server_asks() {
         for failure in [Failure::Refused, Failure::Throttled] {
             let mut history = History::default();
-            let retry_at = history.record_failure("a", failure, Duration::ZERO, moment()).retry_at;
-            assert_eq!(history.retry_at("a"), retry_at, "{failure:?}");
+            let retry_at = history.record_failure(&"a".into(), failure, Duration::ZERO, moment()).retry_at;
+            assert_eq!(history.retry_at(&"a".into()), retry_at, "{failure:?}");
             let of_another = retry_at.filter(|_| failure == Failure::Throttled);
-            assert_eq!(history.retry_at("b"), of_another, "{failure:?}");
+            assert_eq!(history.retry_at(&"b".into()), of_another, "{failure:?}");
         }
     }
 
@@ -311,7 +312,7 @@ mod tests {
     }
 
     fn fail(history: &mut History, failure: Failure) {
-        history.record_failure("a", failure, Duration::ZERO, moment());
+        history.record_failure(&"a".into(), failure, Duration::ZERO, moment());
     }
 
     #[test]
@@ -347,9 +348,9 @@ mod tests {
         for (what, event) in cases {
             let mut history = on_the_brink();
             history.record_repaired(one(), moment());
-            assert!(history.retry_at("a").is_some());
+            assert!(history.retry_at(&"a".into()).is_some());
             event(&mut history);
-            assert_eq!(history.retry_at("a"), None, "{what}");
+            assert_eq!(history.retry_at(&"a".into()), None, "{what}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::observed::Observed;
 use crate::replicas::Replicas;
 use crate::target::Target;
+use crate::uid::Uid;
 
 /// How many names of field managers are kept before those that nobody refers to any more are dropped.
 const MANAGER_NAMES: usize = 1024;
@@ -14,7 +15,8 @@ const MANAGER_NAMES: usize = 1024;
 /// Every Deployment that the watch showed, sorted by target.
 #[derive(Debug, Default)]
 pub struct Index {
-    entries: BTreeMap<Target, Entry>,
+    /// Boxed: when they come in order, as in a listing, nodes of the tree are little more than half full.
+    entries: BTreeMap<Target, Box<Entry>>,
     /// Which listing is the newest: an entry that a complete listing did not show is gone.
     listing: u32,
     managers: HashSet<Arc<str>>,
@@ -66,12 +68,12 @@ impl Index {
             Some((neighbour, _)) => target.sharing_namespace_of(neighbour),
             None => target,
         };
-        self.entries.insert(target, Entry { observed, listing });
+        self.entries.insert(target, Box::new(Entry { observed, listing }));
     }
 
     /// Forgets a Deployment that was deleted, unless it is another one by now.
-    pub fn remove(&mut self, target: &Target, uid: &str) {
-        if self.get(target).is_some_and(|observed| &*observed.uid == uid) {
+    pub fn remove(&mut self, target: &Target, uid: &Uid) {
+        if self.get(target).is_some_and(|observed| observed.uid == *uid) {
             self.entries.remove(target);
         }
     }
@@ -91,9 +93,9 @@ impl Index {
     ///
     /// `written` is the version that the write made. Nothing changes if the watch has shown that version or a newer one,
     /// or another object.
-    pub fn record_write(&mut self, target: &Target, uid: &str, written: u64, replicas: Replicas) {
+    pub fn record_write(&mut self, target: &Target, uid: &Uid, written: u64, replicas: Replicas) {
         if let Some(entry) = self.entries.get_mut(target)
-            && &*entry.observed.uid == uid
+            && entry.observed.uid == *uid
             && entry.observed.resource_version.is_some_and(|version| version < written)
         {
             entry.observed.resource_version = Some(written);
@@ -143,9 +145,9 @@ mod tests {
         assert_eq!(count(&index, &web), Some(2), "newer");
         index.insert(web.clone(), observed("v", 1, 3));
         assert_eq!(count(&index, &web), Some(3), "another object");
-        index.remove(&web, "u");
+        index.remove(&web, &"u".into());
         assert_eq!(count(&index, &web), Some(3), "the deletion of the one before");
-        index.remove(&web, "v");
+        index.remove(&web, &"v".into());
         assert_eq!(count(&index, &web), None);
     }
 
@@ -169,11 +171,11 @@ mod tests {
         let (mut index, web) = (Index::default(), target("a", "web"));
         let three = Replicas::new(3).expect("valid");
         index.insert(web.clone(), observed("u", 5, 1));
-        index.record_write(&web, "v", 7, three);
+        index.record_write(&web, &"v".into(), 7, three);
         assert_eq!(count(&index, &web), Some(1), "another object");
-        index.record_write(&web, "u", 5, three);
+        index.record_write(&web, &"u".into(), 5, three);
         assert_eq!(count(&index, &web), Some(1), "the watch has shown what came after");
-        index.record_write(&web, "u", 7, three);
+        index.record_write(&web, &"u".into(), 7, three);
         assert_eq!(count(&index, &web), Some(3));
         index.insert(web.clone(), observed("u", 6, 9));
         assert_eq!(count(&index, &web), Some(3), "from before the write");

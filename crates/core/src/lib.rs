@@ -20,3 +20,4 @@ pub mod setting;
 pub mod settings_file;
 pub mod state;
 pub mod target;
+pub mod uid;

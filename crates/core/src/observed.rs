@@ -2,12 +2,13 @@
 
 use crate::managed_fields::FieldOwner;
 use crate::replicas::Replicas;
+use crate::uid::Uid;
 
 /// One Deployment as the API server last showed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// `metadata.uid`: tells a re-created Deployment from the one before it.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// `metadata.resourceVersion`, which orders two observations of one Deployment. `None`: not a number, so not
     /// comparable.
     pub resource_version: Option<u64>,

@@ -8,6 +8,7 @@ use replica_count_core::index::Index;
 use replica_count_core::observed::{Observation, Observed};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use replica_count_core::uid::Uid;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -150,7 +151,7 @@ impl Cluster {
     }
 
     /// Forgets a Deployment that was deleted.
-    pub fn remove(&self, target: &Target, uid: &str) {
+    pub fn remove(&self, target: &Target, uid: &Uid) {
         self.change(|inner| inner.index.remove(target, uid));
     }
 
@@ -220,7 +221,7 @@ impl Cluster {
     }
 
     /// Takes note of a count that we wrote; see [`Index::record_write`].
-    pub fn record_write(&self, target: &Target, uid: &str, written: u64, replicas: Replicas) {
+    pub fn record_write(&self, target: &Target, uid: &Uid, written: u64, replicas: Replicas) {
         self.change(|inner| inner.index.record_write(target, uid, written, replicas));
     }
 

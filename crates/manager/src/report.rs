@@ -195,7 +195,7 @@ mod tests {
         ];
         let (mut row, moment) = (None, Moment { at: Instant::now(), jitter: 1.0 });
         for (n, (failure, expected)) in failures.into_iter().enumerate() {
-            let after = Failures::after(row, "u", failure, Duration::ZERO, moment);
+            let after = Failures::after(row, &"u".into(), failure, Duration::ZERO, moment);
             assert_eq!(after.alike == worth_a_warning(after.last), expected, "failure {n}");
             row = Some(after);
         }

@@ -63,7 +63,7 @@ proptest! {
             match step {
                 Step::Fail { uid, failure, asked_s, jitter } => {
                     let asked = Duration::from_secs(asked_s);
-                    let after = history.record_failure(uid, failure, asked, Moment { at: now, jitter }).clone();
+                    let after = history.record_failure(&uid.into(), failure, asked, Moment { at: now, jitter }).clone();
                     model.push((uid, failure));
                     let (in_a_row, alike) = row(&model);
                     prop_assert_eq!((after.in_a_row as usize, after.alike as usize), (in_a_row, alike));

@@ -5,6 +5,7 @@ use replica_count_core::decide::Repair;
 use replica_count_core::index::Index;
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
+use replica_count_core::uid::Uid;
 
 use crate::world::{Event, World, count, show, target};
 
@@ -101,6 +102,6 @@ proptest! {
 }
 
 /// What matters of an observation: the owner of our own writes is not kept.
-fn counts(observed: Option<&Observed>) -> Option<(Box<str>, Option<u64>, Replicas)> {
+fn counts(observed: Option<&Observed>) -> Option<(Uid, Option<u64>, Replicas)> {
     observed.map(|observed| (observed.uid.clone(), observed.resource_version, observed.replicas))
 }

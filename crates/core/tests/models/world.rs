@@ -6,6 +6,7 @@ use replica_count_core::managed_fields::{FieldOwner, Operation};
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use replica_count_core::uid::Uid;
 
 /// The field manager of the adversary.
 pub(crate) const ADVERSARY: &str = "adversary";
@@ -23,7 +24,7 @@ pub(crate) struct World {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Changed(Observed),
-    Deleted(Box<str>),
+    Deleted(Uid),
 }
 
 pub(crate) fn target() -> Target {
@@ -42,7 +43,7 @@ impl World {
     /// Deletes it, if it is there, and creates it anew.
     pub(crate) fn create(&mut self, replicas: Replicas) {
         self.delete();
-        let uid = format!("uid-{}", self.versions).into();
+        let uid = Uid::from(format!("uid-{}", self.versions));
         self.store(uid, replicas, ADVERSARY);
     }
 
@@ -77,7 +78,7 @@ impl World {
         index.end_listing();
     }
 
-    fn store(&mut self, uid: Box<str>, replicas: Replicas, manager: &str) {
+    fn store(&mut self, uid: Uid, replicas: Replicas, manager: &str) {
         self.versions += 1;
         let owner = FieldOwner {
             manager: manager.into(),

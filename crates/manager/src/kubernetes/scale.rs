@@ -120,7 +120,7 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
         count => count.into(),
     };
     let patch = json!([
-        { "op": "test", "path": "/metadata/uid", "value": repair.uid },
+        { "op": "test", "path": "/metadata/uid", "value": repair.uid.to_string() },
         { "op": "test", "path": "/spec/replicas", "value": seen },
         { "op": "add", "path": "/spec/replicas", "value": repair.to.get() },
     ]);
