@@ -11,8 +11,8 @@ use crate::drain::Encoding;
 /// Measures Replica Count Manager on a real API server, beside the limit that physics sets.
 ///
 /// Starts etcd and kube-apiserver on loopback, without controllers and in a temporary folder, and the server as a
-/// process of its own with the rights that the chart gives it. Prints a table, and writes everything behind it as JSON to
-/// bench/results/.
+/// process of its own with the rights that the chart gives it. Prints a table, and writes everything behind it as JSON, and
+/// the ratios as a picture, to bench/results/.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, after_help = HELP)]
 pub(crate) struct Arguments {
@@ -48,6 +48,15 @@ Benchmarks:
   restart From SIGTERM to the first repair by the next process, with 10,000
           Deployments, 1,000 of them managed: of the one that sorts last. The
           limit is a process that starts, reads them all and keeps nothing.
+  requests
+          Gets, Lists of 500 and Sets that the server answers in a second of the
+          time of a core, with 64 of them under way over 4 connections of mutual
+          TLS. The limit is a server that always gives the same answers.
+  sets    Sets on the disk of TMPDIR, with 100 and 10,000 settings. By one client:
+          how long each takes; the limit is a loop that replaces a file of the same
+          size and syncs it and its folder. By 64 clients: how many a second; the
+          limit is what 64 such clients would get, or what they get from a file in
+          memory, whatever is less.
 
 Examples:
   make bench                         everything, in about 6 minutes
@@ -89,6 +98,10 @@ pub(crate) enum Benchmark {
     Idle,
     /// How long a restart leaves things alone.
     Restart,
+    /// What requests cost the server.
+    Requests,
+    /// How fast Sets are durable.
+    Sets,
 }
 
 impl Benchmark {
@@ -102,6 +115,8 @@ impl Benchmark {
             Self::Start => "from the start to the repair of the last target",
             Self::Idle => "time on a core while nothing happens that matters",
             Self::Restart => "from SIGTERM to the first repair by the next process",
+            Self::Requests => "requests answered in a second of the time of a core",
+            Self::Sets => "durable Sets, beside what the disk can do",
         }
     }
 }
@@ -118,6 +133,9 @@ pub(crate) enum Command {
     /// The bare loop, in a process of its own. Used by `drift`.
     #[command(hide = true)]
     BareLoop(BareLoop),
+    /// The bare server, in a process of its own. Used by `requests`.
+    #[command(hide = true)]
+    BareServer(BareServer),
     /// Reads a listing to nowhere, in a process of its own. Used by `start` and `restart`.
     #[command(hide = true)]
     Drain(Drain),
@@ -146,4 +164,21 @@ pub(crate) struct BareLoop {
     /// The count.
     #[arg(long)]
     pub(crate) replicas: i32,
+}
+
+/// What the bare server answers, and with which certificate.
+#[derive(Debug, Args)]
+pub(crate) struct BareServer {
+    /// Its certificate.
+    #[arg(long)]
+    pub(crate) cert_file: PathBuf,
+    /// The key of its certificate.
+    #[arg(long)]
+    pub(crate) key_file: PathBuf,
+    /// The authority that signs clients.
+    #[arg(long)]
+    pub(crate) ca_cert_file: PathBuf,
+    /// The folder with its answers.
+    #[arg(long)]
+    pub(crate) answers: PathBuf,
 }

@@ -1,7 +1,7 @@
 //! The machine that was measured on, without which a figure says little.
 
 use std::process::Command;
-use std::{fs, thread};
+use std::{fmt, fs, thread};
 
 use anyhow::{Context as _, Result};
 use replica_count_testbed::workspace;
@@ -53,6 +53,13 @@ impl Version {
     /// The version of the server beside this program.
     pub(crate) fn read() -> Self {
         Self { project: env!("CARGO_PKG_VERSION"), commit: commit() }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "version {}", self.project)?;
+        self.commit.iter().try_for_each(|commit| write!(formatter, " ({commit})"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a run: a JSON file with the table, the samples behind it and the machine.
+//! What is kept of a run: a JSON file with the table, the samples behind it and the machine, and beside it a picture.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::machine::{Load, Machine, Version};
+use crate::plot;
 use crate::table::Row;
 
 /// What a benchmark measured.
@@ -44,6 +45,20 @@ impl Results {
         let path = folder.join(self.started.strftime("%Y-%m-%dT%H-%M-%SZ.json").to_string());
         let json = serde_json::to_string_pretty(self)?;
         fs::write(&path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        if let Some(picture) = plot::render(&self.describe(), &self.rows()) {
+            fs::write(path.with_extension("svg"), picture).context("cannot write the picture")?;
+        }
         Ok(path)
+    }
+
+    /// The rows of all benchmarks.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        self.benchmarks.iter().flat_map(|outcome| outcome.rows.clone()).collect()
+    }
+
+    /// When and of what it was, in a line.
+    fn describe(&self) -> String {
+        let short = if self.short { "A short run, which says nothing, " } else { "" };
+        format!("{short}{}, {}", self.started.strftime("%Y-%m-%d"), self.version)
     }
 }

@@ -9,14 +9,14 @@ use crate::arguments::{Arguments, Benchmark, Command, Measure};
 use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
-use crate::table::{self, Row};
-use crate::{drain, drift, fight, idle, mass, memory, restart, start};
+use crate::{drain, drift, fight, idle, mass, memory, requests, restart, sets, start, table};
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Some(Command::BareLoop(arguments)) => drift::bare_loop::run(&arguments),
         Some(Command::Drain(arguments)) => drain::run(&arguments),
+        Some(Command::BareServer(arguments)) => requests::bare_server::run(&arguments),
         None => {
             let runtime = Runtime::new().context("cannot start the runtime")?;
             let result = runtime.block_on(async {
@@ -69,12 +69,15 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure) -> Result<Outcome> {
         Benchmark::Restart => {
             restart::measure(if short { &restart::Plan::SHORT } else { &restart::Plan::FULL }).await
         }
+        Benchmark::Requests => {
+            requests::measure(if short { &requests::Plan::SHORT } else { &requests::Plan::FULL }).await
+        }
+        Benchmark::Sets => sets::measure(if short { &sets::Plan::SHORT } else { &sets::Plan::FULL }).await,
     }
 }
 
 fn show(results: &Results) -> Result<()> {
-    let rows: Vec<Row> = results.benchmarks.iter().flat_map(|Outcome { rows, .. }| rows.clone()).collect();
-    say(&table::render(&rows));
+    say(&table::render(&results.rows()));
     if results.short {
         say("A short run: it shows that the benchmarks run, the figures say nothing.");
     }

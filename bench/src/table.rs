@@ -60,7 +60,7 @@ impl Rival {
     /// All of them, in the order of the table's columns.
     const ALL: [Self; 3] = [Self::Limit, Self::Go, Self::TunedGo];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",
             Self::Go => "Go",
@@ -97,6 +97,29 @@ struct Compared {
 struct Judged {
     goal: Goal,
     met: bool,
+}
+
+/// The side of a bound on which a ratio should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    AtMost,
+    AtLeast,
+}
+
+/// Where a ratio should be, and whether it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) side: Side,
+    pub(crate) bound: f64,
+    pub(crate) met: bool,
+}
+
+/// Ours, in figures of a rival.
+#[derive(Clone, Debug)]
+pub(crate) struct Comparison {
+    pub(crate) rival: Rival,
+    pub(crate) ratio: f64,
+    pub(crate) targets: Vec<Target>,
 }
 
 /// A figure, and how it compares.
@@ -137,6 +160,31 @@ impl Row {
         };
         self.goals.push(Judged { goal, met });
         self
+    }
+
+    /// What it is about.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// How it compares with each rival, in the order of the table.
+    pub(crate) fn comparisons(&self) -> Vec<Comparison> {
+        let compared = Rival::ALL.into_iter().filter_map(|rival| self.compared(rival));
+        compared
+            .map(|&Compared { rival, ratio, .. }| Comparison { rival, ratio, targets: self.targets(rival) })
+            .collect()
+    }
+
+    fn targets(&self, rival: Rival) -> Vec<Target> {
+        let target = |judged: &Judged| {
+            let (about, side, bound) = match judged.goal {
+                Goal::RatioAtMost(about, most) => (about, Side::AtMost, most),
+                Goal::RatioAtLeast(about, least) => (about, Side::AtLeast, least),
+                Goal::Below(_) | Goal::AtLeast(_) => return None,
+            };
+            (about == rival).then_some(Target { side, bound, met: judged.met })
+        };
+        self.goals.iter().filter_map(target).collect()
     }
 
     fn compared(&self, rival: Rival) -> Option<&Compared> {

@@ -14,6 +14,7 @@ use kube::Config;
 use tokio::net::TcpListener;
 use tracing::info;
 
+pub use self::grpc::transport;
 use self::running::Running;
 use self::shared::Shared;
 use self::signals::Signals;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use certificates::Certificates;
-pub use client::{Client, endpoint};
+pub use client::{Client, connect, endpoint};
 use listening::Listening;
 pub use options::Options;
 use rustix::process::Signal;
@@ -144,7 +144,7 @@ impl Manager {
 
     /// A gRPC client with the certificate of `name`; see [`Certificates::issue`].
     pub async fn client_as(&self, name: &str) -> Result<Client> {
-        client::connect(self.listening.grpc, &self.certificates, name).await
+        connect(self.listening.grpc, &self.certificates, name).await
     }
 }
 

@@ -70,16 +70,7 @@ impl Grpc {
         let limited =
             with_reflection(routes)?.prepare().into_axum_router().layer(from_fn_with_state(requests, admit));
         let incoming = accept(listener, credentials, AcceptLimits::default(), connections, shutdown.clone());
-        let serving = Server::builder()
-            .max_concurrent_streams(MAX_STREAMS)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
-            .http2_max_local_error_reset_streams(Some(MAX_RESETS))
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .timeout(REQUEST_TIMEOUT)
+        let serving = transport()
             .add_routes(Routes::from(limited))
             .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
         tokio::select! {
@@ -87,6 +78,20 @@ impl Grpc {
             never = report_health(reporter, health, shutdown) => match never {},
         }
     }
+}
+
+/// HTTP/2 with its limits, and nothing behind it yet.
+pub fn transport() -> Server {
+    Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_RESETS))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .timeout(REQUEST_TIMEOUT)
 }
 
 /// Adds reflection, so that clients need no proto.

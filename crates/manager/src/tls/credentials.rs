@@ -44,6 +44,11 @@ pub fn load(files: &TlsFiles) -> Result<Credentials, TlsError> {
 }
 
 impl Credentials {
+    /// The server's side of every handshake.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.server)
+    }
+
     /// Depends on nothing but what the files held and the time, so it can be done again when they have changed.
     pub(super) fn new(files: &TlsFiles, contents: Contents, now: Timestamp) -> Result<Self, TlsError> {
         let digest = contents.digest();

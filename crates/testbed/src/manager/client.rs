@@ -20,7 +20,7 @@ const SERVER_NAME: &str = "localhost";
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connects as the person `name`.
-pub(super) async fn connect(address: SocketAddr, certificates: &Certificates, name: &str) -> Result<Client> {
+pub async fn connect(address: SocketAddr, certificates: &Certificates, name: &str) -> Result<Client> {
     let pair = Identity::from_pem(read(&certificates.certificate(name))?, read(&certificates.key(name))?);
     let endpoint = endpoint(address, Certificate::from_pem(read(&certificates.authority())?), pair)?;
     let channel = endpoint.connect().await;

@@ -1,0 +1,194 @@
+//! The ratios of a run as a picture (SVG): ours in figures of each rival, on one logarithmic axis, and where they should be.
+
+use std::fmt::Write as _;
+
+use crate::table::{Comparison, Row, Side, Target};
+
+/// Columns and lines, in pixels.
+const WIDTH: f64 = 940.0;
+const NAME_END: f64 = 320.0;
+const RIVAL_END: f64 = 390.0;
+const AXIS_START: f64 = 410.0;
+const AXIS_END: f64 = 860.0;
+const HEAD: f64 = 64.0;
+const LINE: f64 = 20.0;
+const GAP: f64 = 8.0;
+
+/// Background and text change together, so it is readable in light and dark.
+const STYLE: &str = "\
+text { font: 12px system-ui, sans-serif; fill: #1f2328 }
+.paper { fill: #ffffff } .quiet { fill: #59636e } .title { font-weight: 600; font-size: 14px }
+.grid { stroke: #d1d9e0 } .one { stroke: #59636e } .target { stroke: #1a7f37; stroke-width: 2 }
+.good { fill: #1a7f37; opacity: 0.12 } .dot { fill: #59636e; stroke: #59636e; stroke-width: 2 }
+.met { fill: #1a7f37; stroke: #1a7f37 } .missed { fill: #ffffff; stroke: #cf222e }
+@media (prefers-color-scheme: dark) {
+text { fill: #f0f6fc } .paper { fill: #0d1117 } .quiet { fill: #9198a1 }
+.grid { stroke: #3d444d } .one { stroke: #9198a1 } .target { stroke: #3fb950 }
+.good { fill: #3fb950; opacity: 0.18 } .dot { fill: #9198a1; stroke: #9198a1 }
+.met { fill: #3fb950; stroke: #3fb950 } .missed { fill: #0d1117; stroke: #f85149 }
+}";
+
+/// Draws all ratios of the rows; `None` if there are none. `subtitle` says which run it was.
+pub(crate) fn render(subtitle: &str, rows: &[Row]) -> Option<String> {
+    let groups: Vec<(&str, Vec<Comparison>)> =
+        rows.iter().map(|row| (row.what(), row.comparisons())).collect();
+    let axis = Axis::around(groups.iter().flat_map(|(_, comparisons)| comparisons))?;
+    let (mut body, mut y) = (String::new(), HEAD);
+    for (what, comparisons) in groups.iter().filter(|(_, comparisons)| !comparisons.is_empty()) {
+        text(&mut body, NAME_END, y, "", "end", what);
+        for comparison in comparisons {
+            draw(&mut body, axis, y, comparison);
+            y += LINE;
+        }
+        y += GAP;
+    }
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         height=\"{height}\" role=\"img\">\n<title>Ours, in figures of each rival</title>\n<style>{STYLE}</style>\n\
+         <rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n",
+        height = y + LINE,
+    );
+    text(&mut svg, 16.0, 20.0, "title", "start", "Ours, in figures of each rival");
+    text(&mut svg, 16.0, 38.0, "quiet", "start", &format!("{subtitle}. Shaded: the target. Hollow: missed."));
+    for (ratio, label) in axis.ticks() {
+        let (x, class) = (axis.x(ratio), if label == "1x" { "one" } else { "grid" });
+        line(&mut svg, class, x, HEAD - LINE / 2.0, y - GAP);
+        text(&mut svg, x, y + GAP, "quiet", "middle", &label);
+    }
+    Some(svg + &body + "</svg>\n")
+}
+
+/// A comparison on its line: with whom, the targets, the dot and the figure.
+fn draw(svg: &mut String, axis: Axis, y: f64, comparison: &Comparison) {
+    let Comparison { rival, ratio, targets } = comparison;
+    text(svg, RIVAL_END, y, "quiet", "end", rival.name());
+    for Target { side, bound, .. } in targets {
+        let bound = axis.x(*bound);
+        let (from, to) = match side {
+            Side::AtMost => (AXIS_START, bound),
+            Side::AtLeast => (bound, AXIS_END),
+        };
+        let (top, width, height) = (y - LINE / 2.0, to - from, LINE);
+        push(
+            svg,
+            format_args!(
+                "<rect class=\"good\" x=\"{from:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
+            ),
+        );
+        line(svg, "target", bound, top, top + LINE);
+    }
+    let class = match targets.iter().map(|target| target.met).reduce(|all, met| all && met) {
+        None => "dot",
+        Some(true) => "dot met",
+        Some(false) => "dot missed",
+    };
+    let x = axis.x(*ratio);
+    push(svg, format_args!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"));
+    text(svg, WIDTH - 16.0, y, "", "end", &format!("{ratio:.2}x"));
+}
+
+fn text(svg: &mut String, x: f64, y: f64, class: &str, anchor: &str, words: &str) {
+    let words = words.replace('&', "&amp;").replace('<', "&lt;");
+    // Four pixels down from the middle of a line is where its letters stand.
+    let y = y + 4.0;
+    push(
+        svg,
+        format_args!(
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"
+        ),
+    );
+}
+
+fn line(svg: &mut String, class: &str, x: f64, top: f64, bottom: f64) {
+    push(
+        svg,
+        format_args!(
+            "<line class=\"{class}\" x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\"/>"
+        ),
+    );
+}
+
+fn push(svg: &mut String, element: std::fmt::Arguments<'_>) {
+    writeln!(svg, "{element}").expect("a String takes every text");
+}
+
+/// The logarithmic axis, in decades.
+#[derive(Clone, Copy, Debug)]
+struct Axis {
+    from: f64,
+    to: f64,
+}
+
+impl Axis {
+    /// With room for all ratios, their targets, and 1.
+    fn around<'a>(comparisons: impl Iterator<Item = &'a Comparison>) -> Option<Self> {
+        let shown = |comparison: &'a Comparison| {
+            let bounds = comparison.targets.iter().map(|target| target.bound);
+            bounds.chain([comparison.ratio]).filter(|shown| *shown > 0.0)
+        };
+        let decades = comparisons.flat_map(shown).map(f64::log10);
+        let around = decades
+            .map(|decade| (decade, decade))
+            .reduce(|(from, to), (decade, _)| (from.min(decade), to.max(decade)));
+        // A tenth of a decade keeps dots off the edges.
+        around.map(|(from, to)| Self { from: from.min(0.0) - 0.1, to: to.max(0.0) + 0.1 })
+    }
+
+    /// Where a ratio stands; one of 0 or less stands at the left edge.
+    fn x(self, ratio: f64) -> f64 {
+        let decade = if ratio > 0.0 { ratio.log10() } else { self.from };
+        AXIS_START + (decade - self.from) / (self.to - self.from) * (AXIS_END - AXIS_START)
+    }
+
+    /// 1, 2 and 5 of each decade, as far as they are on it.
+    fn ticks(self) -> impl Iterator<Item = (f64, String)> {
+        (-6..=6)
+            .flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(decade)))
+            .filter(move |tick| (self.from..=self.to).contains(&tick.log10()))
+            .map(|tick| (tick, format!("{}x", (tick * 1e6).round() / 1e6)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Goal, Rival, Unit};
+
+    fn row(what: &'static str, ours: f64, rival: Rival, goal: Goal) -> Row {
+        Row::new(what, Unit::Milliseconds, ours).beside(rival, 1.0).judged_by(goal)
+    }
+
+    #[test]
+    fn what_is_met_differs_from_what_is_missed() {
+        for (ours, goal, expected) in [
+            (1.0, Goal::RatioAtMost(Rival::Limit, 1.5), "dot met"),
+            (2.0, Goal::RatioAtMost(Rival::Limit, 1.5), "dot missed"),
+            (2.0, Goal::RatioAtLeast(Rival::Limit, 1.5), "dot met"),
+            (2.0, Goal::Below(3.0), "dot\""),
+        ] {
+            let svg = render("", &[row("a < b", ours, Rival::Limit, goal)]).expect("a ratio");
+            assert!(svg.contains(expected), "{goal:?}: {svg}");
+            assert!(svg.contains("a &lt; b") && svg.contains(&format!("{ours:.2}x")), "{svg}");
+        }
+    }
+
+    #[test]
+    fn without_a_rival_there_is_nothing_to_draw() {
+        assert_eq!(render("", &[Row::new("a", Unit::Megabytes, 1.0)]), None);
+    }
+
+    #[test]
+    fn the_axis_has_room_for_ratios_and_targets() {
+        let rows = [
+            row("low", 0.02, Rival::Go, Goal::RatioAtMost(Rival::Go, 0.05)),
+            row("high", 3.0, Rival::Limit, Goal::RatioAtMost(Rival::Limit, 8.0)),
+        ];
+        let comparisons: Vec<Comparison> = rows.iter().flat_map(Row::comparisons).collect();
+        let axis = Axis::around(comparisons.iter()).expect("ratios");
+        let labels: Vec<String> = axis.ticks().map(|(_, label)| label).collect();
+        assert_eq!(labels, ["0.02x", "0.05x", "0.1x", "0.2x", "0.5x", "1x", "2x", "5x", "10x"]);
+        for ratio in [0.02, 0.05, 1.0, 3.0, 8.0] {
+            assert!((AXIS_START..=AXIS_END).contains(&axis.x(ratio)), "{ratio}");
+        }
+    }
+}

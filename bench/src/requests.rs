@@ -1,0 +1,199 @@
+//! What requests cost the server, in time of a core, beside a server that only answers.
+
+pub(crate) mod bare_server;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use bare_server::{Answers, BareServer};
+use replica_count_api::proto::{GetDeploymentRequest, ListDeploymentsRequest, SetDeploymentRequest};
+use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::manager::Certificates;
+use replica_count_testbed::{ControlPlane, Manager, manager};
+use serde_json::{Map, Value, json};
+
+use crate::cpu_time::CpuTime;
+use crate::fleet::Fleet;
+use crate::load::{Call, Load};
+use crate::peer::Peer;
+use crate::progress::Progress;
+use crate::results::Outcome;
+use crate::server;
+use crate::table::{Goal, Rival, Row, Unit};
+
+/// The least that a Get may get out of a core, in Gets of the bare server.
+const GOAL: f64 = 0.85;
+
+/// The same beside the Go operator, of every call.
+const GOAL_BESIDE_GO: f64 = 1.8;
+
+/// Connections to each server, and requests under way on each.
+const CONNECTIONS: usize = 4;
+const REQUESTS_EACH: usize = 16;
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Deployments, all of them managed.
+    deployments: usize,
+    /// Turns of each contestant with each call.
+    turns: usize,
+    /// How long a turn lasts. A first one, of the same length, does not count.
+    turn: Duration,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self { deployments: 500, turns: 5, turn: Duration::from_millis(1500) };
+    pub(crate) const SHORT: Self = Self { deployments: 20, turns: 1, turn: Duration::from_millis(200) };
+}
+
+/// The calls, as a row of the table has them.
+const CALLS: [(Call, &str); 3] =
+    [(Call::Get, "requests: Get"), (Call::List, "requests: List of 500"), (Call::Set, "requests: Set")];
+
+/// A server under load.
+struct Contestant {
+    name: &'static str,
+    /// What it is to ours; `None` is ours.
+    rival: Option<Rival>,
+    pid: u32,
+    load: Load,
+}
+
+impl Contestant {
+    async fn of(name: &'static str, rival: Option<Rival>, server: &Manager) -> Result<Self> {
+        let load = connect(server.grpc_address(), server.certificates()).await?;
+        Ok(Self { name, rival, pid: server.pid(), load })
+    }
+}
+
+async fn connect(address: SocketAddr, certificates: &Certificates) -> Result<Load> {
+    Load::connect(address, certificates, CONNECTIONS, REQUESTS_EACH).await
+}
+
+/// What it answered, and the time of a core that it took for that.
+#[derive(Debug, Default)]
+struct Score {
+    answered: u32,
+    used: Duration,
+    turns_per_cpu_second: Vec<f64>,
+}
+
+impl Score {
+    fn add(&mut self, answered: u32, used: Duration) {
+        self.answered += answered;
+        self.used += used;
+        self.turns_per_cpu_second.push(f64::from(answered) / used.as_secs_f64());
+    }
+
+    fn per_cpu_second(&self) -> f64 {
+        f64::from(self.answered) / self.used.as_secs_f64()
+    }
+
+    fn details(&self) -> Value {
+        json!({
+            "answered": self.answered,
+            "cpu_s": self.used.as_secs_f64(),
+            "turns_per_cpu_second": self.turns_per_cpu_second,
+        })
+    }
+}
+
+/// Measures.
+pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+    let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
+    let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
+    fleet.create(&control_plane).await?;
+    let mut ours = start(&server::options(&control_plane).await?, &fleet).await?;
+    let mut go = start(&Peer::Go.options(&control_plane).await?, &fleet).await?;
+    let mut tuned_go = start(&Peer::TunedGo.options(&control_plane).await?, &fleet).await?;
+    let answers = answers(&ours, &fleet).await?;
+    let bare = BareServer::start(ours.certificates(), &answers, &control_plane.folder("bare-server")?)?;
+    let limit = connect(bare.address(), ours.certificates()).await?;
+    let contestants = [
+        Contestant::of("ours", None, &ours).await?,
+        Contestant { name: "limit", rival: Some(Rival::Limit), pid: bare.pid(), load: limit },
+        Contestant::of("go", Some(Rival::Go), &go).await?,
+        Contestant::of("tuned_go", Some(Rival::TunedGo), &tuned_go).await?,
+    ];
+    let mut progress = Progress::new("turns of requests", CALLS.len() * (plan.turns + 1) * contestants.len());
+    let (mut rows, mut details) = (Vec::new(), Map::new());
+    for (call, what) in CALLS {
+        let scores = play(plan, call, &fleet, &contestants, &mut progress).await?;
+        rows.push(row(what, call, &contestants, &scores));
+        let scores = contestants.iter().zip(&scores);
+        let scores = scores.map(|(contestant, score)| (contestant.name.to_owned(), score.details()));
+        details.insert(format!("{call:?}"), scores.collect::<Map<_, _>>().into());
+    }
+    progress.finish();
+    for server in [&mut ours, &mut go, &mut tuned_go] {
+        server.check_alive()?;
+    }
+    details.insert("deployments".to_owned(), json!(plan.deployments));
+    details.insert("connections".to_owned(), json!(CONNECTIONS));
+    details.insert("requests_each".to_owned(), json!(REQUESTS_EACH));
+    let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
+    Ok(Outcome { name: "requests", rows, kubernetes, details: details.into() })
+}
+
+/// Starts a server, and has it manage the whole fleet.
+async fn start(options: &manager::Options, fleet: &Fleet) -> Result<Manager> {
+    let mut server = Manager::start(options).await?;
+    server.wait_ready().await?;
+    server::manage(&server, fleet, fleet.size).await?;
+    Ok(server)
+}
+
+/// Has the contestants take turns with a call.
+async fn play(
+    plan: &Plan,
+    call: Call,
+    fleet: &Fleet,
+    contestants: &[Contestant],
+    progress: &mut Progress,
+) -> Result<Vec<Score>> {
+    let mut scores: Vec<Score> = contestants.iter().map(|_| Score::default()).collect();
+    for turn in 0..=plan.turns {
+        for (contestant, score) in contestants.iter().zip(&mut scores) {
+            let before = CpuTime::read(contestant.pid)?;
+            let answered = contestant.load.run(call, fleet, plan.turn).await?.latencies.len();
+            let used = CpuTime::read(contestant.pid)?.since(&before);
+            if turn > 0 {
+                score.add(u32::try_from(answered)?, used);
+            }
+            progress.advance();
+        }
+    }
+    Ok(scores)
+}
+
+fn row(what: &'static str, call: Call, contestants: &[Contestant], scores: &[Score]) -> Row {
+    let ours = Row::new(what, Unit::PerCpuSecond, scores[0].per_cpu_second());
+    let row = contestants.iter().zip(scores).fold(ours, |row, (contestant, score)| match contestant.rival {
+        Some(rival) => row.beside(rival, score.per_cpu_second()),
+        None => row,
+    });
+    let row = match call {
+        Call::Get => row.judged_by(Goal::RatioAtLeast(Rival::Limit, GOAL)),
+        Call::List | Call::Set => row,
+    };
+    row.judged_by(Goal::RatioAtLeast(Rival::TunedGo, GOAL_BESIDE_GO))
+}
+
+/// What the server answers, for the other one to repeat.
+async fn answers(manager: &Manager, fleet: &Fleet) -> Result<Answers> {
+    let mut client = manager.client().await?;
+    let (name, namespace) = (fleet.name(0), fleet.namespace.to_owned());
+    let set = SetDeploymentRequest {
+        name: name.clone(),
+        namespace: namespace.clone(),
+        replicas: Some(fleet.replicas),
+        ..SetDeploymentRequest::default()
+    };
+    Ok(Answers {
+        set: client.set_deployment(set).await?.into_inner(),
+        get: client.get_deployment(GetDeploymentRequest { name, namespace }).await?.into_inner(),
+        list: client.list_deployments(ListDeploymentsRequest::default()).await?.into_inner(),
+    })
+}

@@ -1,0 +1,237 @@
+//! How long a durable Set takes, and how many there can be, beside what the disk can do.
+
+mod bare_writer;
+mod disk;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bare_writer::BareWriter;
+use disk::Disk;
+use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::{ControlPlane, Manager, manager};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::fleet::Fleet;
+use crate::latencies::Latencies;
+use crate::load::{Answered, Call, Load};
+use crate::output::say_error;
+use crate::peer::Peer;
+use crate::progress::Progress;
+use crate::results::Outcome;
+use crate::server;
+use crate::table::{Goal, Rival, Row, Unit};
+
+/// The most that a Set may take: so many times what the disk takes, or so many milliseconds more, whatever is more.
+const GOAL_RATIO: f64 = 1.15;
+const GOAL_MORE_MS: f64 = 1.0;
+
+/// The least of what many clients together could get at best.
+const GOAL_MANY: f64 = 0.8;
+
+/// How many clients are many.
+const MANY: u8 = 64;
+
+/// Deployments in the cluster, about which the Sets are. Other settings are stored for Deployments that do not exist.
+const DEPLOYMENTS: usize = 100;
+
+/// A file system in memory, which every Linux has.
+const MEMORY: &str = "/dev/shm";
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Turns of each contestant. One before them does not count.
+    turns: usize,
+    /// How long a turn lasts.
+    turn: Duration,
+    /// How often the limit's file is replaced in a turn.
+    replacements: usize,
+    /// Whether the disk may be one that syncs nothing.
+    any_disk: bool,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self =
+        Self { turns: 5, turn: Duration::from_secs(1), replacements: 100, any_disk: false };
+    pub(crate) const SHORT: Self =
+        Self { turns: 1, turn: Duration::from_millis(100), replacements: 5, any_disk: true };
+}
+
+/// How many settings are stored, and the rows about that.
+const SIZES: [(usize, &str, &str); 2] = [
+    (100, "sets: among 100 settings, p50", "sets: among 100, by 64 clients"),
+    (10_000, "sets: among 10,000 settings, p50", "sets: among 10,000, by 64 clients"),
+];
+
+/// Measures.
+pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+    let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
+    let disk = Disk::of(&control_plane.folder("disk")?)?;
+    ensure!(plan.any_disk || !disk.is_memory(), "the disk is {disk}: let TMPDIR name a folder on a real one");
+    say_error(&format!("the disk is {disk}"));
+    let fleet = Fleet { namespace: "storefront", size: DEPLOYMENTS, replicas: 3 };
+    fleet.create(&control_plane).await?;
+    let (mut rows, mut by_size) = (Vec::new(), Vec::new());
+    for (settings, one, many) in SIZES {
+        let figures = measure_with(settings, plan, &control_plane, &fleet).await?;
+        rows.extend(figures.rows(one, many));
+        by_size.push(figures.details());
+    }
+    let details = json!({ "disk": disk.to_string(), "by_size": by_size });
+    let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
+    Ok(Outcome { name: "sets", rows, kubernetes, details })
+}
+
+/// A server and those who ask it.
+struct Contestant {
+    server: Manager,
+    alone: Load,
+    many: Load,
+}
+
+impl Contestant {
+    async fn start(options: &manager::Options) -> Result<Self> {
+        let mut server = Manager::start(options).await?;
+        server.wait_ready().await?;
+        let connect = |clients| Load::connect(server.grpc_address(), server.certificates(), clients, 1);
+        let (alone, many) = (connect(1).await?, connect(MANY.into()).await?);
+        Ok(Self { server, alone, many })
+    }
+
+    /// How long each Set of one client takes.
+    async fn one(&self, plan: &Plan, fleet: &Fleet) -> Result<Latencies> {
+        Ok(self.alone.run(Call::Set, fleet, plan.turn).await?.latencies)
+    }
+
+    /// How many Sets of many clients are answered in a second.
+    async fn many(&self, plan: &Plan, fleet: &Fleet) -> Result<f64> {
+        let Answered { latencies, took } = self.many.run(Call::Set, fleet, plan.turn).await?;
+        Ok(f64::from(u32::try_from(latencies.len())?) / took.as_secs_f64())
+    }
+}
+
+/// Measures with so many settings.
+async fn measure_with(
+    settings: usize,
+    plan: &Plan,
+    control_plane: &ControlPlane,
+    fleet: &Fleet,
+) -> Result<Figures> {
+    let options = server::options(control_plane).await?;
+    write_settings(&options.store(), settings, fleet)?;
+    let memory = TempDir::with_prefix_in("replica-count-bench-", MEMORY)?;
+    let file_in_memory = memory.path().join("replicas.json");
+    fs::copy(options.store(), &file_in_memory)?;
+    let options_in_memory = server::options(control_plane).await?;
+    let options_in_memory = options_in_memory.argument("--file-path").argument(&file_in_memory);
+
+    let options_of_go = Peer::TunedGo.options(control_plane).await?;
+    fs::copy(options.store(), options_of_go.store())?;
+
+    let mut ours = Contestant::start(&options).await?;
+    let mut in_memory = Contestant::start(&options_in_memory).await?;
+    let mut go = Contestant::start(&options_of_go).await?;
+    for contestant in [&ours, &in_memory, &go] {
+        contestant.one(plan, fleet).await?;
+        contestant.many(plan, fleet).await?;
+    }
+    let bytes = usize::try_from(fs::metadata(options.store())?.len())?;
+    let writer = BareWriter::new(control_plane.folder("bare-writer")?, bytes);
+    let mut progress = Progress::new(format!("turns of Sets among {settings} settings"), plan.turns);
+    let mut figures = Figures { settings, bytes, ..Figures::default() };
+    for _ in 0..plan.turns {
+        figures.ours.extend(&ours.one(plan, fleet).await?);
+        figures.limit.extend(&writer.clone().run(plan.replacements).await?);
+        figures.many.push(ours.many(plan, fleet).await?);
+        figures.many_in_memory.push(in_memory.many(plan, fleet).await?);
+        figures.go.extend(&go.one(plan, fleet).await?);
+        figures.go_many.push(go.many(plan, fleet).await?);
+        progress.advance();
+    }
+    progress.finish();
+    for contestant in [&mut ours, &mut in_memory, &mut go] {
+        contestant.server.check_alive()?;
+    }
+    Ok(figures)
+}
+
+/// Writes a file of settings as Sets leave it, for the Deployments of the fleet and for others that do not exist.
+fn write_settings(path: &Path, settings: usize, fleet: &Fleet) -> Result<()> {
+    let all = Fleet { size: settings, ..fleet.clone() };
+    let entry = |number| {
+        json!({
+            "name": all.name(number), "namespace": all.namespace, "replicas": all.replicas,
+            "setBy": "client", "setAt": "2026-01-02T03:04:05.123456789Z",
+        })
+    };
+    let entries: Vec<Value> = (0..settings).map(entry).collect();
+    fs::write(path, serde_json::to_vec(&entries)?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What was measured with one number of settings.
+#[derive(Debug, Default)]
+struct Figures {
+    settings: usize,
+    /// The size of the file.
+    bytes: usize,
+    /// Sets of one client.
+    ours: Latencies,
+    /// Replacements of a file of this size.
+    limit: Latencies,
+    /// Sets of many clients a second, by turn.
+    many: Vec<f64>,
+    /// The same where a sync costs nothing.
+    many_in_memory: Vec<f64>,
+    /// Both of the Go operator, on the disk. Tuning it changes nothing about them.
+    go: Latencies,
+    go_many: Vec<f64>,
+}
+
+impl Figures {
+    fn rows(&self, one: &'static str, many: &'static str) -> [Row; 2] {
+        let [ours_ms, limit_ms, go_ms] =
+            [&self.ours, &self.limit, &self.go].map(|latencies| latencies.percentile_ms(50));
+        let most = GOAL_RATIO.max((limit_ms + GOAL_MORE_MS) / limit_ms);
+        [
+            Row::new(one, Unit::Milliseconds, ours_ms)
+                .beside(Rival::Limit, limit_ms)
+                .beside(Rival::TunedGo, go_ms)
+                .judged_by(Goal::RatioAtMost(Rival::Limit, most)),
+            Row::new(many, Unit::PerSecond, median(&self.many))
+                .beside(Rival::Limit, self.most_of_many())
+                .beside(Rival::TunedGo, median(&self.go_many))
+                .judged_by(Goal::RatioAtLeast(Rival::Limit, GOAL_MANY)),
+        ]
+    }
+
+    /// Whatever is less: every client as fast as one alone, or no waiting for the disk.
+    fn most_of_many(&self) -> f64 {
+        let each_as_one = f64::from(MANY) * 1000.0 / self.ours.percentile_ms(50);
+        each_as_one.min(median(&self.many_in_memory))
+    }
+
+    fn details(&self) -> Value {
+        json!({
+            "settings": self.settings,
+            "file_bytes": self.bytes,
+            "one_client_ms": self.ours.to_ms(),
+            "limit_ms": self.limit.to_ms(),
+            "clients": MANY,
+            "sets_per_second": self.many,
+            "sets_per_second_in_memory": self.many_in_memory,
+            "go_one_client_ms": self.go.to_ms(),
+            "go_sets_per_second": self.go_many,
+        })
+    }
+}
+
+/// The median; 0 of nothing.
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
