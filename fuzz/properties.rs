@@ -20,7 +20,7 @@ use serde_json::Value;
 /// A client's certificate names nobody, or somebody in words that can be shown.
 pub(crate) fn identity(der: &[u8]) {
     let Ok(Identity { user, groups }) = Identity::from_certificate(der) else { return };
-    for name in [user].iter().chain(&groups) {
+    for name in std::iter::once(&*user).chain(groups.iter().map(String::as_str)) {
         assert!(!name.is_empty() && !name.contains(char::is_control), "{name:?}");
     }
 }

@@ -44,7 +44,7 @@ impl Quota {
 
     /// Takes `amount` for `user`. More than the part of one user counts as that part, so whoever has nothing can take
     /// any amount.
-    pub(crate) fn take(self: &Arc<Self>, user: &str, amount: usize) -> Result<Share, Exhausted> {
+    pub(crate) fn take(self: &Arc<Self>, user: &Arc<str>, amount: usize) -> Result<Share, Exhausted> {
         let amount = amount.min(self.of_one);
         let mut taken = self.taken();
         let by_user = taken.by_user.get(user).copied().unwrap_or_default();
@@ -54,10 +54,9 @@ impl Quota {
         if taken.by_all + amount > self.all {
             return Err(Exhausted::ForAll);
         }
-        let user: Arc<str> = user.into();
         taken.by_all += amount;
-        taken.by_user.insert(Arc::clone(&user), by_user + amount);
-        Ok(Share { quota: Arc::clone(self), user, amount })
+        taken.by_user.insert(Arc::clone(user), by_user + amount);
+        Ok(Share { quota: Arc::clone(self), user: Arc::clone(user), amount })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -82,32 +81,36 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
+    fn take(quota: &Arc<Quota>, user: &str, amount: usize) -> Result<Share, Exhausted> {
+        quota.take(&user.into(), amount)
+    }
+
     #[test]
     fn one_user_gets_a_part_and_all_together_get_all() {
         let quota = Quota::new(5, 2);
-        let first = quota.take("a", 1).expect("free");
-        let _second = quota.take("a", 1).expect("free");
-        assert_eq!(quota.take("a", 1).unwrap_err(), Exhausted::ForUser);
-        let _others = [quota.take("b", 2).expect("free"), quota.take("c", 1).expect("free")];
-        assert_eq!(quota.take("d", 1).unwrap_err(), Exhausted::ForAll);
+        let first = take(&quota, "a", 1).expect("free");
+        let _second = take(&quota, "a", 1).expect("free");
+        assert_eq!(take(&quota, "a", 1).unwrap_err(), Exhausted::ForUser);
+        let _others = [take(&quota, "b", 2).expect("free"), take(&quota, "c", 1).expect("free")];
+        assert_eq!(take(&quota, "d", 1).unwrap_err(), Exhausted::ForAll);
 
         drop(first);
-        let _third = quota.take("d", 1).expect("given back");
-        assert_eq!(quota.take("a", 1).unwrap_err(), Exhausted::ForAll);
+        let _third = take(&quota, "d", 1).expect("given back");
+        assert_eq!(take(&quota, "a", 1).unwrap_err(), Exhausted::ForAll);
     }
 
     #[test]
     fn too_much_is_the_part_of_one_user() {
         let quota = Quota::new(5, 2);
-        let _all_of_hers = quota.take("a", 100).expect("free");
-        assert_eq!(quota.take("a", 1).unwrap_err(), Exhausted::ForUser);
+        let _all_of_hers = take(&quota, "a", 100).expect("free");
+        assert_eq!(take(&quota, "a", 1).unwrap_err(), Exhausted::ForUser);
         assert_eq!(quota.taken().by_all, 2);
     }
 
     #[test]
     fn who_holds_nothing_is_forgotten() {
         let quota = Quota::new(5, 2);
-        drop([quota.take("a", 1), quota.take("b", 2)]);
+        drop([take(&quota, "a", 1), take(&quota, "b", 2)]);
         let taken = quota.taken();
         assert_eq!((taken.by_all, taken.by_user.len()), (0, 0));
     }

@@ -256,5 +256,5 @@ fn generation(applied: &Applied) -> i64 {
 /// The user that the client certificate names.
 fn user<T>(request: &Request<T>) -> String {
     let peer = request.extensions().get::<Peer>();
-    peer.map_or(NOBODY, |peer| &peer.identity.user).to_owned()
+    peer.map_or(NOBODY, |peer| &*peer.identity.user).to_owned()
 }

@@ -69,7 +69,7 @@ async fn a_lack_of_file_descriptors_ends_nothing() -> Result<(), Box<dyn Error>>
     let connecting = TlsConnector::from(client_config).connect("localhost".try_into()?, stream);
     let (client, connection) = tokio::join!(connecting, incoming.next());
     client?;
-    assert_eq!(connection.ok_or("the acceptor goes on")??.peer().identity.user, "client");
+    assert_eq!(&*connection.ok_or("the acceptor goes on")??.peer().identity.user, "client");
     Ok(())
 }
 

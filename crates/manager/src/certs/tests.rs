@@ -153,7 +153,7 @@ fn a_further_person_has_a_name_and_any_number_of_groups() {
     let check = |arguments: &str, file: &str, user: &str, groups: &[&str]| {
         run(folder.path(), arguments).unwrap();
         let identity = Identity::from_certificate(&pem(&folder.path().join(file)).contents).unwrap();
-        assert_eq!(identity.user, user);
+        assert_eq!(&*identity.user, user);
         assert_eq!(identity.groups, groups);
     };
     check("client --name bob", "bob/bob.crt", "bob", &[]);

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::middleware::from_fn_with_state;
 use replica_count_api::FILE_DESCRIPTOR_SET;
 use replica_count_api::proto::deployments_service_server::DeploymentsServiceServer;
 use tokio::net::TcpListener;
@@ -18,7 +17,7 @@ use super::API;
 use super::health::Health;
 use crate::http::Probe;
 use crate::service::Deployments;
-use crate::service::under_way::{Requests, admit};
+use crate::service::under_way::Requests;
 use crate::tls::Credentials;
 use crate::tls::acceptor::{AcceptLimits, accept};
 use crate::tls::metrics::ConnectionMetrics;
@@ -67,11 +66,10 @@ impl Grpc {
         let routes =
             Routes::new(DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
                 .add_service(health_service.max_decoding_message_size(MAX_QUESTION_BYTES));
-        let limited =
-            with_reflection(routes)?.prepare().into_axum_router().layer(from_fn_with_state(requests, admit));
         let incoming = accept(listener, credentials, AcceptLimits::default(), connections, shutdown.clone());
         let serving = transport()
-            .add_routes(Routes::from(limited))
+            .layer(requests)
+            .add_routes(with_reflection(routes)?)
             .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
         tokio::select! {
             served = serving => Ok(served?),

@@ -8,17 +8,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use http::HeaderMap;
+use axum::body::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
 
 use super::refusal::Refusal;
 use crate::quota::{Quota, Share};
@@ -49,20 +50,20 @@ impl Requests {
         }
     }
 
-    fn begin(&self, user: &str) -> Result<UnderWay, Refusal> {
-        let place = self.places.take(user, 1).map_err(|exhausted| {
+    fn begin(&self, user: Arc<str>) -> Result<UnderWay, Refusal> {
+        let place = self.places.take(&user, 1).map_err(|exhausted| {
             self.metrics.refuse(REQUESTS);
             Refusal::TooManyRequests(exhausted)
         })?;
-        Ok(UnderWay {
-            user: user.into(),
+        Ok(UnderWay(Arc::new(Place {
+            user,
             requests: self.clone(),
-            reserved: Arc::default(),
-            place: Arc::new(place),
-        })
+            reserved: Mutex::default(),
+            _place: place,
+        })))
     }
 
-    fn take_answer(&self, user: &str, bytes: usize) -> Result<Share, Refusal> {
+    fn take_answer(&self, user: &Arc<str>, bytes: usize) -> Result<Share, Refusal> {
         self.answers.take(user, bytes).map_err(|exhausted| {
             self.metrics.refuse(ANSWERS);
             Refusal::TooManyAnswers(exhausted)
@@ -105,45 +106,84 @@ impl RequestMetrics {
 
 /// A request that has a place. It keeps it until its answer has left.
 #[derive(Clone, Debug)]
-pub(super) struct UnderWay {
+pub(super) struct UnderWay(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
     user: Arc<str>,
     requests: Requests,
     /// Memory for the answer while it is made.
-    reserved: Arc<Mutex<Option<Share>>>,
-    place: Arc<Share>,
+    reserved: Mutex<Option<Share>>,
+    _place: Share,
 }
 
 impl UnderWay {
     /// Reserves memory for an answer that is about to be made, until its first piece is there and counted itself.
     pub(super) fn reserve(&self, bytes: usize) -> Result<(), Refusal> {
-        let share = self.requests.take_answer(&self.user, bytes)?;
+        let share = self.0.requests.take_answer(&self.0.user, bytes)?;
         self.set_reserved(Some(share));
         Ok(())
     }
 
     fn set_reserved(&self, share: Option<Share>) {
         // The value is replaced as a whole, so it is sound even if a holder of the lock panicked.
-        *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) = share;
+        *self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner) = share;
     }
 
     /// Counts a piece of the answer until it is dropped.
     fn count(&self, bytes: Bytes) -> Result<Bytes, Refusal> {
         self.set_reserved(None);
-        let share = self.requests.take_answer(&self.user, bytes.len())?;
-        Ok(Bytes::from_owner(Piece { bytes, _share: share, _place: Arc::clone(&self.place) }))
+        let share = self.0.requests.take_answer(&self.0.user, bytes.len())?;
+        Ok(Bytes::from_owner(Piece { bytes, _share: share, _under_way: self.clone() }))
+    }
+}
+
+/// Puts [`Admit`] before a service.
+impl<S> Layer<S> for Requests {
+    type Service = Admit<S>;
+
+    fn layer(&self, service: S) -> Admit<S> {
+        Admit { service, requests: self.clone() }
     }
 }
 
 /// Serves a request if there is a place for it.
-pub async fn admit(State(requests): State<Requests>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>();
-    match requests.begin(peer.map_or("", |peer| &peer.identity.user)) {
-        Ok(under_way) => {
+#[derive(Clone, Debug)]
+pub struct Admit<S> {
+    service: S,
+    requests: Requests,
+}
+
+impl<S, B> Service<Request<B>> for Admit<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Counted>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let peer = request.extensions().get::<Peer>();
+        // Only tests without TLS have no peer.
+        let user = peer.map_or_else(Arc::default, |peer| Arc::clone(&peer.identity.user));
+        let admitted = self.requests.begin(user).map(|under_way| {
             request.extensions_mut().insert(under_way.clone());
-            let answer = next.run(request).await;
-            answer.map(|body| Body::new(Counted { body: Some(body), under_way }))
-        }
-        Err(refusal) => Status::from(refusal).into_http(),
+            (self.service.call(request), under_way)
+        });
+        let answering = async move {
+            match admitted {
+                Ok((answering, under_way)) => {
+                    Ok(answering.await?.map(|body| Counted(Some((body, under_way)))))
+                }
+                Err(refusal) => Ok(Status::from(refusal).into_http::<Body>().map(|_empty| Counted(None))),
+            }
+        };
+        answering.boxed()
     }
 }
 
@@ -151,7 +191,7 @@ pub async fn admit(State(requests): State<Requests>, mut request: Request, next:
 struct Piece {
     bytes: Bytes,
     _share: Share,
-    _place: Arc<Share>,
+    _under_way: UnderWay,
 }
 
 impl AsRef<[u8]> for Piece {
@@ -160,38 +200,35 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-/// An answer whose pieces are counted. It breaks off when there is no room for the next one.
-struct Counted {
-    /// `None` when it has broken off.
-    body: Option<Body>,
-    under_way: UnderWay,
-}
+/// An answer whose pieces are counted. It breaks off when there is no room for the next one; then nothing is left.
+#[derive(Debug)]
+pub struct Counted(Option<(Body, UnderWay)>);
 
 impl http_body::Body for Counted {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some((body, under_way)) = &mut self.0 else { return Poll::Ready(None) };
         let frame = match ready!(Pin::new(body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             other => return Poll::Ready(other),
         };
         let counted = match frame.into_data() {
-            Ok(bytes) => self.under_way.count(bytes).map(Frame::data),
+            Ok(bytes) => under_way.count(bytes).map(Frame::data),
             Err(trailers) => Ok(trailers),
         };
         Poll::Ready(Some(Ok(counted.unwrap_or_else(|refusal| {
-            self.body = None;
+            self.0 = None;
             Frame::trailers(trailers(refusal))
         }))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
     }
 }
 
@@ -206,11 +243,8 @@ mod tests {
     use std::convert::Infallible;
     use std::future::poll_fn;
 
-    use axum::Router;
-    use axum::middleware::from_fn_with_state;
-    use axum::routing::get;
-    use futures_util::stream;
-    use tower::ServiceExt;
+    use futures_util::{future, stream};
+    use tower::{ServiceExt, service_fn};
 
     use super::*;
     use crate::tls::identity::Identity;
@@ -224,28 +258,28 @@ mod tests {
     }
 
     /// Asks for an answer of three pieces of four bytes.
-    async fn ask(requests: &Requests, user: &str) -> Response {
+    async fn ask(requests: &Requests, user: &str) -> Response<Counted> {
         let pieces = || stream::iter(["some", "more", "last"].map(Ok::<_, Infallible>));
-        let answer = async move || Body::from_stream(pieces());
-        let server = Router::new().route("/", get(answer)).layer(from_fn_with_state(requests.clone(), admit));
-        let mut request = Request::new(Body::empty());
-        let identity = Identity { user: user.to_owned(), groups: Vec::new() };
+        let body = move || Body::new(axum::body::Body::from_stream(pieces()));
+        let answer = move |_| future::ok::<_, Infallible>(Response::new(body()));
+        let mut request = Request::new(());
+        let identity = Identity { user: user.into(), groups: Vec::new() };
         request
             .extensions_mut()
             .insert(Peer { address: ([127, 0, 0, 1], 1).into(), identity: Arc::new(identity) });
-        server.oneshot(request).await.unwrap()
+        requests.layer(service_fn(answer)).oneshot(request).await.unwrap()
     }
 
     fn is_exhausted(headers: &HeaderMap) -> bool {
         headers.get(Status::GRPC_STATUS).is_some_and(|code| code == EXHAUSTED)
     }
 
-    async fn next(body: &mut Body) -> Option<Frame<Bytes>> {
+    async fn next(body: &mut Counted) -> Option<Frame<Bytes>> {
         let frame = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *body), cx)).await;
         frame.map(Result::unwrap)
     }
 
-    async fn piece(body: &mut Body) -> Bytes {
+    async fn piece(body: &mut Counted) -> Bytes {
         next(body).await.unwrap().into_data().unwrap()
     }
 
@@ -286,7 +320,7 @@ mod tests {
     #[test]
     fn a_reservation_lasts_until_the_first_piece() {
         let requests = requests(8);
-        let (first, second) = (requests.begin("a").unwrap(), requests.begin("b").unwrap());
+        let (first, second) = (requests.begin("a".into()).unwrap(), requests.begin("b".into()).unwrap());
         first.reserve(8).unwrap();
         let refusal = second.reserve(1).unwrap_err();
         assert!(matches!(refusal, Refusal::TooManyAnswers(_)), "{refusal}");

@@ -149,7 +149,7 @@ impl Acceptor {
     fn finish(&self, finished: Result<Result<Greeted, Refused>, JoinError>) -> Option<Connection> {
         match finished {
             Ok(Ok(Greeted { stream, peer, chain, credentials, place })) => {
-                debug!(address = %peer.address, user = peer.identity.user, "connected");
+                debug!(address = %peer.address, user = &*peer.identity.user, "connected");
                 let distrusted = chain.until_distrusted(credentials);
                 Some(Connection::new(stream, peer, distrusted, place, self.metrics.open()))
             }

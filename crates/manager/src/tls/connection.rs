@@ -70,7 +70,7 @@ impl Connection {
             self.trust = Trust::Lost;
             self.open.end(refusal);
             let Peer { address, identity } = &self.peer;
-            info!(%address, user = identity.user, reason = refusal.reason(), "connection ended");
+            info!(%address, user = &*identity.user, reason = refusal.reason(), "connection ended");
         }
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client is no longer trusted"))
     }

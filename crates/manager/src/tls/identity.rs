@@ -1,6 +1,8 @@
 //! Who a client is, read from its certificate as Kubernetes reads it: the common name is the user, the organizations
 //! are the groups. A URI among the alternative names (SPIFFE) is the user instead.
 
+use std::sync::Arc;
+
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
@@ -15,7 +17,7 @@ const MAX_GROUPS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The common name, or the URI. Not empty, without control characters.
-    pub user: String,
+    pub user: Arc<str>,
     /// The organizations, in the order of the certificate.
     pub groups: Vec<String>,
 }
@@ -60,7 +62,7 @@ impl Identity {
             .into_iter()
             .map(|organization| checked("organization", organization, MAX_NAME))
             .collect::<Result<_, _>>()?;
-        Ok(Self { user, groups })
+        Ok(Self { user: user.into(), groups })
     }
 }
 

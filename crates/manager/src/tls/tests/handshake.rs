@@ -25,7 +25,7 @@ async fn a_good_client_gets_through_with_its_name() {
     let mut server = Server::start(&certificates, AcceptLimits::default()).await;
     let mut client = connect(server.address, certificates.client_config(Some("alice"))).await.unwrap();
     let mut connection = server.next().await;
-    assert_eq!(connection.peer().identity.user, "alice");
+    assert_eq!(&*connection.peer().identity.user, "alice");
     assert_eq!(connection.peer().identity.groups, ["ops", "dev"]);
     assert_eq!(connection.peer().address, client.get_ref().0.local_addr().unwrap());
     assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -172,7 +172,7 @@ async fn one_user_cannot_take_all_places() {
     server.wait_for_refusal("too_many_connections").await;
 
     let _other = connect(server.address, certificates.client_config(Some("alice"))).await.unwrap();
-    assert_eq!(server.next().await.peer().identity.user, "alice");
+    assert_eq!(&*server.next().await.peer().identity.user, "alice");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn identity(attributes: &[(DnType, &str)], uris: &[&str]) -> Result<Identity, Id
 fn the_user_is_the_common_name_or_the_uri() {
     let check = |attributes: &[(DnType, &str)], uris: &[&str], user: &str, groups: &[&str]| {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        let expected = Identity { user: user.to_owned(), groups };
+        let expected = Identity { user: user.into(), groups };
         assert_eq!(identity(attributes, uris), Ok(expected));
     };
     let alice = (DnType::CommonName, "alice");
