@@ -9,9 +9,11 @@ mod parse;
 mod render;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use parse::parse;
 pub use render::render;
+pub use text::Text;
 
 /// What is wrong with a settings file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

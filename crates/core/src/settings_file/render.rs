@@ -6,25 +6,43 @@ use serde::Serialize;
 use crate::setting::{Enforcement, Setting};
 use crate::target::Target;
 
+/// What is around entries: an entry a line.
+pub(super) const HEAD: &[u8] = b"[\n  ";
+pub(super) const SEPARATOR: &[u8] = b",\n  ";
+pub(super) const TAIL: &[u8] = b"\n]\n";
+const EMPTY: &[u8] = b"[]\n";
+
 /// Replaces the content of `file` by the text of `settings`, which come in the order in which they shall stand.
-///
-/// The caller keeps the buffer, so that writing thousands of settings again and again does not allocate.
-#[expect(clippy::missing_panics_doc, reason = "it cannot panic")]
 pub fn render<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>, file: &mut Vec<u8>) {
-    file.clear();
-    let mut before = &b"[\n  "[..];
+    HEAD.clone_into(file);
     for (target, setting) in settings {
-        file.extend_from_slice(before);
-        serde_json::to_writer(&mut *file, &Entry::of(target, setting))
-            .expect("an entry has only text keys, and a Vec takes every byte");
-        before = b",\n  ";
+        push(target, setting, file);
     }
-    file.extend_from_slice(if file.is_empty() { b"[]\n" } else { b"\n]\n" });
+    close(file);
+}
+
+/// Adds an entry, so that another one can follow.
+pub(super) fn push(target: &Target, setting: &Setting, file: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *file, &Entry::of(target, setting))
+        .expect("an entry has only text keys, and a Vec takes every byte");
+    file.extend_from_slice(SEPARATOR);
+}
+
+/// Ends the text after the last entry.
+pub(super) fn close(file: &mut Vec<u8>) {
+    match file.strip_suffix(SEPARATOR).map(<[u8]>::len) {
+        Some(length) => {
+            file.truncate(length);
+            file.extend_from_slice(TAIL);
+        }
+        None => EMPTY.clone_into(file),
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
+    // The names come first: they are what an entry is found by.
     name: &'a str,
     namespace: &'a str,
     replicas: i32,

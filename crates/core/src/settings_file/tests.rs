@@ -1,5 +1,6 @@
 //! The format both ways: exact texts, exact refusals, and what must hold for any input.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -210,7 +211,36 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     btree_map(target, any_setting().prop_map(Arc::new), 0..8)
 }
 
+/// Changes of few targets, so that they meet, and whether they are accepted.
+fn any_batch() -> impl Strategy<Value = (BTreeMap<Target, Option<Arc<Setting>>>, bool)> {
+    let target =
+        ("[a-b]-?[a-b]", "[a-b](\\.?[a-b]){0,2}").prop_map(|(namespace, name)| target(&namespace, &name));
+    (btree_map(target, option::of(any_setting().prop_map(Arc::new)), 0..12), any::<bool>())
+}
+
 proptest! {
+    #[test]
+    fn changes_lead_to_what_would_be_rendered(batches in prop::collection::vec(any_batch(), 0..6)) {
+        let mut settings = Settings::new();
+        let mut text = Text::of([]);
+        for (changes, is_accepted) in batches {
+            let mut changed = settings.clone();
+            for (target, setting) in &changes {
+                match setting {
+                    Some(setting) => changed.insert(target.clone(), Arc::clone(setting)),
+                    None => changed.remove(target),
+                };
+            }
+            text.propose(changes.iter().map(|(target, setting)| (target, setting.as_deref())));
+            let expected = rendered(&changed);
+            prop_assert_eq!(text.proposed(), expected.as_bytes());
+            if is_accepted {
+                text.accept();
+                settings = changed;
+            }
+        }
+    }
+
     #[test]
     fn what_is_rendered_is_parsed_to_the_same(settings in any_settings()) {
         prop_assert_eq!(parse(rendered(&settings).as_bytes()), Ok(settings));

@@ -1,8 +1,6 @@
 //! A batch: the changes that share one write of the file, decided before anything is written.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::iter;
 use std::sync::Arc;
 
 use replica_count_core::change::{Change, ChangeError};
@@ -46,33 +44,9 @@ impl Batch {
         self.changed.keys()
     }
 
-    /// `settings` as they will be after the batch, in order.
-    pub(super) fn over<'a>(
-        &'a self,
-        settings: &'a Settings,
-    ) -> impl Iterator<Item = (&'a Target, &'a Setting)> {
-        let mut stored = settings.iter().map(|(target, setting)| (target, &**setting)).peekable();
-        let mut changed =
-            self.changed.iter().map(|(target, setting)| (target, setting.as_deref())).peekable();
-        iter::from_fn(move || {
-            loop {
-                let order = match (stored.peek(), changed.peek()) {
-                    (None, None) => return None,
-                    (Some(_), None) => Ordering::Less,
-                    (None, Some(_)) => Ordering::Greater,
-                    (Some((stored, _)), Some((changed, _))) => stored.cmp(changed),
-                };
-                if order != Ordering::Greater {
-                    let unchanged = stored.next();
-                    if order == Ordering::Less {
-                        return unchanged;
-                    }
-                }
-                if let (target, Some(setting)) = changed.next()? {
-                    return Some((target, setting));
-                }
-            }
-        })
+    /// What is changed, sorted by target.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&Target, Option<&Setting>)> {
+        self.changed.iter().map(|(target, setting)| (target, setting.as_deref()))
     }
 
     /// Makes the difference.

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use replica_count_core::change::ChangeError;
-use replica_count_core::settings_file;
+use replica_count_core::settings_file::Text;
 use replica_count_core::target::Target;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
@@ -25,8 +25,8 @@ pub struct Committer {
     file: SettingsFile,
     queue: mpsc::Receiver<Message>,
     metrics: StoreMetrics,
-    /// The content of the file, kept to reuse its memory.
-    content: Vec<u8>,
+    /// The text of the settings.
+    text: Text,
     _lock: File,
 }
 
@@ -45,7 +45,8 @@ impl Committer {
         metrics: StoreMetrics,
     ) -> Self {
         metrics.show_settings(settings.read().len());
-        Self { settings, file, queue, metrics, content: Vec::new(), _lock: lock }
+        let text = Text::of(settings.read().iter().map(|(target, setting)| (target, &**setting)));
+        Self { settings, file, queue, metrics, text, _lock: lock }
     }
 
     /// Commits changes until [`Store::close`](super::Store::close) is called or all handles are gone.
@@ -74,7 +75,8 @@ impl Committer {
         let (batch, decided) = self.decide(submissions);
         let outcome = if batch.is_empty() { Ok(()) } else { self.replace(&batch, decided.len()) };
         // Memory shows what the file holds: the new content after an uncertain commit too.
-        if matches!(outcome, Ok(()) | Err(StoreError::Uncertain)) {
+        if !batch.is_empty() && matches!(outcome, Ok(()) | Err(StoreError::Uncertain)) {
+            self.text.accept();
             let mut settings = self.settings.write();
             batch.apply_to(&mut settings);
             self.metrics.show_settings(settings.len());
@@ -87,7 +89,7 @@ impl Committer {
         }
     }
 
-    /// Decides all changes in order and renders the file that they lead to.
+    /// Decides all changes in order and proposes the text that they lead to.
     fn decide(&mut self, submissions: Vec<Submission>) -> (Batch, Vec<Decided>) {
         // Readers come and go meanwhile; nobody else writes.
         let settings = self.settings.read();
@@ -100,21 +102,21 @@ impl Committer {
             })
             .collect();
         if !batch.is_empty() {
-            settings_file::render(batch.over(&settings), &mut self.content);
+            self.text.propose(batch.changes());
         }
         (batch, decided)
     }
 
     fn replace(&self, batch: &Batch, changes: usize) -> Result<(), StoreError> {
         let start = Instant::now();
-        let outcome = self.file.replace(&self.content);
+        let outcome = self.file.replace(self.text.proposed());
         let duration = start.elapsed();
         match outcome {
             Ok(()) => {
                 self.metrics.commits.inc();
                 self.metrics.commit_seconds.observe(duration.as_secs_f64());
                 self.metrics.commit_changes.observe(f64::from(u32::try_from(changes).unwrap_or(u32::MAX)));
-                debug!(changes, bytes = self.content.len(), ?duration, "committed");
+                debug!(changes, bytes = self.text.proposed().len(), ?duration, "committed");
                 Ok(())
             }
             Err(error) => {

@@ -56,6 +56,17 @@ async fn changes_that_wait_share_one_write() {
 }
 
 #[tokio::test]
+async fn what_is_refused_leaves_the_text_as_it_is() {
+    let running = Running::new();
+    running.store.apply(target("web"), set(1)).await.expect("applied");
+    running.store.apply(target("missing"), delete()).await.expect_err("there is nothing to delete");
+    running.store.apply(target("other"), set(2)).await.expect("applied");
+    running.assert_memory_equals_file();
+    assert_eq!(running.store.len(), 2);
+    running.close().await;
+}
+
+#[tokio::test]
 async fn each_change_of_a_batch_sees_those_before_it() {
     let running = Running::new();
     running.store.apply(target("old"), set(9)).await.expect("applied");

@@ -1,0 +1,118 @@
+//! The text of all settings, in which a few can be changed without rendering the others again.
+//!
+//! An entry is a line, lines are sorted by target, and each begins with the two names. So a changed one is found by
+//! bisection, and all between two of them is copied as it stands.
+
+use std::cmp::Ordering;
+use std::mem;
+
+use super::render::{HEAD, SEPARATOR, TAIL, close, push, render};
+use crate::setting::Setting;
+use crate::target::Target;
+
+/// The text, and the one that may follow it.
+#[derive(Clone, Debug)]
+pub struct Text {
+    current: Vec<u8>,
+    proposed: Vec<u8>,
+}
+
+impl Text {
+    /// The text of these settings, which come sorted by target.
+    pub fn of<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>) -> Self {
+        let mut current = Vec::new();
+        render(settings, &mut current);
+        Self { current, proposed: Vec::new() }
+    }
+
+    /// Proposes the text with these changes, which come sorted by target; `None` is a setting that is forgotten.
+    pub fn propose<'a>(&mut self, changes: impl IntoIterator<Item = (&'a Target, Option<&'a Setting>)>) {
+        let text = &mut self.proposed;
+        HEAD.clone_into(text);
+        let body = self.current.strip_prefix(HEAD).and_then(|current| current.strip_suffix(TAIL));
+        let mut rest = Lines(body.unwrap_or_default());
+        for (target, setting) in changes {
+            let (before, from) = rest.split_at(target);
+            before.push_to(text);
+            rest = from.without(target);
+            if let Some(setting) = setting {
+                push(target, setting, text);
+            }
+        }
+        rest.push_to(text);
+        close(text);
+    }
+
+    /// What was proposed last.
+    pub fn proposed(&self) -> &[u8] {
+        &self.proposed
+    }
+
+    /// Makes it the text that the next changes are made in.
+    pub fn accept(&mut self) {
+        mem::swap(&mut self.current, &mut self.proposed);
+    }
+}
+
+/// From a line break in a separator to the entry after it.
+const TO_ENTRY: usize = 3;
+
+/// Entries, each with the separator that follows it. The last one may have none.
+#[derive(Clone, Copy)]
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    /// Those before a target, and those from it on.
+    fn split_at(self, target: &Target) -> (Self, Self) {
+        // What begins before `low` is less than the target, what begins at `high` is not. Both are starts of lines.
+        let (mut low, mut high) = (0, self.0.len());
+        while low < high {
+            let line = self.line_around(low + (high - low) / 2);
+            match compare(&self.0[line..], target) {
+                Ordering::Less => low = self.line_after(line),
+                Ordering::Equal | Ordering::Greater => high = line,
+            }
+        }
+        let (before, from) = self.0.split_at(low);
+        (Self(before), Self(from))
+    }
+
+    /// The same without its first line, if that is the target's.
+    fn without(self, target: &Target) -> Self {
+        let is_there = !self.0.is_empty() && compare(self.0, target).is_eq();
+        if is_there { Self(&self.0[self.line_after(0)..]) } else { self }
+    }
+
+    /// The start of the line that this byte belongs to; a separator belongs to the line before it.
+    fn line_around(self, byte: usize) -> usize {
+        let before = &self.0[..(byte + 1).saturating_sub(TO_ENTRY)];
+        before.iter().rposition(is_break).map_or(0, |at| at + TO_ENTRY)
+    }
+
+    /// The start of the line after the one that starts here.
+    fn line_after(self, start: usize) -> usize {
+        let at = self.0[start..].iter().position(is_break);
+        at.map_or(self.0.len(), |at| start + at + TO_ENTRY)
+    }
+
+    /// Adds them, so that another one can follow.
+    fn push_to(self, text: &mut Vec<u8>) {
+        text.extend_from_slice(self.0);
+        if !self.0.is_empty() && !self.0.ends_with(SEPARATOR) {
+            text.extend_from_slice(SEPARATOR);
+        }
+    }
+}
+
+/// Texts inside an entry have theirs escaped.
+fn is_break(byte: &u8) -> bool {
+    *byte == b'\n'
+}
+
+/// Compares the target of the line that starts here.
+fn compare(line: &[u8], target: &Target) -> Ordering {
+    // {"NAME-KEY":"NAME","NAMESPACE-KEY":"NAMESPACE", and neither name can have a quotation mark.
+    let mut words = line.split(|byte| *byte == b'"').skip(3).step_by(4);
+    let (name, namespace) = (words.next(), words.next());
+    (namespace, name).cmp(&(Some(target.namespace().as_bytes()), Some(target.name().as_bytes())))
+}
