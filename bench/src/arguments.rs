@@ -6,8 +6,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::drain::Encoding;
-
 /// Measures Replica Count Manager on a real API server, beside the limit that physics sets.
 ///
 /// Starts etcd and kube-apiserver on loopback, without controllers and in a temporary folder, and the server as a
@@ -147,9 +145,9 @@ pub(crate) struct Drain {
     /// How to reach the API server.
     #[arg(long)]
     pub(crate) kubeconfig: PathBuf,
-    /// How it is to write.
+    /// How it may write.
     #[arg(long)]
-    pub(crate) encoding: Encoding,
+    pub(crate) accept: String,
 }
 
 /// What the bare loop holds, and where.

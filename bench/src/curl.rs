@@ -7,9 +7,8 @@ use std::process::{Child, Stdio};
 use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, tether, workspace};
+use replica_count_wire::ACCEPT;
 use serde_json::Value;
-
-use crate::drain::Encoding;
 
 /// Begins with everything there is, as nobody says what was seen before.
 const PATH: &str =
@@ -32,7 +31,7 @@ impl Curl {
         };
         let headers = control_plane.folder("curl")?.join("headers");
         let token = text("/users/0/user/token")?;
-        fs::write(&headers, format!("Authorization: Bearer {token}\nAccept: {}\n", Encoding::OURS.accept()))?;
+        fs::write(&headers, format!("Authorization: Bearer {token}\nAccept: {ACCEPT}\n"))?;
         let testbed = workspace::built_binary("testbed", "replica-count-testbed")?;
         let mut command = tether::command(&testbed, Path::new("curl"));
         command

@@ -8,7 +8,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::ValueEnum;
 use futures_util::{AsyncBufRead, AsyncBufReadExt as _};
 use http::{Request, header};
 use replica_count_testbed::{tether, workspace};
@@ -26,36 +25,12 @@ const END: &[u8] = b"k8s.io/initial-events-end";
 /// More than the bookmark has behind the annotation.
 const TAIL: usize = 512;
 
-/// How the API server writes Deployments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Encoding {
-    /// As text.
-    Json,
-    /// As Kubernetes itself does.
-    Protobuf,
-}
-
-impl Encoding {
-    /// That of the server.
-    pub(crate) const OURS: Self = Self::Json;
-
-    /// What to ask the API server for.
-    pub(crate) fn accept(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
-        }
-    }
-}
-
-/// Starts the process in the encoding of the server; returns how long it took from its start to its end.
-pub(crate) async fn measure(kubeconfig: &Path) -> Result<Duration> {
+/// Starts the process with what it says to `Accept`; returns how long it took from its start to its end.
+pub(crate) async fn measure(kubeconfig: &Path, accept: &str) -> Result<Duration> {
     let testbed = workspace::built_binary("testbed", "replica-count-testbed")?;
     let program = env::current_exe().context("the path of this program is unknown")?;
-    let encoding = Encoding::OURS.to_possible_value().expect("no encoding is hidden");
     let mut command = tether::command(&testbed, &program);
-    command.args(["drain", "--encoding", encoding.get_name(), "--kubeconfig"]).arg(kubeconfig);
-    command.stdin(Stdio::null());
+    command.args(["drain", "--accept", accept, "--kubeconfig"]).arg(kubeconfig).stdin(Stdio::null());
     let started = Instant::now();
     let mut child = tether::spawn(command).context("cannot start the drain")?;
     let status = task::spawn_blocking(move || child.wait()).await??;
@@ -68,7 +43,7 @@ pub(crate) async fn measure(kubeconfig: &Path) -> Result<Duration> {
 pub(crate) fn run(arguments: &arguments::Drain) -> Result<()> {
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let client = kubeconfig::client(&arguments.kubeconfig).await?;
-        let request = Request::get(PATH).header(header::ACCEPT, arguments.encoding.accept());
+        let request = Request::get(PATH).header(header::ACCEPT, &arguments.accept);
         drain(client.request_stream(request.body(Vec::new())?).await?).await
     })
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager, manager};
+use replica_count_wire::ACCEPT;
 use serde_json::json;
 
 use crate::contestant::{Contestant, Scores};
@@ -56,7 +57,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let mut progress = Progress::new("blocks of restarts, in turns", plan.blocks * (1 + contestants.len()));
     for _ in 0..plan.blocks {
         for _ in 0..plan.restarts {
-            limit.push(drain::measure(&kubeconfig).await?);
+            limit.push(drain::measure(&kubeconfig, ACCEPT).await?);
         }
         progress.advance();
         for (score, options) in scores.iter_mut().zip(&contestants) {

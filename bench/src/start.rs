@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager, manager};
+use replica_count_wire::ACCEPT;
 use serde_json::json;
 
 use crate::contestant::{Contestant, Scores};
@@ -45,9 +46,9 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let (mut limit, mut scores) = (Latencies::default(), Scores::<Latencies>::default());
     let mut progress = Progress::new("starts, in turns", plan.rounds * (1 + contestants.len()));
     // Whoever came first would find the API server cold.
-    drain::measure(&kubeconfig).await?;
+    let limit_in_json = drain::measure(&kubeconfig, "application/json").await?;
     for _ in 0..plan.rounds {
-        limit.push(drain::measure(&kubeconfig).await?);
+        limit.push(drain::measure(&kubeconfig, ACCEPT).await?);
         progress.advance();
         for (score, options) in scores.iter_mut().zip(&contestants) {
             score.push(round(options, &mut last).await?);
@@ -67,6 +68,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
         "deployments": plan.deployments,
         "managed": plan.managed,
         "limit_ms": limit.to_ms(),
+        "limit_in_json_ms": limit_in_json.as_millis(),
         "start_ms": scores.details(Latencies::to_ms),
     });
     let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;

@@ -356,7 +356,12 @@ mod tests {
                 case.history.record_repaired(count(3), at(0));
             }
             if asked_s > 0 {
-                case.history.record_failure(&"u".into(), Failure::Throttled, Duration::from_secs(asked_s), at(0));
+                case.history.record_failure(
+                    &"u".into(),
+                    Failure::Throttled,
+                    Duration::from_secs(asked_s),
+                    at(0),
+                );
             }
             let until = at(expected_ms).at;
             let drift = Some(case.expected_drift(Some("kubectl")));

@@ -14,7 +14,8 @@ enum Form {
 
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        let digits = text.chars().filter(|character| *character != '-').map(|character| character.to_digit(16));
+        let digits =
+            text.chars().filter(|character| *character != '-').map(|character| character.to_digit(16));
         let number = digits.fold(Some(0_u128), |number, digit| Some(number? << 4 | u128::from(digit?)));
         let uuid = number.map(|number| Self(Form::Uuid(number.to_be_bytes())));
         // What is written in another way, such as in capitals, must stay as it is.
