@@ -129,7 +129,7 @@ fuzz: ## Look for input that breaks a parser: SECONDS=60 for each (needs a night
 	scripts/fuzz.sh $(SECONDS)
 
 .PHONY: bench
-bench: ## Measure the server on a real API server: ONLY=drift|fight|mass|memory|requests|sets ROUNDS=N SHORT=1
+bench: ## Measure the server beside limits and a Go operator: ONLY=drift ROUNDS=N SHORT=1, about 30 minutes
 	$(BUILD) $(if $(SHORT),,--release)
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 

@@ -16,7 +16,7 @@ use crate::curl::Curl;
 use crate::fleet::Fleet;
 use crate::output::say_error;
 use crate::results::Outcome;
-use crate::table::{Goal, Rival, Unit};
+use crate::table::{Goal, Rival, Row, Unit};
 use crate::unrelated;
 
 /// How much there is to watch, and how long.
@@ -35,7 +35,7 @@ impl Plan {
         deployments: 10_000,
         managed: 200,
         settle: Duration::from_secs(10),
-        idle: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
         busy: Duration::from_secs(30),
     };
     pub(crate) const SHORT: Self = Self {
@@ -75,7 +75,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     say_error(&format!("letting all settle for {:?} …", plan.settle));
     time::sleep(plan.settle).await;
     say_error(&format!("nothing happens for {:?} …", plan.idle));
-    let (idle, ()) = percent_of_core(&pids, async { Ok(time::sleep(plan.idle).await) }).await?;
+    let (idle, ()) = percent_of_core(&pids, time::sleep(plan.idle)).await?;
     say_error(&format!("the status of others changes for {:?} …", plan.busy));
     let unmanaged = fleet.size - plan.managed;
     let (busy, rate) =
@@ -89,7 +89,21 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let mut measured = idle.into_iter().zip(busy).map(|(idle, busy)| Score { idle, busy });
     scores.iter_mut().zip(&mut measured).for_each(|(score, measured)| *score = measured);
     let limit = measured.next().context("curl comes last")?;
-    let rows = vec![
+    let details = json!({
+        "deployments": plan.deployments,
+        "managed": plan.managed,
+        "idle_seconds": plan.idle.as_secs(),
+        "busy_seconds": plan.busy.as_secs(),
+        "changes_per_second": rate?,
+        "limit_percent": limit,
+        "percent": scores.details(|score| *score),
+    });
+    let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
+    Ok(Outcome { name: "idle", rows: rows(&scores, limit), kubernetes, details })
+}
+
+fn rows(scores: &Scores<Score>, limit: Score) -> Vec<Row> {
+    vec![
         scores
             .row("idle: nothing happens", Unit::PercentOfCore, |score| score.idle)
             .judged_by(Goal::Below(GOAL_IDLE)),
@@ -99,25 +113,14 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
             .judged_by(Goal::RatioAtMost(Rival::Limit, 1.5))
             .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.3))
             .judged_by(Goal::RatioAtMost(Rival::Go, 0.3)),
-    ];
-    let details = json!({
-        "deployments": plan.deployments,
-        "managed": plan.managed,
-        "idle_seconds": plan.idle.as_secs(),
-        "busy_seconds": plan.busy.as_secs(),
-        "changes_per_second": rate,
-        "limit_percent": limit,
-        "percent": scores.details(|score| *score),
-    });
-    let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
-    Ok(Outcome { name: "idle", rows, kubernetes, details })
+    ]
 }
 
 /// What each process takes of a core until something is over, and what that says.
-async fn percent_of_core<T>(pids: &[u32], over: impl Future<Output = Result<T>>) -> Result<(Vec<f64>, T)> {
+async fn percent_of_core<T>(pids: &[u32], over: impl Future<Output = T>) -> Result<(Vec<f64>, T)> {
     let read = || pids.iter().map(|&pid| CpuTime::read(pid)).collect::<Result<Vec<_>>>();
     let (before, started) = (read()?, Instant::now());
-    let said = over.await?;
+    let said = over.await;
     let (after, took) = (read()?, started.elapsed().as_secs_f64());
     let percent =
         after.iter().zip(&before).map(|(after, before)| after.since(before).as_secs_f64() / took * 100.0);

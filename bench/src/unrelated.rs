@@ -45,6 +45,6 @@ pub(crate) async fn change(
             .context("cannot change a status")
     });
     let mut changed = pin!(changed.buffer_unordered(CONCURRENCY));
-    while let Some(_) = changed.try_next().await? {}
+    while changed.try_next().await?.is_some() {}
     Ok(f64::from(changes) / started.elapsed().as_secs_f64())
 }

@@ -14,9 +14,8 @@ enum Form {
 
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        let digits =
-            text.chars().filter(|character| *character != '-').map(|character| character.to_digit(16));
-        let number = digits.fold(Some(0_u128), |number, digit| Some(number? << 4 | u128::from(digit?)));
+        let mut digits = text.chars().filter(|&character| character != '-').map(|digit| digit.to_digit(16));
+        let number = digits.try_fold(0_u128, |number, digit| Some(number << 4 | u128::from(digit?)));
         let uuid = number.map(|number| Self(Form::Uuid(number.to_be_bytes())));
         // What is written in another way, such as in capitals, must stay as it is.
         uuid.filter(|uuid| uuid.to_string() == text).unwrap_or_else(|| Self(Form::Other(text.into())))
