@@ -61,7 +61,7 @@ const TO_ENTRY: usize = 3;
 #[derive(Clone, Copy)]
 struct Lines<'a>(&'a [u8]);
 
-impl<'a> Lines<'a> {
+impl Lines<'_> {
     /// Those before a target, and those from it on.
     fn split_at(self, target: &Target) -> (Self, Self) {
         // What begins before `low` is less than the target, what begins at `high` is not. Both are starts of lines.
@@ -86,12 +86,12 @@ impl<'a> Lines<'a> {
     /// The start of the line that this byte belongs to; a separator belongs to the line before it.
     fn line_around(self, byte: usize) -> usize {
         let before = &self.0[..(byte + 1).saturating_sub(TO_ENTRY)];
-        before.iter().rposition(is_break).map_or(0, |at| at + TO_ENTRY)
+        before.iter().rposition(|&byte| is_break(byte)).map_or(0, |at| at + TO_ENTRY)
     }
 
     /// The start of the line after the one that starts here.
     fn line_after(self, start: usize) -> usize {
-        let at = self.0[start..].iter().position(is_break);
+        let at = self.0[start..].iter().position(|&byte| is_break(byte));
         at.map_or(self.0.len(), |at| start + at + TO_ENTRY)
     }
 
@@ -105,8 +105,8 @@ impl<'a> Lines<'a> {
 }
 
 /// Texts inside an entry have theirs escaped.
-fn is_break(byte: &u8) -> bool {
-    *byte == b'\n'
+fn is_break(byte: u8) -> bool {
+    byte == b'\n'
 }
 
 /// Compares the target of the line that starts here.

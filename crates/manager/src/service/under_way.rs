@@ -59,7 +59,7 @@ impl Requests {
             user,
             requests: self.clone(),
             reserved: Mutex::default(),
-            _place: place,
+            _room: place,
         })))
     }
 
@@ -114,7 +114,7 @@ struct Place {
     requests: Requests,
     /// Memory for the answer while it is made.
     reserved: Mutex<Option<Share>>,
-    _place: Share,
+    _room: Share,
 }
 
 impl UnderWay {
