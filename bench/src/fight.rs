@@ -2,6 +2,7 @@
 //!
 //! The fight comes and goes in blocks, so that what disturbs the machine disturbs both.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,9 +14,9 @@ use replica_count_testbed::control_plane::Options;
 use serde_json::json;
 use tokio::time;
 
+use crate::drift::DESIRED;
 use crate::drift::observer::Observer;
-use crate::drift::rounds::Rounds;
-use crate::drift::{DESIRED, Plan};
+use crate::drift::rounds::{self, Rounds};
 use crate::fleet::Fleet;
 use crate::latencies::Latencies;
 use crate::progress::Progress;
@@ -31,6 +32,30 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The most that the 99th percentile may be, in those without a fight.
 const GOAL: f64 = 2.0;
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    deployments: usize,
+    /// Rounds with the fight, and as many without.
+    rounds: usize,
+    block: usize,
+    /// Rounds that do not count.
+    warm_up: usize,
+}
+
+impl Plan {
+    const FULL: Self = Self { deployments: 200, rounds: 400, block: 50, warm_up: 50 };
+    const SHORT: Self = Self { deployments: 20, rounds: 20, block: 5, warm_up: 2 };
+
+    /// The full or the short plan, with another number of rounds if one is given.
+    pub(crate) fn new(rounds: Option<NonZeroUsize>, short: bool) -> Self {
+        let plan = if short { Self::SHORT } else { Self::FULL };
+        let rounds = rounds.map_or(plan.rounds, NonZeroUsize::get);
+        let deployments = plan.deployments.max((plan.warm_up + 2 * rounds).div_ceil(rounds::MOST_DRIFTS));
+        Self { deployments, rounds, ..plan }
+    }
+}
 
 /// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
@@ -50,7 +75,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     rounds.play(plan.warm_up, &mut observer, || ()).await?;
     let (mut without, mut during, mut changes) = (Latencies::default(), Latencies::default(), 0);
     let mut progress = Progress::new("rounds of drift and repair, with and without a fight", 2 * plan.rounds);
-    for length in plan.blocks() {
+    for length in rounds::blocks(plan.rounds, plan.block) {
         without.extend(&rounds.play(length, &mut observer, || progress.advance()).await?);
         let block = rounds.play(length, &mut observer, || progress.advance());
         let block = tokio::select! {
@@ -103,6 +128,18 @@ impl Opponent {
                 Ok(_) => *changes += 1,
                 Err(error) => return error,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_deployment_drifts_so_often_that_the_rounds_look_like_fights_too() {
+        for (rounds, expected) in [(400, 200), (975, 200), (976, 201), (20_000, 4_005)] {
+            assert_eq!(Plan::new(NonZeroUsize::new(rounds), false).deployments, expected, "{rounds}");
         }
     }
 }

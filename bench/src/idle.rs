@@ -17,7 +17,7 @@ use crate::fleet::Fleet;
 use crate::output::say_error;
 use crate::results::Outcome;
 use crate::table::{Goal, Rival, Row, Unit};
-use crate::unrelated;
+use crate::unrelated::Unrelated;
 
 /// How much there is to watch, and how long.
 #[derive(Clone, Debug)]
@@ -77,9 +77,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     say_error(&format!("nothing happens for {:?} …", plan.idle));
     let (idle, ()) = percent_of_core(&pids, time::sleep(plan.idle)).await?;
     say_error(&format!("the status of others changes for {:?} …", plan.busy));
-    let unmanaged = fleet.size - plan.managed;
-    let (busy, rate) =
-        percent_of_core(&pids, unrelated::change(&control_plane, &fleet, unmanaged, plan.busy)).await?;
+    let unmanaged = Fleet { size: fleet.size - plan.managed, ..fleet };
+    let mut unrelated = Unrelated::new(&control_plane, unmanaged).await?;
+    let (busy, changes) = percent_of_core(&pids, unrelated.beside(time::sleep(plan.busy))).await?;
+    let ((), rate) = changes?;
     for process in &mut processes {
         process.check_alive()?;
     }
@@ -94,7 +95,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
         "managed": plan.managed,
         "idle_seconds": plan.idle.as_secs(),
         "busy_seconds": plan.busy.as_secs(),
-        "changes_per_second": rate?,
+        "changes_per_second": rate,
         "limit_percent": limit,
         "percent": scores.details(|score| *score),
     });

@@ -1,159 +1,150 @@
-//! Everything has drifted at once: how long until all of it is repaired, and what somebody who has nothing to do with it
-//! sees of that.
+//! Everything has drifted at once: how many repairs a second, and what somebody who has nothing to do with it sees of that.
+//!
+//! A pass is a life of a contestant: it is started, finds that the Deployments have another count than it wants, and
+//! ends when all have been changed. Each pass wants another count, so nothing has to drift in between.
 
-use std::fs;
-use std::time::{Duration, Instant};
+pub(crate) mod bare_patches;
+mod bystander;
+mod score;
+
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use replica_count_testbed::control_plane::Options;
+use bare_patches::BarePatches;
+use bystander::Bystander;
+use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager};
-use serde_json::{Value, json};
-use tokio::time;
+use score::{Board, Pass};
 
+use crate::contestant::Contestant;
+use crate::drift::observer::Observer;
 use crate::fleet::Fleet;
-use crate::latencies::Latencies;
 use crate::output::say_error;
+use crate::peer::Peer;
 use crate::results::Outcome;
-use crate::server;
-use crate::table::{Rival, Row, Unit};
 
-/// The count that is desired, and the one that is found.
-const DESIRED: i32 = 3;
-const FOUND: i32 = 7;
+/// Bare PATCHes under way at once. The best of these rates is the limit.
+const LIMITS: [usize; 5] = [1, 4, 16, 64, BESIDE_BYSTANDER];
 
-/// From one request of the bystander to the next.
-const PAUSE: Duration = Duration::from_millis(10);
+/// As many as the server has: what the bystander sees beside them is the limit of that.
+const BESIDE_BYSTANDER: usize = 32;
 
-/// Longer than any run.
-const DEADLINE: Duration = Duration::from_mins(10);
+/// Where the server counts answers 429.
+const THROTTLED: &str = r#"replica_count_manager_write_failures_total{reason="throttled"} "#;
 
-/// How much is drifted, and how long the bystander is measured before.
+/// How much is changed, and how often.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     deployments: usize,
-    before: Duration,
+    /// What is changed by those whose rate shows sooner, or who would take too long.
+    sample: usize,
+    /// How often it is everyone's turn.
+    turns: usize,
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { deployments: 10_000, before: Duration::from_secs(20) };
-    pub(crate) const SHORT: Self = Self { deployments: 100, before: Duration::from_secs(1) };
+    pub(crate) const FULL: Self = Self { deployments: 10_000, sample: 2_500, turns: 2 };
+    pub(crate) const SHORT: Self = Self { deployments: 100, sample: 50, turns: 1 };
+
+    /// How many Deployments a contestant changes.
+    fn share(&self, contestant: Contestant) -> usize {
+        match contestant {
+            Contestant::Ours | Contestant::Peer(Peer::TunedGo) => self.deployments,
+            // It has a single worker.
+            Contestant::Peer(Peer::Go) => self.sample,
+        }
+    }
 }
 
 /// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
-    let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
-    let admin = control_plane.admin().await?;
-    let fleet = Fleet { namespace: "drifted", size: plan.deployments, replicas: FOUND };
-    let other = Fleet { namespace: "bystander", size: 1, replicas: DESIRED };
+    let mut control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
+    let fleet = Fleet { namespace: "drifted", size: plan.deployments, replicas: 1 };
+    let other = Fleet { namespace: "bystander", size: 1, replicas: 1 };
     fleet.create(&control_plane).await?;
     other.create(&control_plane).await?;
-    let options = server::options(&control_plane).await?;
-    let settings: Vec<Value> = (0..fleet.size)
-        .map(
-            |number| json!({ "name": fleet.name(number), "namespace": fleet.namespace, "replicas": DESIRED }),
-        )
-        .collect();
-    fs::write(options.store(), serde_json::to_string(&settings)?)?;
-
-    let mut bystander = Bystander::new(&control_plane.client_as("bystander").await?, &other);
-    say_error(&format!("the bystander alone, for {} s …", plan.before.as_secs()));
-    let alone = bystander.go_on(time::sleep(plan.before)).await?.1;
-    say_error(&format!("{} repairs …", fleet.size));
-    let started = Instant::now();
-    let mut manager = Manager::start(&options).await?;
-    let (answered, during) = bystander.go_on(all_answered(&manager, fleet.size)).await?;
-    answered?;
-    let took = started.elapsed();
-    manager.check_alive()?;
-    check_complete(&admin, &fleet).await?;
-
-    let row = |what, percent| {
-        let [during, alone] = [&during, &alone].map(|latencies| latencies.percentile_ms(percent));
-        Row::new(what, Unit::Milliseconds, during).beside(Rival::Limit, alone)
-    };
-    let rows = vec![
-        Row::new("mass: start to the last repair", Unit::Seconds, took.as_secs_f64()),
-        row("mass: a bystander's PATCH, p50", 50),
-        row("mass: a bystander's PATCH, p99", 99),
-    ];
-    let details = json!({
-        "deployments": fleet.size,
-        "took_s": took.as_secs_f64(),
-        "bystander_during_ms": during.to_ms(),
-        "bystander_alone_ms": alone.to_ms(),
-    });
-    Ok(Outcome { name: "mass", rows, kubernetes: admin.apiserver_version().await?.git_version, details })
-}
-
-/// Waits until the server says that it was answered so many writes. Entries without a time are put back as settings.
-async fn all_answered(manager: &Manager, writes: usize) -> Result<()> {
-    const APPLIED: &str = "replica_count_manager_settings_applied_total ";
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let metrics = manager.metrics().await?;
-        let applied =
-            metrics.lines().find_map(|line| line.strip_prefix(APPLIED)?.trim().parse::<usize>().ok());
-        let applied = applied.with_context(|| format!("/metrics has no {APPLIED}"))?;
-        if applied >= writes {
-            return Ok(());
+    let observer = Observer::start(&control_plane, fleet.size + other.size, None).await?;
+    let bystander = Bystander::new(control_plane.client_as("bystander").await?, &other);
+    let mut passes = Passes { control_plane: &control_plane, fleet, observer, bystander };
+    let mut board = Board::default();
+    for _ in 0..plan.turns {
+        for concurrency in LIMITS {
+            let share = if concurrency == BESIDE_BYSTANDER { plan.deployments } else { plan.sample };
+            say_error(&format!("{share} bare PATCHes, {concurrency} at once …"));
+            let pass = passes.bare_patches(share, concurrency).await.context("bare PATCHes")?;
+            board.limits.entry(concurrency).or_default().add(pass);
         }
-        ensure!(Instant::now() < deadline, "{applied} of {writes} writes within {DEADLINE:?}");
-        time::sleep(PAUSE).await;
-    }
-}
-
-/// Fails unless every Deployment has the desired count.
-async fn check_complete(admin: &Client, fleet: &Fleet) -> Result<()> {
-    let api: Api<Deployment> = Api::namespaced(admin.clone(), fleet.namespace);
-    let all = api.list(&ListParams::default()).await?;
-    let is_repaired = |deployment: &&Deployment| {
-        deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(DESIRED))
-    };
-    let repaired = all.items.iter().filter(is_repaired).count();
-    ensure!(repaired == fleet.size, "{repaired} of {} Deployments are repaired", fleet.size);
-    Ok(())
-}
-
-/// Somebody with a Deployment of their own, one request after the other.
-struct Bystander {
-    api: Api<Deployment>,
-    name: String,
-    requests: usize,
-}
-
-impl Bystander {
-    fn new(client: &Client, own: &Fleet) -> Self {
-        Self { api: Api::namespaced(client.clone(), own.namespace), name: own.name(0), requests: 0 }
-    }
-
-    /// Goes on until something else is over; returns what that says, and how long each request took.
-    async fn go_on<T>(&mut self, over: impl Future<Output = T>) -> Result<(T, Latencies)> {
-        let mut latencies = Latencies::default();
-        tokio::pin!(over);
-        loop {
-            tokio::select! {
-                said = &mut over => {
-                    ensure!(latencies.len() > 0, "the bystander was not answered once");
-                    return Ok((said, latencies));
-                }
-                took = self.request() => latencies.push(took?),
-            }
+        for (contestant, score) in Contestant::ALL.into_iter().zip(board.scores.iter_mut()) {
+            let share = plan.share(contestant);
+            say_error(&format!("{share} repairs: {} …", contestant.name()));
+            score.add(passes.contestant(contestant, share).await.with_context(|| contestant.name())?);
         }
     }
+    control_plane.check_alive()?;
+    let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
+    Ok(Outcome { name: "mass", rows: board.rows(), kubernetes, details: board.details(plan) })
+}
 
-    async fn request(&mut self) -> Result<Duration> {
-        time::sleep(PAUSE).await;
-        self.requests += 1;
-        let patch =
-            Patch::Merge(json!({ "metadata": { "annotations": { "requests": self.requests.to_string() } } }));
-        let asked = Instant::now();
-        self.api
-            .patch(&self.name, &PatchParams::default(), &patch)
-            .await
-            .context("the bystander was refused")?;
-        Ok(asked.elapsed())
+/// What a pass needs. All have the same identity, so that the API server treats them alike.
+struct Passes<'a> {
+    control_plane: &'a ControlPlane,
+    /// At the count that the last pass wanted.
+    fleet: Fleet,
+    observer: Observer,
+    bystander: Bystander,
+}
+
+impl Passes<'_> {
+    async fn bare_patches(&mut self, share: usize, concurrency: usize) -> Result<Pass> {
+        self.fleet.replicas += 1;
+        let kubeconfig = self.control_plane.manager_kubeconfig(&Scope::Cluster).await?;
+        let began = Instant::now();
+        let mut patches = BarePatches::start(&kubeconfig, &self.fleet, share, concurrency)?;
+        let pass = self.watch(began, share).await;
+        patches.check()?;
+        pass
+    }
+
+    async fn contestant(&mut self, contestant: Contestant, share: usize) -> Result<Pass> {
+        self.fleet.replicas += 1;
+        let options = contestant.options(self.control_plane, &self.fleet, share).await?;
+        let began = Instant::now();
+        let mut process = Manager::start(&options).await?;
+        let pass = self.watch(began, share).await;
+        process.check_alive()?;
+        let throttled = match contestant {
+            Contestant::Ours => throttled(&process.metrics().await?)?,
+            Contestant::Peer(_) => 0,
+        };
+        let status = process.terminate().await?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(Pass { throttled, ..pass? })
+    }
+
+    async fn watch(&mut self, began: Instant, changes: usize) -> Result<Pass> {
+        let Self { observer, bystander, fleet, .. } = self;
+        let (seen, bystander) = bystander.beside(observer.expect_all(changes, fleet.replicas)).await?;
+        let to_first = seen.start.duration_since(began);
+        Ok(Pass { changes, to_first, took: seen.end - seen.start, bystander, throttled: 0 })
+    }
+}
+
+/// How many answers 429 the server counts.
+fn throttled(metrics: &str) -> Result<u32> {
+    let count = metrics.lines().find_map(|line| line.strip_prefix(THROTTLED)?.trim().parse().ok());
+    count.with_context(|| format!("/metrics has no {THROTTLED}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throttled_answers_are_told_from_other_failures() {
+        let metrics = "\
+            replica_count_manager_write_failures_total{reason=\"stale\"} 7\n\
+            replica_count_manager_write_failures_total{reason=\"throttled\"} 3\n";
+        assert_eq!(throttled(metrics).ok(), Some(3));
+        assert!(throttled("").is_err());
     }
 }

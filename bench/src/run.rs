@@ -17,6 +17,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Some(Command::BareLoop(arguments)) => drift::bare_loop::run(&arguments),
         Some(Command::Drain(arguments)) => drain::run(&arguments),
         Some(Command::BareServer(arguments)) => requests::bare_server::run(&arguments),
+        Some(Command::BarePatches(arguments)) => mass::bare_patches::run(&arguments),
         None => {
             let runtime = Runtime::new().context("cannot start the runtime")?;
             let result = runtime.block_on(async {
@@ -57,7 +58,7 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure) -> Result<Outcome> {
     let &Measure { rounds, short, .. } = arguments;
     match benchmark {
         Benchmark::Drift => drift::measure(&drift::Plan::new(rounds, short)).await,
-        Benchmark::Fight => fight::measure(&drift::Plan::new(rounds, short)).await,
+        Benchmark::Fight => fight::measure(&fight::Plan::new(rounds, short)).await,
         Benchmark::Mass => mass::measure(if short { &mass::Plan::SHORT } else { &mass::Plan::FULL }).await,
         Benchmark::Memory => {
             memory::measure(if short { &memory::Plan::SHORT } else { &memory::Plan::FULL }).await

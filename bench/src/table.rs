@@ -28,6 +28,9 @@ pub(crate) enum Unit {
     /// 1,000 bytes.
     #[serde(rename = "kB")]
     Kilobytes,
+    /// How often.
+    #[serde(rename = "times")]
+    Times,
 }
 
 impl Unit {
@@ -40,6 +43,7 @@ impl Unit {
             Self::PercentOfCore => "% CPU",
             Self::Megabytes => "MB",
             Self::Kilobytes => "kB",
+            Self::Times => "times",
         }
     }
 }

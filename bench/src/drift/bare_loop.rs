@@ -7,7 +7,7 @@ use std::env;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures_util::TryStreamExt as _;
 use http::{Request, header};
 use kube::Client;
@@ -36,6 +36,14 @@ impl BareLoop {
             .args(["--replicas", &fleet.replicas.to_string()])
             .stdin(Stdio::null());
         Ok(Self(tether::spawn(command).context("cannot start the bare loop")?))
+    }
+
+    /// Fails if it has ended; it says why on stderr.
+    pub(super) fn check_alive(&mut self) -> Result<()> {
+        match self.0.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the bare loop ended ({status})"),
+        }
     }
 }
 

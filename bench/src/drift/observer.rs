@@ -1,6 +1,7 @@
 //! The independent watcher: a connection and a thread of its own, which does nothing but take the time.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::pin::pin;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,8 +19,8 @@ use crate::kubeconfig;
 /// How long something may take that is expected: longer than any back-off, and than the start beside 100,000 Deployments.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// More changes than a round has.
-const CAPACITY: usize = 64;
+/// More changes than a busy machine leaves lying for a moment.
+const CAPACITY: usize = 1024;
 
 /// Takes note of every change of a count.
 #[derive(Debug)]
@@ -87,6 +88,27 @@ impl Observer {
             Ok(None) => Err(self.ended()),
             Err(_) => bail!("expected {}, saw nothing for {DEADLINE:?}", expected()),
         }
+    }
+
+    /// Awaits so many changes of the cluster, all of them to this count; returns when the first and the last were seen.
+    pub(crate) async fn expect_all(&mut self, changes: usize, replicas: i32) -> Result<Range<Instant>> {
+        let mut first = None;
+        for number in 1..=changes {
+            match time::timeout(DEADLINE, self.changes.recv()).await {
+                Ok(Some(seen)) if seen.replicas == replicas => {
+                    let first = *first.get_or_insert(seen.at);
+                    if number == changes {
+                        return Ok(first..seen.at);
+                    }
+                }
+                Ok(Some(seen)) => bail!("expected {replicas} replicas, saw {seen:?}"),
+                Ok(None) => return Err(self.ended()),
+                Err(_) => {
+                    bail!("expected {changes} changes, saw {} and nothing for {DEADLINE:?}", number - 1)
+                }
+            }
+        }
+        bail!("no changes are expected")
     }
 
     /// Why the thread has ended.

@@ -20,6 +20,14 @@ const DRIFTER: &str = "drifter";
 /// From a repair to the next drift: whoever repaired may see the answer to its write first.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How often one Deployment may drift: a server answers a fight ever more slowly, and this must not look like one.
+pub(crate) const MOST_DRIFTS: usize = 10;
+
+/// The lengths of the blocks of so many rounds.
+pub(crate) fn blocks(rounds: usize, block: usize) -> impl Iterator<Item = usize> {
+    (0..rounds).step_by(block).map(move |done| block.min(rounds - done))
+}
+
 /// Whose turn it can be.
 #[derive(Debug)]
 pub(crate) struct Rounds {
@@ -62,5 +70,18 @@ impl Rounds {
         let drifted = observer.expect(&self.fleet, &name, DRIFTED).await?;
         let repaired = observer.expect(&self.fleet, &name, self.fleet.replicas).await?;
         Ok(repaired.duration_since(drifted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_add_up_to_the_rounds() {
+        let cases: [(usize, &[usize]); 4] = [(120, &[50, 50, 20]), (100, &[50, 50]), (7, &[7]), (50, &[50])];
+        for (rounds, expected) in cases {
+            assert_eq!(blocks(rounds, 50).collect::<Vec<_>>(), expected, "{rounds}");
+        }
     }
 }

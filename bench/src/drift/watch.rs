@@ -1,15 +1,16 @@
 //! A watch of Deployments with nothing around it: a line a change, and of that line only the count.
 
+use std::pin::Pin;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use futures_util::{AsyncBufReadExt as _, Stream, stream};
+use futures_util::{AsyncBufRead, AsyncBufReadExt as _, Stream, stream};
 use http::Request;
 use kube::Client;
 use serde::Deserialize;
 
-/// Lasts longer than any run, and begins with everything there is.
-const PARAMETERS: &str = "watch=true&resourceVersion=0&timeoutSeconds=86400";
+/// Lasts longer than any run.
+const PARAMETERS: &str = "watch=true&timeoutSeconds=86400";
 
 /// What to watch.
 #[derive(Clone, Debug)]
@@ -21,11 +22,13 @@ pub(crate) enum Watched {
 }
 
 impl Watched {
-    fn path(&self) -> String {
+    /// From this version on; from 0, it begins with everything there is.
+    fn path(&self, version: u64) -> String {
+        let parameters = format!("{PARAMETERS}&resourceVersion={version}");
         match self {
-            Self::All => format!("/apis/apps/v1/deployments?{PARAMETERS}"),
+            Self::All => format!("/apis/apps/v1/deployments?{parameters}"),
             Self::One { namespace, name } => format!(
-                "/apis/apps/v1/namespaces/{namespace}/deployments?{PARAMETERS}&fieldSelector=metadata.name%3D{name}"
+                "/apis/apps/v1/namespaces/{namespace}/deployments?{parameters}&fieldSelector=metadata.name%3D{name}"
             ),
         }
     }
@@ -46,18 +49,45 @@ pub(super) async fn open(
     client: &Client,
     watched: &Watched,
 ) -> Result<impl Stream<Item = Result<Seen>> + use<>> {
-    let lines = client.request_stream(Request::get(watched.path()).body(Vec::new())?).await?;
-    Ok(Box::pin(stream::try_unfold((lines, Vec::new()), async |(mut lines, mut line)| {
-        line.clear();
-        if lines.read_until(b'\n', &mut line).await.context("the watch broke")? == 0 {
-            bail!("the watch ended");
-        }
-        let seen = parse(&line, Instant::now())?;
-        Ok(Some((seen, (lines, line))))
-    })))
+    let (client, watched) = (client.clone(), watched.clone());
+    let lines = lines(&client, &watched, 0).await?;
+    let watch = Watch { client, watched, lines, line: Vec::new(), version: 0 };
+    Ok(Box::pin(stream::try_unfold(watch, async |mut watch| Ok(Some((watch.next().await?, watch))))))
 }
 
-fn parse(line: &[u8], at: Instant) -> Result<Seen> {
+/// The lines of an answer.
+type Lines = Pin<Box<dyn AsyncBufRead + Send>>;
+
+/// A watch, and how far it is.
+struct Watch {
+    client: Client,
+    watched: Watched,
+    lines: Lines,
+    line: Vec<u8>,
+    version: u64,
+}
+
+impl Watch {
+    /// The API server ends a watch that is not read for a moment, as on a busy machine. Then this one goes on from where
+    /// it was.
+    async fn next(&mut self) -> Result<Seen> {
+        self.line.clear();
+        while self.lines.read_until(b'\n', &mut self.line).await.context("the watch broke")? == 0 {
+            self.lines = lines(&self.client, &self.watched, self.version).await?;
+        }
+        let (seen, version) = parse(&self.line, Instant::now())?;
+        self.version = self.version.max(version);
+        Ok(seen)
+    }
+}
+
+async fn lines(client: &Client, watched: &Watched, version: u64) -> Result<Lines> {
+    let request = Request::get(watched.path(version)).body(Vec::new())?;
+    Ok(Box::pin(client.request_stream(request).await.context("cannot watch")?))
+}
+
+/// What a line shows, and its version.
+fn parse(line: &[u8], at: Instant) -> Result<(Seen, u64)> {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(rename = "type")]
@@ -78,6 +108,8 @@ fn parse(line: &[u8], at: Instant) -> Result<Seen> {
         namespace: &'a str,
         #[serde(default)]
         name: &'a str,
+        #[serde(default, rename = "resourceVersion")]
+        version: &'a str,
     }
     #[derive(Default, Deserialize)]
     struct Spec {
@@ -89,8 +121,10 @@ fn parse(line: &[u8], at: Instant) -> Result<Seen> {
     if !matches!(kind, "ADDED" | "MODIFIED") {
         bail!(unexpected());
     }
-    let Metadata { namespace, name } = object.metadata;
-    Ok(Seen { namespace: namespace.to_owned(), name: name.to_owned(), replicas: object.spec.replicas, at })
+    let Metadata { namespace, name, version } = object.metadata;
+    let version = version.parse().with_context(unexpected)?;
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    Ok((Seen { namespace, name, replicas: object.spec.replicas, at }, version))
 }
 
 #[cfg(test)]
@@ -100,17 +134,24 @@ mod tests {
     #[test]
     fn only_what_the_benchmark_causes_is_accepted() {
         let at = Instant::now();
-        let seen = |replicas| Some(Seen { namespace: "ours".into(), name: "a".into(), replicas, at });
+        let seen = |replicas| Some((Seen { namespace: "ours".into(), name: "a".into(), replicas, at }, 5));
         let cases = [
             (
-                r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","namespace":"ours"},"spec":{"replicas":7}}}"#,
+                r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","namespace":"ours","resourceVersion":"5"},"spec":{"replicas":7}}}"#,
                 seen(7),
             ),
             (
-                r#"{"type":"ADDED","object":{"kind":"Deployment","metadata":{"name":"a","namespace":"ours"},"spec":{}}}"#,
+                r#"{"type":"ADDED","object":{"kind":"Deployment","metadata":{"name":"a","namespace":"ours","resourceVersion":"5"},"spec":{}}}"#,
                 seen(0),
             ),
-            (r#"{"type":"DELETED","object":{"metadata":{"name":"a","namespace":"ours"}}}"#, None),
+            (
+                r#"{"type":"DELETED","object":{"metadata":{"name":"a","namespace":"ours","resourceVersion":"5"}}}"#,
+                None,
+            ),
+            (
+                r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","namespace":"ours"},"spec":{"replicas":7}}}"#,
+                None,
+            ),
             (r#"{"type":"ERROR","object":{"kind":"Status","metadata":{},"code":410}}"#, None),
             (r#"{"type":"MODIFIED","obj"#, None),
         ];
