@@ -154,6 +154,10 @@ lint: ## Check formatting and lints
 lint-pipelines: ## Check workflows, scripts, YAML, JSON, the contract and links
 	scripts/lint-pipelines.sh
 
+.PHONY: lint-peer
+lint-peer: ## Check the Go operator that the benchmarks compare with: minutes, unless `make bench` built it
+	scripts/lint-peer.sh
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt --all
