@@ -59,7 +59,7 @@ Benchmarks:
           memory, whatever is less.
 
 Examples:
-  make bench                         everything, in about 10 minutes
+  make bench                         everything, in at most 30 minutes
   make bench ONLY=drift ROUNDS=400   one of them, and less of it
   make bench SHORT=1                 seconds: shows that it runs, not how fast
 
