@@ -12,13 +12,13 @@ enum Form {
     Other(Box<str>),
 }
 
+/// Where a UUID has hyphens, and how long it is with them.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+const LENGTH: usize = 36;
+
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        let mut digits = text.chars().filter(|&character| character != '-').map(|digit| digit.to_digit(16));
-        let number = digits.try_fold(0_u128, |number, digit| Some(number << 4 | u128::from(digit?)));
-        let uuid = number.map(|number| Self(Form::Uuid(number.to_be_bytes())));
-        // What is written in another way, such as in capitals, must stay as it is.
-        uuid.filter(|uuid| uuid.to_string() == text).unwrap_or_else(|| Self(Form::Other(text.into())))
+        Self(uuid(text).map_or_else(|| Form::Other(text.into()), Form::Uuid))
     }
 }
 
@@ -42,6 +42,22 @@ impl fmt::Display for Uid {
     }
 }
 
+/// Reads a UUID. `None` as well if it is written in another way, such as in capitals: it must stay as it is.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let mut number = 0_u128;
+    for (position, byte) in text.bytes().enumerate() {
+        let digit = match byte {
+            b'-' if HYPHENS.contains(&position) => continue,
+            _ if HYPHENS.contains(&position) => return None,
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        number = number << 4 | u128::from(digit);
+    }
+    (text.len() == LENGTH).then_some(number.to_be_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +70,9 @@ mod tests {
             "u-1",
             "0F8FAD5B-d9cb-469f-a165-70867728950e",
             "0f8fad5bd9cb-469f-a165-70867728950e",
+            "0f8fad5b-d9cb-469f-a165-70867728950",
+            "0f8fad5b0d9cb-469f-a165-70867728950e",
+            "0f8fad5-bd9cb-469f-a165-70867728950e",
             "0f8fad5b-d9cb-469f-a165-70867728950e0",
             "10f8fad5b-d9cb-469f-a165-70867728950e",
             "ä",
