@@ -23,6 +23,7 @@ use replica_count_core::target::Target;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::committer::Committer;
+pub use self::file::{Disk, RealDisk};
 pub use self::metrics::StoreMetrics;
 pub use self::open::OpenError;
 

@@ -6,6 +6,7 @@
 
 pub mod all;
 mod cluster_changes;
+mod disk;
 pub mod history;
 pub mod linearizability;
 mod load;

@@ -121,17 +121,19 @@ fn is_at(file: &File, path: &Path) -> bool {
     named.is_ok_and(|named| file.metadata().is_ok_and(|file| identity(file) == named))
 }
 
-/// The steps that a disk can fail. Tests replace single ones; what stands here is the real thing.
-pub(super) trait Disk: fmt::Debug + Send {
+/// The steps that a disk can fail. Tests replace single ones, or all; what stands here is the real thing.
+pub trait Disk: fmt::Debug + Send {
     /// Creates a file that must not exist.
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path)
     }
 
+    /// Sets who may do what with a file.
     fn permit(&self, file: &File, permissions: Permissions) -> io::Result<()> {
         file.set_permissions(permissions)
     }
 
+    /// Appends to a file.
     fn write(&self, file: &mut File, content: &[u8]) -> io::Result<()> {
         file.write_all(content)
     }
@@ -141,10 +143,12 @@ pub(super) trait Disk: fmt::Debug + Send {
         file.sync_all()
     }
 
+    /// Gives a file another name; one that had that name is gone.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
 
+    /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -157,6 +161,6 @@ pub(super) trait Disk: fmt::Debug + Send {
 
 /// The disk of the operating system.
 #[derive(Debug)]
-pub(super) struct RealDisk;
+pub struct RealDisk;
 
 impl Disk for RealDisk {}

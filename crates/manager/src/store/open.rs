@@ -90,7 +90,8 @@ impl Store {
         Self::open_on(path, Box::new(RealDisk))
     }
 
-    pub(super) fn open_on(path: &Path, disk: Box<dyn Disk>) -> Result<(Self, Committer), OpenError> {
+    /// The same, on a disk of one's own making: of the simulated one that `torture` breaks.
+    pub fn open_on(path: &Path, disk: Box<dyn Disk>) -> Result<(Self, Committer), OpenError> {
         let (folder, name) = resolve(path)?;
         let lock = lock(&folder, &name)?;
         let file = SettingsFile::new(folder, &name, disk);

@@ -1,15 +1,13 @@
 //! The store on real files. Only the faults and the waits that a real disk has rarely come from a test disk.
 
 mod committing;
-mod crash_disk;
-mod crashing;
 mod failing;
 mod opening;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, mpsc as channel};
+use std::sync::{Mutex, mpsc as channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 

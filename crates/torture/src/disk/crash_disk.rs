@@ -8,26 +8,28 @@
 //!   the folder makes nothing durable, and a later one only what was named after it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use replica_count_manager::store::{Disk, RealDisk};
 use rustix::io::Errno;
-
-use super::*;
 
 /// The files that could be left: content by name.
 pub(super) type Left = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Something that goes wrong at one operation.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// How many operations come before it.
-    pub(super) at: usize,
-    pub(super) kind: Kind,
+    pub(crate) at: usize,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// It fails; of a write, the first half is done.
     Fails(Errno),
     /// It is done, and reported as failed. A sync that reports a failure is never done.
@@ -36,8 +38,9 @@ pub(super) enum Kind {
     Dies,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct CrashDisk(Mutex<Inner>);
+/// The disk. All clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CrashDisk(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -75,8 +78,8 @@ struct Name {
 }
 
 impl CrashDisk {
-    pub(super) fn new(faults: &[Fault]) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Inner { faults: faults.to_vec(), ..Inner::default() })))
+    pub(super) fn new(faults: &[Fault]) -> Self {
+        Self(Arc::new(Mutex::new(Inner { faults: faults.to_vec(), ..Inner::default() })))
     }
 
     /// How many operations there were.
@@ -214,7 +217,7 @@ impl FileState {
     }
 }
 
-impl Disk for Arc<CrashDisk> {
+impl Disk for CrashDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         self.operate(
             || RealDisk.create(path),

@@ -1,0 +1,140 @@
+//! The store on a simulated disk, which fails and loses its power: all of it case by case, or drawn from a seed.
+
+mod crash_disk;
+mod trial;
+
+use crash_disk::{Fault, Kind};
+use fastrand::Rng;
+use replica_count_core::change::{Action, Change};
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::Target;
+use rustix::io::Errno;
+use trial::{Reader, Wrong};
+
+const FAILURES: [Errno; 3] = [Errno::NOSPC, Errno::IO, Errno::ROFS];
+/// As many operations as some changes make.
+const OPERATIONS: usize = 48;
+
+/// One failure at every step, and every pair of failures of the first two changes. Returns how many trials that were.
+pub(crate) async fn exhaustively() -> Result<usize, Wrong> {
+    let mut reader = Reader::default();
+    let (mut trials, failed) = (0, [Kind::Fails(Errno::IO), Kind::DoneButFails(Errno::IO)]);
+    let operations = trial::run(script(), &[], &mut reader).await?;
+    let kinds = FAILURES.map(Kind::Fails).into_iter().chain([Kind::DoneButFails(Errno::IO), Kind::Dies]);
+    for kind in kinds {
+        for at in 0..operations {
+            trial::run(script(), &[Fault { at, kind }], &mut reader).await?;
+            trials += 1;
+        }
+    }
+    let two = || script().into_iter().take(2).collect();
+    let operations = trial::run(two(), &[], &mut reader).await?;
+    for (first, second) in failed.into_iter().flat_map(|first| failed.map(|second| (first, second))) {
+        for at in 0..operations {
+            for later in at + 1..operations {
+                let faults = [Fault { at, kind: first }, Fault { at: later, kind: second }];
+                trial::run(two(), &faults, &mut reader).await?;
+                trials += 1;
+            }
+        }
+    }
+    Ok(trials)
+}
+
+/// Draws changes and what goes wrong from the seed, and tries them once. Returns what went wrong, in words for a table.
+pub(crate) async fn drawn(seed: u64) -> Result<Vec<&'static str>, Wrong> {
+    let mut random = Rng::with_seed(seed);
+    let script = (0..random.i32(2..=6)).map(|n| draw_change(n, &mut random)).collect();
+    let faults: Vec<Fault> = (0..random.usize(1..=3))
+        .map(|_| Fault { at: random.usize(..OPERATIONS), kind: Kind::draw(&mut random) })
+        .collect();
+    trial::run(script, &faults, &mut Reader::default()).await?;
+    Ok(faults.iter().map(|fault| fault.kind.name()).collect())
+}
+
+fn draw_change(n: i32, random: &mut Rng) -> (Target, Change) {
+    let target = target(["web", "api"][random.usize(..2)]);
+    (target, if random.u8(..4) == 0 { delete() } else { set(n) })
+}
+
+/// Changes of two targets, the second of which goes and comes back.
+fn script() -> Vec<(Target, Change)> {
+    vec![
+        (target("web"), set(1)),
+        (target("api"), set(2)),
+        (target("api"), delete()),
+        (target("web"), set(3)),
+        (target("api"), set(4)),
+    ]
+}
+
+fn target(name: &str) -> Target {
+    Target::new("default", name).expect("valid")
+}
+
+fn set(count: i32) -> Change {
+    let replicas = Replicas::new(count).expect("valid");
+    let at = "2026-01-01T00:00:00Z".parse().expect("valid");
+    let action = Action::Set { replicas, by: "alice".to_owned(), at, reason: None };
+    Change { expected_generation: None, action }
+}
+
+fn delete() -> Change {
+    Change { expected_generation: None, action: Action::Delete }
+}
+
+impl Kind {
+    fn draw(random: &mut Rng) -> Self {
+        let errno = FAILURES[random.usize(..FAILURES.len())];
+        match random.u8(..5) {
+            0 => Self::Dies,
+            1 | 2 => Self::DoneButFails(errno),
+            _ => Self::Fails(errno),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fails(_) => "a step fails",
+            Self::DoneButFails(_) => "a step is done, but fails",
+            Self::Dies => "the process dies",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use replica_count_manager::store::{Store, StoreError};
+    use tempfile::TempDir;
+
+    use super::crash_disk::CrashDisk;
+    use super::*;
+
+    #[tokio::test]
+    async fn every_failure_of_every_step_leaves_what_was_acknowledged() {
+        assert!(exhaustively().await.unwrap() > 500);
+    }
+
+    #[tokio::test]
+    async fn what_is_drawn_leaves_what_was_acknowledged() {
+        for seed in 0..100 {
+            drawn(seed).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rename_that_failed_and_happened_is_found_out() {
+        let folder = TempDir::new().unwrap();
+        let rename = Fault { at: 9, kind: Kind::DoneButFails(Errno::IO) };
+        let disk = Box::new(CrashDisk::new(&[rename]));
+        let (store, committer) = Store::open_on(&folder.path().join("replicas.json"), disk).unwrap();
+        let committer = thread::spawn(move || committer.run(|_| ()));
+        assert_eq!(store.apply(target("web"), set(1)).await, Err(StoreError::Uncertain));
+        let shown = store.get(&target("web")).unwrap();
+        assert_eq!(shown.replicas.get(), 1, "memory shows what the file holds");
+        store.close().await;
+        committer.join().unwrap();
+    }
+}
