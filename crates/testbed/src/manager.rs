@@ -3,6 +3,7 @@
 mod certificates;
 mod client;
 mod listening;
+mod mount;
 mod options;
 
 use std::net::SocketAddr;
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use certificates::Certificates;
-pub use client::{Client, connect, endpoint};
+pub use client::{Client, connect, connect_from_abroad, endpoint};
 use listening::Listening;
+pub use mount::{Mount, Secret};
 pub use options::Options;
 use rustix::process::Signal;
 use tokio::time::{self, Instant};

@@ -1,20 +1,25 @@
 //! `torture all`: what the rounds of a run draw from, case by case: every fault of every kind of request, a crash before
-//! and after every request, a crash at and every failure of every file operation, floods and fights.
+//! and after every request, a crash at and every failure of every file operation, simulated disks, floods and troubles.
 
 use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, StreamFault};
 
+use crate::disk;
 use crate::output::{say, say_error};
 use crate::run::play;
 use crate::schedule::{Amount, Blow, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule};
 use crate::script;
 use crate::stage::Stage;
 use crate::table::Table;
+use crate::trouble::Trouble;
 
 /// All failures of a file operation that are tried.
 const ERRNOS: [&str; 3] = ["ENOSPC", "EIO", "EROFS"];
-/// How many seeds of a flood and of a fight.
+/// How many seeds of a flood and of a trouble.
 const SEEDS: u64 = 3;
+
+/// The cases that need no server.
+const DISK: &str = "simulated disk";
 
 /// A case of the list.
 struct Case {
@@ -29,13 +34,17 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
     let mut table = Table::default();
     let reference = play(stage, "reference", &scripted(Faults::None, None), &mut table).await;
     let reference = reference.context("the reference run")?.writes;
-    let cases: Vec<Case> = [faults(), request_crashes(), file_operations(), crowds()]
+    let cases: Vec<Case> = [faults(), request_crashes(), file_operations(), floods(), troubles()]
         .into_iter()
         .flatten()
         .filter(|case| case.schedule.blow.as_ref().is_none_or(|blow| stage.can_strike(blow)))
         .filter(|case| only.is_none_or(|only| case.name.contains(only)))
         .collect();
     let mut failed = Vec::new();
+    if only.is_none_or(|only| DISK.contains(only)) {
+        say_error(DISK);
+        failed.extend(disk::exhaustively().await.err().map(|error| format!("{DISK}: {error}")));
+    }
     for (n, case) in cases.iter().enumerate() {
         let trace = case.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let verdict = play(stage, &trace, &case.schedule, &mut table).await.and_then(|outcome| {
@@ -68,7 +77,7 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
 }
 
 fn scripted(faults: Faults, blow: Option<Blow>) -> Schedule {
-    Schedule { seed: 0, faults, blow, load: Load::Script, encodings: Encodings::AsAsked }
+    Schedule { faults, blow, ..Schedule::calm(0, Load::Script) }
 }
 
 /// Every fault of every kind of request, met by the first one and, for a Patch or a watch, by a later one.
@@ -79,8 +88,7 @@ fn faults() -> Vec<Case> {
         let faults = Faults::Placed(before(kind, fault).into_iter().chain([place]).collect());
         let load = Load::Drawn(Amount::SMALL);
         let name = format!("{} {after} meets {}", kind.name(), fault.name());
-        let encodings = Encodings::AsAsked;
-        let schedule = Schedule { seed: after, faults, blow: None, load, encodings };
+        let schedule = Schedule { faults, ..Schedule::calm(after, load) };
         Case { name, schedule, is_compared: false }
     };
     let cases = kinds.into_iter().flat_map(|kind| {
@@ -162,16 +170,23 @@ fn file_operations() -> Vec<Case> {
     cases
 }
 
-/// Floods of changes, and fights over one count, with faults.
-fn crowds() -> Vec<Case> {
-    let crowds = [("flood", Amount::FLOOD), ("fight", Amount::FIGHT)];
-    let seeds = (0..SEEDS).flat_map(|seed| crowds.map(|(name, amount)| (seed, name, amount)));
-    seeds
-        .map(|(seed, name, amount)| {
-            let faults = Faults::Drawn { percent: 15 * (seed + 1) };
-            let encodings = if seed % 2 == 0 { Encodings::AsAsked } else { Encodings::JsonOnly };
-            let schedule = Schedule { seed, faults, blow: None, load: Load::Drawn(amount), encodings };
-            Case { name: format!("{name} {seed}"), schedule, is_compared: false }
-        })
-        .collect()
+/// Floods of changes, with faults.
+fn floods() -> Vec<Case> {
+    (0..SEEDS).map(|seed| crowd("flood".to_owned(), seed, Amount::FLOOD, None)).collect()
+}
+
+/// Each trouble, without faults and with ever more of them.
+fn troubles() -> Vec<Case> {
+    let seeds = |trouble: Trouble| {
+        let amount = if trouble == Trouble::MassDrift { Amount::FLOOD } else { Amount::USUAL };
+        (0..SEEDS).map(move |seed| crowd(trouble.name().to_owned(), seed, amount, Some(trouble)))
+    };
+    Trouble::ALL.into_iter().flat_map(seeds).collect()
+}
+
+fn crowd(name: String, seed: u64, amount: Amount, trouble: Option<Trouble>) -> Case {
+    let faults = Faults::Drawn { percent: 20 * seed };
+    let encodings = if seed % 2 == 0 { Encodings::AsAsked } else { Encodings::JsonOnly };
+    let schedule = Schedule { faults, encodings, trouble, ..Schedule::calm(seed, Load::Drawn(amount)) };
+    Case { name: format!("{name} {seed}"), schedule, is_compared: false }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use fastrand::Rng;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use replica_count_testbed::ControlPlane;
 use serde_json::json;
 use tokio::time;
@@ -26,6 +27,7 @@ pub(crate) struct ClusterChanges<'a> {
     control_plane: &'a ControlPlane,
     namespace: String,
     api: Api<Deployment>,
+    autoscalers: Api<HorizontalPodAutoscaler>,
     trace: &'a Trace,
     /// How often a count was made another one.
     deviations: AtomicUsize,
@@ -37,9 +39,11 @@ impl<'a> ClusterChanges<'a> {
         namespace: &str,
         trace: &'a Trace,
     ) -> Result<Self> {
-        let api = Api::namespaced(control_plane.admin().await?, namespace);
+        let client = control_plane.admin().await?;
+        let (api, autoscalers) =
+            (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace));
         let deviations = AtomicUsize::new(0);
-        Ok(Self { control_plane, namespace: namespace.to_owned(), api, trace, deviations })
+        Ok(Self { control_plane, namespace: namespace.to_owned(), api, autoscalers, trace, deviations })
     }
 
     pub(crate) fn deviations(&self) -> usize {
@@ -72,7 +76,27 @@ impl<'a> ClusterChanges<'a> {
         self.deviations.fetch_add(1, Ordering::SeqCst);
         self.trace.note(Note::Cluster(format!("scale {name} to {count}")));
         let patch = Patch::Merge(json!({ "spec": { "replicas": count } }));
-        self.api.patch_scale(name, &parameters(), &patch).await?;
+        match self.api.patch_scale(name, &parameters(), &patch).await {
+            // Somebody creates it again just now.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// Creates an autoscaler of a Deployment.
+    pub(crate) async fn autoscale(&self, autoscaler: &str, name: &str) -> Result<()> {
+        self.trace.note(Note::Cluster(format!("{autoscaler} of {name} appears")));
+        let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": name });
+        let spec = json!({ "scaleTargetRef": target, "maxReplicas": 9 });
+        let object = serde_json::from_value(json!({ "metadata": { "name": autoscaler }, "spec": spec }))?;
+        self.autoscalers.create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    /// Deletes it.
+    pub(crate) async fn stop_autoscaling(&self, autoscaler: &str) -> Result<()> {
+        self.trace.note(Note::Cluster(format!("{autoscaler} goes")));
+        self.autoscalers.delete(autoscaler, &DeleteParams::default()).await?;
         Ok(())
     }
 

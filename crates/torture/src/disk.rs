@@ -15,30 +15,28 @@ const FAILURES: [Errno; 3] = [Errno::NOSPC, Errno::IO, Errno::ROFS];
 /// As many operations as some changes make.
 const OPERATIONS: usize = 48;
 
-/// One failure at every step, and every pair of failures of the first two changes. Returns how many trials that were.
-pub(crate) async fn exhaustively() -> Result<usize, Wrong> {
+/// One failure at every step, and every pair of failures of the first two changes.
+pub(crate) async fn exhaustively() -> Result<(), Wrong> {
     let mut reader = Reader::default();
-    let (mut trials, failed) = (0, [Kind::Fails(Errno::IO), Kind::DoneButFails(Errno::IO)]);
     let operations = trial::run(script(), &[], &mut reader).await?;
     let kinds = FAILURES.map(Kind::Fails).into_iter().chain([Kind::DoneButFails(Errno::IO), Kind::Dies]);
     for kind in kinds {
         for at in 0..operations {
             trial::run(script(), &[Fault { at, kind }], &mut reader).await?;
-            trials += 1;
         }
     }
     let two = || script().into_iter().take(2).collect();
     let operations = trial::run(two(), &[], &mut reader).await?;
+    let failed = [Kind::Fails(Errno::IO), Kind::DoneButFails(Errno::IO)];
     for (first, second) in failed.into_iter().flat_map(|first| failed.map(|second| (first, second))) {
         for at in 0..operations {
             for later in at + 1..operations {
                 let faults = [Fault { at, kind: first }, Fault { at: later, kind: second }];
                 trial::run(two(), &faults, &mut reader).await?;
-                trials += 1;
             }
         }
     }
-    Ok(trials)
+    Ok(())
 }
 
 /// Draws changes and what goes wrong from the seed, and tries them once. Returns what went wrong, in words for a table.
@@ -114,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_failure_of_every_step_leaves_what_was_acknowledged() {
-        assert!(exhaustively().await.unwrap() > 500);
+        exhaustively().await.unwrap();
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! others change the cluster, ends all faults, waits until everything is as desired, and judges what was told and sent.
 
 pub mod all;
+mod certificate_files;
 mod cluster_changes;
 mod disk;
 pub mod history;
@@ -13,6 +14,7 @@ mod load;
 pub mod mutants;
 mod oracle;
 pub mod output;
+mod patience;
 mod round;
 pub mod run;
 pub mod schedule;
@@ -22,3 +24,4 @@ pub mod stage;
 mod strace;
 mod table;
 mod trace;
+pub mod trouble;

@@ -15,6 +15,7 @@ use tonic_types::StatusExt as _;
 
 use crate::history::{Asked, Operation, Stored, Told};
 use crate::schedule::{Amount, CONVERGENCE};
+use crate::server::Reach;
 use crate::trace::{Note, Trace};
 
 /// After a failure, before the next question: a server that has died takes a moment to be back.
@@ -45,7 +46,7 @@ impl<'a> Clients<'a> {
         names: &[String],
         load: &Amount,
         mut random: Rng,
-        server: watch::Receiver<Client>,
+        server: watch::Receiver<Reach>,
     ) {
         for _ in 0..load.questions {
             time::sleep(Duration::from_millis(random.u64(..=load.pause_ms))).await;
@@ -55,7 +56,7 @@ impl<'a> Clients<'a> {
                 6 => Asked::Delete,
                 _ => Asked::Get,
             };
-            let client = server.borrow().clone();
+            let client = server.borrow().client.clone();
             if self.ask(client, name, asked, random.bool()).await == Some(Told::Unknown) {
                 time::sleep(AFTER_FAILURE).await;
             }
@@ -63,11 +64,11 @@ impl<'a> Clients<'a> {
     }
 
     /// Sets what is not managed: of a target that is, it shows if it is stuck. (To set the others would help them.)
-    pub(crate) async fn manage_all(&self, names: &[String], server: &watch::Receiver<Client>) {
+    pub(crate) async fn manage_all(&self, names: &[String], server: &watch::Receiver<Reach>) {
         let deadline = Instant::now() + CONVERGENCE;
         for name in names {
             while Instant::now() < deadline {
-                let client = server.borrow().clone();
+                let client = server.borrow().client.clone();
                 let told = match self.ask(client.clone(), name, Asked::Get, true).await {
                     Some(Told::Got { stored: None }) => self.ask(client, name, self.new_set(), true).await,
                     other => other,
@@ -85,16 +86,10 @@ impl<'a> Clients<'a> {
         Asked::Set { count: self.next_count.fetch_add(1, Ordering::SeqCst) }
     }
 
-    /// Asks, and keeps the answer. `None`: refused, so that nothing changed.
-    pub(crate) async fn ask(
-        &self,
-        client: Client,
-        name: &str,
-        asked: Asked,
-        allow_missing: bool,
-    ) -> Option<Told> {
+    /// Asks, and keeps the answer. `None`: refused, so that nothing changed. Who insists sets what is missing or autoscaled.
+    pub(crate) async fn ask(&self, client: Client, name: &str, asked: Asked, insist: bool) -> Option<Told> {
         let begun = self.trace.now();
-        let answer = self.send(client, name, asked, allow_missing).await;
+        let answer = self.send(client, name, asked, insist).await;
         let ended = self.trace.now();
         let told = match &answer {
             Ok(told) => Some(*told),
@@ -111,13 +106,7 @@ impl<'a> Clients<'a> {
         told
     }
 
-    async fn send(
-        &self,
-        mut client: Client,
-        name: &str,
-        asked: Asked,
-        allow_missing: bool,
-    ) -> Result<Told, Status> {
+    async fn send(&self, mut client: Client, name: &str, asked: Asked, insist: bool) -> Result<Told, Status> {
         let (name, namespace) = (name.to_owned(), self.namespace.to_owned());
         match asked {
             Asked::Set { count } => {
@@ -125,7 +114,8 @@ impl<'a> Clients<'a> {
                     name,
                     namespace,
                     replicas: Some(count),
-                    allow_missing,
+                    allow_missing: insist,
+                    allow_autoscaled: insist,
                     ..proto::SetDeploymentRequest::default()
                 };
                 let answer = client.set_deployment(request).await?.into_inner();

@@ -12,6 +12,11 @@ use crate::trace::{Line, Note};
 
 /// The deadline of a write, and a moment for the machine.
 const IN_FLIGHT: Duration = Duration::from_secs(6);
+/// The most bouts that one process has over one setting of one target in a minute, whoever fights for it and how fast.
+const BOUTS: usize = 20;
+const MINUTE: Duration = Duration::from_mins(1);
+/// What an API server with too much to do asks for, in seconds.
+const SENT_AWAY: u64 = 1;
 /// Clocks and schedulers are no finer than this.
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -52,6 +57,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
     wrong.extend(of_old_counts(&patches, evidence.histories));
     wrong.extend(needless(evidence));
     wrong.extend(impatient(&patches, evidence.lines));
+    wrong.extend(fought(&patches, evidence.lines));
     wrong
 }
 
@@ -150,7 +156,8 @@ pub(crate) fn writes(lines: &[Line]) -> Writes {
 /// it writes for another setting or another drift, after one that has ended, is another matter.)
 fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (asked_at, ordinal, seconds) in lines.iter().filter_map(asked_to_wait) {
+    let passed: HashSet<u64> = lines.iter().filter_map(passed_on).collect();
+    for (asked_at, ordinal, seconds) in lines.iter().filter_map(|line| asked_to_wait(line, &passed)) {
         let Some(patch) = patches.iter().find(|patch| patch.ordinal == ordinal) else { continue };
         let until = asked_at + Duration::from_secs(seconds);
         let is_forgotten = |at: Duration| {
@@ -175,12 +182,56 @@ fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
     wrong
 }
 
-fn asked_to_wait(line: &Line) -> Option<(Duration, u64, u64)> {
+/// The request of this line, if the API server's own answer to it reaches the server.
+fn passed_on(line: &Line) -> Option<u64> {
     let Note::Proxy(entry) = &line.note else { return None };
     match &entry.note {
+        ProxyNote::Request { fault: None | Some(Fault::Delay { .. }), .. } => Some(entry.ordinal),
+        _ => None,
+    }
+}
+
+/// Who is asked to wait by this line, and how many seconds: by a fault, or by the API server itself.
+fn asked_to_wait(line: &Line, passed: &HashSet<u64>) -> Option<(Duration, u64, u64)> {
+    let Note::Proxy(entry) = &line.note else { return None };
+    match &entry.note {
+        ProxyNote::Answered { status: 429 } if passed.contains(&entry.ordinal) => {
+            Some((line.at, entry.ordinal, SENT_AWAY))
+        }
         ProxyNote::Request {
             fault: Some(Fault::Refuse { retry_after_seconds: Some(seconds), .. }), ..
         } => Some((line.at, entry.ordinal, *seconds)),
+        _ => None,
+    }
+}
+
+/// Who is fought answers ever more slowly. A bout is a write that was carried out or came too late; each process counts its
+/// own, and a new setting begins anew.
+fn fought(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
+    let bouts: HashSet<u64> = lines.iter().filter_map(bout).collect();
+    let starts: Vec<Duration> =
+        lines.iter().filter(|line| matches!(line.note, Note::Server(_))).map(|line| line.at).collect();
+    let mut fights: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
+    for patch in patches.iter().filter(|patch| bouts.contains(&patch.ordinal)) {
+        let process = starts.partition_point(|start| *start <= patch.at);
+        fights.entry((process, patch.target, patch.count())).or_default().push(patch.at);
+    }
+    let too_many =
+        |times: &&Vec<Duration>| times.windows(BOUTS + 1).any(|some| some[BOUTS] < some[0] + MINUTE);
+    fights
+        .iter()
+        .filter(|(_, times)| too_many(times))
+        .map(|((_, target, count), times)| {
+            format!("{target}: {} writes of {count:?} in one fight: {times:?}", times.len())
+        })
+        .collect()
+}
+
+fn bout(line: &Line) -> Option<u64> {
+    let Note::Proxy(entry) = &line.note else { return None };
+    match &entry.note {
+        ProxyNote::Served { status: 200 | 409 | 422, .. }
+        | ProxyNote::Answered { status: 200 | 409 | 422 } => Some(entry.ordinal),
         _ => None,
     }
 }
@@ -260,8 +311,25 @@ mod tests {
         let wait = Some(Fault::Refuse { status: 429, retry_after_seconds: Some(1) });
         check(0, 0, &[patch(40, 0, 2, wait), patch(1_040, 1, 2, None)]);
         check(1, 0, &[patch(40, 0, 2, wait), patch(900, 1, 2, None)]);
+        let sent_away =
+            || line(45, Note::Proxy(Entry { ordinal: 0, note: ProxyNote::Answered { status: 429 } }));
+        check(0, 0, &[patch(40, 0, 2, None), sent_away(), patch(1_045, 1, 2, None)]);
+        check(1, 0, &[patch(40, 0, 2, None), sent_away(), patch(900, 1, 2, None)]);
         let restart = line(500, Note::Server("start".to_owned()));
         check(0, 0, &[patch(40, 0, 2, wait), restart, patch(900, 1, 2, None)]);
+    }
+
+    #[test]
+    fn who_is_fought_writes_ever_more_slowly() {
+        let fight = |pause: u64, bouts: u64| -> Vec<Line> {
+            (0..bouts).flat_map(|n| [patch(40 + n * pause, n, 2, None), served(41 + n * pause, n)]).collect()
+        };
+        check(0, 20, &fight(20, 20));
+        check(1, 21, &fight(20, 21));
+        check(0, 21, &fight(3_000, 21));
+        let mut two_processes = fight(20, 21);
+        two_processes.insert(20, line(240, Note::Server("start".to_owned())));
+        check(0, 21, &two_processes);
     }
 
     #[test]

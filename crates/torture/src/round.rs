@@ -12,21 +12,25 @@ use replica_count_api::proto::{self, DeploymentState};
 use replica_count_testbed::FaultProxy;
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::fault_proxy::{Kind, Plan};
-use replica_count_testbed::manager::{Client, Options};
+use replica_count_testbed::manager::Options;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
+use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::{ClusterChanges, NEW};
+use crate::disk;
 use crate::history::Asked;
 use crate::load::Clients;
 use crate::oracle::{self, Evidence, Writes};
+use crate::patience::Verdict;
 use crate::schedule::{Blow, CONVERGENCE, Load, Schedule};
 use crate::script;
-use crate::server::Server;
+use crate::server::{Reach, Server};
 use crate::stage::Stage;
 use crate::strace::{Injection, Strace};
 use crate::trace::{Line, Note, Trace};
+use crate::trouble::Place;
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -47,9 +51,10 @@ pub(crate) struct Outcome {
 pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Result<Outcome> {
     let trace = Arc::new(Trace::create(stage.trace(name))?);
     trace.note(Note::Schedule(Box::new(schedule.clone())));
+    let mut wrong = break_disks(schedule, &trace).await;
     let control_plane = stage.control_plane();
     let namespace = control_plane.namespace("torture").await?;
-    let names: Vec<String> = (0..schedule.load.targets()).map(|n| format!("web-{n}")).collect();
+    let names: Vec<String> = (0..schedule.targets()).map(|n| format!("web-{n}")).collect();
     try_join_all(names.iter().map(|name| control_plane.deployment(&namespace, name, NEW))).await?;
 
     let observer = Arc::clone(&trace);
@@ -61,16 +66,27 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
     )
     .await?;
     let kubeconfig = proxy.manager_kubeconfig(control_plane, &Scope::Cluster).await?;
-    let options = Options::beside_this_program(&kubeconfig, &control_plane.folder("torture")?)?;
-    let server = Server::start(options, Arc::clone(&trace)).await?;
+    let folder = control_plane.folder("torture")?;
+    let options = Options::beside_this_program(&kubeconfig, &folder)?;
+    let certificate_files = Arc::new(CertificateFiles::new(&options, &folder)?);
+    let server = Server::start(options, Arc::clone(&certificate_files), Arc::clone(&trace)).await?;
+    let options = server.options().clone();
     let changes = ClusterChanges::new(control_plane, &namespace, &trace).await?;
     let clients = Clients::new(&namespace, &trace);
-    let round = Round { schedule, namespace: &namespace, names: &names, trace: &trace, changes, clients };
-    let (converged, mut wrong) = round.run(server, proxy).await?;
+    let place = Place {
+        namespace: &namespace,
+        names: &names,
+        options: &options,
+        certificate_files: &certificate_files,
+        changes: &changes,
+        clients: &clients,
+    };
+    let round = Round { schedule, place, trace: &trace };
+    let converged = round.run(server, proxy, &mut wrong).await?;
 
     let lines = trace.lines();
-    let histories = round.clients.histories();
-    let evidence = Evidence { lines: &lines, histories: &histories, deviations: round.changes.deviations() };
+    let histories = clients.histories();
+    let evidence = Evidence { lines: &lines, histories: &histories, deviations: changes.deviations() };
     wrong.extend(oracle::judge(&evidence));
     for wrong in &wrong {
         trace.note(Note::Wrong(wrong.clone()));
@@ -78,6 +94,18 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
     let writes = oracle::writes(&lines);
     let lines = trace.lines();
     Ok(Outcome { writes, trace: trace.path().to_owned(), lines, wrong, converged })
+}
+
+/// Tries the store on simulated disks; returns what is wrong.
+async fn break_disks(schedule: &Schedule, trace: &Trace) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for n in 0..schedule.disks {
+        match disk::drawn(schedule.seed.wrapping_add(n)).await {
+            Ok(faults) => faults.into_iter().for_each(|fault| trace.note(Note::Disk(fault.to_owned()))),
+            Err(error) => wrong.push(format!("disk {n}: {error}")),
+        }
+    }
+    wrong
 }
 
 fn plan(schedule: &Schedule) -> Plan {
@@ -98,45 +126,42 @@ fn plan(schedule: &Schedule) -> Plan {
 /// What happens while the server runs.
 struct Round<'a> {
     schedule: &'a Schedule,
-    namespace: &'a str,
-    names: &'a [String],
+    place: Place<'a>,
     trace: &'a Trace,
-    changes: ClusterChanges<'a>,
-    clients: Clients<'a>,
 }
 
 impl Round<'_> {
-    /// Returns how long the convergence took, and what is wrong already.
+    /// Returns how long the convergence took.
     async fn run(
         &self,
         mut server: Server,
         mut proxy: FaultProxy,
-    ) -> Result<(Option<Duration>, Vec<String>)> {
-        let mut wrong = Vec::new();
+        wrong: &mut Vec<String>,
+    ) -> Result<Option<Duration>> {
         let strace = self.attach(&mut server).await?;
         {
-            let receiver = server.client();
-            let mut load = std::pin::pin!(self.load(receiver));
+            let mut load = std::pin::pin!(self.load(server.reach()));
             let mut blow = std::pin::pin!(self.wait_for_blow());
             let mut is_struck = false;
             let mut poll = time::interval(POLL);
             loop {
                 tokio::select! {
-                    done = &mut load => break done?,
+                    troubled = &mut load => break wrong.extend(troubled?.err()),
                     ordinal = proxy.crash() => server.crash(&format!("at request {ordinal}")).await?,
                     () = &mut blow, if !is_struck => {
                         is_struck = true;
                         self.strike(&mut server).await?;
                     }
-                    _ = poll.tick() => self.look_after(&mut server, &mut wrong).await?,
+                    _ = poll.tick() => self.look_after(&mut server, wrong).await?,
                 }
             }
         }
         drop(strace);
-        self.look_after(&mut server, &mut wrong).await?;
+        self.look_after(&mut server, wrong).await?;
         proxy.heal();
         self.trace.note(Note::Server("no more faults".to_owned()));
-        let converged = self.converge(&mut server, &mut proxy, &mut wrong).await?;
+        wrong.extend(self.end_trouble(&server).await?.err());
+        let converged = self.converge(&mut server, &mut proxy, wrong).await?;
         self.ask_all(&server).await;
         if let Some(Blow::KillAtStart(operation)) = &self.schedule.blow {
             server.crash_at_start(operation).await?;
@@ -144,22 +169,39 @@ impl Round<'_> {
         server.crash("does it find all of it again?").await?;
         server.wait_ready().await?;
         self.ask_all(&server).await;
-        self.changes.delete_all().await?;
-        Ok((converged, wrong))
+        self.place.changes.delete_all().await?;
+        Ok(converged)
     }
 
-    async fn load(&self, server: watch::Receiver<Client>) -> Result<()> {
+    /// Asks and changes what the schedule says, and makes trouble beside that.
+    async fn load(&self, server: watch::Receiver<Reach>) -> Result<Verdict> {
+        let Place { names, changes, clients, .. } = self.place;
         let amount = match &self.schedule.load {
             Load::Drawn(amount) => amount,
-            Load::Script => return script::run(&self.names[0], &self.clients, &self.changes, server).await,
+            Load::Script => return script::run(&names[0], clients, changes, server).await.map(Ok),
         };
         let random = |part: usize| Rng::with_seed(self.schedule.seed.wrapping_add(part as u64 + 1));
-        let clients =
-            (0..amount.clients).map(|n| self.clients.run(self.names, amount, random(n), server.clone()));
-        let (_, changed) =
-            tokio::join!(join_all(clients), self.changes.run(self.names, amount, random(amount.clients)));
-        self.clients.manage_all(self.names, &server).await;
-        changed
+        let names_of_load = &names[..amount.targets];
+        let asking =
+            (0..amount.clients).map(|n| clients.run(names_of_load, amount, random(n), server.clone()));
+        let troubling = async {
+            match self.schedule.trouble {
+                Some(trouble) => trouble.make(&self.place, &server).await,
+                None => Ok(Ok(())),
+            }
+        };
+        let changing = changes.run(names_of_load, amount, random(amount.clients));
+        let (_, changed, troubled) = tokio::join!(join_all(asking), changing, troubling);
+        clients.manage_all(names, &server).await;
+        changed?;
+        troubled
+    }
+
+    async fn end_trouble(&self, server: &Server) -> Result<Verdict> {
+        match self.schedule.trouble {
+            Some(trouble) => trouble.end(&self.place, &server.reach()).await,
+            None => Ok(Ok(())),
+        }
     }
 
     async fn attach(&self, server: &mut Server) -> Result<Option<Strace>> {
@@ -230,17 +272,17 @@ impl Round<'_> {
 
     /// The first thing that is not as desired, if there is one.
     async fn deviation(&self, server: &Server) -> Result<Option<String>> {
-        let mut client = server.client().borrow().clone();
-        for name in self.names {
-            let request =
-                proto::GetDeploymentRequest { name: name.clone(), namespace: self.namespace.to_owned() };
+        let mut client = server.reach().borrow().client.clone();
+        let namespace = self.place.namespace;
+        for name in self.place.names {
+            let request = proto::GetDeploymentRequest { name: name.clone(), namespace: namespace.to_owned() };
             let answer = match client.get_deployment(request).await {
                 Ok(answer) => answer.into_inner(),
                 Err(status) => return Ok(Some(format!("Get of {name}: {status}"))),
             };
-            let count = self.changes.count(name).await?;
+            let count = self.place.changes.count(name).await?;
             let is_settled = match answer.state() {
-                DeploymentState::InSync => {
+                DeploymentState::InSync | DeploymentState::Contested => {
                     answer.desired_replicas == count && answer.current_replicas == count
                 }
                 DeploymentState::Unmanaged => answer.current_replicas == count,
@@ -254,8 +296,8 @@ impl Round<'_> {
     }
 
     async fn ask_all(&self, server: &Server) {
-        let client = server.client().borrow().clone();
-        join_all(self.names.iter().map(|name| self.clients.ask(client.clone(), name, Asked::Get, false)))
-            .await;
+        let client = server.reach().borrow().client.clone();
+        let Place { names, clients, .. } = self.place;
+        join_all(names.iter().map(|name| clients.ask(client.clone(), name, Asked::Get, false))).await;
     }
 }

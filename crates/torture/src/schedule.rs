@@ -6,6 +6,8 @@ use fastrand::Rng;
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::trouble::Trouble;
+
 /// What one round tries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
@@ -18,8 +20,11 @@ pub struct Schedule {
     /// What is done meanwhile.
     pub load: Load,
     /// In which encodings the API server answers.
-    #[serde(default)]
     pub encodings: Encodings,
+    /// What goes on beside that.
+    pub trouble: Option<Trouble>,
+    /// On how many simulated disks the store is tried.
+    pub disks: u64,
 }
 
 /// What requests to the API server meet.
@@ -138,13 +143,10 @@ impl Amount {
     pub const SMALL: Self = Self { targets: 2, clients: 2, questions: 8, drifts: 8, pause_ms: 100 };
     /// Everything at once.
     pub const FLOOD: Self = Self { targets: 40, clients: 20, questions: 20, drifts: 200, pause_ms: 0 };
-    /// Somebody who changes one count again and again.
-    pub const FIGHT: Self = Self { targets: 1, clients: 1, questions: 6, drifts: 60, pause_ms: 60 };
 }
 
 impl Load {
-    /// How many Deployments there are.
-    pub fn targets(&self) -> usize {
+    fn targets(&self) -> usize {
         match self {
             Self::Drawn(amount) => amount.targets,
             Self::Script => 1,
@@ -153,6 +155,18 @@ impl Load {
 }
 
 impl Schedule {
+    /// How many Deployments there are: those of the load, and one that is fought for and nothing else.
+    pub fn targets(&self) -> usize {
+        let is_fought = matches!(self.trouble, Some(Trouble::Fight { .. }));
+        self.load.targets() + usize::from(is_fought)
+    }
+
+    /// A round in which only the load happens.
+    pub fn calm(seed: u64, load: Load) -> Self {
+        let encodings = Encodings::AsAsked;
+        Self { seed, faults: Faults::None, blow: None, load, encodings, trouble: None, disks: 0 }
+    }
+
     /// The schedule of a round.
     pub fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
@@ -171,16 +185,17 @@ impl Schedule {
                 Some(Blow::FailFile { operation, errno })
             }
         };
-        let load = match random.u8(..10) {
-            0 => Amount::FLOOD,
-            1 => Amount::FIGHT,
+        let trouble = Trouble::draw(&mut random);
+        let load = match (trouble, random.u8(..10)) {
+            (Some(Trouble::MassDrift), _) | (_, 0) => Amount::FLOOD,
             _ => Amount::USUAL,
         };
         let encodings = match random.u8(..4) {
             0 => Encodings::JsonOnly,
             _ => Encodings::AsAsked,
         };
-        Self { seed, faults, blow, load: Load::Drawn(load), encodings }
+        let disks = random.u64(1..=4);
+        Self { seed, faults, blow, load: Load::Drawn(load), encodings, trouble, disks }
     }
 }
 

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use replica_count_testbed::manager::Client;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
@@ -12,6 +11,7 @@ use crate::cluster_changes::ClusterChanges;
 use crate::history::{Asked, Told};
 use crate::load::Clients;
 use crate::schedule::CONVERGENCE;
+use crate::server::Reach;
 
 /// How many changes of the setting there are; each is one write of the settings file.
 pub(crate) const CHANGES: u32 = 4;
@@ -24,7 +24,7 @@ pub(crate) async fn run(
     name: &str,
     clients: &Clients<'_>,
     changes: &ClusterChanges<'_>,
-    server: watch::Receiver<Client>,
+    server: watch::Receiver<Reach>,
 ) -> Result<()> {
     let script = Script { name, clients, changes, server };
     script.insist(Asked::Set { count: 2 }).await?;
@@ -42,7 +42,7 @@ struct Script<'a> {
     name: &'a str,
     clients: &'a Clients<'a>,
     changes: &'a ClusterChanges<'a>,
-    server: watch::Receiver<Client>,
+    server: watch::Receiver<Reach>,
 }
 
 impl Script<'_> {
@@ -50,7 +50,7 @@ impl Script<'_> {
     async fn insist(&self, asked: Asked) -> Result<()> {
         let deadline = Instant::now() + CONVERGENCE;
         while Instant::now() < deadline {
-            let client = self.server.borrow().clone();
+            let client = self.server.borrow().client.clone();
             match self.clients.ask(client, self.name, asked, true).await {
                 Some(Told::Set { .. } | Told::Deleted | Told::NotManaged) => return Ok(()),
                 Some(Told::Unknown | Told::Got { .. }) | None => time::sleep(POLL).await,

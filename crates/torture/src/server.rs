@@ -1,5 +1,6 @@
 //! The server of a round: started, killed, started again, and watched over meanwhile.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -7,25 +8,47 @@ use replica_count_testbed::Manager;
 use replica_count_testbed::manager::{Client, Options};
 use tokio::sync::watch;
 
+use crate::certificate_files::CertificateFiles;
 use crate::schedule::FileOperation;
 use crate::strace::{self, Injection};
 use crate::trace::{Note, Trace};
 
+/// How to reach the server as it runs now.
+#[derive(Clone)]
+pub(crate) struct Reach {
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
+}
+
+impl Reach {
+    async fn of(manager: &Manager) -> Result<Self> {
+        let client = manager.client().await?;
+        Ok(Self { client, address: manager.grpc_address(), pid: manager.pid() })
+    }
+}
+
 /// A server that is started again whenever it dies.
 pub(crate) struct Server {
     options: Options,
+    certificate_files: Arc<CertificateFiles>,
     trace: Arc<Trace>,
     /// `None` only while it is started again.
     manager: Option<Manager>,
-    client: watch::Sender<Client>,
+    reach: watch::Sender<Reach>,
 }
 
 impl Server {
-    pub(crate) async fn start(options: Options, trace: Arc<Trace>) -> Result<Self> {
+    pub(crate) async fn start(
+        options: Options,
+        certificate_files: Arc<CertificateFiles>,
+        trace: Arc<Trace>,
+    ) -> Result<Self> {
         trace.note(Note::Server("start".to_owned()));
+        let options = certificate_files.used_by(options);
         let manager = Manager::start(&options).await?;
-        let client = watch::Sender::new(manager.client().await?);
-        Ok(Self { options, trace, manager: Some(manager), client })
+        let reach = watch::Sender::new(Reach::of(&manager).await?);
+        Ok(Self { options, certificate_files, trace, manager: Some(manager), reach })
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -36,9 +59,9 @@ impl Server {
         self.running().pid()
     }
 
-    /// A client of the server as it runs now; it changes with each start.
-    pub(crate) fn client(&self) -> watch::Receiver<Client> {
-        self.client.subscribe()
+    /// How to reach the server as it runs now; it changes with each start.
+    pub(crate) fn reach(&self) -> watch::Receiver<Reach> {
+        self.reach.subscribe()
     }
 
     /// The end of its log if it has died.
@@ -53,8 +76,10 @@ impl Server {
             manager.kill()?;
         }
         self.trace.note(Note::Server("start".to_owned()));
+        // A server refuses to start with half a certificate; somebody would notice.
+        self.certificate_files.mend()?;
         let manager = self.manager.insert(Manager::start(&self.options).await?);
-        self.client.send_replace(manager.client().await?);
+        self.reach.send_replace(Reach::of(manager).await?);
         Ok(())
     }
 

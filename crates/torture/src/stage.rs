@@ -9,6 +9,9 @@ use replica_count_testbed::{ControlPlane, Options, workspace};
 use crate::output::say_error;
 use crate::schedule::Blow;
 
+/// How many writes the API server takes at once: few, as one with much else to do.
+const WRITES: usize = 2;
+
 /// Where rounds are played.
 #[derive(Debug)]
 pub struct Stage {
@@ -20,7 +23,11 @@ pub struct Stage {
 impl Stage {
     /// Starts the control plane. Without controllers: a count is what is at stake, not pods.
     pub async fn start() -> Result<Self> {
-        let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
+        // Writes beyond these are sent away with a Retry-After of 1 s. Administrators are exempt, so the rest here is not.
+        let options = Options::beside_this_program()?
+            .with_api_server_argument("--enable-priority-and-fairness=false")
+            .with_api_server_argument(format!("--max-mutating-requests-inflight={WRITES}"));
+        let control_plane = ControlPlane::start(options).await?;
         let has_strace = Command::new("strace").arg("--version").output().is_ok();
         if !has_strace {
             say_error("*** NOT TRIED: crashes at, and failures of, file operations. There is no strace. ***");

@@ -22,6 +22,9 @@ impl Table {
         if let Some(blow) = &schedule.blow {
             self.count("blows to the server", blow.name());
         }
+        if let Some(trouble) = &schedule.trouble {
+            self.count("troubles", trouble.name());
+        }
         self.slowest = self.slowest.max(converged.unwrap_or_default());
         for line in lines {
             match &line.note {
@@ -34,6 +37,9 @@ impl Table {
                     }
                     ProxyNote::Hidden { .. } => self.count("events", "hidden"),
                     ProxyNote::Shown { .. } => self.count("events", "shown"),
+                    ProxyNote::Served { status: 429, .. } => {
+                        self.count("sent away", "by the API server itself")
+                    }
                     ProxyNote::Served { .. } | ProxyNote::Answered { .. } => {}
                 },
                 Note::Client(note) => {
@@ -49,6 +55,7 @@ impl Table {
                     self.count("questions", &format!("{asked}: {outcome}"));
                 }
                 Note::Cluster(_) => self.count("changes of others", "all"),
+                Note::Disk(fault) => self.count("simulated disks", fault),
                 Note::Server(what) => {
                     self.count("the server", what.split(':').next().unwrap_or_default());
                 }

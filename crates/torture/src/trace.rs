@@ -33,6 +33,8 @@ pub(crate) enum Note {
     Client(serde_json::Value),
     /// Somebody changed something in the cluster, behind the server's back.
     Cluster(String),
+    /// Something went wrong with a simulated disk below a store of its own.
+    Disk(String),
     /// Something was done to the server.
     Server(String),
     /// An oracle says that something is wrong.

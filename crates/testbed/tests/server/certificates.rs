@@ -1,12 +1,9 @@
 //! Certificates change while the server runs: files are swapped as Kubernetes swaps them in a mounted secret.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use replica_count_testbed::Manager;
-use replica_count_testbed::manager::Certificates;
+use replica_count_testbed::manager::{Certificates, Mount, Secret};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -19,46 +16,6 @@ use crate::scene::eventually;
 
 /// "Within seconds": how long a client that is no longer trusted stays at most.
 const SOON: Duration = Duration::from_secs(10);
-
-/// A folder as Kubernetes mounts a secret: links to files in a folder that is itself behind a link.
-struct Mount {
-    folder: PathBuf,
-    versions: u32,
-}
-
-impl Mount {
-    fn new(folder: PathBuf) -> Self {
-        fs::create_dir(&folder).unwrap();
-        for name in ["server.crt", "server.key", "ca.crt"] {
-            symlink(format!("..data/{name}"), folder.join(name)).unwrap();
-        }
-        Self { folder, versions: 0 }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Puts new contents into place, all at once.
-    fn swap(&mut self, certificate: &str, key: &str, authorities: &str) {
-        self.versions += 1;
-        let version = format!("..version-{}", self.versions);
-        let folder = self.folder.join(&version);
-        fs::create_dir(&folder).unwrap();
-        for (name, text) in [("server.crt", certificate), ("server.key", key), ("ca.crt", authorities)] {
-            fs::write(folder.join(name), text).unwrap();
-        }
-        let link = self.folder.join("..data_tmp");
-        symlink(version, &link).unwrap();
-        fs::rename(link, self.folder.join("..data")).unwrap();
-    }
-}
-
-/// What somebody's files hold: the server's pair and the authority.
-fn texts(certificates: &Certificates) -> [String; 3] {
-    [certificates.certificate("server"), certificates.key("server"), certificates.authority()]
-        .map(|path| fs::read_to_string(path).unwrap())
-}
 
 /// A connection with a stream that stays open.
 struct Watcher(TlsStream<TcpStream>);
@@ -108,30 +65,26 @@ async fn certificates_change_under_a_running_server() {
     let (alone, abroad) = (Alone::new(), Alone::new());
     let old = alone.options(&[]).certificates().unwrap();
     let new = abroad.options(&[]).certificates().unwrap();
-    let [old_certificate, old_key, old_authority] = texts(&old);
-    let [new_certificate, new_key, new_authority] = texts(&new);
-    let mut mount = Mount::new(alone.path("mount"));
-    mount.swap(&old_certificate, &old_key, &old_authority);
-    let flags = ["--cert-file", "--key-file", "--ca-cert-file"];
-    let files = ["server.crt", "server.key", "ca.crt"].map(|name| mount.path(name));
-    let arguments: Vec<&str> =
-        flags.iter().zip(&files).flat_map(|(flag, file)| [*flag, file.as_str()]).collect();
-    let manager = Manager::start(&alone.options(&arguments)).await.unwrap();
+    let (old_files, new_files) = (Secret::of(&old).unwrap(), Secret::of(&new).unwrap());
+    let mut mount = Mount::new(&alone.path("mount"), &old_files).unwrap();
+    let manager = Manager::start(&mount.used_by(alone.options(&[]))).await.unwrap();
     let mut before = Watcher::new(&manager, &old).await;
 
     // The authority is changed in the usual way: for a while, both are trusted.
-    mount.swap(&new_certificate, &new_key, &(old_authority + &new_authority));
+    let authorities = old_files.authorities + &new_files.authorities;
+    mount.swap(&Secret { authorities, ..new_files.clone() }).unwrap();
     until_shown(&manager, "certificate_reloads_total 1").await;
     let mut after = Watcher::new(&manager, &new).await;
     before.check_open().await;
 
-    mount.swap(&new_certificate[..400], &new_key, &new_authority);
+    let certificate = new_files.certificate[..400].to_owned();
+    mount.swap(&Secret { certificate, ..new_files.clone() }).unwrap();
     until_shown(&manager, "certificate_reload_failures_total 1").await;
     until_shown(&manager, "certificate_files_refused 1").await;
     Watcher::new(&manager, &new).await.check_open().await;
     before.check_open().await;
 
-    mount.swap(&new_certificate, &new_key, &new_authority);
+    mount.swap(&new_files).unwrap();
     before.until_closed().await;
     until_shown(&manager, "connections_ended_total{reason=\"untrusted_client_certificate\"} 1").await;
     until_shown(&manager, "certificate_reloads_total 2").await;
