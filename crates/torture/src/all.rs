@@ -172,19 +172,19 @@ fn file_operations() -> Vec<Case> {
 
 /// Floods of changes, with faults.
 fn floods() -> Vec<Case> {
-    (0..SEEDS).map(|seed| crowd("flood".to_owned(), seed, Amount::FLOOD, None)).collect()
+    (0..SEEDS).map(|seed| crowd("flood", seed, Amount::FLOOD, None)).collect()
 }
 
 /// Each trouble, without faults and with ever more of them.
 fn troubles() -> Vec<Case> {
     let seeds = |trouble: Trouble| {
         let amount = if trouble == Trouble::MassDrift { Amount::FLOOD } else { Amount::USUAL };
-        (0..SEEDS).map(move |seed| crowd(trouble.name().to_owned(), seed, amount, Some(trouble)))
+        (0..SEEDS).map(move |seed| crowd(trouble.name(), seed, amount, Some(trouble)))
     };
     Trouble::ALL.into_iter().flat_map(seeds).collect()
 }
 
-fn crowd(name: String, seed: u64, amount: Amount, trouble: Option<Trouble>) -> Case {
+fn crowd(name: &str, seed: u64, amount: Amount, trouble: Option<Trouble>) -> Case {
     let faults = Faults::Drawn { percent: 20 * seed };
     let encodings = if seed % 2 == 0 { Encodings::AsAsked } else { Encodings::JsonOnly };
     let schedule = Schedule { faults, encodings, trouble, ..Schedule::calm(seed, Load::Drawn(amount)) };

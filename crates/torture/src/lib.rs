@@ -5,6 +5,7 @@
 //! others change the cluster, ends all faults, waits until everything is as desired, and judges what was told and sent.
 
 pub mod all;
+pub mod arrival;
 mod certificate_files;
 mod cluster_changes;
 mod disk;

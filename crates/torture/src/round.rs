@@ -1,6 +1,5 @@
 //! A round: everything of one schedule, and the judgement.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +10,13 @@ use futures_util::future::{join_all, try_join_all};
 use replica_count_api::proto::{self, DeploymentState};
 use replica_count_testbed::FaultProxy;
 use replica_count_testbed::control_plane::Scope;
-use replica_count_testbed::fault_proxy::{Kind, Plan};
+use replica_count_testbed::fault_proxy::Plan;
 use replica_count_testbed::manager::Options;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
+use crate::arrival::Arrivals;
 use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::{ClusterChanges, NEW};
 use crate::disk;
@@ -110,16 +110,10 @@ async fn break_disks(schedule: &Schedule, trace: &Trace) -> Vec<String> {
 
 fn plan(schedule: &Schedule) -> Plan {
     let (seed, faults) = (schedule.seed, schedule.faults.clone());
-    let requests: Mutex<HashMap<Kind, u64>> = Mutex::default();
+    let arrivals: Mutex<Arrivals> = Mutex::default();
     Box::new(move |ordinal, kind, path| {
-        // Places are those among the requests for Deployments.
-        let of_kind = path.contains("/deployments").then(|| {
-            let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_kind = requests.entry(kind).or_default();
-            *of_kind += 1;
-            *of_kind - 1
-        });
-        faults.fault(seed, ordinal, of_kind, kind)
+        let arrival = arrivals.lock().unwrap_or_else(PoisonError::into_inner).arrive(ordinal, kind, path);
+        faults.fault(seed, &arrival)
     })
 }
 
@@ -186,7 +180,7 @@ impl Round<'_> {
             (0..amount.clients).map(|n| clients.run(names_of_load, amount, random(n), server.clone()));
         let troubling = async {
             match self.schedule.trouble {
-                Some(trouble) => trouble.make(&self.place, &server).await,
+                Some(trouble) => Box::pin(trouble.make(&self.place, &server)).await,
                 None => Ok(Ok(())),
             }
         };

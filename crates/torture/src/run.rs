@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use replica_count_testbed::fault_proxy::Note as ProxyNote;
+use replica_count_testbed::fault_proxy::{Entry, Note as ProxyNote};
 
+use crate::arrival::{Arrival, Arrivals};
 use crate::output::{say, say_error};
 use crate::round::{self, Outcome};
 use crate::schedule::{Faults, Planned, Schedule, round_seed};
@@ -52,20 +53,22 @@ fn draw(stage: &Stage, seed: u64, round: u64) -> Schedule {
     schedule
 }
 
-/// Plays the round of a trace again: the same schedule, and each request that comes in the same place meets what it met.
+/// Plays the round of a trace again: the same schedule, and each request meets what the one in its place met.
 pub async fn again(stage: &Stage, trace: &Path) -> Result<()> {
     let lines = trace::read(trace)?;
     let Some(Note::Schedule(schedule)) = lines.first().map(|line| &line.note) else {
         bail!("{} does not begin with a schedule", trace.display());
     };
-    let planned = lines.iter().filter_map(|line| match &line.note {
-        Note::Proxy(entry) => match &entry.note {
-            ProxyNote::Request { kind, fault: Some(fault), .. } => {
-                Some(Planned { ordinal: entry.ordinal, kind: *kind, fault: *fault })
-            }
-            _ => None,
-        },
-        _ => None,
+    let mut arrivals = Arrivals::default();
+    let planned = lines.iter().filter_map(|line| {
+        let Note::Proxy(Entry { ordinal, note: ProxyNote::Request { kind, uri, fault, .. } }) = &line.note
+        else {
+            return None;
+        };
+        let path = uri.split_once('?').map_or(uri.as_str(), |(path, _)| path);
+        let arrival = arrivals.arrive(*ordinal, *kind, path);
+        let Arrival { kind, object, after_of_object: after, .. } = arrival;
+        fault.map(|fault| Planned { kind, object, after, fault })
     });
     let schedule = Schedule { faults: Faults::Listed(planned.collect()), ..(**schedule).clone() };
     let mut table = Table::default();

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::arrival::Arrival;
 use crate::trouble::Trouble;
 
 /// What one round tries.
@@ -55,13 +56,15 @@ pub struct Placed {
     pub fault: Fault,
 }
 
-/// A fault of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// A fault of the request that comes after so many others of its kind for the same object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
-    /// Which request.
-    pub ordinal: u64,
-    /// Its kind. Should it be another one this time, it meets nothing.
+    /// Which kind.
     pub kind: Kind,
+    /// For which object.
+    pub object: String,
+    /// How many come before.
+    pub after: u64,
     /// What it meets.
     pub fault: Fault,
 }
@@ -207,20 +210,26 @@ impl FileOperation {
 }
 
 impl Faults {
-    /// What a request meets. The same for the same seed, ordinal and kind.
-    pub fn fault(&self, seed: u64, ordinal: u64, of_kind: Option<u64>, kind: Kind) -> Option<Fault> {
+    /// What a request meets. The same for the same seed and arrival.
+    pub fn fault(&self, seed: u64, arrival: &Arrival) -> Option<Fault> {
         match self {
             Self::None => None,
-            Self::Drawn { percent } => draw_fault(seed, *percent, ordinal, kind),
-            Self::Listed(planned) => planned
-                .iter()
-                .find(|planned| planned.ordinal == ordinal && planned.kind == kind)
-                .map(|planned| planned.fault),
+            Self::Drawn { percent } => draw_fault(seed, *percent, arrival.ordinal, arrival.kind),
+            Self::Listed(planned) => {
+                planned.iter().find(|planned| planned.is_for(arrival)).map(|planned| planned.fault)
+            }
             Self::Placed(placed) => placed
                 .iter()
-                .find(|placed| placed.kind == kind && Some(placed.after) == of_kind)
+                .find(|placed| placed.kind == arrival.kind && Some(placed.after) == arrival.after)
                 .map(|placed| placed.fault),
         }
+    }
+}
+
+impl Planned {
+    fn is_for(&self, arrival: &Arrival) -> bool {
+        (self.kind, self.object.as_str(), self.after)
+            == (arrival.kind, arrival.object.as_str(), arrival.after_of_object)
     }
 }
 
@@ -263,13 +272,17 @@ pub const CONVERGENCE: Duration = Duration::from_mins(1);
 mod tests {
     use super::*;
 
+    fn arrival(ordinal: u64, kind: Kind) -> Arrival {
+        Arrival { ordinal, kind, after: None, object: String::new(), after_of_object: 0 }
+    }
+
     #[test]
     fn everything_is_drawn_from_the_seed() {
         for seed in 0..100 {
             let schedule = Schedule::draw(seed);
             assert_eq!(schedule, Schedule::draw(seed));
             for kind in Kind::ALL {
-                let fault = || schedule.faults.fault(seed, 7, None, kind);
+                let fault = || schedule.faults.fault(seed, &arrival(7, kind));
                 assert_eq!(fault(), fault());
             }
             let text = serde_json::to_string(&schedule).unwrap();
@@ -282,7 +295,8 @@ mod tests {
         for kind in Kind::ALL {
             let names = |faults: Vec<Fault>| faults.iter().map(|fault| fault.name()).collect::<Vec<_>>();
             let faults = Faults::Drawn { percent: 100 };
-            let drawn = names((0..2_000).filter_map(|seed| faults.fault(seed, seed, None, kind)).collect());
+            let drawn =
+                names((0..2_000).filter_map(|seed| faults.fault(seed, &arrival(seed, kind))).collect());
             for name in names(Fault::all(kind, |_| 0)) {
                 assert!(drawn.contains(&name), "{kind:?} never meets {name}");
             }
