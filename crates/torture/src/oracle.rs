@@ -163,7 +163,7 @@ fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
         let is_forgotten = |at: Duration| {
             lines
                 .iter()
-                .any(|line| line.at > asked_at && line.at < at && matches!(line.note, Note::Server(_)))
+                .any(|line| line.at > patch.at && line.at < at && matches!(line.note, Note::Server(_)))
         };
         wrong.extend(
             patches
@@ -315,6 +315,8 @@ mod tests {
             || line(45, Note::Proxy(Entry { ordinal: 0, note: ProxyNote::Answered { status: 429 } }));
         check(0, 0, &[patch(40, 0, 2, None), sent_away(), patch(1_045, 1, 2, None)]);
         check(1, 0, &[patch(40, 0, 2, None), sent_away(), patch(900, 1, 2, None)]);
+        let dead = line(42, Note::Server("start".to_owned()));
+        check(0, 0, &[patch(40, 0, 2, None), dead, sent_away(), patch(900, 1, 2, None)]);
         let restart = line(500, Note::Server("start".to_owned()));
         check(0, 0, &[patch(40, 0, 2, wait), restart, patch(900, 1, 2, None)]);
     }
