@@ -14,6 +14,9 @@ use crate::stage::Stage;
 use crate::table::Table;
 use crate::trace::{self, Note};
 
+/// How often a trace is played again: what several do at once comes in another order each time.
+const AGAIN: u32 = 5;
+
 /// Plays rounds for so long; the first one that goes wrong ends it with an error that says how to run it again.
 pub async fn for_a_while(stage: &Stage, seed: u64, duration: Duration) -> Result<()> {
     let begun = Instant::now();
@@ -72,10 +75,16 @@ pub async fn again(stage: &Stage, trace: &Path) -> Result<()> {
     });
     let schedule = Schedule { faults: Faults::Listed(planned.collect()), ..(**schedule).clone() };
     let mut table = Table::default();
-    let played = play(stage, "replay", &schedule, &mut table).await;
+    for n in 1..=AGAIN {
+        let played = play(stage, "replay", &schedule, &mut table).await;
+        if played.is_err() {
+            say(&table.render());
+        }
+        played.with_context(|| format!("the trace, played for time {n}"))?;
+        say_error(&format!("time {n} of {AGAIN}: all as promised"));
+    }
     say(&table.render());
-    played?;
-    say("the trace was played again, and this time all was as promised");
+    say(&format!("the trace was played again {AGAIN} times, and all was as promised"));
     Ok(())
 }
 

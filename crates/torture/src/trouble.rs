@@ -36,8 +36,8 @@ pub enum Trouble {
     Autoscaler,
     /// Somebody changes a count 50 times a second that no client changes meanwhile.
     Fight {
-        /// For how long.
-        ms: u64,
+        /// How often.
+        changes: usize,
     },
     /// Somebody changes all counts at once.
     MassDrift,
@@ -73,7 +73,7 @@ impl Trouble {
         Self::Peer(Attack::HalfOpen),
         Self::Peer(Attack::Oversized),
         Self::Autoscaler,
-        Self::Fight { ms: 3_000 },
+        Self::Fight { changes: 150 },
         Self::MassDrift,
     ];
 
@@ -83,7 +83,7 @@ impl Trouble {
             2 => Some(Self::Certificates),
             3 => Some(Self::Peer(Attack::ALL[random.usize(..Attack::ALL.len())])),
             4 => Some(Self::Autoscaler),
-            5 | 6 => Some(Self::Fight { ms: random.u64(2_000..6_000) }),
+            5 | 6 => Some(Self::Fight { changes: random.usize(100..300) }),
             _ => Some(Self::MassDrift),
         }
     }
@@ -108,7 +108,7 @@ impl Trouble {
             Self::Certificates => certificates::change(place, server).await,
             Self::Peer(attack) => peer::attack(attack, place, server).await,
             Self::Autoscaler => autoscaler::appear(place).await,
-            Self::Fight { ms } => fight::fight(Duration::from_millis(ms), place, server).await,
+            Self::Fight { changes } => fight::fight(changes, place, server).await,
             Self::MassDrift => mass_drift::drift(place).await,
         }
     }

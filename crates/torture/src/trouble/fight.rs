@@ -14,17 +14,19 @@ use crate::server::Reach;
 
 /// 50 changes a second.
 const PAUSE: Duration = Duration::from_millis(20);
+/// A machine that is too busy for that takes longer, but not for ever.
+const LONGEST: Duration = Duration::from_secs(30);
 /// Two counts that are never desired.
 const FOUGHT_FOR: [i32; 2] = [5_000, 5_001];
 
 pub(super) async fn fight(
-    lasting: Duration,
+    changes: usize,
     place: &Place<'_>,
     server: &watch::Receiver<Reach>,
 ) -> Result<Verdict> {
     let is_set = set(place, server).await;
-    let (end, mut ticks) = (Instant::now() + lasting, time::interval(PAUSE));
-    for count in FOUGHT_FOR.into_iter().cycle() {
+    let (end, mut ticks) = (Instant::now() + LONGEST, time::interval(PAUSE));
+    for count in FOUGHT_FOR.into_iter().cycle().take(changes) {
         if Instant::now() >= end {
             break;
         }
