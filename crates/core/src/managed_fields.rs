@@ -4,6 +4,8 @@
 //! that the client chose, and a count that became the default has no owner, so the answer can be "unknown" and is never
 //! a guess.
 
+mod fields;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -86,7 +88,7 @@ pub fn owner_of_replicas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 pub fn owner_among<'a>(entries: impl IntoIterator<Item = ManagedFields<'a>>) -> Option<FieldOwner> {
     let mut found = Found::default();
     for entry in entries {
-        if entry.owns_replicas().ok()? {
+        if entry.owns_replicas()? {
             found.add(entry.into_owner());
         }
     }
@@ -109,12 +111,9 @@ pub struct ManagedFields<'a> {
 }
 
 impl ManagedFields<'_> {
-    fn owns_replicas(&self) -> Result<bool, serde_json::Error> {
-        if self.fields.is_empty() {
-            return Ok(false);
-        }
-        let OwnsReplicas(owns) = serde_json::from_slice(self.fields)?;
-        Ok(owns)
+    /// `None` when that cannot be read.
+    fn owns_replicas(&self) -> Option<bool> {
+        if self.fields.is_empty() { Some(false) } else { fields::own_replicas(self.fields) }
     }
 
     fn into_owner(self) -> Option<FieldOwner> {
