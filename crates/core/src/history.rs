@@ -145,7 +145,12 @@ impl History {
         if self.open.is_some() && self.failures.is_some() {
             self.record_bout(moment);
         }
-        self.end_drift(desired)
+        // The API server wants to be left alone all the same: the next drift may come at once.
+        let wish =
+            self.failures.take_if(|failures| failures.last == Failure::Throttled && failures.due > moment.at);
+        let ended = self.end_drift(desired);
+        self.failures = wish;
+        ended
     }
 
     fn end_drift(&mut self, desired: Replicas) -> Option<Drift> {
@@ -294,6 +299,20 @@ mod tests {
             assert_eq!(history.retry_at(&"a".into()), retry_at, "{failure:?}");
             let of_another = retry_at.filter(|_| failure == Failure::Throttled);
             assert_eq!(history.retry_at(&"b".into()), of_another, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_drift_that_ends_by_itself_does_not_end_the_wish_of_the_api_server() {
+        for failure in [Failure::Unreachable, Failure::Throttled] {
+            let mut history = History::default();
+            history.record_drift(&drift("a", 2, 0), Instant::now());
+            let due = history.record_failure(&"a".into(), failure, Duration::from_secs(1), moment()).due;
+            assert!(history.record_in_effect(one(), moment()).is_some(), "{failure:?}");
+            let wish = Some(due).filter(|_| failure == Failure::Throttled);
+            assert_eq!(history.retry_at(&"a".into()), wish, "{failure:?}");
+            history.record_in_effect(one(), Moment { at: due, jitter: 0.0 });
+            assert_eq!(history.failures, None, "{failure:?}");
         }
     }
 

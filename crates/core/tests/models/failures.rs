@@ -70,8 +70,11 @@ proptest! {
                     check_wait(&after, asked, now)?;
                 }
                 Step::InEffect => {
+                    // Still within any wish of the API server.
                     history.record_in_effect(desired, Moment { at: now, jitter: 0.0 });
-                    model.clear();
+                    if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
+                        model.clear();
+                    }
                 }
                 Step::Set => {
                     history.forgive_for_new_setting();
