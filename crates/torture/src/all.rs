@@ -186,7 +186,7 @@ fn troubles() -> Vec<Case> {
 
 fn crowd(name: &str, seed: u64, amount: Amount, trouble: Option<Trouble>) -> Case {
     let faults = Faults::Drawn { percent: 20 * seed };
-    let encodings = if seed % 2 == 0 { Encodings::AsAsked } else { Encodings::JsonOnly };
+    let encodings = if seed.is_multiple_of(2) { Encodings::AsAsked } else { Encodings::JsonOnly };
     let schedule = Schedule { faults, encodings, trouble, ..Schedule::calm(seed, Load::Drawn(amount)) };
     Case { name: format!("{name} {seed}"), schedule, is_compared: false }
 }

@@ -55,7 +55,10 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
     let control_plane = stage.control_plane();
     let namespace = control_plane.namespace("torture").await?;
     let names: Vec<String> = (0..schedule.targets()).map(|n| format!("web-{n}")).collect();
-    try_join_all(names.iter().map(|name| control_plane.deployment(&namespace, name, NEW))).await?;
+    // A connection each: a few at a time.
+    for some in names.chunks(8) {
+        try_join_all(some.iter().map(|name| control_plane.deployment(&namespace, name, NEW))).await?;
+    }
 
     let observer = Arc::clone(&trace);
     let proxy = FaultProxy::start(

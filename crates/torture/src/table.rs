@@ -38,7 +38,7 @@ impl Table {
                     ProxyNote::Hidden { .. } => self.count("events", "hidden"),
                     ProxyNote::Shown { .. } => self.count("events", "shown"),
                     ProxyNote::Served { status: 429, .. } => {
-                        self.count("sent away", "by the API server itself")
+                        self.count("sent away", "by the API server itself");
                     }
                     ProxyNote::Served { .. } | ProxyNote::Answered { .. } => {}
                 },
