@@ -140,9 +140,10 @@ impl History {
 
     /// Takes note that the cluster has the desired count, and returns the drift that has ended with it.
     ///
-    /// If we tried to put it back, perhaps that was us, by a write without an answer.
+    /// If we tried to put it back, perhaps that was us, by a write without an answer. One that was sent away wrote nothing.
     pub fn record_in_effect(&mut self, desired: Replicas, moment: Moment) -> Option<Drift> {
-        if self.open.is_some() && self.failures.is_some() {
+        let wrote = self.failures.as_ref().is_some_and(|failures| failures.last != Failure::Throttled);
+        if self.open.is_some() && wrote {
             self.record_bout(moment);
         }
         // The API server wants to be left alone all the same: the next drift may come at once.
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn what_an_opponent_caused_is_a_bout() {
-        let cases: [(&str, Event, bool); 6] = [
+        let cases: [(&str, Event, bool); 7] = [
             ("repaired", |history| history.record_repaired(one(), moment()), true),
             ("a new setting", |history| drop(history.record_applied(one())), false),
             ("somebody put it back", |history| drop(history.record_in_effect(one(), moment())), false),
@@ -349,6 +350,14 @@ mod tests {
                     history.record_in_effect(one(), moment());
                 },
                 true,
+            ),
+            (
+                "sent away, and somebody put it back",
+                |history| {
+                    fail(history, Failure::Throttled);
+                    history.record_in_effect(one(), moment());
+                },
+                false,
             ),
         ];
         for (what, event, expected) in cases {
