@@ -10,7 +10,7 @@ use crate::target::Target;
 pub(super) const HEAD: &[u8] = b"[\n  ";
 pub(super) const SEPARATOR: &[u8] = b",\n  ";
 pub(super) const TAIL: &[u8] = b"\n]\n";
-const EMPTY: &[u8] = b"[]\n";
+pub(super) const EMPTY: &[u8] = b"[]\n";
 
 /// Replaces the content of `file` by the text of `settings`, which come in the order in which they shall stand.
 pub fn render<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>, file: &mut Vec<u8>) {

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::mem;
 
-use super::render::{HEAD, SEPARATOR, TAIL, close, push, render};
+use super::render::{EMPTY, HEAD, SEPARATOR, TAIL, close, push, render};
 use crate::setting::Setting;
 use crate::target::Target;
 
@@ -29,8 +29,7 @@ impl Text {
     pub fn propose<'a>(&mut self, changes: impl IntoIterator<Item = (&'a Target, Option<&'a Setting>)>) {
         let text = &mut self.proposed;
         HEAD.clone_into(text);
-        let body = self.current.strip_prefix(HEAD).and_then(|current| current.strip_suffix(TAIL));
-        let mut rest = Lines(body.unwrap_or_default());
+        let mut rest = Lines::of(&self.current);
         for (target, setting) in changes {
             let (before, from) = rest.split_at(target);
             before.push_to(text);
@@ -61,7 +60,16 @@ const TO_ENTRY: usize = 3;
 #[derive(Clone, Copy)]
 struct Lines<'a>(&'a [u8]);
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    /// Those of a text that was rendered.
+    fn of(text: &'a [u8]) -> Self {
+        if text == EMPTY {
+            return Self(&[]);
+        }
+        let entries = text.strip_prefix(HEAD).and_then(|text| text.strip_suffix(TAIL));
+        Self(entries.expect("every rendered text has both"))
+    }
+
     /// Those before a target, and those from it on.
     fn split_at(self, target: &Target) -> (Self, Self) {
         // What begins before `low` is less than the target, what begins at `high` is not. Both are starts of lines.
