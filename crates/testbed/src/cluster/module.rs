@@ -1,4 +1,5 @@
-//! The Go modules under `cluster/`, and the one of the benchmarks: what is built from which of them, with which flags, and into which folder.
+//! The Go modules under `cluster/`, and the one of the benchmarks: what is built from which of them, with which flags, and
+//! into which folder.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
