@@ -95,15 +95,15 @@ pub fn owner_among<'a>(entries: impl IntoIterator<Item = ManagedFields<'a>>) -> 
     found.only()
 }
 
-/// An entry of `managedFields`. Texts that are absent are empty.
+/// An entry of `managedFields`. Texts that are absent are empty; what is no UTF-8 in them is replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct ManagedFields<'a> {
     /// `manager`.
-    pub manager: &'a str,
+    pub manager: &'a [u8],
     /// `operation`.
-    pub operation: &'a str,
+    pub operation: &'a [u8],
     /// `subresource`.
-    pub subresource: &'a str,
+    pub subresource: &'a [u8],
     /// `time`.
     pub time: Option<Timestamp>,
     /// `fieldsV1`, as JSON. Empty: absent.
@@ -117,10 +117,10 @@ impl ManagedFields<'_> {
     }
 
     fn into_owner(self) -> Option<FieldOwner> {
-        let non_empty = |text: &str| (!text.is_empty()).then(|| text.into());
+        let non_empty = |text: &[u8]| (!text.is_empty()).then(|| String::from_utf8_lossy(text).into());
         Some(FieldOwner {
             manager: non_empty(self.manager)?,
-            operation: Operation::read(self.operation),
+            operation: Operation::read(&String::from_utf8_lossy(self.operation)),
             subresource: non_empty(self.subresource),
             time: self.time,
         })
@@ -335,10 +335,10 @@ mod tests {
     #[test]
     fn finds_the_owner_among_entries_of_another_format() {
         const REPLICAS: &str = r#"{"f:spec":{"f:replicas":{}}}"#;
-        let entry = |manager, fields: &'static str| ManagedFields {
-            manager,
-            operation: "Apply",
-            subresource: "",
+        let entry = |manager: &'static str, fields: &'static str| ManagedFields {
+            manager: manager.as_bytes(),
+            operation: b"Apply",
+            subresource: b"",
             time: Some(Timestamp::UNIX_EPOCH),
             fields: fields.as_bytes(),
         };

@@ -120,12 +120,12 @@ mod tests {
         assert_eq!((event.r#type.as_str(), event.object.kind()), ("ERROR", "Status"));
         let status: Status = event.object.object().expect("readable");
         assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
-        assert!(status.message.starts_with("too old resource version"), "{}", status.message);
+        assert!(status.message.starts_with(b"too old resource version"), "{:?}", status.message);
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let status = Status { message: "no".to_owned(), reason: "Expired".to_owned(), code: 410 };
+        let status = Status { message: "no".into(), reason: "Expired".to_owned(), code: 410 };
         let event = Event { r#type: "ERROR".to_owned(), object: Envelope::new("v1", "Status", &status) };
         let read = Event::read(event.write()).expect("readable");
         assert_eq!(read, event);

@@ -1,6 +1,8 @@
 //! Objects of Kubernetes with the fields that are read. All others are skipped without being kept.
 //!
-//! An API server writes texts that are absent as empty ones.
+//! An API server writes texts that are absent as empty ones. A text that it takes as it comes, because no rule says how it
+//! must look, is bytes here: whoever writes it as protobuf can put there what is no UTF-8, and as a `string` that would
+//! make all of the message unreadable. In JSON the API server replaces such bytes.
 
 use std::collections::BTreeMap;
 
@@ -60,14 +62,14 @@ pub struct HorizontalPodAutoscalerSpec {
 #[derive(Clone, PartialEq, Message)]
 pub struct CrossVersionObjectReference {
     /// `kind`.
-    #[prost(string, tag = "1")]
-    pub kind: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub kind: Bytes,
     /// `name`.
-    #[prost(string, tag = "2")]
-    pub name: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub name: Bytes,
     /// `apiVersion`.
-    #[prost(string, tag = "3")]
-    pub api_version: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub api_version: Bytes,
 }
 
 /// The `metadata` of an object.
@@ -108,11 +110,11 @@ pub struct Time {
 #[derive(Clone, PartialEq, Message)]
 pub struct OwnerReference {
     /// `kind`.
-    #[prost(string, tag = "1")]
-    pub kind: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub kind: Bytes,
     /// `name`.
-    #[prost(string, tag = "3")]
-    pub name: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub name: Bytes,
     /// `controller`.
     #[prost(bool, tag = "6")]
     pub controller: bool,
@@ -122,11 +124,11 @@ pub struct OwnerReference {
 #[derive(Clone, PartialEq, Message)]
 pub struct ManagedFieldsEntry {
     /// `manager`.
-    #[prost(string, tag = "1")]
-    pub manager: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub manager: Bytes,
     /// `operation`.
-    #[prost(string, tag = "2")]
-    pub operation: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub operation: Bytes,
     /// `time`.
     #[prost(message, optional, tag = "4")]
     pub time: Option<Time>,
@@ -134,8 +136,8 @@ pub struct ManagedFieldsEntry {
     #[prost(message, optional, tag = "7")]
     pub fields: Option<FieldsV1>,
     /// `subresource`.
-    #[prost(string, tag = "8")]
-    pub subresource: String,
+    #[prost(bytes = "bytes", tag = "8")]
+    pub subresource: Bytes,
 }
 
 /// Names of fields.
@@ -197,8 +199,8 @@ pub struct AnyMeta {
 #[derive(Clone, PartialEq, Message)]
 pub struct Status {
     /// `message`.
-    #[prost(string, tag = "3")]
-    pub message: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub message: Bytes,
     /// `reason`.
     #[prost(string, tag = "4")]
     pub reason: String,

@@ -138,10 +138,19 @@ impl From<messages::HorizontalPodAutoscaler> for SlimAutoscaler {
         let messages::CrossVersionObjectReference { api_version, kind, name } = scaled;
         Self {
             metadata: metadata::take(&mut metadata),
-            owner: owner.map(|owner| Owner { kind: owner.kind, name: owner.name, controller: true }),
-            scaled: Scaled { api_version, kind, name },
+            owner: owner.map(|owner| Owner {
+                kind: text(&owner.kind),
+                name: text(&owner.name),
+                controller: true,
+            }),
+            scaled: Scaled { api_version: text(&api_version), kind: text(&kind), name: text(&name) },
         }
     }
+}
+
+/// As the API server writes it in JSON.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Status {
 
     fn envelope(&self) -> Envelope {
         let status = messages::Status {
-            message: self.message.to_owned(),
+            message: self.message.to_owned().into(),
             reason: self.reason.to_owned(),
             code: i32::from(self.code),
         };
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!((json["type"].as_str(), object.kind()), (Some("ERROR"), "Status"));
         assert_eq!(r#type, "ERROR");
         assert_eq!(json["object"]["code"], code);
-        assert_eq!(json["object"]["message"], *message);
+        assert_eq!(json["object"]["message"].as_str().map(str::as_bytes), Some(&*message));
         assert_eq!(json["object"]["reason"], *reason);
         assert_eq!(Envelope::open(status.answer(Encoding::Protobuf)), Ok(object));
     }

@@ -11,8 +11,8 @@ use super::decode::{self, Page};
 use super::events::Events;
 use super::{Followed, Interruption};
 
-/// The longest page that is taken: 500 Deployments of half a megabyte.
-const LONGEST_PAGE: usize = 256 << 20;
+/// The longest page that is taken: 500 Deployments of 128 kB. It is held as a whole, so it has to fit into a pod.
+const LONGEST_PAGE: usize = 64 << 20;
 /// The longest refusal that is read.
 const LONGEST_REFUSAL: usize = 64 << 10;
 
@@ -25,7 +25,10 @@ pub(super) struct Answer {
 impl Answer {
     /// Asks for protobuf, or else JSON, and waits for the answer to begin. A refusal is [`kube::Error::Api`].
     pub(super) async fn to(client: &Client, mut request: Request<Vec<u8>>) -> kube::Result<Self> {
-        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+        // Newer API servers compress events one by one, which saves nothing on the way to a neighbour.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         let encoding = Encoding::of(content_type.unwrap_or_default());

@@ -21,7 +21,11 @@ pub(super) struct Page<K> {
 
 pub(super) fn event<K: Followed>(encoding: Encoding, frame: Bytes) -> Result<WatchEvent<K>, Interruption> {
     match encoding {
-        Encoding::Json => Ok(serde_json::from_slice(&frame)?),
+        // Some send a Status that is no event.
+        Encoding::Json => Ok(serde_json::from_slice(&frame).or_else(|unreadable| {
+            let status = serde_json::from_slice::<Status>(&frame).ok().filter(|status| status.code != 0);
+            status.map(|status| WatchEvent::Error(status.boxed())).ok_or(unreadable)
+        })?),
         Encoding::Protobuf => {
             let Event { r#type, object } = Event::read(frame)?;
             Ok(match r#type.as_str() {
@@ -73,5 +77,6 @@ fn bookmark(shown: messages::AnyObject) -> Bookmark {
 
 fn status(status: messages::Status) -> Status {
     let messages::Status { message, reason, code } = status;
-    Status::failure(&message, &reason).with_code(u16::try_from(code).unwrap_or_default())
+    Status::failure(&String::from_utf8_lossy(&message), &reason)
+        .with_code(u16::try_from(code).unwrap_or_default())
 }

@@ -170,7 +170,7 @@ fn of_what_no_api_server_should_send() {
     );
     let time = Some(messages::Time { seconds: 1_767_323_045 });
     let fields = Some(messages::FieldsV1 { raw: Bytes::from_static(br#"{"f:spec":{"f:replicas":{}}}"#) });
-    let entry = messages::ManagedFieldsEntry { manager: "a".to_owned(), time, fields, ..Default::default() };
+    let entry = messages::ManagedFieldsEntry { manager: "a".into(), time, fields, ..Default::default() };
     let managed = |managed_fields| messages::ObjectMeta { managed_fields, ..metadata() };
     check(
         &json(&format!(r#"{METADATA},"managedFields":[{ENTRY}]"#), ""),
@@ -183,6 +183,52 @@ fn of_what_no_api_server_should_send() {
         "owner: None",
     );
     check("{\"metadata\":{}}", &messages::Deployment::default(), "namespace is empty");
+}
+
+#[test]
+fn a_status_that_is_no_event_says_why_a_watch_ends() {
+    let status = br#"{"kind":"Status","message":"too old","reason":"Expired","code":410}"#;
+    let event = decode::event::<SlimDeployment>(Encoding::Json, Bytes::from_static(status));
+    assert_eq!(words(event.expect("readable")), r#"error (410, "Expired", "too old")"#);
+}
+
+/// Who may create an object must not be able to keep all others from being seen.
+#[test]
+fn texts_that_are_none_make_no_event_unreadable() {
+    const NONE: Bytes = Bytes::from_static(b"\xff");
+    let owner_references = vec![messages::OwnerReference { kind: NONE, name: NONE, controller: true }];
+    let metadata = || messages::ObjectMeta {
+        uid: "u".to_owned(),
+        owner_references: owner_references.clone(),
+        managed_fields: vec![messages::ManagedFieldsEntry {
+            manager: NONE,
+            operation: NONE,
+            subresource: NONE,
+            fields: Some(messages::FieldsV1 { raw: Bytes::from_static(br#"{"f:spec":{"f:replicas":{}}}"#) }),
+            ..Default::default()
+        }],
+        ..messages::ObjectMeta::default()
+    };
+    let deployment = messages::Deployment { metadata: Some(metadata()), ..Default::default() };
+    let scaled = messages::CrossVersionObjectReference { kind: NONE, name: NONE, api_version: NONE };
+    let autoscaler = messages::HorizontalPodAutoscaler {
+        metadata: Some(metadata()),
+        spec: Some(messages::HorizontalPodAutoscalerSpec { scale_target_ref: Some(scaled) }),
+    };
+    let status = messages::Status { message: NONE, ..Default::default() };
+    let event = |r#type: &str, object| Event { r#type: r#type.to_owned(), object }.write();
+    let deployment = event("ADDED", Envelope::new("apps/v1", "Deployment", &deployment));
+    let autoscaler = event("ADDED", Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler));
+    let status = event("ERROR", Envelope::new("v1", "Status", &status));
+    let shown = [
+        decode::event::<SlimDeployment>(Encoding::Protobuf, deployment).map(words),
+        decode::event::<SlimAutoscaler>(Encoding::Protobuf, autoscaler).map(words),
+        decode::event::<SlimDeployment>(Encoding::Protobuf, status).map(words),
+    ];
+    for event in shown {
+        let event = event.expect("readable");
+        assert!(event.contains('\u{fffd}'), "{event}");
+    }
 }
 
 #[track_caller]
