@@ -133,7 +133,7 @@ fuzz: ## Look for input that breaks a parser: SECONDS=60 for each (needs a night
 	scripts/fuzz.sh $(SECONDS)
 
 .PHONY: bench
-bench: ## Measure the server beside limits and a Go operator: ONLY=drift ROUNDS=N SHORT=1, about 30 minutes
+bench: ## Measure the server beside limits and a Go operator: ONLY=drift, or another of bench --help, ROUNDS=N SHORT=1
 	$(if $(SHORT),$(BUILD),$(BUILD_BENCH))
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap/zapcore"
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -74,6 +75,10 @@ func run(ctx context.Context, o options) error {
 	}
 	mgr, err := newManager(o.tuned)
 	if err != nil {
+		return err
+	}
+	// Known to the cache before it starts, or it counts as filled while it does not know yet what with.
+	if _, err := mgr.GetCache().GetInformer(ctx, &appsv1.Deployment{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
 	changed := make(chan event.GenericEvent, pendingChanges)

@@ -5,6 +5,7 @@ use std::mem;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use replica_count_api::proto::GetDeploymentRequest;
 use replica_count_testbed::control_plane::Options;
 use replica_count_testbed::{ControlPlane, Manager};
 use serde::Serialize;
@@ -90,6 +91,7 @@ async fn compare(control_plane: &ControlPlane, fleet: &Fleet, plan: &Plan) -> Re
         let options = contestant.options(control_plane, fleet, plan.managed).await?;
         let mut process = Manager::start(&options).await?;
         process.wait_ready().await?;
+        check_seen(&process, fleet).await?;
         time::sleep(plan.settle).await;
         let steady = Resident::read(process.pid())?;
         gone::force(control_plane).await?;
@@ -119,6 +121,15 @@ fn rows(scores: &Scores<Score>, deployments: usize) -> [Row; 2] {
         .judged_by(Goal::RatioAtMost(Rival::Go, 0.05))
         .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.12));
     [steady, peak.judged_by(Goal::Below(most))]
+}
+
+/// Fails unless a contestant that is ready has read the Deployment that sorts last: it would need less.
+async fn check_seen(process: &Manager, fleet: &Fleet) -> Result<()> {
+    let last =
+        GetDeploymentRequest { name: fleet.name(fleet.size - 1), namespace: fleet.namespace.to_owned() };
+    let answer = process.client().await?.get_deployment(last).await?.into_inner();
+    ensure!(answer.current_replicas.is_some(), "it is ready and has not read all Deployments");
+    Ok(())
 }
 
 /// Fails unless the server says that it knows every Deployment, or it would need less.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager, manager};
 use replica_count_wire::ACCEPT;
@@ -91,7 +91,8 @@ async fn block(plan: &Plan, options: &manager::Options, last: &mut Last, score: 
     for _ in 0..plan.restarts {
         process.wait_ready().await?;
         let asked = Instant::now();
-        process.terminate().await?;
+        let status = process.terminate().await?;
+        ensure!(status.success(), "a process that was told to end ended with {status}");
         score.ends.push(asked.elapsed());
         // The next one is on its way before the drift is.
         let (next, drifted) = tokio::join!(Manager::start(options), last.drift());

@@ -146,9 +146,14 @@ func (s *Deployments) SetDeployment(
 		}
 		return nil, status.Errorf(codes.Internal, "the setting could not be stored: %v", err)
 	}
-	s.Changed <- event.GenericEvent{Object: &appsv1.Deployment{
+	changed := event.GenericEvent{Object: &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: target.Name, Namespace: target.Namespace},
 	}}
+	select {
+	case s.Changed <- changed:
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	return &proto.SetDeploymentResponse{
 		Name:        target.Name,
 		Namespace:   target.Namespace,
