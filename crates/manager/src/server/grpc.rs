@@ -26,7 +26,8 @@ use crate::tls::metrics::ConnectionMetrics;
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 /// Requests at once on one connection.
 const MAX_STREAMS: u32 = 100;
-/// Streams that a client may open and reset, or break in another way, before the connection is closed (CVE-2023-44487 and its relatives).
+/// Streams that a client may open and reset, or break in another way, before the connection is closed (CVE-2023-44487
+/// and its relatives).
 const MAX_RESETS: usize = 20;
 /// All headers of a request together, in bytes.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
