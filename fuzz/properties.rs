@@ -99,7 +99,8 @@ pub(crate) fn watch(stream: &[u8]) {
 fn deployment_in_protobuf(deployment: messages::Deployment) {
     let said = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
     let entries = deployment.metadata.iter().flat_map(|metadata| &metadata.managed_fields);
-    let managers: Vec<String> = entries.map(|entry| entry.manager.clone()).collect();
+    let managers: Vec<String> =
+        entries.map(|entry| String::from_utf8_lossy(&entry.manager).into_owned()).collect();
     let Ok((target, observed)) = SlimDeployment::from(deployment).into_observed() else { return };
     assert_eq!(request::target(target.namespace(), target.name()).as_ref(), Ok(&target));
     assert_eq!(observed.replicas.get(), said);
