@@ -121,11 +121,11 @@ torture: build cluster ## Try to break the server, in rounds drawn from a seed: 
 	$(TORTURE) run $(TORTURE_FLAGS)
 
 .PHONY: torture-all
-torture-all: build cluster ## Try every fault, crash and disk failure, one by one: about 15 minutes
+torture-all: build cluster ## Try every fault, crash and disk failure, one by one: half an hour
 	$(TORTURE) all
 
 .PHONY: torture-mutants
-torture-mutants: build cluster ## Show that each seeded bug is caught: about 20 minutes
+torture-mutants: build cluster ## Show that each seeded bug is caught: an hour
 	$(TORTURE) mutants
 
 .PHONY: fuzz

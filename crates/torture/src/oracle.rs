@@ -10,6 +10,8 @@ use crate::history::{Asked, Operation};
 use crate::linearizability;
 use crate::trace::{Line, Note};
 
+/// What comes sooner after a start is from the process before, and was on its way: a new one has to list first.
+const STARTING: Duration = Duration::from_millis(50);
 /// The deadline of a write, and a moment for the machine.
 const IN_FLIGHT: Duration = Duration::from_secs(6);
 /// The most bouts that one process has over one setting of one target in a minute, whoever fights for it and how fast.
@@ -161,9 +163,9 @@ fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
         let Some(patch) = patches.iter().find(|patch| patch.ordinal == ordinal) else { continue };
         let until = asked_at + Duration::from_secs(seconds);
         let is_forgotten = |at: Duration| {
-            lines
-                .iter()
-                .any(|line| line.at > patch.at && line.at < at && matches!(line.note, Note::Server(_)))
+            lines.iter().any(|line| {
+                line.at + STARTING > patch.at && line.at < at && matches!(line.note, Note::Server(_))
+            })
         };
         wrong.extend(
             patches
@@ -317,8 +319,10 @@ mod tests {
         check(1, 0, &[patch(40, 0, 2, None), sent_away(), patch(900, 1, 2, None)]);
         let dead = line(42, Note::Server("start".to_owned()));
         check(0, 0, &[patch(40, 0, 2, None), dead, sent_away(), patch(900, 1, 2, None)]);
-        let restart = line(500, Note::Server("start".to_owned()));
-        check(0, 0, &[patch(40, 0, 2, wait), restart, patch(900, 1, 2, None)]);
+        let restart = |at| line(at, Note::Server("start".to_owned()));
+        check(0, 0, &[patch(140, 0, 2, wait), restart(500), patch(900, 1, 2, None)]);
+        check(0, 0, &[restart(100), patch(140, 0, 2, wait), patch(900, 1, 2, None)]);
+        check(1, 0, &[restart(10), patch(140, 0, 2, wait), patch(900, 1, 2, None)]);
     }
 
     #[test]
