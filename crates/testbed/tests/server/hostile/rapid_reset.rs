@@ -21,7 +21,8 @@ async fn rapid_resets_end_the_connection() {
     siege
         .withstand(16, async |siege| {
             let mut stream = siege.connect_http2().await;
-            stream.write_all(&resets(1000)).await.unwrap();
+            // It may end before all is written.
+            let _ = stream.write_all(&resets(1000)).await;
             assert_eq!(frames::goaway(&mut stream).await, Some(ENHANCE_YOUR_CALM));
 
             let end = Instant::now() + ATTACK;
