@@ -11,6 +11,7 @@ pub mod control_plane;
 pub mod digest;
 pub mod fault_proxy;
 pub mod foreground;
+pub mod frames;
 pub mod http;
 pub mod manager;
 pub mod node;

@@ -1,5 +1,6 @@
 //! The server, as a process of its own: what a test or a demo starts, asks, stops and kills.
 
+mod caller;
 mod certificates;
 mod client;
 mod listening;
@@ -11,6 +12,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+pub use caller::{Caller, alert};
 pub use certificates::Certificates;
 pub use client::{Client, connect, connect_from_abroad, endpoint};
 use listening::Listening;

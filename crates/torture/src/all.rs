@@ -4,14 +4,13 @@
 use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, StreamFault};
 
-use crate::disk;
 use crate::output::{say, say_error};
 use crate::run::play;
 use crate::schedule::{Amount, Blow, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule};
-use crate::script;
 use crate::stage::Stage;
 use crate::table::Table;
 use crate::trouble::Trouble;
+use crate::{disk, script};
 
 /// All failures of a file operation that are tried.
 const ERRNOS: [&str; 3] = ["ENOSPC", "EIO", "EROFS"];

@@ -19,18 +19,17 @@ use tokio::time::{self, Instant};
 use crate::arrival::Arrivals;
 use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::{ClusterChanges, NEW};
-use crate::disk;
 use crate::history::Asked;
 use crate::load::Clients;
 use crate::oracle::{self, Evidence, Writes};
 use crate::patience::Verdict;
 use crate::schedule::{Blow, CONVERGENCE, Load, Schedule};
-use crate::script;
 use crate::server::{Reach, Server};
 use crate::stage::Stage;
 use crate::strace::{Injection, Strace};
 use crate::trace::{Line, Note, Trace};
 use crate::trouble::Place;
+use crate::{disk, script};
 
 const POLL: Duration = Duration::from_millis(20);
 

@@ -15,7 +15,7 @@ use super::Certificates;
 pub type Client = DeploymentsServiceClient<Channel>;
 
 /// A name that the server's certificate has, whatever address it is reached by.
-const SERVER_NAME: &str = "localhost";
+pub(super) const SERVER_NAME: &str = "localhost";
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

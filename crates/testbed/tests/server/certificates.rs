@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use replica_count_testbed::Manager;
-use replica_count_testbed::manager::{Certificates, Mount, Secret};
+use replica_count_testbed::frames::{self, DATA, HEALTH_WATCH, PING};
+use replica_count_testbed::manager::{Caller, Certificates, Mount, Secret};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
 use crate::alone::Alone;
-use crate::connections::Caller;
-use crate::frames::{self, DATA, HEALTH_WATCH, PING};
 use crate::scene::eventually;
 
 /// "Within seconds": how long a client that is no longer trusted stays at most.

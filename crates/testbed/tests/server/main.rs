@@ -12,7 +12,6 @@ mod contested;
 mod drift;
 mod durability;
 mod encodings;
-mod frames;
 mod grpcurl;
 mod hostile;
 mod listing;

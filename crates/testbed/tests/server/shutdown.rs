@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use replica_count_api::proto::SetDeploymentRequest;
 use replica_count_testbed::Manager;
+use replica_count_testbed::manager::Caller;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
@@ -18,7 +19,6 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::alone::Alone;
-use crate::connections::Caller;
 use crate::scene::eventually;
 
 /// What a server gives to those who do not go by themselves, and some time for a slow machine.

@@ -2,14 +2,18 @@
 //! a second one that comes and goes, so that the clients of the round stay what they are.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use replica_count_api::proto::ListDeploymentsRequest;
-use replica_count_testbed::manager::{self, Certificates, Client};
+use anyhow::{Result, bail};
+use replica_count_testbed::frames::{self, PING, frame};
+use replica_count_testbed::manager::{Caller, Certificates, alert};
+use rustls::AlertDescription;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time;
+use tokio_rustls::client::TlsStream;
 
 use super::Place;
 use crate::patience::{Verdict, until};
@@ -29,18 +33,21 @@ pub(super) async fn change(place: &Place<'_>, server: &watch::Receiver<Reach>) -
     let mut stranger = Stranger { server, ours: &ours, theirs: &theirs, connected: None };
 
     place.certificate_files.trust(both)?;
-    let mut verdict = until("a new authority is trusted", SOON, async || stranger.call().await).await;
+    let verdict = until("a new authority is trusted", SOON, async || stranger.come_and_stay().await).await;
     place.certificate_files.cut()?;
     time::sleep(TWO_LOOKS).await;
-    let kept = until("half a certificate changes nothing", SOON, async || stranger.call().await).await;
-    verdict = verdict.and(kept);
-    place.certificate_files.trust(authority)?;
-    let ended = until("an old authority is trusted no more", SOON, async || match stranger.call().await {
-        Ok(()) => Err(anyhow!("it still is")),
-        Err(_) => Ok(()),
+    let kept = until("half a certificate changes nothing", SOON, async || {
+        stranger.stay().await?;
+        stranger.come_and_stay().await
     })
     .await;
-    Ok(verdict.and(ended))
+    place.certificate_files.trust(authority)?;
+    let ended = until("an old authority is trusted no more", SOON, async || {
+        stranger.leave().await?;
+        stranger.be_refused().await
+    })
+    .await;
+    Ok(verdict.and(kept).and(ended))
 }
 
 /// Somebody of the other authority, who keeps his connection.
@@ -48,19 +55,65 @@ struct Stranger<'a> {
     server: &'a watch::Receiver<Reach>,
     ours: &'a Certificates,
     theirs: &'a Certificates,
-    connected: Option<(SocketAddr, Client)>,
+    /// To which process, and how.
+    connected: Option<(u32, TlsStream<TcpStream>)>,
 }
 
 impl Stranger<'_> {
-    async fn call(&mut self) -> Result<()> {
+    async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
         let address = self.server.borrow().address;
-        let mut client = match &self.connected {
-            Some((before, client)) if *before == address => client.clone(),
-            _ => manager::connect_from_abroad(address, self.ours, self.theirs, "client").await?,
+        Caller::GOOD.connect(address, self.ours, self.theirs).await
+    }
+
+    /// A new connection is served, and kept.
+    async fn come_and_stay(&mut self) -> Result<()> {
+        let pid = self.server.borrow().pid;
+        let mut stream = self.connect().await?;
+        stream.write_all(&frames::preface(&[])).await?;
+        self.connected = Some((pid, stream));
+        self.stay().await
+    }
+
+    /// The connection that is kept is served, unless its server has ended.
+    async fn stay(&mut self) -> Result<()> {
+        match &mut self.connected {
+            Some((pid, stream)) if *pid == self.server.borrow().pid => {
+                stream.write_all(&frame(PING, 0, 0, &[7; 8])).await?;
+                while frames::receive(stream).await?.kind != PING {}
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection that is kept ends.
+    async fn leave(&mut self) -> Result<()> {
+        if let Some((_, stream)) = &mut self.connected {
+            loop {
+                match frames::receive(stream).await {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::TimedOut => bail!("it is still open"),
+                    Err(_) => break,
+                }
+            }
+        }
+        self.connected = None;
+        Ok(())
+    }
+
+    /// A new connection is refused for the reason that it must be.
+    async fn be_refused(&self) -> Result<()> {
+        let error = match self.connect().await {
+            // A client with a certificate learns only when it reads that it is refused.
+            Ok(mut stream) => match stream.read_to_end(&mut Vec::new()).await {
+                Ok(_) => bail!("it is closed without a word"),
+                Err(error) => error,
+            },
+            Err(error) => error,
         };
-        self.connected = Some((address, client.clone()));
-        let request = ListDeploymentsRequest { page_size: 1, ..ListDeploymentsRequest::default() };
-        client.list_deployments(request).await?;
+        if alert(&error) != Some(AlertDescription::UnknownCA) {
+            bail!("it ends with {error}");
+        }
         Ok(())
     }
 }

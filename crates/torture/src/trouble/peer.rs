@@ -5,15 +5,16 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use futures_util::future::join_all;
 use replica_count_api::proto::{ListDeploymentsRequest, SetDeploymentRequest};
-use replica_count_testbed::manager::{self, Certificates, Client};
+use replica_count_testbed::frames::{self, GOAWAY, LIST, PING, RST_STREAM, frame};
+use replica_count_testbed::manager::{self, Caller, Certificates, Client};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
+use tonic::Code;
 
 use super::{Attack, Place};
 use crate::patience::{Verdict, until};
@@ -27,7 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The most that the server may have taken by then.
 const MEBIBYTES: u64 = 96;
 
-const REQUESTS: usize = 100;
+/// Far more than may be taken back on one connection.
+const REQUESTS: usize = 1000;
+/// The reason for a reset: the request is taken back.
+const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 /// More than may be in the handshake.
 const STRANGERS: usize = 300;
 /// The first byte of a TLS record that holds a handshake.
@@ -36,6 +40,14 @@ const HANDSHAKE: u8 = 22;
 const BYTES: usize = 4 << 20;
 const MESSAGES: usize = 16;
 
+/// What became of one strike.
+enum Strike {
+    /// The server did what it must. What is open after it is held until all is over.
+    Met(Vec<TcpStream>),
+    /// The server let it happen: what it should have done.
+    Suffered(&'static str),
+}
+
 pub(super) async fn attack(
     attack: Attack,
     place: &Place<'_>,
@@ -43,22 +55,18 @@ pub(super) async fn attack(
 ) -> Result<Verdict> {
     let certificates = place.options.certificates()?;
     certificates.issue(HOSTILE, &[])?;
-    let (end, is_over) = (Instant::now() + ATTACK, Cell::new(false));
+    let is_over = Cell::new(false);
     let attacking = async {
-        let mut held = Vec::new();
-        while Instant::now() < end {
-            // The server may refuse, or be dead.
-            if let Ok(opened) = strike(attack, server, &certificates).await {
-                held = opened;
-            }
-            time::sleep(Duration::from_millis(1)).await;
-        }
+        let struck = strikes(attack, server, &certificates).await;
         is_over.set(true);
-        held
+        struck
     };
-    let visits = async || {
+    let mut is_measured = false;
+    let mut visits = async || {
         let visit = async || visit(place, server, &certificates).await;
-        until("a good client is served", PATIENCE, visit).await
+        until("a good client is served", PATIENCE, visit).await?;
+        is_measured |= bounded(server.borrow().pid)?;
+        Ok(())
     };
     let visiting = async {
         let mut verdict = Ok(());
@@ -68,38 +76,65 @@ pub(super) async fn attack(
         }
         verdict
     };
-    let (held, served) = tokio::join!(attacking, visiting);
+    let (struck, served) = tokio::join!(attacking, visiting);
     // Once more while what was opened is still held.
     let served = served.and(visits().await);
-    drop(held);
-    Ok(served.and(bounded(server.borrow().pid)))
+    let measured = if is_measured { Ok(()) } else { Err("no server lived to be measured".to_owned()) };
+    Ok(struck.map(drop).and(served).and(measured))
 }
 
-/// Attacks once; returns what is open after it.
+/// Attacks as often as it can; returns what is open after the last time.
+async fn strikes(
+    attack: Attack,
+    server: &watch::Receiver<Reach>,
+    certificates: &Certificates,
+) -> Result<Vec<TcpStream>, String> {
+    let end = Instant::now() + ATTACK;
+    let mut last = Err(anyhow!("nothing was tried"));
+    while Instant::now() < end {
+        match strike(attack, server, certificates).await {
+            Ok(Strike::Met(held)) => last = Ok(held),
+            Ok(Strike::Suffered(what)) => return Err(format!("the server did not {what}")),
+            // The server may be dead, but not all the time.
+            Err(error) if last.is_err() => last = Err(error),
+            Err(_) => {}
+        }
+        time::sleep(Duration::from_millis(1)).await;
+    }
+    last.map_err(|error| format!("no attack reached the server: {error:#}"))
+}
+
 async fn strike(
     attack: Attack,
     server: &watch::Receiver<Reach>,
     certificates: &Certificates,
-) -> Result<Vec<TcpStream>> {
+) -> Result<Strike> {
     let address = server.borrow().address;
-    let connect = || manager::connect(address, certificates, HOSTILE);
     match attack {
-        Attack::RapidReset => reset(&connect().await?).await,
-        Attack::HalfOpen => return open(address).await,
-        Attack::Oversized => oversize(&connect().await?).await,
+        Attack::RapidReset => reset(address, certificates).await,
+        Attack::HalfOpen => open(address).await.map(Strike::Met),
+        Attack::Oversized => oversize(&manager::connect(address, certificates, HOSTILE).await?).await,
     }
-    Ok(Vec::new())
 }
 
-/// Asks, and takes it back when it is on its way.
-async fn reset(client: &Client) {
-    let mut requests = JoinSet::new();
-    for _ in 0..REQUESTS {
-        let mut client = client.clone();
-        requests.spawn(async move { client.list_deployments(ListDeploymentsRequest::default()).await });
+/// Asks and takes it back at once, again and again. The server must end the connection before it answers what comes last.
+async fn reset(address: SocketAddr, certificates: &Certificates) -> Result<Strike> {
+    let caller = Caller { name: Some(HOSTILE), ..Caller::GOOD };
+    let mut stream = caller.connect(address, certificates, certificates).await?;
+    let requests = frames::streams().take(REQUESTS).flat_map(|stream| {
+        [frames::whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat()
+    });
+    let ping = frame(PING, 0, 0, &[7; 8]);
+    let sent: Vec<u8> = frames::preface(&[]).into_iter().chain(requests).chain(ping).collect();
+    // The connection may end before all is sent.
+    let _ = stream.write_all(&sent).await;
+    loop {
+        match frames::receive(&mut stream).await?.kind {
+            GOAWAY => return Ok(Strike::Met(Vec::new())),
+            PING => return Ok(Strike::Suffered("end a connection of rapid resets")),
+            _ => {}
+        }
     }
-    time::sleep(Duration::from_millis(2)).await;
-    requests.shutdown().await;
 }
 
 /// From another address than that of good clients.
@@ -115,13 +150,24 @@ async fn open(address: SocketAddr) -> Result<Vec<TcpStream>> {
     Ok(strangers)
 }
 
-async fn oversize(client: &Client) {
+async fn oversize(client: &Client) -> Result<Strike> {
     let request = || SetDeploymentRequest { reason: "x".repeat(BYTES), ..SetDeploymentRequest::default() };
     let requests = (0..MESSAGES).map(|_| {
         let mut client = client.clone();
         async move { client.set_deployment(request()).await }
     });
-    join_all(requests).await;
+    for answer in join_all(requests).await {
+        match answer {
+            Err(status) if status.code() == Code::OutOfRange => {}
+            // It was read and looked at.
+            Ok(_) => return Ok(Strike::Suffered("refuse what is too large")),
+            Err(status) if status.code() == Code::InvalidArgument => {
+                return Ok(Strike::Suffered("refuse what is too large"));
+            }
+            Err(status) => bail!("{status}"),
+        }
+    }
+    Ok(Strike::Met(Vec::new()))
 }
 
 /// What a good client does: it calls on its old connection and on a new one.
@@ -138,12 +184,14 @@ async fn visit(
     Ok(())
 }
 
-/// The most memory that the server had at once, if it still runs.
-fn bounded(pid: u32) -> Verdict {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+/// Looks at the most memory that the server had at once; false if it has died meanwhile.
+fn bounded(pid: u32) -> Result<bool, String> {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return Ok(false) };
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    match peak.and_then(|peak| peak.parse::<u64>().ok()) {
-        Some(kib) if kib > MEBIBYTES << 10 => Err(format!("the server has taken {kib} KiB")),
-        Some(_) | None => Ok(()),
+    // A process that has ended and was not waited for has a status, but no memory.
+    let Some(peak) = peak else { return Ok(false) };
+    match peak.parse::<u64>() {
+        Ok(kib) if kib <= MEBIBYTES << 10 => Ok(true),
+        _ => Err(format!("the server has taken {peak} KiB")),
     }
 }

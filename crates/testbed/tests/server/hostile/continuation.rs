@@ -1,10 +1,10 @@
 //! Headers that never end (CVE-2024-27316 and its relatives).
 
+use replica_count_testbed::frames::{self, CONTINUATION, HEADERS, frame};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use super::siege::{ATTACK, Siege};
-use crate::frames::{self, CONTINUATION, HEADERS, frame};
 
 /// Far more than all headers of a request may have.
 const FRAMES: usize = 2000;

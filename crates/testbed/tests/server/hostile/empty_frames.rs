@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use replica_count_testbed::frames::{
+    self, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, PING, PRIORITY, REFLECTION, SETTINGS,
+    WINDOW_UPDATE, frame,
+};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::siege::{ATTACK, Siege};
-use crate::frames::{
-    self, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, PING, PRIORITY, REFLECTION, SETTINGS,
-    WINDOW_UPDATE, frame,
-};
 
 /// What the server answers a flood with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Requests that begin and never end, and connections that say nothing at all.
 
+use replica_count_testbed::frames::{self, DATA, HEADERS, Received, SET, WINDOW_UPDATE, frame};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::siege::Siege;
-use crate::frames::{self, DATA, HEADERS, Received, SET, WINDOW_UPDATE, frame};
 
 /// With those of each, more than one user may have under way.
 const CONNECTIONS: usize = 3;

@@ -1,12 +1,12 @@
 //! Messages and headers that are too large, or say that they are.
 
+use replica_count_testbed::frames::{
+    self, CONTINUATION, DATA, END_HEADERS, HEADERS, LIST, REFLECTION, RST_STREAM, Received, SET, frame,
+};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use super::siege::{ATTACK, Siege};
-use crate::frames::{
-    self, CONTINUATION, DATA, END_HEADERS, HEADERS, LIST, REFLECTION, RST_STREAM, Received, SET, frame,
-};
 
 /// The stream is ended, by an answer or by a reset.
 async fn until_ended(stream: &mut (impl tokio::io::AsyncRead + Unpin), id: u32) {

@@ -1,11 +1,11 @@
 //! Requests that are taken back at once, so that they cost the server much and the client nothing (CVE-2023-44487).
 
+use replica_count_testbed::frames::{self, ENHANCE_YOUR_CALM, LIST, RST_STREAM, frame};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::siege::{ATTACK, Siege};
-use crate::frames::{self, ENHANCE_YOUR_CALM, LIST, RST_STREAM, frame};
 
 const CONNECTIONS: usize = 4;
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();

@@ -1,9 +1,9 @@
 //! Reflection gives long answers to short questions, and as many on one stream as somebody asks.
 
+use replica_count_testbed::frames::{self, DATA, INITIAL_WINDOW_SIZE, MAX_WINDOW, REFLECTION, frame};
 use tokio::io::AsyncWriteExt as _;
 
 use super::siege::Siege;
-use crate::frames::{self, DATA, INITIAL_WINDOW_SIZE, MAX_WINDOW, REFLECTION, frame};
 use crate::scene::eventually;
 
 /// With those of each, as many requests as one user may have under way.

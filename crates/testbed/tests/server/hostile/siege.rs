@@ -6,8 +6,8 @@ use std::time::Duration;
 use std::{fs, io};
 
 use replica_count_api::proto::ListDeploymentsRequest;
-use replica_count_testbed::Manager;
-use replica_count_testbed::manager::Client;
+use replica_count_testbed::manager::{Caller, Client};
+use replica_count_testbed::{Manager, frames};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
@@ -15,8 +15,6 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::alone::Alone;
-use crate::connections::Caller;
-use crate::frames;
 
 /// The user that attacks.
 const HOSTILE: &str = "hostile";

@@ -1,11 +1,11 @@
 //! Clients that ask for much and read nothing.
 
+use replica_count_testbed::frames::{self, HEALTH_WATCH, INITIAL_WINDOW_SIZE, LIST};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::siege::Siege;
-use crate::frames::{self, HEALTH_WATCH, INITIAL_WINDOW_SIZE, LIST};
 use crate::scene::eventually;
 
 /// A list of them takes half a megabyte, and all lists together more than one user may have.
