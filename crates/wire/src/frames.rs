@@ -55,13 +55,18 @@ impl Frames {
     }
 
     fn take_line(&mut self) -> Result<Option<Bytes>, FrameTooLong> {
-        let Some(more) = self.arrived[self.searched..].iter().position(|&byte| byte == b'\n') else {
-            self.searched = self.arrived.len();
-            return if self.searched > LONGEST_FRAME { Err(FrameTooLong) } else { Ok(None) };
-        };
-        let line = self.arrived.split_to(self.searched + more).freeze();
-        self.arrived.advance(1);
+        let end = self.arrived[self.searched..].iter().position(|&byte| byte == b'\n');
+        let length = end.map_or(self.arrived.len(), |end| self.searched + end);
+        if length > LONGEST_FRAME {
+            return Err(FrameTooLong);
+        }
+        if end.is_none() {
+            self.searched = length;
+            return Ok(None);
+        }
         self.searched = 0;
+        let line = self.arrived.split_to(length).freeze();
+        self.arrived.advance(1);
         Ok(Some(line))
     }
 
@@ -132,7 +137,7 @@ mod tests {
         let mut frames = Frames::new(Encoding::Json);
         frames.push(&vec![b'x'; LONGEST_FRAME]);
         assert_eq!(frames.take(), Ok(None));
-        frames.push(b"x");
+        frames.push(b"x\n");
         assert_eq!(frames.take(), Err(FrameTooLong));
     }
 }

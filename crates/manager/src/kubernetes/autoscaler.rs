@@ -2,6 +2,8 @@
 //!
 //! KEDA and others scale through a HorizontalPodAutoscaler that they own, so this one kind shows them all.
 
+use std::mem;
+
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -133,11 +135,11 @@ impl From<Received> for SlimAutoscaler {
 impl From<messages::HorizontalPodAutoscaler> for SlimAutoscaler {
     fn from(autoscaler: messages::HorizontalPodAutoscaler) -> Self {
         let mut metadata = autoscaler.metadata.unwrap_or_default();
-        let owner = metadata.owner_references.drain(..).find(|owner| owner.controller);
+        let owner = mem::take(&mut metadata.owner_references).into_iter().find(|owner| owner.controller);
         let scaled = autoscaler.spec.and_then(|spec| spec.scale_target_ref).unwrap_or_default();
         let messages::CrossVersionObjectReference { api_version, kind, name } = scaled;
         Self {
-            metadata: metadata::take(&mut metadata),
+            metadata: metadata::known_by(metadata),
             owner: owner.map(|owner| Owner {
                 kind: text(&owner.kind),
                 name: text(&owner.name),

@@ -137,12 +137,12 @@ impl From<Received> for SlimDeployment {
 
 impl From<messages::Deployment> for SlimDeployment {
     fn from(deployment: messages::Deployment) -> Self {
-        let mut metadata = deployment.metadata.unwrap_or_default();
+        let metadata = deployment.metadata.unwrap_or_default();
         let status = deployment.status.unwrap_or_default();
         Self {
             deleting: metadata.deletion_timestamp.is_some(),
             owner: owner_among(metadata.managed_fields.iter().map(managed_fields)),
-            metadata: metadata::take(&mut metadata),
+            metadata: metadata::known_by(metadata),
             spec: Spec { replicas: deployment.spec.and_then(|spec| spec.replicas) },
             status: Status { ready_replicas: status.ready_replicas },
         }

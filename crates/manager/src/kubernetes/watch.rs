@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::answer::Answer;
+use self::decode::Page;
 use self::events::Events;
 pub(crate) use self::interruption::Interruption;
 use crate::cluster::{Cluster, Watched};
@@ -45,7 +46,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 const THROTTLED: Duration = Duration::from_secs(1);
 /// How long a watch may take to open, and a page to arrive.
 const ANSWER: Duration = Duration::from_secs(15);
-/// Rows in a page of a listing: 1.5 MB of Deployments of 3 kB.
+/// Rows in a page of a listing: 1.5 MB of Deployments of 3 kB. Half as many when such a page is too long.
 const PAGE: u32 = 500;
 /// The annotation of the bookmark that ends a listing as a stream.
 const LISTING_END: &str = "k8s.io/initial-events-end";
@@ -111,8 +112,8 @@ struct Position {
 enum Listing {
     /// As a stream: the API server keeps no copy of it. Since Kubernetes 1.27, not everywhere on.
     Stream,
-    /// In pages.
-    Pages,
+    /// In pages of so many rows.
+    Pages { rows: u32 },
 }
 
 impl<K: Followed> Watch<K> {
@@ -143,7 +144,13 @@ impl<K: Followed> Watch<K> {
         match interruption {
             Interruption::NoStreamedListing(reason) => {
                 debug!(watched, %reason, "listing in pages");
-                position.listing = Listing::Pages;
+                position.listing = Listing::Pages { rows: PAGE };
+                return Duration::ZERO;
+            }
+            Interruption::PageTooLong(_) if let Listing::Pages { rows: rows @ 2.. } = position.listing => {
+                let rows = rows / 2;
+                info!(watched, rows, reason = %interruption, "listing in smaller pages");
+                position.listing = Listing::Pages { rows };
                 return Duration::ZERO;
             }
             Interruption::Gone(reason) => {
@@ -161,6 +168,7 @@ impl<K: Followed> Watch<K> {
                 self.cluster.set_refused(K::WATCHED);
             }
             Interruption::Silent(_)
+            | Interruption::PageTooLong(_)
             | Interruption::NoAnswer(_)
             | Interruption::EndedEarly
             | Interruption::Throttled(_)
@@ -181,6 +189,7 @@ impl<K: Followed> Watch<K> {
             Interruption::Forbidden(_) => delay(BACKOFF_WHEN_FORBIDDEN),
             Interruption::Throttled(_) => delay(BACKOFF).max(THROTTLED),
             Interruption::NoStreamedListing(_)
+            | Interruption::PageTooLong(_)
             | Interruption::Gone(_)
             | Interruption::Silent(_)
             | Interruption::NoAnswer(_)
@@ -195,7 +204,7 @@ impl<K: Followed> Watch<K> {
         let version = match (position.version.take(), position.listing) {
             (Some(version), _) => version,
             (None, Listing::Stream) => self.list_as_stream(position).await?,
-            (None, Listing::Pages) => self.list_pages(position).await?,
+            (None, Listing::Pages { rows }) => self.list_pages(rows, position).await?,
         };
         let version = position.version.insert(version);
         let parameters = WatchParams::default().timeout(WINDOW_SECONDS);
@@ -262,12 +271,11 @@ impl<K: Followed> Watch<K> {
         Err(Interruption::EndedEarly)
     }
 
-    async fn list_pages(&self, position: &mut Position) -> Result<String, Interruption> {
+    async fn list_pages(&self, rows: u32, position: &mut Position) -> Result<String, Interruption> {
         K::begin_listing(&self.cluster);
-        let mut parameters = ListParams::default().limit(PAGE);
+        let mut parameters = ListParams::default().limit(rows);
         loop {
-            let answer = self.ask(self.request().list(&parameters)).await??;
-            let page = timeout(ANSWER, answer.page()).await.map_err(no_answer)??;
+            let page = timeout(ANSWER, self.page(&parameters)).await.map_err(no_answer)??;
             position.heard = Instant::now();
             for object in page.objects {
                 self.show(object, K::insert);
@@ -280,6 +288,10 @@ impl<K: Followed> Watch<K> {
                 }
             }
         }
+    }
+
+    async fn page(&self, parameters: &ListParams) -> Result<Page<K>, Interruption> {
+        self.ask(self.request().list(parameters)).await??.page().await
     }
 
     fn request(&self) -> Request {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body;
 use replica_count_wire::{ACCEPT, Encoding};
@@ -11,8 +11,8 @@ use super::decode::{self, Page};
 use super::events::Events;
 use super::{Followed, Interruption};
 
-/// The longest page that is taken: 500 Deployments of 128 kB. It is held as a whole, so it has to fit into a pod.
-const LONGEST_PAGE: usize = 64 << 20;
+/// The longest page that is taken, in bytes: 500 Deployments of 128 kB. It is held as a whole, so it has to fit into a pod.
+pub(super) const LONGEST_PAGE: usize = 64 << 20;
 /// The longest refusal that is read.
 const LONGEST_REFUSAL: usize = 64 << 10;
 
@@ -42,7 +42,13 @@ impl Answer {
 
     /// The page that it is.
     pub(super) async fn page<K: Followed>(self) -> Result<Page<K>, Interruption> {
-        let body = collect(self.body, LONGEST_PAGE).await.map_err(kube::Error::Service)?;
+        let body = collect(self.body, LONGEST_PAGE).await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Interruption::PageTooLong(LONGEST_PAGE)
+            } else {
+                Interruption::Kube(kube::Error::Service(error))
+            }
+        })?;
         decode::page(self.encoding, body)
     }
 

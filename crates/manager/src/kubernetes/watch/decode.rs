@@ -10,6 +10,9 @@ use replica_count_wire::{Encoding, Envelope, Event, Unreadable, messages};
 
 use super::{Followed, Interruption};
 
+/// How much of what a refusal says is told, in characters. It may be a whole page of a proxy.
+const LONGEST_REASON: usize = 1000;
+
 /// A part of a listing.
 pub(super) struct Page<K> {
     pub(super) objects: Vec<K>,
@@ -66,7 +69,8 @@ pub(super) fn refusal(encoding: Encoding, code: StatusCode, body: &Bytes) -> Sta
         }
     };
     let text = || String::from_utf8_lossy(body).trim().to_owned();
-    let said = said.unwrap_or_else(|| Status::failure(&text(), ""));
+    let mut said = said.unwrap_or_else(|| Status::failure(&text(), ""));
+    said.message = said.message.chars().take(LONGEST_REASON).collect();
     if said.code == 0 { said.with_code(code.as_u16()) } else { said }
 }
 

@@ -12,6 +12,8 @@ pub(crate) enum Interruption {
     Gone(String),
     #[error("the API server cannot list as a stream: {0}")]
     NoStreamedListing(String),
+    #[error("a page of more than {0} bytes")]
+    PageTooLong(usize),
     #[error("nothing heard for {0:?}")]
     Silent(Duration),
     #[error("no answer within {0:?}")]
@@ -32,9 +34,10 @@ pub(crate) enum Interruption {
 
 impl Interruption {
     /// All words that `reason` has.
-    pub(crate) const REASONS: [&'static str; 10] = [
+    pub(crate) const REASONS: [&'static str; 11] = [
         "gone",
         "no_streamed_listing",
+        "page_too_long",
         "silent",
         "no_answer",
         "ended_early",
@@ -50,6 +53,7 @@ impl Interruption {
         match self {
             Self::Gone(_) => "gone",
             Self::NoStreamedListing(_) => "no_streamed_listing",
+            Self::PageTooLong(_) => "page_too_long",
             Self::Silent(_) => "silent",
             Self::NoAnswer(_) => "no_answer",
             Self::EndedEarly => "ended_early",

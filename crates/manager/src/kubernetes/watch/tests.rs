@@ -2,6 +2,7 @@
 //! from a request to an answer. What real ones do is tested with real ones, in the testbed.
 
 mod encodings;
+mod pages;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{Request, Response};
 use kube::client::Body;
 use kube::{Api, Client};
+use tower::Service;
 
 use super::*;
 use crate::kubernetes::deployment::SlimDeployment;
@@ -50,18 +52,26 @@ async fn watch(
         }
     });
     let recovered = Arc::clone(&counts);
-    let watch = Watch {
-        api: Api::<SlimDeployment>::all(Client::new(service, "default")),
-        cluster: Arc::default(),
-        changed: Box::new(|_| ()),
-        recovered: Box::new(move || {
-            recovered.recoveries.fetch_add(1, Ordering::SeqCst);
-        }),
-        metrics: WatchMetrics::default(),
-    };
+    let watch = watch_of(service, move || {
+        recovered.recoveries.fetch_add(1, Ordering::SeqCst);
+    });
     let shutdown = CancellationToken::new();
     let _ = timeout(lasting, watch.run(shutdown)).await;
     counts
+}
+
+fn watch_of<S>(service: S, recovered: impl Fn() + Send + Sync + 'static) -> Watch<SlimDeployment>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+{
+    Watch {
+        api: Api::all(Client::new(service, "default")),
+        cluster: Arc::default(),
+        changed: Box::new(|_| ()),
+        recovered: Box::new(recovered),
+        metrics: WatchMetrics::default(),
+    }
 }
 
 fn events(lines: &str) -> Response<Body> {

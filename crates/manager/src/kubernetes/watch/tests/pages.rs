@@ -1,0 +1,45 @@
+//! Pages that are too long to be held.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::kubernetes::watch::answer::LONGEST_PAGE;
+
+const EMPTY: &[u8] =
+    br#"{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{"resourceVersion":"7"},"items":[]}"#;
+
+#[tokio::test(start_paused = true)]
+async fn are_asked_for_with_fewer_rows() {
+    let asked: Arc<Mutex<Vec<u32>>> = Arc::default();
+    let noted = Arc::clone(&asked);
+    // Blanks before an answer are a part of it.
+    let long: Vec<u8> = b" ".repeat(LONGEST_PAGE).into_iter().chain(EMPTY.iter().copied()).collect();
+    let answer = move |query: &str| -> Response<Body> {
+        let mut answer = Response::new(Body::empty());
+        if query.contains("sendInitialEvents") {
+            *answer.status_mut() = http::StatusCode::UNPROCESSABLE_ENTITY;
+        } else if let Some(rows) = query.split('&').find_map(|part| part.strip_prefix("limit=")) {
+            let rows = rows.parse().unwrap();
+            noted.lock().unwrap().push(rows);
+            *answer.body_mut() = Body::from(if rows > 125 { long.clone() } else { EMPTY.to_vec() });
+        }
+        answer
+    };
+    let answer = Arc::new(answer);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let answer = answer(request.uri().query().unwrap_or_default());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let watch = watch_of(service, || ());
+    let cluster = Arc::clone(&watch.cluster);
+    let _ = timeout(Duration::from_secs(5), watch.run(CancellationToken::new())).await;
+    assert_eq!(*asked.lock().unwrap(), [500, 250, 125]);
+    assert!(cluster.view().freshness(Watched::Deployments).is_read());
+}
+
+#[test]
+fn a_page_of_a_proxy_is_not_told_as_a_whole() {
+    let page = "<html>".repeat(10_000).into();
+    let status = decode::refusal(replica_count_wire::Encoding::Json, http::StatusCode::BAD_GATEWAY, &page);
+    assert_eq!((status.message.len(), status.code), (1000, 502));
+}
