@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use http::{Request, header};
 use replica_count_api::proto::DeploymentState;
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::fault_proxy::{Encodings, Entry, Fault, Kind, Note, Plan};
 use replica_count_testbed::{FaultProxy, manager};
+use replica_count_wire::{Envelope, messages};
 
 use crate::scene::{SOMEBODY, Scene, shared, testbed};
 
@@ -62,6 +64,50 @@ async fn check(encodings: Encodings, plan: Plan, expected: &[(Kind, &str)]) {
         _ => false,
     });
     assert!(shown, "the proxy does not understand what it passes on");
+}
+
+/// An autoscaler with the fields that one must have.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Autoscaler {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<messages::ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    spec: Option<Spec>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Spec {
+    #[prost(message, optional, tag = "1")]
+    scale_target_ref: Option<messages::CrossVersionObjectReference>,
+    #[prost(int32, tag = "3")]
+    max_replicas: i32,
+}
+
+/// Kubernetes stores what comes as protobuf as it is, UTF-8 or not.
+#[tokio::test]
+async fn a_text_that_is_none_stops_no_watch() {
+    let mut scene = Scene::new().await;
+    let reference = messages::CrossVersionObjectReference {
+        api_version: "apps/v1".into(),
+        kind: b"\xff"[..].into(),
+        name: "web".into(),
+    };
+    let strange = Autoscaler {
+        metadata: Some(messages::ObjectMeta { name: "strange".to_owned(), ..Default::default() }),
+        spec: Some(Spec { scale_target_ref: Some(reference), max_replicas: 3 }),
+    };
+    let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", scene.namespace);
+    let create = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/vnd.kubernetes.protobuf")
+        .body(Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &strange).seal().to_vec());
+    let admin = scene.control_plane.admin().await.unwrap();
+    admin.request_text(create.unwrap()).await.unwrap();
+
+    scene.create_managed("web", 2).await;
+    scene.autoscale("autoscaler", "web", 1).await;
+    scene.until_state("web", DeploymentState::Autoscaled).await;
+    let scene = scene.restart(async |_| ()).await;
+    scene.until_state("web", DeploymentState::Autoscaled).await;
 }
 
 /// Whoever asks for a listing as a stream hears that there is none.
