@@ -123,9 +123,11 @@ impl Passes<'_> {
 
     async fn watch(&mut self, began: Instant, changes: usize) -> Result<Pass> {
         let Self { observer, bystander, fleet, .. } = self;
-        let (seen, bystander) = bystander.beside(observer.expect_all(changes, fleet.replicas)).await?;
-        let to_first = seen.start.duration_since(began);
-        Ok(Pass { changes, to_first, took: seen.end - seen.start, bystander, throttled: 0 })
+        // The bystander looks on from the first change on: before it, there is a listing at most.
+        let first = observer.expect_all(1, fleet.replicas).await?.start;
+        let (seen, bystander) = bystander.beside(observer.expect_all(changes - 1, fleet.replicas)).await?;
+        let to_first = first.duration_since(began);
+        Ok(Pass { changes, to_first, took: seen.end - first, bystander, throttled: 0 })
     }
 }
 

@@ -54,7 +54,7 @@ impl Unrelated {
             ticks.tick().await;
             Some(((), ticks))
         });
-        // Never the same twice.
+        // Never what it was before, or nothing would change.
         let numbers = stream::iter(*changes..);
         let changed = ticks.zip(numbers).map(|((), number)| change(api, fleet.name(number), number));
         let mut changed = pin!(changed.buffer_unordered(CONCURRENCY));

@@ -1,13 +1,14 @@
-//! A watch of Deployments with nothing around it: a line a change, and of that line only the count.
+//! A watch of Deployments with nothing around it: of each event only the count, in the encoding of the server.
 
 use std::pin::Pin;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::{AsyncBufRead, AsyncBufReadExt as _, Stream, stream};
-use http::Request;
+use http::{Request, header};
 use kube::Client;
-use serde::Deserialize;
+use prost::Message;
+use replica_count_wire::{Encoding, Event, Frames};
 
 /// Lasts longer than any run.
 const PARAMETERS: &str = "watch=true&timeoutSeconds=86400";
@@ -44,26 +45,29 @@ pub(super) struct Seen {
     pub(super) at: Instant,
 }
 
+/// An API server that has no other encoding refuses.
+const ACCEPT: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
 /// Opens the watch.
 pub(super) async fn open(
     client: &Client,
     watched: &Watched,
 ) -> Result<impl Stream<Item = Result<Seen>> + use<>> {
     let (client, watched) = (client.clone(), watched.clone());
-    let lines = lines(&client, &watched, 0).await?;
-    let watch = Watch { client, watched, lines, line: Vec::new(), version: 0 };
+    let body = ask(&client, &watched, 0).await?;
+    let watch = Watch { client, watched, body, frames: Frames::new(Encoding::Protobuf), version: 0 };
     Ok(Box::pin(stream::try_unfold(watch, async |mut watch| Ok(Some((watch.next().await?, watch))))))
 }
 
-/// The lines of an answer.
-type Lines = Pin<Box<dyn AsyncBufRead + Send>>;
+/// The body of an answer.
+type Body = Pin<Box<dyn AsyncBufRead + Send>>;
 
 /// A watch, and how far it is.
 struct Watch {
     client: Client,
     watched: Watched,
-    lines: Lines,
-    line: Vec<u8>,
+    body: Body,
+    frames: Frames,
     version: u64,
 }
 
@@ -71,92 +75,85 @@ impl Watch {
     /// The API server ends a watch that is not read for a moment, as on a busy machine. Then this one goes on from where
     /// it was.
     async fn next(&mut self) -> Result<Seen> {
-        self.line.clear();
-        while self.lines.read_until(b'\n', &mut self.line).await.context("the watch broke")? == 0 {
-            self.lines = lines(&self.client, &self.watched, self.version).await?;
+        loop {
+            if let Some(frame) = self.frames.take()? {
+                let at = Instant::now();
+                let (seen, version) = read(Event::read(frame)?, at)?;
+                self.version = self.version.max(version);
+                return Ok(seen);
+            }
+            let arrived = self.body.fill_buf().await.context("the watch broke")?;
+            let length = arrived.len();
+            self.frames.push(arrived);
+            self.body.consume_unpin(length);
+            if length == 0 {
+                self.frames = Frames::new(Encoding::Protobuf);
+                self.body = ask(&self.client, &self.watched, self.version).await?;
+            }
         }
-        let (seen, version) = parse(&self.line, Instant::now())?;
-        self.version = self.version.max(version);
-        Ok(seen)
     }
 }
 
-async fn lines(client: &Client, watched: &Watched, version: u64) -> Result<Lines> {
-    let request = Request::get(watched.path(version)).body(Vec::new())?;
-    Ok(Box::pin(client.request_stream(request).await.context("cannot watch")?))
+async fn ask(client: &Client, watched: &Watched, version: u64) -> Result<Body> {
+    let request = Request::get(watched.path(version)).header(header::ACCEPT, ACCEPT);
+    Ok(Box::pin(client.request_stream(request.body(Vec::new())?).await.context("cannot watch")?))
 }
 
-/// What a line shows, and its version.
-fn parse(line: &[u8], at: Instant) -> Result<(Seen, u64)> {
-    #[derive(Deserialize)]
-    struct Event<'a> {
-        #[serde(rename = "type")]
-        kind: &'a str,
-        #[serde(borrow)]
-        object: Object<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Object<'a> {
-        #[serde(borrow)]
-        metadata: Metadata<'a>,
-        #[serde(default)]
-        spec: Spec,
-    }
-    #[derive(Deserialize)]
-    struct Metadata<'a> {
-        #[serde(default)]
-        namespace: &'a str,
-        #[serde(default)]
-        name: &'a str,
-        #[serde(default, rename = "resourceVersion")]
-        version: &'a str,
-    }
-    #[derive(Default, Deserialize)]
-    struct Spec {
-        #[serde(default)]
-        replicas: i32,
-    }
-    let unexpected = || format!("an unexpected line in the watch: {}", String::from_utf8_lossy(line));
-    let Event { kind, object } = serde_json::from_slice(line).with_context(unexpected)?;
-    if !matches!(kind, "ADDED" | "MODIFIED") {
-        bail!(unexpected());
-    }
-    let Metadata { namespace, name, version } = object.metadata;
-    let version = version.parse().with_context(unexpected)?;
-    let (namespace, name) = (namespace.to_owned(), name.to_owned());
-    Ok((Seen { namespace, name, replicas: object.spec.replicas, at }, version))
+/// A Deployment without all that is of no use here.
+#[derive(Clone, PartialEq, Message)]
+struct Deployment {
+    #[prost(message, required, tag = "1")]
+    metadata: Metadata,
+    #[prost(message, required, tag = "2")]
+    spec: Spec,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Metadata {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "3")]
+    namespace: String,
+    #[prost(string, tag = "6")]
+    version: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Spec {
+    #[prost(int32, tag = "1")]
+    replicas: i32,
+}
+
+/// What an event shows, and its version.
+fn read(event: Event, at: Instant) -> Result<(Seen, u64)> {
+    let Event { r#type: kind, object } = event;
+    ensure!(matches!(kind.as_str(), "ADDED" | "MODIFIED"), "an unexpected event in the watch: {kind}");
+    let Deployment { metadata: Metadata { name, namespace, version }, spec } = object.object()?;
+    let version = version.parse().with_context(|| format!("{namespace}/{name} of version {version:?}"))?;
+    Ok((Seen { namespace, name, replicas: spec.replicas, at }, version))
 }
 
 #[cfg(test)]
 mod tests {
+    use replica_count_wire::Envelope;
+
     use super::*;
 
     #[test]
     fn only_what_the_benchmark_causes_is_accepted() {
         let at = Instant::now();
+        let shown = |r#type: &str, version: &str, replicas| {
+            let (name, namespace) = ("a".to_owned(), "ours".to_owned());
+            let metadata = Metadata { name, namespace, version: version.to_owned() };
+            let object =
+                Envelope::new("apps/v1", "Deployment", &Deployment { metadata, spec: Spec { replicas } });
+            read(Event { r#type: r#type.to_owned(), object }, at).ok()
+        };
         let seen = |replicas| Some((Seen { namespace: "ours".into(), name: "a".into(), replicas, at }, 5));
-        let cases = [
-            (
-                r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","namespace":"ours","resourceVersion":"5"},"spec":{"replicas":7}}}"#,
-                seen(7),
-            ),
-            (
-                r#"{"type":"ADDED","object":{"kind":"Deployment","metadata":{"name":"a","namespace":"ours","resourceVersion":"5"},"spec":{}}}"#,
-                seen(0),
-            ),
-            (
-                r#"{"type":"DELETED","object":{"metadata":{"name":"a","namespace":"ours","resourceVersion":"5"}}}"#,
-                None,
-            ),
-            (
-                r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","namespace":"ours"},"spec":{"replicas":7}}}"#,
-                None,
-            ),
-            (r#"{"type":"ERROR","object":{"kind":"Status","metadata":{},"code":410}}"#, None),
-            (r#"{"type":"MODIFIED","obj"#, None),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(parse(line.as_bytes(), at).ok(), expected, "{line}");
-        }
+        assert_eq!(shown("MODIFIED", "5", 7), seen(7));
+        assert_eq!(shown("ADDED", "5", 0), seen(0));
+        assert_eq!(shown("DELETED", "5", 7), None);
+        assert_eq!(shown("ERROR", "5", 7), None);
+        assert_eq!(shown("MODIFIED", "", 7), None);
     }
 }
