@@ -5,7 +5,7 @@ pub(crate) mod bare_server;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bare_server::{Answers, BareServer};
 use replica_count_api::proto::{GetDeploymentRequest, ListDeploymentsRequest, SetDeploymentRequest};
 use replica_count_testbed::control_plane::Options;
@@ -48,9 +48,7 @@ impl Plan {
     pub(crate) const SHORT: Self = Self { deployments: 20, turns: 1, turn: Duration::from_millis(200) };
 }
 
-/// The calls, as a row of the table has them.
-const CALLS: [(Call, &str); 3] =
-    [(Call::Get, "requests: Get"), (Call::List, "requests: List of 500"), (Call::Set, "requests: Set")];
+const CALLS: [Call; 3] = [Call::Get, Call::List, Call::Set];
 
 /// A server under load.
 struct Contestant {
@@ -109,6 +107,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let mut go = start(&Peer::Go.options(&control_plane).await?, &fleet).await?;
     let mut tuned_go = start(&Peer::TunedGo.options(&control_plane).await?, &fleet).await?;
     let answers = answers(&ours, &fleet).await?;
+    for server in [&go, &tuned_go] {
+        let theirs = self::answers(server, &fleet).await?;
+        ensure!(theirs.counts() == answers.counts(), "the Go operator answers something else: {theirs:?}");
+    }
     let bare = BareServer::start(ours.certificates(), &answers, &control_plane.folder("bare-server")?)?;
     let limit = connect(bare.address(), ours.certificates()).await?;
     let contestants = [
@@ -119,9 +121,9 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     ];
     let mut progress = Progress::new("turns of requests", CALLS.len() * (plan.turns + 1) * contestants.len());
     let (mut rows, mut details) = (Vec::new(), Map::new());
-    for (call, what) in CALLS {
+    for call in CALLS {
         let scores = play(plan, call, &fleet, &contestants, &mut progress).await?;
-        rows.push(row(what, call, &contestants, &scores));
+        rows.push(row(plan, call, &contestants, &scores));
         let scores = contestants.iter().zip(&scores);
         let scores = scores.map(|(contestant, score)| (contestant.name.to_owned(), score.details()));
         details.insert(format!("{call:?}"), scores.collect::<Map<_, _>>().into());
@@ -168,7 +170,12 @@ async fn play(
     Ok(scores)
 }
 
-fn row(what: &'static str, call: Call, contestants: &[Contestant], scores: &[Score]) -> Row {
+fn row(plan: &Plan, call: Call, contestants: &[Contestant], scores: &[Score]) -> Row {
+    let what = match call {
+        Call::Get => "requests: Get".to_owned(),
+        Call::List => format!("requests: List of {}", plan.deployments),
+        Call::Set => "requests: Set".to_owned(),
+    };
     let ours = Row::new(what, Unit::PerCpuSecond, scores[0].per_cpu_second());
     let row = contestants.iter().zip(scores).fold(ours, |row, (contestant, score)| match contestant.rival {
         Some(rival) => row.beside(rival, score.per_cpu_second()),

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::{env, fs};
+use std::{env, fs, iter};
 
 use anyhow::{Context as _, Result};
 use futures_util::stream;
@@ -37,6 +37,16 @@ pub(super) struct Answers {
     pub(super) get: GetDeploymentResponse,
     pub(super) list: DeploymentsReplicaConfigs,
     pub(super) set: SetDeploymentResponse,
+}
+
+impl Answers {
+    /// The counts that they tell: those of the one that was asked for, and those of each row.
+    pub(super) fn counts(&self) -> Vec<(&str, Option<i32>, Option<i32>)> {
+        let one = (self.get.name.as_str(), self.get.desired_replicas, self.get.current_replicas);
+        let rows = &self.list.deployments_replica_config;
+        let rows = rows.iter().map(|row| (row.name.as_str(), row.replicas, row.current_replicas));
+        iter::once(one).chain(rows).collect()
+    }
 }
 
 /// The process of the server. It is killed on drop.
