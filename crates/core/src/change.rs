@@ -53,6 +53,17 @@ pub enum ChangeError {
 }
 
 impl Change {
+    /// Whether the setting takes more room after it than `current` does.
+    pub fn grows(&self, current: Option<&Setting>) -> bool {
+        let Action::Set { by, reason, .. } = &self.action else { return false };
+        let texts = |by: Option<&String>, reason: Option<&String>| {
+            by.map_or(0, String::len) + reason.map_or(0, String::len)
+        };
+        current.is_none_or(|current| {
+            texts(Some(by), reason.as_ref()) > texts(current.set_by.as_ref(), current.reason.as_ref())
+        })
+    }
+
     /// The setting after this change of `current`; `None` when it is forgotten.
     ///
     /// A change that would change nothing but the time still counts as one, so that a later reader sees who confirmed
@@ -118,6 +129,26 @@ mod tests {
                 assert_eq!(refused, Err(ChangeError::Generation { expected, actual }));
             }
         }
+    }
+
+    #[test]
+    fn only_more_text_grows() {
+        let replicas = Replicas::new(9).expect("valid");
+        let set = |by: &str, reason: &str| {
+            let action = Action::Set {
+                replicas,
+                by: by.into(),
+                at: Timestamp::UNIX_EPOCH,
+                reason: Some(reason.into()),
+            };
+            change(None, action)
+        };
+        let current = set("alice", "sale").apply(None).expect("accepted").expect("stored");
+        assert!(set("bob", "").grows(None));
+        assert!(!set("bob", "a sale").grows(Some(&current)));
+        assert!(set("bob", "a sale!").grows(Some(&current)));
+        assert!(!change(None, Action::Delete).grows(Some(&current)));
+        assert!(!change(None, Action::Enforce(Enforcement::Enforce)).grows(Some(&current)));
     }
 
     #[test]

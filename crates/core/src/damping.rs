@@ -95,6 +95,13 @@ impl Damping {
         *self = Self::Contested(Contest { next_repair, delays, last_drift: at });
     }
 
+    /// Lets the next repair not wait, as somebody asks for it. The one after it waits as if it had.
+    pub fn hasten(&mut self) {
+        if let Self::Contested(contest) = self {
+            contest.next_repair = contest.last_drift;
+        }
+    }
+
     /// Takes note that there is drift.
     pub fn record_drift(&mut self, now: Instant) {
         match self {

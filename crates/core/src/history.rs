@@ -213,10 +213,19 @@ impl History {
         }
     }
 
-    /// The setting has changed: begins anew, unless the API server asked to wait.
-    pub fn forgive_for_new_setting(&mut self) {
+    /// The setting has changed, and wants this count: begins anew, unless the API server asked to wait. If the count is only
+    /// confirmed, a fight over it goes on, but the next repair does not wait.
+    pub fn forgive_for_new_setting(&mut self, desired: Replicas) {
         self.failures.take_if(|failures| failures.end_with_new_setting());
-        self.damping = Damping::default();
+        let is_confirmed = match self.in_effect {
+            InEffect::NotYet => false,
+            InEffect::Perhaps(before) | InEffect::Was(before) => before == desired,
+        };
+        if is_confirmed {
+            self.damping.hasten();
+        } else {
+            self.damping = Damping::default();
+        }
     }
 
     /// The API server is reached again, and what is observed is current again: forgets failures, if that is what caused
@@ -368,9 +377,21 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_is_confirmed_is_repaired_once_more() {
+        let mut history = on_the_brink();
+        history.record_repaired(one(), moment());
+        for _ in 0..3 {
+            history.forgive_for_new_setting(one());
+            assert!(history.retry_at(&"a".into()).is_none_or(|at| at <= Instant::now()));
+            history.record_repaired(one(), moment());
+            assert!(history.retry_at(&"a".into()).is_some_and(|at| at > Instant::now()), "no new budget");
+        }
+    }
+
+    #[test]
     fn a_contest_is_forgiven_when_its_reason_is_gone() {
         let cases: [(&str, Event); 2] = [
-            ("a new setting", History::forgive_for_new_setting),
+            ("a new setting", |history| history.forgive_for_new_setting(Replicas::new(7).expect("valid"))),
             ("no autoscaler any more", |history| assert!(history.record_autoscaler(None))),
         ];
         for (what, event) in cases {

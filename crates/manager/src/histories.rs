@@ -27,13 +27,12 @@ impl Histories {
         self.lock().insert(target, History::of_stored_setting(desired));
     }
 
-    /// Keeps histories for exactly what is managed: call it when a setting was stored or forgotten. A new setting does
-    /// not wait for the failures of the one before.
-    pub fn follow(&self, target: &Target, is_managed: bool) {
-        if is_managed {
-            self.lock().entry(target.clone()).or_default().forgive_for_new_setting();
-        } else {
-            self.lock().remove(target);
+    /// Keeps histories for exactly what is managed: call it when a setting was stored, which desires this count, or
+    /// forgotten. A new setting does not wait for the failures of the one before.
+    pub fn follow(&self, target: &Target, desired: Option<Replicas>) {
+        match desired {
+            Some(desired) => self.lock().entry(target.clone()).or_default().forgive_for_new_setting(desired),
+            None => drop(self.lock().remove(target)),
         }
     }
 

@@ -8,5 +8,6 @@ pub mod connect;
 pub mod deployment;
 mod metadata;
 pub mod reads;
+mod retry_after;
 pub mod scale;
 pub mod watch;

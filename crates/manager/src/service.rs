@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use self::refusal::Refusal;
 use self::under_way::UnderWay;
 use crate::clock;
-use crate::cluster::{Cluster, Watched};
+use crate::cluster::{Cluster, Freshness, Watched};
 use crate::histories::Histories;
 use crate::kubernetes::reads;
 use crate::store::{Applied, Store};
@@ -187,10 +187,10 @@ impl Deployments {
         let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
         let SetRequest { allow_missing, allow_autoscaled, .. } = request;
         self.policy.scope.check(target.namespace())?;
-        if !allow_autoscaled {
-            self.check_not_autoscaled(&target)?;
-        }
         let old_replicas = self.current_replicas(&target, allow_missing).await?;
+        if !allow_autoscaled {
+            self.check_not_autoscaled(&target, allow_missing)?;
+        }
         let action = Action::Set { replicas, by: by.clone(), at: clock::now().wall, reason };
         let change = Change { expected_generation, action };
         let applied = if is_dry_run {
@@ -211,12 +211,17 @@ impl Deployments {
         })
     }
 
-    /// Whether no autoscaler would fight with a setting.
-    fn check_not_autoscaled(&self, target: &Target) -> Result<(), Refusal> {
-        match self.cluster.view().autoscaler(target) {
+    /// Whether no autoscaler would fight with a setting. Who may not be in the cluster at all, or is managed already, need
+    /// not wait until the autoscalers were read. Where the right to see them is missing, none is known of.
+    fn check_not_autoscaled(&self, target: &Target, allow_missing: bool) -> Result<(), Refusal> {
+        let is_managed = self.store.get(target).is_some();
+        let view = self.cluster.view();
+        match view.autoscaler(target) {
             Some(autoscaler) => {
                 Err(Refusal::Autoscaled { target: target.clone(), autoscaler: Arc::clone(autoscaler) })
             }
+            None if is_managed || allow_missing => Ok(()),
+            None if view.freshness(Watched::Autoscalers) == Freshness::Unread => Err(Refusal::Unread),
             None => Ok(()),
         }
     }

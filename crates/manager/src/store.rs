@@ -76,6 +76,9 @@ pub enum StoreError {
     /// There is no room for the file. Nothing was stored.
     #[error("nothing was stored: the disk of the settings file is full")]
     Full,
+    /// The settings take as much as they may. Nothing was stored.
+    #[error("nothing was stored: there is no room for more settings; delete those that are not needed")]
+    TooMany,
     /// The file cannot be written. Nothing was stored.
     #[error("nothing was stored: the settings file cannot be written ({reason})")]
     Unavailable {

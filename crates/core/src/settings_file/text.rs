@@ -42,6 +42,11 @@ impl Text {
         close(text);
     }
 
+    /// It as it is.
+    pub fn current(&self) -> &[u8] {
+        &self.current
+    }
+
     /// What was proposed last.
     pub fn proposed(&self) -> &[u8] {
         &self.proposed

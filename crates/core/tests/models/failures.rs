@@ -77,7 +77,7 @@ proptest! {
                     }
                 }
                 Step::Set => {
-                    history.forgive_for_new_setting();
+                    history.forgive_for_new_setting(desired);
                     if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
                         model.clear();
                     }

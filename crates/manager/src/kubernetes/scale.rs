@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::deployment::SlimDeployment;
+use super::retry_after;
 
 /// What an API server says of a JSON Patch of which a test failed: 422 without any detail.
 const FAILED_TEST: &str = "the server rejected our request";
@@ -137,9 +138,7 @@ fn refusal(head: &Parts, body: &[u8]) -> WriteError {
         Ok(status) => status.message,
         Err(_) => format!("{}: {}", head.status, String::from_utf8_lossy(body).trim()),
     };
-    let retry_after =
-        head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let retry_after = retry_after.map(Duration::from_secs);
+    let retry_after = retry_after::of(&head.headers);
     match head.status {
         StatusCode::NOT_FOUND | StatusCode::CONFLICT => WriteError::Stale(reason),
         StatusCode::UNPROCESSABLE_ENTITY if reason.starts_with(FAILED_TEST) => WriteError::Stale(reason),

@@ -42,7 +42,7 @@ const LISTING_SECONDS: u32 = 290;
 const SILENCE: Duration = Duration::from_secs(WINDOW_SECONDS as u64 + 5);
 /// How long a watch must stay open before it counts as working: API servers and proxies can accept and then refuse.
 const SETTLED: Duration = Duration::from_secs(1);
-/// How long to wait at least when the API server has too much to do; what it asks for by default.
+/// How long to wait at least when the API server has too much to do and does not say how long.
 const THROTTLED: Duration = Duration::from_secs(1);
 /// How long a watch may take to open, and a page to arrive.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -171,7 +171,7 @@ impl<K: Followed> Watch<K> {
             | Interruption::PageTooLong(_)
             | Interruption::NoAnswer(_)
             | Interruption::EndedEarly
-            | Interruption::Throttled(_)
+            | Interruption::Throttled { .. }
             | Interruption::Kube(_)
             | Interruption::Unreadable(_)
             | Interruption::Status(_) => {
@@ -187,7 +187,9 @@ impl<K: Followed> Watch<K> {
         let delay = |backoff: Backoff| backoff.delay(position.failures, fastrand::f64());
         match interruption {
             Interruption::Forbidden(_) => delay(BACKOFF_WHEN_FORBIDDEN),
-            Interruption::Throttled(_) => delay(BACKOFF).max(THROTTLED),
+            Interruption::Throttled { retry_after, .. } => {
+                delay(BACKOFF).max(retry_after.unwrap_or(THROTTLED))
+            }
             Interruption::NoStreamedListing(_)
             | Interruption::PageTooLong(_)
             | Interruption::Gone(_)

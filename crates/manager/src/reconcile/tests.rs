@@ -233,7 +233,7 @@ async fn a_missing_right_is_told_once_and_tried_ever_more_slowly() {
     assert!(matches!(&warnings[..], [line] if line.contains("forbidden")), "{warnings:#?}");
 
     // A new setting does not wait.
-    scene.histories.follow(&target(0), true);
+    scene.histories.follow(&target(0), Some(count(DESIRED)));
     scene.work.mark(target(0));
     sleep(MOMENT).await;
     assert_eq!(scene.writes(), writes + 1);
@@ -244,7 +244,7 @@ async fn the_api_server_is_left_alone_as_long_as_it_asks() {
     let scene = Scene::start(1, |n| if n == 0 { Answer::Throttled(7 * SECOND) } else { Answer::Written });
     sleep(SECOND).await;
     // Not even a new setting or contact hastens it.
-    scene.histories.follow(&target(0), true);
+    scene.histories.follow(&target(0), Some(count(DESIRED)));
     assert_eq!(scene.histories.forgive_for_contact(), []);
     scene.work.mark(target(0));
     sleep(10 * SECOND).await;
@@ -356,10 +356,13 @@ async fn a_new_setting_forgives() {
     let scene = Scene::start(1, |_| Answer::Written);
     fight(&scene, 60 * SECOND).await;
     let writes = scene.writes();
-    scene.histories.follow(&target(0), true);
-    scene.work.mark(target(0));
-    sleep(MOMENT).await;
-    assert_eq!((scene.writes(), scene.histories.count()), (writes + 1, (0, 0)));
+    for (n, desired, contested) in [(1, DESIRED, 1), (2, DESIRED + 1, 0)] {
+        scene.drift(0);
+        scene.histories.follow(&target(0), Some(count(desired)));
+        scene.work.mark(target(0));
+        sleep(MOMENT).await;
+        assert_eq!((scene.writes(), scene.histories.count()), (writes + n, (0, contested)), "{desired}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

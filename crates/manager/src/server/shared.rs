@@ -67,7 +67,7 @@ impl Shared {
         let (store, histories, work) =
             (self.store.clone(), Arc::clone(&self.histories), Arc::clone(&self.work));
         move |target| {
-            histories.follow(target, store.get(target).is_some());
+            histories.follow(target, store.get(target).map(|setting| setting.replicas));
             work.mark(target.clone());
         }
     }

@@ -92,6 +92,7 @@ impl Refusal {
         match error {
             StoreError::Change(error) => Self::of_change(target, error),
             error @ (StoreError::Full
+            | StoreError::TooMany
             | StoreError::Unavailable { .. }
             | StoreError::Uncertain
             | StoreError::Busy
@@ -117,6 +118,7 @@ impl Refusal {
             Self::TooManyRequests(_) => (Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
             Self::TooManyAnswers(_) => (Code::ResourceExhausted, "TOO_MANY_ANSWERS"),
             Self::Store(StoreError::Full) => (Code::ResourceExhausted, "STORE_FULL"),
+            Self::Store(StoreError::TooMany) => (Code::ResourceExhausted, "TOO_MANY_SETTINGS"),
             Self::Store(StoreError::Busy) => (Code::ResourceExhausted, "STORE_BUSY"),
             Self::Store(StoreError::Uncertain) => (Code::Unavailable, "STORE_OUTCOME_UNKNOWN"),
             Self::Store(StoreError::Closed) => (Code::Unavailable, "SHUTTING_DOWN"),

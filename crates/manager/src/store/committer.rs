@@ -30,6 +30,10 @@ pub struct Committer {
     _lock: File,
 }
 
+/// What the settings may take in the file, in bytes: more than 150,000 of the usual size. In memory they take about four
+/// times as much, which has to fit into a pod.
+pub(super) const LONGEST_TEXT: usize = 32 << 20;
+
 /// A change whose outcome waits for that of its batch.
 struct Decided {
     answer: oneshot::Sender<Result<Applied, StoreError>>,
@@ -94,13 +98,16 @@ impl Committer {
         // Readers come and go meanwhile; nobody else writes.
         let settings = self.settings.read();
         let mut batch = Batch::default();
-        let decided = submissions
-            .into_iter()
-            .map(|Submission { target, change, answer }| {
-                let decision = batch.add(&settings, target, &change);
-                Decided { answer, decision }
-            })
-            .collect();
+        let is_full = self.text.current().len() >= LONGEST_TEXT;
+        let mut decided = Vec::with_capacity(submissions.len());
+        for Submission { target, change, answer } in submissions {
+            if is_full && change.grows(settings.get(&target).map(|setting| &**setting)) {
+                let _ = answer.send(Err(StoreError::TooMany));
+                continue;
+            }
+            let decision = batch.add(&settings, target, &change);
+            decided.push(Decided { answer, decision });
+        }
         if !batch.is_empty() {
             self.text.propose(batch.changes());
         }

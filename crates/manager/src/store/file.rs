@@ -29,7 +29,8 @@ pub(super) enum ReplaceError {
     /// The file holds the old content.
     #[error("cannot {step} {}: {reason}", path.display())]
     Unchanged { step: &'static str, path: PathBuf, reason: io::Error },
-    /// The file holds the new content, but perhaps the old one again after a crash of the machine.
+    /// The file holds the new content, or will with the next write, but perhaps the old one after a crash of the machine,
+    /// or of the process if not even the look at it succeeded.
     #[error("{} is replaced, but perhaps not for good: cannot {step}: {reason}", path.display())]
     Uncertain { step: &'static str, path: PathBuf, reason: io::Error },
 }
@@ -81,11 +82,12 @@ impl SettingsFile {
     }
 
     /// A rename that failed may have happened all the same, as on a network disk whose answer was lost. So it is found out.
+    /// Where that cannot be done either, it counts as done, which the next write makes true.
     fn rename(&self, file: &File) -> Result<(), ReplaceError> {
-        match self.disk.rename(&self.temporary, &self.path) {
-            Ok(()) => Ok(()),
-            Err(reason) if is_at(file, &self.path) => Err(self.uncertain("confirm that")(reason)),
-            Err(reason) => Err(ReplaceError::Unchanged { step: "replace", path: self.path.clone(), reason }),
+        let Err(reason) = self.disk.rename(&self.temporary, &self.path) else { return Ok(()) };
+        match self.disk.is_at(file, &self.path) {
+            Ok(false) => Err(ReplaceError::Unchanged { step: "replace", path: self.path.clone(), reason }),
+            Ok(true) | Err(_) => Err(self.uncertain("confirm that")(reason)),
         }
     }
 
@@ -114,13 +116,6 @@ pub(super) fn beside(folder: &Path, name: &OsStr, suffix: &str) -> PathBuf {
     folder.join(companion)
 }
 
-/// Whether `path` names `file`. One that cannot be looked at counts as another.
-fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |file: Metadata| (file.dev(), file.ino());
-    let named = fs::metadata(path).map(identity);
-    named.is_ok_and(|named| file.metadata().is_ok_and(|file| identity(file) == named))
-}
-
 /// The steps that a disk can fail. Tests replace single ones, or all; what stands here is the real thing.
 pub trait Disk: fmt::Debug + Send {
     /// Creates a file that must not exist.
@@ -146,6 +141,16 @@ pub trait Disk: fmt::Debug + Send {
     /// Gives a file another name; one that had that name is gone.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    /// Whether a name is that of a file.
+    fn is_at(&self, file: &File, path: &Path) -> io::Result<bool> {
+        let identity = |file: Metadata| (file.dev(), file.ino());
+        match fs::metadata(path) {
+            Ok(named) => Ok(identity(named) == identity(file.metadata()?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a file.

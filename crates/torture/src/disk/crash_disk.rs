@@ -280,6 +280,10 @@ impl Disk for CrashDisk {
         )
     }
 
+    fn is_at(&self, file: &File, path: &Path) -> io::Result<bool> {
+        self.operate(|| RealDisk.is_at(file, path), |_, _| ())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.operate(|| RealDisk.remove(path), |inner, ()| inner.change_name(path, None))
     }

@@ -10,6 +10,7 @@ use replica_count_wire::{ACCEPT, Encoding};
 use super::decode::{self, Page};
 use super::events::Events;
 use super::{Followed, Interruption};
+use crate::kubernetes::retry_after;
 
 /// The longest page that is taken, in bytes: 500 Deployments of 128 kB. It is held as a whole, so it has to fit into a pod.
 pub(super) const LONGEST_PAGE: usize = 64 << 20;
@@ -37,7 +38,11 @@ impl Answer {
         }
         // What cannot be read to its end says no more than its status does.
         let body = collect(body, LONGEST_REFUSAL).await.unwrap_or_default();
-        Err(kube::Error::Api(decode::refusal(encoding, head.status, &body).boxed()))
+        let mut refusal = decode::refusal(encoding, head.status, &body);
+        if let Some(asked) = retry_after::of(&head.headers) {
+            refusal.details = Some(decode::details(asked));
+        }
+        Err(kube::Error::Api(refusal.boxed()))
     }
 
     /// The page that it is.

@@ -1,8 +1,11 @@
 //! From bytes to objects, the same ones by protobuf and by JSON.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
 use kube::core::metadata::TypeMeta;
+use kube::core::response::StatusDetails;
 use kube::core::watch::{Bookmark, BookmarkMeta};
 use kube::core::{ObjectList, Status, WatchEvent};
 use prost::Message as _;
@@ -72,6 +75,18 @@ pub(super) fn refusal(encoding: Encoding, code: StatusCode, body: &Bytes) -> Sta
     let mut said = said.unwrap_or_else(|| Status::failure(&text(), ""));
     said.message = said.message.chars().take(LONGEST_REASON).collect();
     if said.code == 0 { said.with_code(code.as_u16()) } else { said }
+}
+
+/// The details of a refusal that asks to wait; of others, nothing is of interest.
+pub(super) fn details(asked: Duration) -> StatusDetails {
+    StatusDetails {
+        name: String::new(),
+        group: String::new(),
+        kind: String::new(),
+        uid: String::new(),
+        causes: Vec::new(),
+        retry_after_seconds: asked.as_secs().try_into().unwrap_or(u32::MAX),
+    }
 }
 
 fn bookmark(shown: messages::AnyObject) -> Bookmark {

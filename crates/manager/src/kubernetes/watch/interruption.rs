@@ -5,6 +5,8 @@ use std::time::Duration;
 use kube::core::Status;
 use replica_count_wire::{FrameTooLong, Unreadable};
 
+use crate::kubernetes::retry_after;
+
 /// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Interruption {
@@ -20,8 +22,8 @@ pub(crate) enum Interruption {
     NoAnswer(Duration),
     #[error("the API server ended it early")]
     EndedEarly,
-    #[error("the API server has too much to do: {0}")]
-    Throttled(String),
+    #[error("the API server has too much to do: {reason}")]
+    Throttled { reason: String, retry_after: Option<Duration> },
     #[error("the right is missing, or the API: {0}")]
     Forbidden(String),
     #[error(transparent)]
@@ -57,7 +59,7 @@ impl Interruption {
             Self::Silent(_) => "silent",
             Self::NoAnswer(_) => "no_answer",
             Self::EndedEarly => "ended_early",
-            Self::Throttled(_) => "throttled",
+            Self::Throttled { .. } => "throttled",
             Self::Forbidden(_) => "forbidden",
             Self::Kube(_) => "connection",
             Self::Unreadable(_) => "unreadable",
@@ -96,11 +98,14 @@ impl From<serde_json::Error> for Interruption {
 impl From<Status> for Interruption {
     fn from(status: Status) -> Self {
         let text = format!("{} ({})", status.message, status.code);
+        let asked = status.details.map_or(0, |details| details.retry_after_seconds);
+        let retry_after = (asked > 0).then(|| retry_after::of_seconds(asked.into()));
         match status.code {
             // 404: of a kind that the API server does not serve.
             401 | 403 | 404 => Self::Forbidden(text),
             410 => Self::Gone(text),
-            429 => Self::Throttled(text),
+            429 => Self::Throttled { reason: text, retry_after },
+            _ if retry_after.is_some() => Self::Throttled { reason: text, retry_after },
             _ => Self::Status(text),
         }
     }

@@ -96,13 +96,20 @@ async fn a_window_that_ends_at_once_is_not_opened_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_with_too_much_to_do_is_given_a_second() {
-    let counts = watch(Duration::from_secs(10), || {
-        let mut answer = Response::new(Body::from(b"Too many requests".to_vec()));
-        *answer.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
-        answer
-    })
-    .await;
-    let windows = Counts::of(&counts.windows);
-    assert!((3..=10).contains(&windows), "{windows} windows in 10 seconds");
+async fn an_api_server_with_too_much_to_do_is_given_as_long_as_it_asks_for() {
+    for (status, asked, expected) in
+        [(429, None, 3..=10), (429, Some("4"), 3..=3), (503, Some("4"), 3..=3), (503, None, 6..=20)]
+    {
+        let counts = watch(Duration::from_secs(10), move || {
+            let answer = Response::builder().status(status);
+            let answer = match asked {
+                Some(asked) => answer.header(http::header::RETRY_AFTER, asked),
+                None => answer,
+            };
+            answer.body(Body::from(b"Too much to do".to_vec())).unwrap()
+        })
+        .await;
+        let windows = Counts::of(&counts.windows);
+        assert!(expected.contains(&windows), "{status}, {asked:?}: {windows} windows in 10 seconds");
+    }
 }

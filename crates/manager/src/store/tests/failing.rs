@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::*;
+use crate::store::committer::LONGEST_TEXT;
 
 fn unavailable(reason: &str) -> StoreError {
     StoreError::Unavailable { reason: reason.into() }
@@ -142,4 +143,27 @@ async fn a_committer_that_dies_leaves_nobody_waiting() {
     committer.join().expect_err("panicked");
     assert_eq!(store.apply(target("web"), set(2)).await, Err(StoreError::Closed));
     assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(1), "reads go on");
+}
+
+#[tokio::test]
+async fn what_is_stored_has_a_bound() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("replicas.json");
+    let reason = "x".repeat(1024);
+    let setting =
+        |n| Setting { reason: Some(reason.clone()), ..Setting::of(Replicas::new(n).expect("valid")) };
+    let settings: Settings =
+        (0..LONGEST_TEXT / 1024).map(|n| (target(&format!("web-{n}")), Arc::new(setting(1)))).collect();
+    let text = settings_file::Text::of(settings.iter().map(|(target, setting)| (target, &**setting)));
+    fs::write(&path, text.current()).expect("written");
+    let (store, committer) = Store::open(&path).expect("opens");
+    let committer = thread::spawn(move || committer.run(|_| ()));
+
+    assert_eq!(store.apply(target("one-more"), set(1)).await, Err(StoreError::TooMany));
+    store.apply(target("web-0"), set(2)).await.expect("it does not grow");
+    store.apply(target("web-1"), delete()).await.expect("it shrinks");
+    assert_eq!(count_of(store.get(&target("web-0")).as_ref()), Some(2));
+    assert_eq!(store.get(&target("one-more")), None);
+    store.close().await;
+    committer.join().expect("the committer ends");
 }
