@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::ascending::Ascending;
 use crate::observed::Observed;
 use crate::replicas::Replicas;
 use crate::target::Target;
@@ -32,6 +33,12 @@ impl Index {
     /// What is known of `target`.
     pub fn get(&self, target: &Target) -> Option<&Observed> {
         self.entries.get(target).map(|entry| &entry.observed)
+    }
+
+    /// The same for targets that come in their order.
+    pub fn ascending<'a>(&'a self) -> impl FnMut(&Target) -> Option<&'a Observed> {
+        let mut entries = Ascending::new(&self.entries);
+        move |target| entries.get(target).map(|entry| &entry.observed)
     }
 
     /// Everything from `from` on, sorted by target.

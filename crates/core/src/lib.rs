@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, a socket or the environment: time and randomness are parameters, so every rule
 //! can be tested as a table. The words are those of `DESIGN.md`.
 
+pub mod ascending;
 pub mod autoscalers;
 pub mod backoff;
 pub mod change;

@@ -97,11 +97,18 @@ pub struct View<'a>(RwLockReadGuard<'a, Inner>);
 impl View<'_> {
     /// What is known of a target.
     pub fn observation(&self, target: &Target) -> Observation<'_> {
-        match self.0.index.get(target) {
-            Some(observed) => Observation::Present(observed),
-            None if self.0.index_freshness.is_read() => Observation::Absent,
-            None => Observation::Unread,
-        }
+        self.0.index.get(target).map_or(self.not_shown(), Observation::Present)
+    }
+
+    /// The same for targets that come in their order.
+    pub fn observations<'a>(&'a self) -> impl FnMut(&Target) -> Observation<'a> {
+        let (mut known, not_shown) = (self.0.index.ascending(), self.not_shown());
+        move |target| known(target).map_or(not_shown, Observation::Present)
+    }
+
+    /// What is known of a target that the watch has not shown.
+    fn not_shown(&self) -> Observation<'static> {
+        if self.0.index_freshness.is_read() { Observation::Absent } else { Observation::Unread }
     }
 
     /// All that is known, sorted by target.

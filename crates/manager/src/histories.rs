@@ -1,15 +1,16 @@
 //! The histories of all managed targets, behind a lock.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use replica_count_core::ascending::Ascending;
 use replica_count_core::history::{History, Opposition};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 
 /// What happened to each managed target since the process started.
 #[derive(Debug, Default)]
-pub struct Histories(Mutex<HashMap<Target, History>>);
+pub struct Histories(Mutex<BTreeMap<Target, History>>);
 
 impl Histories {
     /// What happened to one target.
@@ -57,17 +58,18 @@ impl Histories {
         (count(Opposition::Autoscaler), count(Opposition::Contest))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Target, History>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Target, History>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Who else has a say in each count, at one moment.
-pub struct Oppositions<'a>(MutexGuard<'a, HashMap<Target, History>>);
+pub struct Oppositions<'a>(MutexGuard<'a, BTreeMap<Target, History>>);
 
 impl Oppositions<'_> {
-    /// Who else has a say in the count of a target.
-    pub fn of(&self, target: &Target) -> Opposition {
-        self.0.get(target).map_or(Opposition::None, History::opposition)
+    /// Who else has a say in the counts of targets that come in their order.
+    pub fn ascending(&self) -> impl FnMut(&Target) -> Opposition {
+        let mut histories = Ascending::new(&self.0);
+        move |target| histories.get(target).map_or(Opposition::None, History::opposition)
     }
 }

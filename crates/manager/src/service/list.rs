@@ -37,13 +37,14 @@ impl Deployments {
                 Some(after) => Bound::Excluded(after),
                 None => Bound::Unbounded,
             };
+            let (mut observation_of, mut opposition_of) = (view.observations(), oppositions.ascending());
             let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
             let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
             let rows = Rows { stored, observed: observed.peekable() }
                 .filter(|(target, _, _)| request.shows(target))
                 .map(|(target, setting, seen)| {
-                    let observation = seen.map_or_else(|| view.observation(target), Observation::Present);
-                    let opposition = oppositions.of(target);
+                    let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
+                    let opposition = opposition_of(target);
                     let state = State::of(target, setting, observation, opposition, &self.policy, now.wall);
                     Row::new(target, setting, observation, state)
                 });
