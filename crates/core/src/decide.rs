@@ -157,6 +157,7 @@ fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timesta
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::num::NonZeroU64;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -195,7 +196,7 @@ mod tests {
         fn default() -> Self {
             let observed = Observed {
                 uid: "u".into(),
-                resource_version: Some(7),
+                resource_version: NonZeroU64::new(7),
                 replicas: count(5),
                 ready: 0,
                 deleting: false,

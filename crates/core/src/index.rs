@@ -1,6 +1,7 @@
 //! The index of what is observed: every Deployment of the cluster, in a few words each.
 
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -100,7 +101,7 @@ impl Index {
     ///
     /// `written` is the version that the write made. Nothing changes if the watch has shown that version or a newer one,
     /// or another object.
-    pub fn record_write(&mut self, target: &Target, uid: &Uid, written: u64, replicas: Replicas) {
+    pub fn record_write(&mut self, target: &Target, uid: &Uid, written: NonZeroU64, replicas: Replicas) {
         if let Some(entry) = self.entries.get_mut(target)
             && entry.observed.uid == *uid
             && entry.observed.resource_version.is_some_and(|version| version < written)
@@ -134,7 +135,7 @@ mod tests {
 
     fn observed(uid: &str, version: u64, replicas: i32) -> Observed {
         let replicas = Replicas::new(replicas).expect("valid");
-        let resource_version = Some(version);
+        let resource_version = NonZeroU64::new(version);
         Observed { uid: uid.into(), resource_version, replicas, ready: 0, deleting: false, owner: None }
     }
 
@@ -177,12 +178,13 @@ mod tests {
     fn a_write_is_known_until_the_watch_shows_more() {
         let (mut index, web) = (Index::default(), target("a", "web"));
         let three = Replicas::new(3).expect("valid");
+        let [five, seven] = [5, 7].map(|version| NonZeroU64::new(version).expect("not 0"));
         index.insert(web.clone(), observed("u", 5, 1));
-        index.record_write(&web, &"v".into(), 7, three);
+        index.record_write(&web, &"v".into(), seven, three);
         assert_eq!(count(&index, &web), Some(1), "another object");
-        index.record_write(&web, &"u".into(), 5, three);
+        index.record_write(&web, &"u".into(), five, three);
         assert_eq!(count(&index, &web), Some(1), "the watch has shown what came after");
-        index.record_write(&web, &"u".into(), 7, three);
+        index.record_write(&web, &"u".into(), seven, three);
         assert_eq!(count(&index, &web), Some(3));
         index.insert(web.clone(), observed("u", 6, 9));
         assert_eq!(count(&index, &web), Some(3), "from before the write");

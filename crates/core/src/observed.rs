@@ -1,5 +1,7 @@
 //! What the cluster says of one Deployment: only what a decision or a read needs.
 
+use std::num::NonZeroU64;
+
 use crate::managed_fields::FieldOwner;
 use crate::replicas::Replicas;
 use crate::uid::Uid;
@@ -11,7 +13,7 @@ pub struct Observed {
     pub uid: Uid,
     /// `metadata.resourceVersion`, which orders two observations of one Deployment. `None`: not a number, so not
     /// comparable.
-    pub resource_version: Option<u64>,
+    pub resource_version: Option<NonZeroU64>,
     /// `spec.replicas`.
     pub replicas: Replicas,
     /// `status.readyReplicas`.

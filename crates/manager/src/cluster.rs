@@ -1,5 +1,6 @@
 //! What the watches have shown of the cluster, and how fresh that is. Every read is answered from here.
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -228,7 +229,7 @@ impl Cluster {
     }
 
     /// Takes note of a count that we wrote; see [`Index::record_write`].
-    pub fn record_write(&self, target: &Target, uid: &Uid, written: u64, replicas: Replicas) {
+    pub fn record_write(&self, target: &Target, uid: &Uid, written: NonZeroU64, replicas: Replicas) {
         self.change(|inner| inner.index.record_write(target, uid, written, replicas));
     }
 

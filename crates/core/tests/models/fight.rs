@@ -6,6 +6,7 @@
 //! more writes than the damping allows. Liveness: once the adversary stops and the API server works, the count is the
 //! desired one within the longest delay, with no other wake-up than those that the steps left in the queue.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -207,7 +208,7 @@ impl Server {
         self.queue.done(&target());
     }
 
-    fn answered(&mut self, written: Option<u64>, repair: &Repair) {
+    fn answered(&mut self, written: Option<NonZeroU64>, repair: &Repair) {
         match written {
             Some(version) => {
                 self.index.record_write(&target(), &repair.uid, version, repair.to);

@@ -1,5 +1,7 @@
 //! The index against the world: whatever the order of what it is shown, it never goes back, and a listing puts it right.
 
+use std::num::NonZeroU64;
+
 use proptest::prelude::*;
 use replica_count_core::decide::Repair;
 use replica_count_core::index::Index;
@@ -102,6 +104,6 @@ proptest! {
 }
 
 /// What matters of an observation: the owner of our own writes is not kept.
-fn counts(observed: Option<&Observed>) -> Option<(Uid, Option<u64>, Replicas)> {
+fn counts(observed: Option<&Observed>) -> Option<(Uid, Option<NonZeroU64>, Replicas)> {
     observed.map(|observed| (observed.uid.clone(), observed.resource_version, observed.replicas))
 }

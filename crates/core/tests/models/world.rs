@@ -1,5 +1,7 @@
 //! A cluster with one Deployment, in a few lines: it changes it, tests a write as the API server does, and tells.
 
+use std::num::NonZeroU64;
+
 use replica_count_core::decide::{FIELD_MANAGER, Repair};
 use replica_count_core::index::Index;
 use replica_count_core::managed_fields::{FieldOwner, Operation};
@@ -62,11 +64,11 @@ impl World {
     }
 
     /// Writes as the JSON Patch does, with its tests; the version that the write made, or nothing if it was stale.
-    pub(crate) fn write(&mut self, repair: &Repair) -> Option<u64> {
+    pub(crate) fn write(&mut self, repair: &Repair) -> Option<NonZeroU64> {
         let is_as_seen = |found: &&Observed| found.uid == repair.uid && found.replicas == repair.from;
         let uid = self.deployment.as_ref().filter(is_as_seen)?.uid.clone();
         self.store(uid, repair.to, FIELD_MANAGER);
-        Some(self.versions)
+        NonZeroU64::new(self.versions)
     }
 
     /// Lists everything, as a watch does that lost its place.
@@ -88,7 +90,7 @@ impl World {
         };
         let stored = Observed {
             uid,
-            resource_version: Some(self.versions),
+            resource_version: NonZeroU64::new(self.versions),
             replicas,
             ready: 0,
             deleting: false,

@@ -162,6 +162,8 @@ fn managed_fields(entry: &messages::ManagedFieldsEntry) -> ManagedFields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use replica_count_core::managed_fields::Operation;
 
     use super::*;
@@ -190,7 +192,7 @@ mod tests {
         };
         let expected = Observed {
             uid: "u-1".into(),
-            resource_version: Some(42),
+            resource_version: NonZeroU64::new(42),
             replicas: Replicas::new(0).expect("valid"),
             ready: 3,
             deleting: true,

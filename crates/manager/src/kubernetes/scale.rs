@@ -1,5 +1,6 @@
 //! The only code that writes to Deployments.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use http::response::Parts;
@@ -74,7 +75,11 @@ impl WriteError {
 /// Writes the desired count, if the Deployment still is what the repair was decided on.
 ///
 /// Returns the version that the write made, if comparable.
-pub async fn write(client: &Client, target: &Target, repair: &Repair) -> Result<Option<u64>, WriteError> {
+pub async fn write(
+    client: &Client,
+    target: &Target,
+    repair: &Repair,
+) -> Result<Option<NonZeroU64>, WriteError> {
     let request = request(target, repair).map_err(|error| WriteError::Failed(error.to_string()))?;
     let answer =
         timeout(WRITE_DEADLINE, exchange(client, request)).await.map_err(|_elapsed| WriteError::Deadline)?;
@@ -106,7 +111,7 @@ struct WrittenMetadata {
 }
 
 impl Written {
-    fn version(self) -> Option<u64> {
+    fn version(self) -> Option<NonZeroU64> {
         self.metadata.resource_version?.parse().ok()
     }
 }

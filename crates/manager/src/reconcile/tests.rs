@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, io};
@@ -173,7 +174,7 @@ fn target(n: usize) -> Target {
 }
 
 fn observed(version: u64, replicas: i32) -> Observed {
-    let (resource_version, replicas) = (Some(version), count(replicas));
+    let (resource_version, replicas) = (NonZeroU64::new(version), count(replicas));
     Observed { uid: "u".into(), resource_version, replicas, ready: 0, deleting: false, owner: None }
 }
 
