@@ -1,9 +1,11 @@
 //! What the command line asks for, done; and the exit status that says how it went.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Cli, Command, ServeArgs, complaint};
 use crate::log;
@@ -33,7 +35,7 @@ pub fn run() -> ExitCode {
         Some(Command::Completions { shell }) => {
             let mut command = Cli::command();
             let name = command.get_name().to_owned();
-            clap_complete::generate(shell, &mut command, name, &mut std::io::stdout().lock());
+            clap_complete::generate(shell, &mut command, name, &mut io::stdout().lock());
             ExitCode::SUCCESS
         }
     }
@@ -42,18 +44,25 @@ pub fn run() -> ExitCode {
 fn serve(args: ServeArgs) -> ExitCode {
     log::start(&args.log);
     raise_file_limit();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
+    let (runtime, work) = match Runtime::new().and_then(|runtime| Ok((runtime, one_thread()?))) {
+        Ok(runtimes) => runtimes,
         Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
     };
-    let outcome = runtime.block_on(server::run(args));
+    let outcome = runtime.block_on(server::run(args, work.handle()));
     // Whatever still runs was given its time: a thread that hangs in a disk must not keep the process from ending.
+    work.shutdown_background();
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(ServeError::Usage(reason)) => fail(&reason, EXIT_USAGE),
         Err(ServeError::Failed(error)) => fail(&format!("{error:#}"), 1),
     }
+}
+
+/// A thread of its own for watches and repairs. Connection, watch and reconciler hand over to each other with each event;
+/// among several threads, most of that would be waking one.
+fn one_thread() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// Connections are files. The soft limit of many systems, 1,024, is there for programs that still use `select`, and lower

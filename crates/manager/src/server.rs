@@ -12,6 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use kube::Config;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tracing::info;
 
 pub use self::grpc::transport;
@@ -57,8 +58,8 @@ struct Listeners {
     http: TcpListener,
 }
 
-/// Serves until SIGTERM or SIGINT, and then drains, unless there comes another one.
-pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+/// Serves until SIGTERM or SIGINT, and then drains, unless there comes another one. Watches and repairs run on `work`.
+pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
     let namespace = args.kubernetes.namespace.0.clone();
@@ -70,7 +71,11 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         enforcement = ?args.policy.enforcement,
         "starting"
     );
-    let client = connect::client(&kubernetes).map_err(ServeError::usage)?;
+    let client = {
+        // Its own task, too, would otherwise have to be woken on another thread.
+        let _on_its_thread = work.enter();
+        connect::client(&kubernetes).map_err(ServeError::usage)?
+    };
     let shared = Shared {
         store,
         cluster: Arc::default(),
@@ -81,7 +86,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     };
     shared.begin();
     let listeners = bind(&args).await?;
-    let mut running = Running::start(&args, &shared, committer, credentials, listeners);
+    let mut running = Running::start(&args, &shared, committer, credentials, listeners, work);
     let outcome = tokio::select! {
         signal = signals.next() => {
             info!(signal, "draining");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -39,6 +40,7 @@ impl Running {
         committer: Committer,
         credentials: Credentials,
         listeners: Listeners,
+        thread_of_work: &Handle,
     ) -> Self {
         let (watch_metrics, autoscaler_watch_metrics) = (WatchMetrics::default(), WatchMetrics::default());
         let (report, peers) = (Report::default(), PeerMetrics::default());
@@ -50,10 +52,12 @@ impl Running {
         let (mut requests, mut work, mut writing) = (Tasks::default(), Tasks::default(), Tasks::default());
         let changed = shared.marker();
         writing.spawn_blocking("the store's writer", move || committer.run(changed));
-        work.spawn("the watch", shared.watch(namespace, watch_metrics).run(end_of_work.clone()));
+        let watch = shared.watch(namespace, watch_metrics);
+        work.spawn_on(thread_of_work, "the watch", watch.run(end_of_work.clone()));
         let autoscaler_watch = shared.watch_autoscalers(namespace, autoscaler_watch_metrics);
-        work.spawn("the watch of autoscalers", autoscaler_watch.run(end_of_work.clone()));
-        work.spawn("the reconciler", shared.reconciler(report).run(end_of_work.clone()));
+        work.spawn_on(thread_of_work, "the watch of autoscalers", autoscaler_watch.run(end_of_work.clone()));
+        let reconciler = shared.reconciler(report);
+        work.spawn_on(thread_of_work, "the reconciler", reconciler.run(end_of_work.clone()));
         let state = HttpState::new(shared.health(), Arc::new(registry));
         work.spawn("the HTTP port", http::serve(listeners.http, state, end_of_work.clone()));
         let grpc = Grpc {

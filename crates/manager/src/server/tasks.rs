@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use anyhow::anyhow;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// Tasks that run as long as the server does.
@@ -15,6 +16,20 @@ impl Tasks {
             task.await;
             Ok(())
         });
+    }
+
+    /// The same on the threads of another runtime.
+    pub(super) fn spawn_on(
+        &mut self,
+        runtime: &Handle,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = async move {
+            task.await;
+            (name, Ok(()))
+        };
+        self.0.spawn_on(task, runtime);
     }
 
     pub(super) fn spawn_fallible(
