@@ -128,11 +128,6 @@ impl FaultProxy {
         self.shared.is_healed.store(true, Ordering::SeqCst);
     }
 
-    /// How many requests have come.
-    pub fn requests(&self) -> u64 {
-        self.shared.ordinals.load(Ordering::SeqCst)
-    }
-
     /// Waits until a request meets [`Fault::CrashBefore`] or [`Fault::CrashAfter`], and returns its ordinal: the caller
     /// is to kill the server now. The request waits until then.
     pub async fn crash(&mut self) -> u64 {

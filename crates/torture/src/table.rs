@@ -1,6 +1,6 @@
 //! The table of what was tried, and how often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use replica_count_testbed::fault_proxy::Note as ProxyNote;
@@ -26,14 +26,17 @@ impl Table {
             self.count("troubles", trouble.name());
         }
         self.slowest = self.slowest.max(converged.unwrap_or_default());
+        let mut faults = HashMap::new();
         for line in lines {
             match &line.note {
                 Note::Proxy(entry) => match &entry.note {
                     ProxyNote::Request { kind, fault, .. } => {
                         self.count("requests", kind.name());
-                        if let Some(fault) = fault {
-                            self.count("faults", &format!("{}: {}", kind.name(), fault.name()));
-                        }
+                        faults.extend(fault.map(|fault| (entry.ordinal, (*kind, fault))));
+                    }
+                    ProxyNote::Met => {
+                        let (kind, fault) = faults[&entry.ordinal];
+                        self.count("faults", &format!("{}: {}", kind.name(), fault.name()));
                     }
                     ProxyNote::Hidden { .. } => self.count("events", "hidden"),
                     ProxyNote::Shown { .. } => self.count("events", "shown"),

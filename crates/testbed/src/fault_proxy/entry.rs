@@ -29,10 +29,12 @@ pub enum Note {
         /// Its body, if it is JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<serde_json::Value>,
-        /// What it meets.
+        /// What it is to meet.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fault: Option<Fault>,
     },
+    /// Its fault happened: one of a stream that ended before, or of a listing that is the first, does not.
+    Met,
     /// The API server carried it out.
     Served {
         /// The status.

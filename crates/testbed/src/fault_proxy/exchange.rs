@@ -79,6 +79,11 @@ impl Exchange {
 
     async fn meet(&self, fault: Option<Fault>) -> Result<Response<Body>, Cut> {
         match fault {
+            // These are told when they happen.
+            None | Some(Fault::CutAnswer | Fault::StaleList | Fault::Stream(_)) => {}
+            Some(_) => self.tell(Note::Met),
+        }
+        match fault {
             None => self.pass(None).await,
             Some(Fault::Delay { ms }) => {
                 time::sleep(Duration::from_millis(ms)).await;
@@ -125,7 +130,7 @@ impl Exchange {
         }
         let body = body.collect_bytes().await.map_err(|_| Cut)?;
         if self.kind == Kind::List && head.status.is_success() {
-            self.shared.memory.keep_listing(self.uri.path(), encoding, body.clone());
+            self.shared.memory.keep_listing(self.kind, self.uri.path(), encoding, body.clone());
             self.shared.memory.note_listed(self.uri.path());
         }
         Ok(Response::from_parts(head, whole(body)))
@@ -146,14 +151,16 @@ impl Exchange {
         }
         let (head, body) = self.forward().await?;
         let mut body = body.collect_bytes().await.map_err(|_| Cut)?;
+        self.tell(Note::Met);
         body.truncate(body.len() / 2);
         let parts = stream::iter([Ok(Frame::data(body)), Err(Cut)]);
         Ok(Response::from_parts(head, StreamBody::new(parts).boxed_unsync()))
     }
 
     async fn stale_list(&self) -> Result<Response<Body>, Cut> {
-        match self.shared.memory.listing(self.uri.path()) {
+        match self.shared.memory.listing(self.kind, self.uri.path()) {
             Some((encoding, listing)) => {
+                self.tell(Note::Met);
                 self.shared.memory.note_listed(self.uri.path());
                 let answer = Response::builder().header(header::CONTENT_TYPE, encoding.media_type());
                 Ok(answer.body(whole(listing)).expect("valid"))

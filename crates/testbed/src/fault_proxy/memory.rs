@@ -7,18 +7,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hyper::body::Bytes;
 use replica_count_wire::Encoding;
 
+use super::Kind;
+
 /// How many events are shown again after a reconnect.
 const REPLAYED: usize = 3;
 
 /// What was shown to the server before. Keys are paths, which name what is listed or watched; each is always asked for,
-/// and answered, in the same encoding.
+/// and answered, in the same encoding. A listing has the form that its kind has.
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     /// The first listing of each.
-    listings: HashMap<String, (Encoding, Bytes)>,
+    listings: HashMap<(Kind, String), (Encoding, Bytes)>,
     /// The newest events of each watch.
     newest: HashMap<String, Vec<Bytes>>,
     /// What the next watch begins with.
@@ -30,13 +32,13 @@ struct Inner {
 }
 
 impl Memory {
-    pub(super) fn listing(&self, path: &str) -> Option<(Encoding, Bytes)> {
-        self.inner().listings.get(path).cloned()
+    pub(super) fn listing(&self, kind: Kind, path: &str) -> Option<(Encoding, Bytes)> {
+        self.inner().listings.get(&(kind, path.to_owned())).cloned()
     }
 
     /// Keeps a listing, if it is the first one.
-    pub(super) fn keep_listing(&self, path: &str, encoding: Encoding, listing: Bytes) {
-        self.inner().listings.entry(path.to_owned()).or_insert((encoding, listing));
+    pub(super) fn keep_listing(&self, kind: Kind, path: &str, encoding: Encoding, listing: Bytes) {
+        self.inner().listings.entry((kind, path.to_owned())).or_insert((encoding, listing));
     }
 
     pub(super) fn note_shown(&self, path: &str, frame: &Bytes) {
@@ -80,5 +82,22 @@ impl Memory {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_listing_has_its_own_form() {
+        let memory = Memory::default();
+        let listing = |text: &'static str| (Encoding::Json, Bytes::from_static(text.as_bytes()));
+        for (kind, text) in [(Kind::ListAsStream, "events"), (Kind::List, "a page"), (Kind::List, "later")] {
+            memory.keep_listing(kind, "/deployments", Encoding::Json, listing(text).1);
+        }
+        assert_eq!(memory.listing(Kind::ListAsStream, "/deployments"), Some(listing("events")));
+        assert_eq!(memory.listing(Kind::List, "/deployments"), Some(listing("a page")));
+        assert_eq!(memory.listing(Kind::List, "/autoscalers"), None);
     }
 }

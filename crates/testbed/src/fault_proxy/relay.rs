@@ -24,6 +24,8 @@ pub(super) struct Relay {
     path: String,
     kind: Kind,
     fault: Option<StreamFault>,
+    /// Whether the fault has happened.
+    is_met: bool,
     encoding: Encoding,
     frames: Frames,
     /// How many events came.
@@ -59,6 +61,7 @@ impl Relay {
             path: path.to_owned(),
             kind,
             fault,
+            is_met: false,
             encoding,
             frames: Frames::new(encoding),
             events: 0,
@@ -72,7 +75,7 @@ impl Relay {
             }
         }
         if matches!(fault, Some(StreamFault::Freeze { at: 0 })) {
-            this.steps.push_back(Step::Freeze);
+            this.meet([Step::Freeze]);
         }
         this
     }
@@ -127,7 +130,7 @@ impl Relay {
             listing.extend_from_slice(&self.encoding.frame(&frame));
             if event.as_ref().is_some_and(Event::ends_listing) {
                 let listing = std::mem::take(listing).into();
-                self.shared.memory.keep_listing(&self.path, self.encoding, listing);
+                self.shared.memory.keep_listing(self.kind, &self.path, self.encoding, listing);
                 self.listing = None;
             }
         }
@@ -136,31 +139,41 @@ impl Relay {
         match self.fault {
             Some(StreamFault::Cut { at }) if at == at_event => {
                 let whole = self.encoding.frame(&frame);
-                self.steps.extend([Step::Send(whole.slice(..whole.len() / 2)), Step::Cut]);
+                self.meet([Step::Send(whole.slice(..whole.len() / 2)), Step::Cut]);
             }
-            Some(StreamFault::Freeze { at }) if at == at_event => self.steps.push_back(Step::Freeze),
+            Some(StreamFault::Freeze { at }) if at == at_event => self.meet([Step::Freeze]),
             Some(StreamFault::Gone { at }) if at == at_event => {
                 self.shared.memory.note_gone(&self.path);
                 let gone = Status::of(GONE).event(self.encoding);
-                self.steps.extend([Step::Send(self.encoding.frame(&gone)), Step::End]);
+                self.meet([Step::Send(self.encoding.frame(&gone)), Step::End]);
             }
-            Some(StreamFault::End { at }) if at == at_event => self.steps.push_back(Step::End),
+            Some(StreamFault::End { at }) if at == at_event => self.meet([Step::End]),
             Some(StreamFault::Replay { at }) if at == at_event => {
                 self.show(event.as_ref(), &frame);
                 self.shared.memory.replay(&self.path);
-                self.steps.push_back(Step::Cut);
+                self.meet([Step::Cut]);
             }
             Some(StreamFault::Lag { ms }) => {
-                self.steps.push_back(Step::Wait(Duration::from_millis(ms)));
+                self.meet([Step::Wait(Duration::from_millis(ms))]);
                 self.show(event.as_ref(), &frame);
             }
             Some(StreamFault::Duplicate) => {
                 self.show(event.as_ref(), &frame);
+                self.meet([]);
                 self.show(event.as_ref(), &frame);
             }
             Some(StreamFault::Swallow) => self.swallow(event, frame),
             Some(_) | None => self.show(event.as_ref(), &frame),
         }
+    }
+
+    /// The fault happens, and these steps with it.
+    fn meet<const N: usize>(&mut self, steps: [Step; N]) {
+        if !self.is_met {
+            self.shared.tell(self.ordinal, Note::Met);
+        }
+        self.is_met = true;
+        self.steps.extend(steps);
     }
 
     /// Holds an event back until the object has the count again that was shown last; then none of them is shown.
@@ -180,6 +193,7 @@ impl Relay {
         }
         match self.held.remove(&object) {
             Some(held) => {
+                self.meet([]);
                 for event in held.into_iter().map(|(event, _)| event).chain([event]) {
                     self.shared.tell(self.ordinal, Note::Hidden { event: event.to_string() });
                 }

@@ -25,7 +25,11 @@ fn content_types(entries: &[Entry]) -> Vec<(Kind, String)> {
             Note::Served { status: 200, content_type } => {
                 found.push((kinds[ordinal], content_type.clone().unwrap_or_default()));
             }
-            Note::Served { .. } | Note::Answered { .. } | Note::Shown { .. } | Note::Hidden { .. } => {}
+            Note::Met
+            | Note::Served { .. }
+            | Note::Answered { .. }
+            | Note::Shown { .. }
+            | Note::Hidden { .. } => {}
         }
     }
     found
