@@ -91,6 +91,11 @@ impl Component {
         }
     }
 
+    /// How it ended, if it did.
+    pub(crate) fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Fails with the tail of the log if the process has exited.
     pub(crate) fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {

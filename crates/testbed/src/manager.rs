@@ -87,6 +87,11 @@ impl Manager {
         self.component.check_alive()
     }
 
+    /// How it ended, if it did.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        self.component.exit_status()
+    }
+
     /// Kills it with SIGKILL, as a crash would, and waits until it is gone.
     pub fn kill(mut self) -> Result<()> {
         self.component.kill()

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::history::{Asked, Operation};
 use crate::linearizability;
-use crate::trace::{Line, Note};
+use crate::trace::{Deed, Line, Note};
 
 /// What comes sooner after a start is from the process before, and was on its way: a new one has to list first.
 const STARTING: Duration = Duration::from_millis(50);
@@ -163,9 +163,7 @@ fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
         let Some(patch) = patches.iter().find(|patch| patch.ordinal == ordinal) else { continue };
         let until = asked_at + Duration::from_secs(seconds);
         let is_forgotten = |at: Duration| {
-            lines.iter().any(|line| {
-                line.at + STARTING > patch.at && line.at < at && matches!(line.note, Note::Server(_))
-            })
+            lines.iter().any(|line| line.at + STARTING > patch.at && line.at < at && is_death(line))
         };
         wrong.extend(
             patches
@@ -182,6 +180,11 @@ fn impatient(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
         );
     }
     wrong
+}
+
+/// Whether the server dies here, or one that has died is started: what it knew is gone.
+fn is_death(line: &Line) -> bool {
+    matches!(line.note, Note::Server(Deed::Start | Deed::Kill(_)))
 }
 
 /// The request of this line, if the API server's own answer to it reaches the server.
@@ -211,8 +214,7 @@ fn asked_to_wait(line: &Line, passed: &HashSet<u64>) -> Option<(Duration, u64, u
 /// own, and a new setting begins anew.
 fn fought(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
     let bouts: HashSet<u64> = lines.iter().filter_map(bout).collect();
-    let starts: Vec<Duration> =
-        lines.iter().filter(|line| matches!(line.note, Note::Server(_))).map(|line| line.at).collect();
+    let starts: Vec<Duration> = lines.iter().filter(|line| is_death(line)).map(|line| line.at).collect();
     let mut fights: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     for patch in patches.iter().filter(|patch| bouts.contains(&patch.ordinal)) {
         let process = starts.partition_point(|start| *start <= patch.at);
@@ -317,12 +319,15 @@ mod tests {
             || line(45, Note::Proxy(Entry { ordinal: 0, note: ProxyNote::Answered { status: 429 } }));
         check(0, 0, &[patch(40, 0, 2, None), sent_away(), patch(1_045, 1, 2, None)]);
         check(1, 0, &[patch(40, 0, 2, None), sent_away(), patch(900, 1, 2, None)]);
-        let dead = line(42, Note::Server("start".to_owned()));
+        let dead = line(42, Note::Server(Deed::Start));
         check(0, 0, &[patch(40, 0, 2, None), dead, sent_away(), patch(900, 1, 2, None)]);
-        let restart = |at| line(at, Note::Server("start".to_owned()));
+        let restart = |at| line(at, Note::Server(Deed::Start));
         check(0, 0, &[patch(140, 0, 2, wait), restart(500), patch(900, 1, 2, None)]);
         check(0, 0, &[restart(100), patch(140, 0, 2, wait), patch(900, 1, 2, None)]);
         check(1, 0, &[restart(10), patch(140, 0, 2, wait), patch(900, 1, 2, None)]);
+        for alive in [Note::Server(Deed::Pause(ms(10))), Note::Healed, Note::Struck] {
+            check(1, 0, &[patch(140, 0, 2, wait), line(500, alive), patch(900, 1, 2, None)]);
+        }
     }
 
     #[test]
@@ -334,8 +339,10 @@ mod tests {
         check(1, 21, &fight(20, 21));
         check(0, 21, &fight(3_000, 21));
         let mut two_processes = fight(20, 21);
-        two_processes.insert(20, line(240, Note::Server("start".to_owned())));
+        two_processes.insert(20, line(240, Note::Server(Deed::Start)));
         check(0, 21, &two_processes);
+        two_processes[20].note = Note::Healed;
+        check(1, 21, &two_processes);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A round: everything of one schedule, and the judgement.
 
+use std::cell::Cell;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +29,7 @@ use crate::schedule::{Blow, CONVERGENCE, Load, Schedule};
 use crate::server::{Reach, Server};
 use crate::stage::Stage;
 use crate::strace::{Injection, Strace};
-use crate::trace::{Line, Note, Trace};
+use crate::trace::{Deed, Line, Note, Trace};
 use crate::trouble::Place;
 use crate::{disk, script};
 
@@ -83,7 +85,7 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
         changes: &changes,
         clients: &clients,
     };
-    let round = Round { schedule, place, trace: &trace };
+    let round = Round { schedule, place, trace: &trace, is_struck: Cell::new(false) };
     let converged = round.run(server, proxy, &mut wrong).await?;
 
     let lines = trace.lines();
@@ -124,6 +126,8 @@ struct Round<'a> {
     schedule: &'a Schedule,
     place: Place<'a>,
     trace: &'a Trace,
+    /// Whether the blow of the schedule was struck.
+    is_struck: Cell<bool>,
 }
 
 impl Round<'_> {
@@ -138,24 +142,22 @@ impl Round<'_> {
         {
             let mut load = std::pin::pin!(self.load(server.reach()));
             let mut blow = std::pin::pin!(self.wait_for_blow());
-            let mut is_struck = false;
             let mut poll = time::interval(POLL);
             loop {
                 tokio::select! {
                     troubled = &mut load => break wrong.extend(troubled?.err()),
                     ordinal = proxy.crash() => server.crash(&format!("at request {ordinal}")).await?,
-                    () = &mut blow, if !is_struck => {
-                        is_struck = true;
-                        self.strike(&mut server).await?;
-                    }
+                    () = &mut blow, if !self.is_struck.get() => self.strike(&mut server).await?,
                     _ = poll.tick() => self.look_after(&mut server, wrong).await?,
                 }
             }
         }
-        drop(strace);
+        if strace.map(Strace::detach).transpose()?.unwrap_or_default() {
+            self.struck();
+        }
         self.look_after(&mut server, wrong).await?;
         proxy.heal();
-        self.trace.note(Note::Server("no more faults".to_owned()));
+        self.trace.note(Note::Healed);
         wrong.extend(self.end_trouble(&server).await?.err());
         let converged = self.converge(&mut server, &mut proxy, wrong).await?;
         self.ask_all(&server).await;
@@ -219,15 +221,22 @@ impl Round<'_> {
         }
     }
 
+    fn struck(&self) {
+        self.is_struck.set(true);
+        self.trace.note(Note::Struck);
+    }
+
     async fn strike(&self, server: &mut Server) -> Result<()> {
+        self.struck();
         match self.schedule.blow {
             Some(Blow::Kill { .. }) => server.crash("at a moment").await?,
             Some(Blow::Pause { ms }) => {
-                self.trace.note(Note::Server(format!("pause: {ms} ms")));
+                let pause = Duration::from_millis(ms);
+                self.trace.note(Note::Server(Deed::Pause(pause)));
                 let pid = i32::try_from(server.pid())?;
                 let pid = Pid::from_raw(pid).expect("a process has a number");
                 kill_process(pid, Signal::STOP)?;
-                time::sleep(Duration::from_millis(ms)).await;
+                time::sleep(pause).await;
                 kill_process(pid, Signal::CONT)?;
             }
             Some(Blow::KillAtFile(_) | Blow::KillAtStart(_) | Blow::FailFile { .. }) | None => {}
@@ -235,11 +244,14 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Starts the server again if it has died. Only strace may have killed it.
+    /// Starts the server again if it has died. Only strace may have killed it, and only once.
     async fn look_after(&self, server: &mut Server, wrong: &mut Vec<String>) -> Result<()> {
-        let Some(death) = server.death() else { return Ok(()) };
-        if !matches!(self.schedule.blow, Some(Blow::KillAtFile(_))) {
-            wrong.push(format!("the server ended by itself: {death}"));
+        let Some((status, log)) = server.death()? else { return Ok(()) };
+        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+        if is_killed && !self.is_struck.get() && matches!(self.schedule.blow, Some(Blow::KillAtFile(_))) {
+            self.struck();
+        } else {
+            wrong.push(format!("the server ended by itself: {log}"));
         }
         server.crash("it is dead").await
     }

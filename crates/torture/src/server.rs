@@ -1,17 +1,20 @@
 //! The server of a round: started, killed, started again, and watched over meanwhile.
 
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 use anyhow::Result;
 use replica_count_testbed::Manager;
 use replica_count_testbed::manager::{Client, Options};
+use rustix::process::Signal;
 use tokio::sync::watch;
 
 use crate::certificate_files::CertificateFiles;
 use crate::schedule::FileOperation;
 use crate::strace::{self, Injection};
-use crate::trace::{Note, Trace};
+use crate::trace::{Deed, Note, Trace};
 
 /// How to reach the server as it runs now.
 #[derive(Clone)]
@@ -44,7 +47,7 @@ impl Server {
         certificate_files: Arc<CertificateFiles>,
         trace: Arc<Trace>,
     ) -> Result<Self> {
-        trace.note(Note::Server("start".to_owned()));
+        trace.note(Note::Server(Deed::Start));
         let options = certificate_files.used_by(options);
         let manager = Manager::start(&options).await?;
         let reach = watch::Sender::new(Reach::of(&manager).await?);
@@ -64,18 +67,20 @@ impl Server {
         self.reach.subscribe()
     }
 
-    /// The end of its log if it has died.
-    pub(crate) fn death(&mut self) -> Option<String> {
-        self.running().check_alive().err().map(|error| format!("{error:#}"))
+    /// How it ended, if it did, and the end of its log.
+    pub(crate) fn death(&mut self) -> Result<Option<(ExitStatus, String)>> {
+        let Some(status) = self.running().exit_status()? else { return Ok(None) };
+        let end = self.running().check_alive().err().map(|error| format!("{error:#}"));
+        Ok(Some((status, end.unwrap_or_default())))
     }
 
     /// Kills it and starts it again.
     pub(crate) async fn crash(&mut self, why: &str) -> Result<()> {
-        self.trace.note(Note::Server(format!("kill: {why}")));
+        self.trace.note(Note::Server(Deed::Kill(why.to_owned())));
         if let Some(manager) = self.manager.take() {
             manager.kill()?;
         }
-        self.trace.note(Note::Server("start".to_owned()));
+        self.trace.note(Note::Server(Deed::Start));
         // A server refuses to start with half a certificate; somebody would notice.
         self.certificate_files.mend()?;
         let manager = self.manager.insert(Manager::start(&self.options).await?);
@@ -85,12 +90,15 @@ impl Server {
 
     /// Kills it, and the next one before an operation of its start.
     pub(crate) async fn crash_at_start(&mut self, operation: &FileOperation) -> Result<()> {
-        self.trace.note(Note::Server(format!("kill: at {operation:?} of the start")));
+        self.trace.note(Note::Server(Deed::Kill(format!("at {operation:?} of the start"))));
         if let Some(manager) = self.manager.take() {
             manager.kill()?;
         }
         let launcher = strace::launcher(&self.options, operation, Injection::Kill);
-        Manager::start_in_vain(&self.options.clone().through(launcher)).await?;
+        let (status, _) = Manager::start_in_vain(&self.options.clone().through(launcher)).await?;
+        if status.signal() == Some(Signal::KILL.as_raw()) {
+            self.trace.note(Note::Struck);
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! strace on a running server, to kill it at, or to fail, one of its operations on the files of its store.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const POLL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Strace {
     child: Child,
+    calls: PathBuf,
 }
 
 /// What is done at an operation.
@@ -53,7 +54,7 @@ impl Strace {
         command.args(arguments(&store, operation, injection)).args(["-p", &pid.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let child = command.spawn().context("cannot run strace")?;
-        let mut this = Self { child };
+        let mut this = Self { child, calls: calls(&store) };
         let deadline = Instant::now() + DEADLINE;
         loop {
             let said = fs::read_to_string(&log)?;
@@ -68,6 +69,13 @@ impl Strace {
             }
             time::sleep(POLL).await;
         }
+    }
+
+    /// Leaves the server alone; returns whether it had one of its operations fail.
+    pub(crate) fn detach(self) -> Result<bool> {
+        let calls = self.calls.clone();
+        drop(self);
+        Ok(fs::read_to_string(calls)?.contains("(INJECTED)"))
     }
 }
 
@@ -96,11 +104,16 @@ fn arguments(store: &Path, operation: &FileOperation, injection: Injection<'_>) 
     let folder = store.parent().unwrap_or(Path::new("/"));
     let paths = [store, Path::new(&temporary), folder];
     let mut arguments = vec!["--follow-forks".to_owned(), "--quiet=none".to_owned()];
-    arguments.extend(["-o".to_owned(), store.with_extension("calls").display().to_string()]);
+    arguments.extend(["-o".to_owned(), calls(store).display().to_string()]);
     arguments.extend(["-e".to_owned(), format!("trace={}", variants(&operation.call))]);
     arguments.extend(["-e".to_owned(), injection.argument(operation)]);
     arguments.extend(paths.iter().flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
     arguments
+}
+
+/// Where strace says what it saw.
+fn calls(store: &Path) -> PathBuf {
+    store.with_extension("calls")
 }
 
 /// The names of a call on all machines.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use replica_count_testbed::fault_proxy::Note as ProxyNote;
 
 use crate::schedule::Schedule;
-use crate::trace::{Line, Note};
+use crate::trace::{Deed, Line, Note};
 
 /// What was tried so far.
 #[derive(Debug, Default)]
@@ -20,7 +20,9 @@ impl Table {
     pub(crate) fn add(&mut self, schedule: &Schedule, lines: &[Line], converged: Option<Duration>) {
         self.count("rounds", &format!("answered {}", schedule.encodings.name()));
         if let Some(blow) = &schedule.blow {
-            self.count("blows to the server", blow.name());
+            let is_struck = lines.iter().any(|line| matches!(line.note, Note::Struck));
+            let group = if is_struck { "blows struck" } else { "blows without effect" };
+            self.count(group, blow.name());
         }
         if let Some(trouble) = &schedule.trouble {
             self.count("troubles", trouble.name());
@@ -59,10 +61,10 @@ impl Table {
                 }
                 Note::Cluster(_) => self.count("changes of others", "all"),
                 Note::Disk(fault) => self.count("simulated disks", fault),
-                Note::Server(what) => {
-                    self.count("the server", what.split(':').next().unwrap_or_default());
-                }
-                Note::Schedule(_) | Note::Wrong(_) => {}
+                Note::Server(Deed::Start) => self.count("the server", "start"),
+                Note::Server(Deed::Kill(_)) => self.count("the server", "kill"),
+                Note::Server(Deed::Pause(_)) => self.count("the server", "pause"),
+                Note::Schedule(_) | Note::Struck | Note::Healed | Note::Wrong(_) => {}
             }
         }
     }

@@ -36,9 +36,25 @@ pub(crate) enum Note {
     /// Something went wrong with a simulated disk below a store of its own.
     Disk(String),
     /// Something was done to the server.
-    Server(String),
+    Server(Deed),
+    /// The blow of the schedule was struck.
+    Struck,
+    /// From here on no request meets a fault.
+    Healed,
     /// An oracle says that something is wrong.
     Wrong(String),
+}
+
+/// What was done to the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Deed {
+    /// It was started.
+    Start,
+    /// It was killed, or found killed, and why.
+    Kill(String),
+    /// It was stopped, and went on.
+    Pause(Duration),
 }
 
 /// A trace that grows, in memory and in a file.
