@@ -4,6 +4,8 @@
 use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, StreamFault};
 
+use crate::arrival::Objects;
+use crate::missed::missed;
 use crate::output::{say, say_error};
 use crate::run::play;
 use crate::schedule::{Amount, Blow, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule};
@@ -17,8 +19,13 @@ const ERRNOS: [&str; 3] = ["ENOSPC", "EIO", "EROFS"];
 /// How many seeds of a flood and of a trouble.
 const SEEDS: u64 = 3;
 
+const SWALLOW: Fault = Fault::Stream(StreamFault::Swallow);
+
 /// The cases that need no server.
 const DISK: &str = "simulated disk";
+
+/// What is said when cases failed.
+pub(crate) const FAILED: &str = "cases failed:";
 
 /// A case of the list.
 struct Case {
@@ -30,17 +37,21 @@ struct Case {
 
 /// Plays all cases, or those whose name contains `only`, and says which went wrong.
 pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
-    let mut table = Table::default();
-    let reference = play(stage, "reference", &scripted(Faults::None, None), &mut table).await;
-    let reference = reference.context("the reference run")?.writes;
     let cases: Vec<Case> = [faults(), request_crashes(), file_operations(), floods(), troubles()]
         .into_iter()
         .flatten()
         .filter(|case| case.schedule.blow.as_ref().is_none_or(|blow| stage.can_strike(blow)))
         .filter(|case| only.is_none_or(|only| case.name.contains(only)))
         .collect();
+    let with_disks = only.is_none_or(|only| DISK.contains(only));
+    if cases.is_empty() && !with_disks {
+        bail!("there is no case whose name contains {:?}", only.unwrap_or_default());
+    }
+    let mut table = Table::default();
+    let reference = play(stage, "reference", &scripted(Faults::None, None), &mut table).await;
+    let reference = reference.context("the reference run")?.writes;
     let mut failed = Vec::new();
-    if only.is_none_or(|only| DISK.contains(only)) {
+    if with_disks {
         say_error(DISK);
         failed.extend(disk::exhaustively().await.err().map(|error| format!("{DISK}: {error}")));
     }
@@ -48,6 +59,9 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
         let trace = case.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let verdict = play(stage, &trace, &case.schedule, &mut table).await.and_then(|outcome| {
             let writes = outcome.writes;
+            if let Some(missed) = missed(&case.schedule, &outcome.lines) {
+                bail!("{missed}: the case shows nothing; trace: {}", outcome.trace.display());
+            }
             if case.is_compared
                 && (writes.succeeded > reference.succeeded || writes.sent > reference.sent + 1)
             {
@@ -69,7 +83,7 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
     }
     say(&table.render());
     if !failed.is_empty() {
-        bail!("{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+        bail!("{} of {} {FAILED}\n{}", failed.len(), cases.len(), failed.join("\n"));
     }
     say(&format!("{} cases: nothing lost, nothing stuck", cases.len()));
     Ok(())
@@ -81,61 +95,99 @@ fn scripted(faults: Faults, blow: Option<Blow>) -> Schedule {
 
 /// Every fault of every kind of request, met by the first one and, for a Patch or a watch, by a later one.
 fn faults() -> Vec<Case> {
-    let kinds = [Kind::ListAsStream, Kind::List, Kind::Watch, Kind::Get, Kind::Patch];
-    let case = |kind: Kind, after: u64, fault: Fault| {
-        let place = Placed { kind, after, fault };
-        let faults = Faults::Placed(before(kind, fault).into_iter().chain([place]).collect());
-        let load = Load::Drawn(Amount::SMALL);
-        let name = format!("{} {after} meets {}", kind.name(), fault.name());
-        let schedule = Schedule { faults, ..Schedule::calm(after, load) };
-        Case { name, schedule, is_compared: false }
-    };
-    let cases = kinds.into_iter().flat_map(|kind| {
-        let places = match kind {
-            Kind::Patch | Kind::Watch => vec![0, 2],
-            Kind::List | Kind::ListAsStream | Kind::Get | Kind::Other => vec![0],
-        };
-        places.into_iter().flat_map(move |after| {
-            Fault::all(kind, |below| below / 2).into_iter().map(move |fault| (kind, after, fault))
-        })
-    });
-    cases
-        .map(|(kind, after, fault)| {
-            // There is an older listing only when there was one before.
-            let after = if fault == Fault::StaleList { after + 1 } else { after };
-            case(kind, after, fault)
-        })
-        .collect()
+    let all = |kind| Fault::all(kind, |below| below / 2).into_iter().map(move |fault| (kind, fault));
+    let of_deployments =
+        |(kind, after)| all(kind).map(move |(kind, fault)| fault_of_deployments(kind, after, fault));
+    let places = [
+        (Kind::ListAsStream, 0),
+        (Kind::List, 0),
+        (Kind::Watch, 0),
+        (Kind::Watch, 2),
+        (Kind::Get, 0),
+        (Kind::Patch, 0),
+        (Kind::Patch, 2),
+    ];
+    // Of autoscalers there is one event, and no count.
+    let first = |kind| Fault::all(kind, |_| 0).into_iter().map(move |fault| (kind, fault));
+    let of_autoscalers = [Kind::ListAsStream, Kind::List, Kind::Watch].into_iter().flat_map(first);
+    let of_autoscalers = of_autoscalers.filter(|(_, fault)| *fault != SWALLOW);
+    let of_autoscalers = of_autoscalers.map(|(kind, fault)| fault_of_autoscalers(kind, fault));
+    places.into_iter().flat_map(of_deployments).chain(of_autoscalers).collect()
 }
 
-/// What leads to a request of that kind.
-fn before(kind: Kind, fault: Fault) -> Vec<Placed> {
-    let gone = Placed { kind: Kind::Watch, after: 0, fault: Fault::Stream(StreamFault::Gone { at: 1 }) };
-    let no_stream = |after| Placed {
-        kind: Kind::ListAsStream,
-        after,
-        fault: Fault::Refuse { status: 422, retry_after_seconds: None },
+fn fault_of_deployments(kind: Kind, after: u64, fault: Fault) -> Case {
+    // What comes later needs more time, as does what cancels out.
+    let is_long = after > 0 || fault == SWALLOW;
+    let load = Load::Drawn(if is_long { Amount::USUAL } else { Amount::SMALL });
+    let trouble = (fault == SWALLOW).then_some(Trouble::ThereAndBack);
+    let schedule = Schedule { trouble, ..Schedule::calm(after, load) };
+    fault_case(Objects::Deployments, kind, after, fault, schedule)
+}
+
+fn fault_of_autoscalers(kind: Kind, fault: Fault) -> Case {
+    let schedule = Schedule::calm(0, Load::Drawn(Amount::USUAL));
+    let schedule = Schedule { trouble: Some(Trouble::Autoscaler), ..schedule };
+    fault_case(Objects::Autoscalers, kind, 0, fault, schedule)
+}
+
+fn fault_case(objects: Objects, kind: Kind, after: u64, fault: Fault, schedule: Schedule) -> Case {
+    // There is an older listing only when there was one before.
+    let after = if fault == Fault::StaleList { after + 1 } else { after };
+    let name = format!("{}{} {after} meets {}", objects.prefix(), kind.name(), fault.name());
+    let place = Placed { kind, objects, after, fault };
+    let faults = Faults::Placed(before(&place).into_iter().chain([place]).collect());
+    Case { name, schedule: Schedule { faults, ..schedule }, is_compared: false }
+}
+
+/// What leads to a request in that place.
+fn before(place: &Placed) -> Vec<Placed> {
+    let objects = place.objects;
+    let meets = |kind, after, fault| Placed { kind, objects, after, fault };
+    let mut before = match place.kind {
+        // Watches last ten seconds, longer than a load.
+        Kind::Watch => (0..place.after).map(|after| meets(Kind::Watch, after, Fault::Cut)).collect(),
+        Kind::List => {
+            vec![meets(Kind::ListAsStream, 0, Fault::Refuse { status: 422, retry_after_seconds: None })]
+        }
+        // What is not listed yet is asked for.
+        Kind::Get => vec![meets(Kind::ListAsStream, 0, Fault::Delay { ms: 1_000 })],
+        Kind::ListAsStream | Kind::Patch | Kind::Other => vec![],
     };
-    let mut before = Vec::new();
-    if kind == Kind::List {
-        before.push(no_stream(0));
-    }
-    if fault == Fault::StaleList {
-        before.push(gone);
+    if place.fault == Fault::StaleList {
+        let at = usize::from(objects == Objects::Deployments);
+        before.push(meets(Kind::Watch, 0, Fault::Stream(StreamFault::Gone { at })));
     }
     before
 }
 
 /// A crash before and after each request of the script.
 fn request_crashes() -> Vec<Case> {
-    let requests = [(Kind::ListAsStream, 1), (Kind::Watch, 1), (Kind::Patch, u64::from(script::CHANGES))];
-    let places = requests.into_iter().flat_map(|(kind, count)| (0..count).map(move |after| (kind, after)));
+    let requests = [
+        (Objects::Deployments, Kind::ListAsStream, 1),
+        (Objects::Deployments, Kind::Watch, 1),
+        (Objects::Deployments, Kind::Get, 1),
+        (Objects::Deployments, Kind::Patch, script::PATCHES),
+        (Objects::Autoscalers, Kind::ListAsStream, 1),
+        (Objects::Autoscalers, Kind::Watch, 1),
+    ];
+    let places = requests
+        .into_iter()
+        .flat_map(|(objects, kind, count)| (0..count).map(move |after| (objects, kind, after)));
     places
-        .flat_map(|(kind, after)| {
-            [Fault::CrashBefore, Fault::CrashAfter].map(|fault| Case {
-                name: format!("{} {after} of the script: {}", kind.name(), fault.name()),
-                schedule: scripted(Faults::Placed(vec![Placed { kind, after, fault }]), None),
-                is_compared: true,
+        .flat_map(|(objects, kind, after)| {
+            [Fault::CrashBefore, Fault::CrashAfter].map(|fault| {
+                let place = Placed { kind, objects, after, fault };
+                let placed = before(&place).into_iter().chain([place]).collect();
+                Case {
+                    name: format!(
+                        "{}{} {after} of the script: {}",
+                        objects.prefix(),
+                        kind.name(),
+                        fault.name()
+                    ),
+                    schedule: scripted(Faults::Placed(placed), None),
+                    is_compared: true,
+                }
             })
         })
         .collect()

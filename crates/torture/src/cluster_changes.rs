@@ -100,7 +100,7 @@ impl<'a> ClusterChanges<'a> {
         Ok(())
     }
 
-    async fn there_and_back(&self, name: &str, count: i32) -> Result<()> {
+    pub(crate) async fn there_and_back(&self, name: &str, count: i32) -> Result<()> {
         let Some(before) = self.count(name).await? else { return Ok(()) };
         self.scale(name, count).await?;
         self.scale(name, before).await

@@ -12,6 +12,7 @@ mod disk;
 pub mod history;
 pub mod linearizability;
 mod load;
+mod missed;
 pub mod mutants;
 mod oracle;
 pub mod output;

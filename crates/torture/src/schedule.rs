@@ -6,7 +6,7 @@ use fastrand::Rng;
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Objects};
 use crate::trouble::Trouble;
 
 /// What one round tries.
@@ -41,7 +41,7 @@ pub enum Faults {
     },
     /// Those that are listed.
     Listed(Vec<Planned>),
-    /// Those that come in the listed places among the requests of their kind for Deployments.
+    /// Those that come in the listed places among the requests of their kind for the same kind of objects.
     Placed(Vec<Placed>),
 }
 
@@ -50,6 +50,8 @@ pub enum Faults {
 pub struct Placed {
     /// Which kind.
     pub kind: Kind,
+    /// For which objects.
+    pub objects: Objects,
     /// How many come before.
     pub after: u64,
     /// What it meets.
@@ -158,10 +160,9 @@ impl Load {
 }
 
 impl Schedule {
-    /// How many Deployments there are: those of the load, and one that is fought for and nothing else.
+    /// How many Deployments there are: those of the load, and one for trouble that needs one of its own.
     pub fn targets(&self) -> usize {
-        let is_fought = matches!(self.trouble, Some(Trouble::Fight { .. }));
-        self.load.targets() + usize::from(is_fought)
+        self.load.targets() + usize::from(self.trouble.is_some_and(Trouble::is_apart))
     }
 
     /// A round in which only the load happens.
@@ -181,7 +182,8 @@ impl Schedule {
             0 | 1 => None,
             2..=4 => Some(Blow::Kill { after_ms: random.u64(..4_000) }),
             5 => Some(Blow::Pause { ms: random.u64(500..4_000) }),
-            6 | 7 => Some(Blow::KillAtFile(FileOperation::draw(&mut random))),
+            6 => Some(Blow::KillAtFile(FileOperation::draw(&mut random))),
+            7 => Some(Blow::KillAtStart(FileOperation::draw_of_start(&mut random))),
             _ => {
                 let operation = FileOperation::draw(&mut random);
                 let errno = ERRNOS[random.usize(..ERRNOS.len())].to_owned();
@@ -207,6 +209,11 @@ impl FileOperation {
         let (call, _) = FILE_CALLS[random.usize(..FILE_CALLS.len())];
         Self { call: call.to_owned(), when: random.u32(1..12) }
     }
+
+    fn draw_of_start(random: &mut Rng) -> Self {
+        let (call, count) = START_CALLS[random.usize(..START_CALLS.len())];
+        Self { call: call.to_owned(), when: random.u32(1..=count) }
+    }
 }
 
 impl Faults {
@@ -220,7 +227,9 @@ impl Faults {
             }
             Self::Placed(placed) => placed
                 .iter()
-                .find(|placed| placed.kind == arrival.kind && Some(placed.after) == arrival.after)
+                .find(|placed| {
+                    (placed.kind, Some((placed.objects, placed.after))) == (arrival.kind, arrival.place)
+                })
                 .map(|placed| placed.fault),
         }
     }
@@ -273,7 +282,7 @@ mod tests {
     use super::*;
 
     fn arrival(ordinal: u64, kind: Kind) -> Arrival {
-        Arrival { ordinal, kind, after: None, object: String::new(), after_of_object: 0 }
+        Arrival { ordinal, kind, place: None, object: String::new(), after_of_object: 0 }
     }
 
     #[test]
@@ -287,6 +296,27 @@ mod tests {
             }
             let text = serde_json::to_string(&schedule).unwrap();
             assert_eq!(serde_json::from_str::<Schedule>(&text).unwrap(), schedule);
+        }
+    }
+
+    #[test]
+    fn some_seed_draws_each_blow_and_trouble() {
+        let schedules: Vec<Schedule> = (0..200).map(Schedule::draw).collect();
+        let drawn = |name: &str| {
+            let blows = schedules.iter().filter_map(|schedule| Some(schedule.blow.as_ref()?.name()));
+            let troubles = schedules.iter().filter_map(|schedule| Some(schedule.trouble.as_ref()?.name()));
+            blows.chain(troubles).any(|drawn| drawn == name)
+        };
+        let operation = || FileOperation { call: String::new(), when: 1 };
+        let blows = [
+            Blow::Kill { after_ms: 0 },
+            Blow::KillAtFile(operation()),
+            Blow::KillAtStart(operation()),
+            Blow::FailFile { operation: operation(), errno: String::new() },
+            Blow::Pause { ms: 0 },
+        ];
+        for name in blows.iter().map(Blow::name).chain(Trouble::ALL.iter().map(Trouble::name)) {
+            assert!(drawn(name), "nobody draws {name}");
         }
     }
 

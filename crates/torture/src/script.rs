@@ -16,6 +16,9 @@ use crate::server::Reach;
 /// How many changes of the setting there are; each is one write of the settings file.
 pub(crate) const CHANGES: u32 = 4;
 
+/// How many writes to the API server follow from it: of three counts, and one for the drift.
+pub(crate) const PATCHES: u64 = 4;
+
 const POLL: Duration = Duration::from_millis(10);
 const DRIFTED: i32 = 2_000;
 

@@ -5,6 +5,7 @@ mod certificates;
 mod fight;
 mod mass_drift;
 mod peer;
+mod there_and_back;
 
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use tokio::time;
 
 use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::ClusterChanges;
+use crate::history::Told;
 use crate::load::Clients;
-use crate::patience::Verdict;
+use crate::patience::{Verdict, until};
+use crate::schedule::CONVERGENCE;
 use crate::server::Reach;
 
 /// It begins when the clients have begun.
@@ -41,6 +44,8 @@ pub enum Trouble {
     },
     /// Somebody changes all counts at once.
     MassDrift,
+    /// Somebody changes a count that no client changes meanwhile, and changes it back at once, again and again.
+    ThereAndBack,
 }
 
 /// What a client that means harm does, as often as it can.
@@ -65,9 +70,28 @@ pub(crate) struct Place<'a> {
     pub(crate) clients: &'a Clients<'a>,
 }
 
+impl Place<'_> {
+    /// The Deployment that no client asks for meanwhile.
+    fn apart(&self) -> &str {
+        self.names.last().expect("there is always a Deployment")
+    }
+
+    /// Desires a count of it.
+    async fn set_apart(&self, server: &watch::Receiver<Reach>) -> Verdict {
+        until("a Set of what is apart", CONVERGENCE, async || {
+            let client = server.borrow().client.clone();
+            match self.clients.ask(client, self.apart(), self.clients.new_set(), true).await {
+                Some(Told::Set { .. }) => Ok(()),
+                told => Err(format!("{told:?}")),
+            }
+        })
+        .await
+    }
+}
+
 impl Trouble {
     /// One of each.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Certificates,
         Self::Peer(Attack::RapidReset),
         Self::Peer(Attack::HalfOpen),
@@ -75,16 +99,26 @@ impl Trouble {
         Self::Autoscaler,
         Self::Fight { changes: 150 },
         Self::MassDrift,
+        Self::ThereAndBack,
     ];
 
+    /// Whether it needs a Deployment that no client asks for meanwhile.
+    pub(crate) fn is_apart(self) -> bool {
+        match self {
+            Self::Fight { .. } | Self::ThereAndBack => true,
+            Self::Certificates | Self::Peer(_) | Self::Autoscaler | Self::MassDrift => false,
+        }
+    }
+
     pub(crate) fn draw(random: &mut Rng) -> Option<Self> {
-        match random.u8(..8) {
+        match random.u8(..9) {
             0 | 1 => None,
             2 => Some(Self::Certificates),
             3 => Some(Self::Peer(Attack::ALL[random.usize(..Attack::ALL.len())])),
             4 => Some(Self::Autoscaler),
             5 | 6 => Some(Self::Fight { changes: random.usize(100..300) }),
-            _ => Some(Self::MassDrift),
+            7 => Some(Self::MassDrift),
+            _ => Some(Self::ThereAndBack),
         }
     }
 
@@ -98,6 +132,7 @@ impl Trouble {
             Self::Autoscaler => "autoscaler",
             Self::Fight { .. } => "fight",
             Self::MassDrift => "mass drift",
+            Self::ThereAndBack => "there and back",
         }
     }
 
@@ -110,6 +145,7 @@ impl Trouble {
             Self::Autoscaler => autoscaler::appear(place).await,
             Self::Fight { changes } => fight::fight(changes, place, server).await,
             Self::MassDrift => mass_drift::drift(place).await,
+            Self::ThereAndBack => there_and_back::change(place, server).await,
         }
     }
 
@@ -117,7 +153,8 @@ impl Trouble {
     pub(crate) async fn end(self, place: &Place<'_>, server: &watch::Receiver<Reach>) -> Result<Verdict> {
         match self {
             Self::Autoscaler => autoscaler::go(place, server).await,
-            Self::Fight { .. } => Ok(fight::set(place, server).await),
+            // A new setting does not wait until what was fought over is forgotten.
+            Self::Fight { .. } | Self::ThereAndBack => Ok(place.set_apart(server).await),
             Self::Certificates | Self::Peer(_) | Self::MassDrift => Ok(Ok(())),
         }
     }

@@ -69,11 +69,17 @@ impl Event {
         self.is_bookmark() && self.object.metadata.annotations.contains_key(LISTING_END)
     }
 
-    /// The object that has changed and the count that it has now. `None`: no object, or one that is gone or new.
-    pub(super) fn modified(&self) -> Option<(String, i64)> {
+    /// The object and the count that it has now. `None`: no object with a count, or one that is gone.
+    pub(super) fn count(&self) -> Option<(String, i64)> {
         let Metadata { namespace, name, .. } = &self.object.metadata;
-        let count = self.object.spec.replicas.filter(|_| self.r#type == "MODIFIED")?;
+        let is_there = matches!(&*self.r#type, "ADDED" | "MODIFIED");
+        let count = self.object.spec.replicas.filter(|_| is_there)?;
         Some((format!("{namespace}/{name}"), count))
+    }
+
+    /// The same of an object that was there before.
+    pub(super) fn modified(&self) -> Option<(String, i64)> {
+        self.count().filter(|_| self.r#type == "MODIFIED")
     }
 }
 
@@ -135,6 +141,7 @@ mod tests {
             "MODIFIED a/web version 7 replicas 0",
         );
         assert_eq!(event.modified(), Some(("a/web".to_owned(), 0)));
+        assert_eq!(event.count(), event.modified());
 
         let scale_target_ref = Some(messages::CrossVersionObjectReference::default());
         let autoscaler = messages::HorizontalPodAutoscaler {

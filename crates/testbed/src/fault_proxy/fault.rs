@@ -137,9 +137,12 @@ impl Fault {
                 StreamFault::Replay { at: at() },
                 StreamFault::Lag { ms: 1 + pick(300) },
                 StreamFault::Duplicate,
-                StreamFault::Swallow,
             ];
             faults.extend(streams.map(Self::Stream));
+        }
+        // A listing shows each object once: nothing cancels out.
+        if kind == Kind::Watch {
+            faults.push(Self::Stream(StreamFault::Swallow));
         }
         faults
     }

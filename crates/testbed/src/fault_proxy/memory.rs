@@ -25,8 +25,6 @@ struct Inner {
     newest: HashMap<String, Vec<Bytes>>,
     /// What the next watch begins with.
     replays: HashMap<String, Vec<Bytes>>,
-    /// The count of each object that was shown last.
-    counts: HashMap<String, i64>,
     /// What has to be listed again: a version that is gone does not come back.
     gone: HashSet<String>,
 }
@@ -70,14 +68,6 @@ impl Memory {
 
     pub(super) fn note_listed(&self, path: &str) {
         self.inner().gone.remove(path);
-    }
-
-    pub(super) fn shown_count(&self, object: &str) -> Option<i64> {
-        self.inner().counts.get(object).copied()
-    }
-
-    pub(super) fn note_count(&self, object: String, count: i64) {
-        self.inner().counts.insert(object, count);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -32,6 +32,8 @@ pub(super) struct Relay {
     events: usize,
     /// All of a listing so far; `None` when it is complete or none.
     listing: Option<Vec<u8>>,
+    /// The count of each object that was shown last. What an earlier stream showed need not have arrived.
+    counts: HashMap<String, i64>,
     /// Events that are held back, by object.
     held: HashMap<String, Vec<(Event, Bytes)>>,
     /// What comes next.
@@ -66,6 +68,7 @@ impl Relay {
             frames: Frames::new(encoding),
             events: 0,
             listing: (kind == Kind::ListAsStream).then(Vec::new),
+            counts: HashMap::new(),
             held: HashMap::new(),
             steps: VecDeque::new(),
         };
@@ -184,8 +187,8 @@ impl Relay {
             self.release_all();
             return self.show(Event::read(self.encoding, &frame).as_ref(), &frame);
         };
-        let is_as_shown = match self.shared.memory.shown_count(&object) {
-            Some(shown) => shown == count,
+        let is_as_shown = match self.counts.get(&object) {
+            Some(shown) => *shown == count,
             None => return self.show(Some(&event), &frame),
         };
         if !is_as_shown {
@@ -211,9 +214,7 @@ impl Relay {
     fn show(&mut self, event: Option<&Event>, frame: &Bytes) {
         if let Some(event) = event {
             self.shared.tell(self.ordinal, Note::Shown { event: event.to_string() });
-            if let Some((object, count)) = event.modified() {
-                self.shared.memory.note_count(object, count);
-            }
+            self.counts.extend(event.count());
         }
         if self.kind == Kind::Watch {
             self.shared.memory.note_shown(&self.path, frame);

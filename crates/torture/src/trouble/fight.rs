@@ -7,9 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
 use super::Place;
-use crate::history::Told;
-use crate::patience::{Verdict, until};
-use crate::schedule::CONVERGENCE;
+use crate::patience::Verdict;
 use crate::server::Reach;
 
 /// 50 changes a second.
@@ -24,30 +22,14 @@ pub(super) async fn fight(
     place: &Place<'_>,
     server: &watch::Receiver<Reach>,
 ) -> Result<Verdict> {
-    let is_set = set(place, server).await;
+    let is_set = place.set_apart(server).await;
     let (end, mut ticks) = (Instant::now() + LONGEST, time::interval(PAUSE));
     for count in FOUGHT_FOR.into_iter().cycle().take(changes) {
         if Instant::now() >= end {
             break;
         }
         ticks.tick().await;
-        place.changes.scale(fought(place), count).await?;
+        place.changes.scale(place.apart(), count).await?;
     }
     Ok(is_set)
-}
-
-/// Desires a count: before the fight, and after it, for a new setting does not wait until the fight is forgotten.
-pub(super) async fn set(place: &Place<'_>, server: &watch::Receiver<Reach>) -> Verdict {
-    until("a Set of what is fought for", CONVERGENCE, async || {
-        let client = server.borrow().client.clone();
-        match place.clients.ask(client, fought(place), place.clients.new_set(), true).await {
-            Some(Told::Set { .. }) => Ok(()),
-            told => Err(format!("{told:?}")),
-        }
-    })
-    .await
-}
-
-fn fought<'a>(place: &Place<'a>) -> &'a str {
-    place.names.last().expect("there is always a Deployment")
 }
