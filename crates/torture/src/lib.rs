@@ -24,6 +24,6 @@ mod script;
 mod server;
 pub mod stage;
 mod strace;
-mod table;
+pub mod table;
 mod trace;
 pub mod trouble;

@@ -39,14 +39,14 @@ pub async fn for_a_while(stage: &Stage, seed: u64, duration: Duration) -> Result
     Ok(())
 }
 
-/// Plays so many rounds; for a test.
-pub async fn rounds(stage: &Stage, seed: u64, rounds: u64) -> Result<()> {
+/// Plays so many rounds, and returns what happened; for a test.
+pub async fn rounds(stage: &Stage, seed: u64, rounds: u64) -> Result<Table> {
     let mut table = Table::default();
     for round in 0..rounds {
         let schedule = draw(stage, seed, round);
         play(stage, &format!("seed-{seed}-round-{round}"), &schedule, &mut table).await?;
     }
-    Ok(())
+    Ok(table)
 }
 
 /// The schedule of a round, without what cannot be done here.

@@ -10,7 +10,7 @@ use crate::trace::{Deed, Line, Note};
 
 /// What was tried so far.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     rows: BTreeMap<(&'static str, String), usize>,
     slowest: Duration,
 }
@@ -71,6 +71,11 @@ impl Table {
 
     fn count(&mut self, group: &'static str, what: &str) {
         *self.rows.entry((group, what.to_owned())).or_default() += 1;
+    }
+
+    /// How often something of a group happened.
+    pub fn count_of(&self, group: &str) -> usize {
+        self.rows.iter().filter(|((of, _), _)| *of == group).map(|(_, count)| count).sum()
     }
 
     /// The table as text, in columns.
