@@ -1,8 +1,8 @@
 //! `torture mutants`: shows that each seeded bug is caught.
 //!
 //! A mutant is a patch in `crates/torture/mutants`, whose head says what is wrong with it and which check must catch it. It
-//! is applied to a copy of the project below `target/`, built there, and checked. A mutant that does not build or whose
-//! check fails without it as well proves nothing, and counts as missed.
+//! is applied to a copy of the project below `target/`, built there, and checked. A mutant that does not build, whose check
+//! fails without it as well, or ends without a verdict, proves nothing, and counts as missed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::workspace;
 
+use crate::all;
 use crate::output::{say, say_error};
 
 /// A seeded bug.
@@ -116,6 +117,14 @@ impl Check {
         let cases = text.strip_prefix("torture all --only \"").and_then(|rest| rest.strip_suffix('"'));
         cases.map(|cases| Self::Torture(cases.to_owned())).with_context(|| format!("{text:?} is no check"))
     }
+
+    /// Whether it says that it failed. A control plane that does not start makes it fail, too, but proves nothing.
+    fn has_failed(&self, log: &str) -> bool {
+        log.contains(match self {
+            Self::Unit(_) => "test result: FAILED",
+            Self::Torture(_) => all::FAILED,
+        })
+    }
 }
 
 /// A copy of the project that may be broken.
@@ -171,31 +180,38 @@ impl Copy {
         const BUILD_TESTS: [&str; 5] = ["test", "--locked", "--workspace", "--lib", "--no-run"];
         const TEST: [&str; 4] = ["test", "--locked", "--workspace", "--lib"];
         let cargo = || Command::new("cargo");
-        match check {
+        let has_passed = match check {
             Check::Unit(tests) => {
                 self.build(&BUILD_TESTS)?;
-                self.verdict(cargo().args(TEST).arg(tests))
+                self.run(cargo().args(TEST).arg(tests))?
             }
             Check::Torture(cases) => {
                 self.build(&BUILD)?;
                 let torture = self.target.join("debug/torture");
-                self.verdict(Command::new(torture).args(["all", "--only", cases]))
+                self.run(Command::new(torture).args(["all", "--only", cases]))?
             }
+        };
+        if has_passed {
+            return Ok(Verdict::Passed);
         }
+        if !check.has_failed(&fs::read_to_string(self.log())?) {
+            bail!("it ended without a verdict; see {}", self.log().display());
+        }
+        Ok(Verdict::Failed)
     }
 
     fn build(&self, arguments: &[&str]) -> Result<()> {
-        if self.verdict(Command::new("cargo").args(arguments))? == Verdict::Failed {
+        if !self.run(Command::new("cargo").args(arguments))? {
             bail!("it does not build; see {}", self.log().display());
         }
         Ok(())
     }
 
-    fn verdict(&self, command: &mut Command) -> Result<Verdict> {
+    /// Runs a command, and returns whether it succeeded.
+    fn run(&self, command: &mut Command) -> Result<bool> {
         let log = fs::File::create(self.log())?;
         command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target).stdin(Stdio::null());
-        let status = command.stdout(log.try_clone()?).stderr(log).status()?;
-        Ok(if status.success() { Verdict::Passed } else { Verdict::Failed })
+        Ok(command.stdout(log.try_clone()?).stderr(log).status()?.success())
     }
 }
 
@@ -207,12 +223,26 @@ mod tests {
     fn every_patch_applies_and_says_what_it_does_and_what_catches_it() {
         let root = workspace::root().unwrap();
         let mutants = Mutant::find(&root, &[]).unwrap();
-        assert!(mutants.len() >= 26, "{mutants:?}");
+        assert!(mutants.len() >= 27, "{mutants:?}");
         for Mutant { patch, .. } in mutants {
             let mut git = Command::new("git");
             let applied = git.args(["apply", "--check"]).arg(&patch).current_dir(&root).status().unwrap();
             assert!(applied.success(), "{}", patch.display());
         }
         assert!(Check::parse("hope").is_err());
+    }
+
+    #[test]
+    fn only_a_verdict_shows_that_a_check_failed() {
+        let (unit, torture) = (Check::Unit("tests".to_owned()), Check::Torture("flood".to_owned()));
+        let cases = [
+            ("error: 1 of 3 cases failed:\nflood 2: WRONG:", (false, true)),
+            ("test result: FAILED. 3 passed; 1 failed", (true, false)),
+            ("error: etcd did not answer within 30s", (false, false)),
+            ("error: the reference run: WRONG:", (false, false)),
+        ];
+        for (log, expected) in cases {
+            assert_eq!((unit.has_failed(log), torture.has_failed(log)), expected, "{log}");
+        }
     }
 }
