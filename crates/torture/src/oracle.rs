@@ -37,6 +37,14 @@ impl Evidence<'_> {
         self.histories.get(target).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The Set that a write puts into effect: each is of another count.
+    fn set(&self, patch: &Patch<'_>) -> Option<&Operation> {
+        self.history(patch.target).iter().find(|operation| match operation.asked {
+            Asked::Set { count } => Some(i64::from(count)) == patch.count(),
+            Asked::Get | Asked::Delete => false,
+        })
+    }
+
     /// For how long the server was stopped, all in all, if that was between these two times.
     fn stopped(&self, from: Duration, until: Duration) -> Duration {
         let stops = self.lines.iter().filter_map(|line| {
@@ -118,11 +126,7 @@ fn of_old_counts(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> 
     let mut seen = HashSet::new();
     for patch in patches {
         let history = evidence.history(patch.target);
-        let is_asked = |operation: &&Operation| match operation.asked {
-            Asked::Set { count } => Some(i64::from(count)) == patch.count(),
-            Asked::Get | Asked::Delete => false,
-        };
-        let Some(asked) = history.iter().find(is_asked) else {
+        let Some(asked) = evidence.set(patch) else {
             wrong.push(format!(
                 "request {} writes a count that nobody asked for: {}",
                 patch.ordinal, patch.body
@@ -180,8 +184,10 @@ fn impatient(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
         let until = asked_at + Duration::from_secs(seconds);
         let is_forgotten = |at: Duration| {
             let is_dead = |line: &Line| line.at + STARTING > patch.at && line.at < at && is_death(line);
+            // The setting that the write is for, which may have been deleted before it was on its way.
+            let set_at = evidence.set(patch).map_or(patch.at, |set| set.begun);
             let is_deleted = |operation: &Operation| {
-                operation.asked == Asked::Delete && operation.ended > patch.at && operation.begun < at
+                operation.asked == Asked::Delete && operation.ended > set_at && operation.begun < at
             };
             lines.iter().any(is_dead) || evidence.history(patch.target).iter().any(is_deleted)
         };
@@ -360,11 +366,11 @@ mod tests {
         let wait = Some(Fault::Refuse { status: 429, retry_after_seconds: Some(1) });
         let lines = [patch(40, 0, 2, wait), patch(900, 1, 3, None)];
         for (begun, ended, is_impatient) in
-            [(20, 35, true), (35, 45, false), (800, 950, false), (950, 960, true)]
+            [(1, 4, true), (20, 35, false), (35, 45, false), (800, 950, false), (950, 960, true)]
         {
             let delete =
                 Operation { asked: Asked::Delete, begun: ms(begun), told: Told::Deleted, ended: ms(ended) };
-            let history = vec![delete, set(0, 10, 2, 1), set(810, 890, 3, 2)];
+            let history = vec![delete, set(5, 10, 2, 1), set(810, 890, 3, 2)];
             let histories = BTreeMap::from([("web".to_owned(), history)]);
             let evidence = Evidence { lines: &lines, histories: &histories, deviations: 0 };
             let wrong = impatient(&patches(&lines), &evidence);
