@@ -29,6 +29,8 @@ struct Mutant {
 enum Check {
     /// Unit tests whose names contain this.
     Unit(String),
+    /// Tests of the server with a real API server, whose names contain this.
+    Server(String),
     /// Cases of `torture all` whose names contain this.
     Torture(String),
 }
@@ -129,6 +131,9 @@ impl Check {
         if let Some(tests) = text.strip_prefix("unit ") {
             return Ok(Self::Unit(tests.to_owned()));
         }
+        if let Some(tests) = text.strip_prefix("server ") {
+            return Ok(Self::Server(tests.to_owned()));
+        }
         let cases = text.strip_prefix("torture all --only \"").and_then(|rest| rest.strip_suffix('"'));
         cases.map(|cases| Self::Torture(cases.to_owned())).with_context(|| format!("{text:?} is no check"))
     }
@@ -136,7 +141,7 @@ impl Check {
     /// Whether it says that it failed. A control plane that does not start makes it fail, too, but proves nothing.
     fn has_failed(&self, log: &str) -> bool {
         log.contains(match self {
-            Self::Unit(_) => "test result: FAILED",
+            Self::Unit(_) | Self::Server(_) => "test result: FAILED",
             Self::Torture(_) => all::FAILED,
         })
     }
@@ -194,11 +199,19 @@ impl Copy {
         const BUILD: [&str; 4] = ["build", "--locked", "--workspace", "--bins"];
         const BUILD_TESTS: [&str; 5] = ["test", "--locked", "--workspace", "--lib", "--no-run"];
         const TEST: [&str; 4] = ["test", "--locked", "--workspace", "--lib"];
+        const BUILD_SERVER_TESTS: [&str; 6] =
+            ["test", "--locked", "--workspace", "--test", "server", "--no-run"];
+        const TEST_SERVER: [&str; 5] = ["test", "--locked", "--workspace", "--test", "server"];
         let cargo = || Command::new("cargo");
         let has_passed = match check {
             Check::Unit(tests) => {
                 self.build(&BUILD_TESTS)?;
                 self.run(cargo().args(TEST).arg(tests))?
+            }
+            Check::Server(tests) => {
+                self.build(&BUILD)?;
+                self.build(&BUILD_SERVER_TESTS)?;
+                self.run(cargo().args(TEST_SERVER).arg(tests))?
             }
             Check::Torture(cases) => {
                 self.build(&BUILD)?;

@@ -58,6 +58,10 @@ pub enum Attack {
     HalfOpen,
     /// It sends messages that are too large.
     Oversized,
+    /// It begins a request with headers that never end.
+    Continuation,
+    /// It sends frames that carry nothing.
+    EmptyFrames,
 }
 
 /// Where trouble is made.
@@ -91,11 +95,13 @@ impl Place<'_> {
 
 impl Trouble {
     /// One of each.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Certificates,
         Self::Peer(Attack::RapidReset),
         Self::Peer(Attack::HalfOpen),
         Self::Peer(Attack::Oversized),
+        Self::Peer(Attack::Continuation),
+        Self::Peer(Attack::EmptyFrames),
         Self::Autoscaler,
         Self::Fight { changes: 150 },
         Self::MassDrift,
@@ -129,6 +135,8 @@ impl Trouble {
             Self::Peer(Attack::RapidReset) => "peer: rapid reset",
             Self::Peer(Attack::HalfOpen) => "peer: half-open connections",
             Self::Peer(Attack::Oversized) => "peer: oversized messages",
+            Self::Peer(Attack::Continuation) => "peer: endless headers",
+            Self::Peer(Attack::EmptyFrames) => "peer: empty frames",
             Self::Autoscaler => "autoscaler",
             Self::Fight { .. } => "fight",
             Self::MassDrift => "mass drift",
@@ -161,5 +169,6 @@ impl Trouble {
 }
 
 impl Attack {
-    const ALL: [Self; 3] = [Self::RapidReset, Self::HalfOpen, Self::Oversized];
+    const ALL: [Self; 5] =
+        [Self::RapidReset, Self::HalfOpen, Self::Oversized, Self::Continuation, Self::EmptyFrames];
 }

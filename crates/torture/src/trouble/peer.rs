@@ -2,13 +2,16 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use futures_util::future::join_all;
 use replica_count_api::proto::{ListDeploymentsRequest, SetDeploymentRequest};
-use replica_count_testbed::frames::{self, GOAWAY, LIST, PING, RST_STREAM, frame};
+use replica_count_testbed::frames::{
+    self, CONTINUATION, DATA, GOAWAY, HEADERS, LIST, PING, REFLECTION, RST_STREAM, frame,
+};
 use replica_count_testbed::manager::{self, Caller, Certificates, Client};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
@@ -28,8 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The most that the server may have taken by then. Built for tests, it takes 35 at most, and 30 without an attack.
 const MEBIBYTES: u64 = 64;
 
-/// Far more than may be taken back on one connection.
-const REQUESTS: usize = 1000;
+/// Far more requests than may be taken back on one connection, headers than a request may have, and frames that carry
+/// nothing.
+const MANY: usize = 1000;
+const VERY_MANY: usize = 20_000;
 /// The reason for a reset: the request is taken back.
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 /// More than may be in the handshake.
@@ -111,28 +116,47 @@ async fn strike(
 ) -> Result<Strike> {
     let address = server.borrow().address;
     match attack {
-        Attack::RapidReset => reset(address, certificates).await,
+        Attack::RapidReset => flood(address, certificates, resets()).await,
+        Attack::Continuation => flood(address, certificates, endless_headers()).await,
+        Attack::EmptyFrames => flood(address, certificates, empty_frames()).await,
         Attack::HalfOpen => open(address).await.map(Strike::Met),
         Attack::Oversized => oversize(&manager::connect(address, certificates, HOSTILE).await?).await,
     }
 }
 
-/// Asks and takes it back at once, again and again. The server must end the connection before it answers what comes last.
-async fn reset(address: SocketAddr, certificates: &Certificates) -> Result<Strike> {
+/// Requests that are taken back at once.
+fn resets() -> Vec<u8> {
+    let request = |stream| [frames::whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
+    frames::streams().take(MANY).flat_map(request).collect()
+}
+
+/// A request whose headers go on and on.
+fn endless_headers() -> Vec<u8> {
+    let more = frame(CONTINUATION, 0, 1, &frames::header("name", &"x".repeat(1000)));
+    [frame(HEADERS, 0, 1, b""), more.repeat(MANY)].concat()
+}
+
+/// A request with a body of nothing that goes on and on.
+fn empty_frames() -> Vec<u8> {
+    [frames::call(1, REFLECTION), frame(DATA, 0, 1, b"").repeat(VERY_MANY)].concat()
+}
+
+/// The server must end the connection before it has read all of it, and answers what comes last.
+async fn flood(address: SocketAddr, certificates: &Certificates, frames: Vec<u8>) -> Result<Strike> {
     let caller = Caller { name: Some(HOSTILE), ..Caller::GOOD };
     let mut stream = caller.connect(address, certificates, certificates).await?;
-    let requests = frames::streams().take(REQUESTS).flat_map(|stream| {
-        [frames::whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat()
-    });
-    let ping = frame(PING, 0, 0, &[7; 8]);
-    let sent: Vec<u8> = frames::preface(&[]).into_iter().chain(requests).chain(ping).collect();
+    let sent = [frames::preface(&[]), frames, frame(PING, 0, 0, &[7; 8])].concat();
     // The connection may end before all is sent.
     let _ = stream.write_all(&sent).await;
     loop {
-        match frames::receive(&mut stream).await?.kind {
-            GOAWAY => return Ok(Strike::Met(Vec::new())),
-            PING => return Ok(Strike::Suffered("end a connection of rapid resets")),
-            _ => {}
+        match frames::receive(&mut stream).await {
+            Ok(frame) if frame.kind == GOAWAY => return Ok(Strike::Met(Vec::new())),
+            Ok(frame) if frame.kind == PING => return Ok(Strike::Suffered("end the connection of a flood")),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                return Ok(Strike::Suffered("end the connection of a flood in time"));
+            }
+            Err(error) => return Err(error.into()),
         }
     }
 }
