@@ -10,7 +10,8 @@ use super::Place;
 use crate::patience::Verdict;
 use crate::server::Reach;
 
-const TIMES: usize = 15;
+/// For as long as watches that broke take to come back.
+const TIMES: usize = 40;
 const PAUSE: Duration = Duration::from_millis(100);
 /// A count that is never desired.
 const THERE: i32 = 7_000;
