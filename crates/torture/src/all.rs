@@ -24,8 +24,8 @@ const SWALLOW: Fault = Fault::Stream(StreamFault::Swallow);
 /// The cases that need no server.
 const DISK: &str = "simulated disk";
 
-/// What is said when cases failed.
-pub(crate) const FAILED: &str = "cases failed:";
+/// What is said of writes that differ.
+pub(crate) const OTHER_WRITES: &str = "in the reference run";
 
 /// A case of the list.
 struct Case {
@@ -65,10 +65,7 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
             if case.is_compared
                 && (writes.succeeded > reference.succeeded || writes.sent > reference.sent + 1)
             {
-                bail!(
-                    "{writes:?}, but {reference:?} in the reference run; trace: {}",
-                    outcome.trace.display()
-                );
+                bail!("{writes:?}, but {reference:?} {OTHER_WRITES}; trace: {}", outcome.trace.display());
             }
             Ok(())
         });
@@ -83,7 +80,7 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
     }
     say(&table.render());
     if !failed.is_empty() {
-        bail!("{} of {} {FAILED}\n{}", failed.len(), cases.len(), failed.join("\n"));
+        bail!("{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
     }
     say(&format!("{} cases: nothing lost, nothing stuck", cases.len()));
     Ok(())

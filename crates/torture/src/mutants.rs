@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::workspace;
 
-use crate::all;
 use crate::output::{say, say_error};
+use crate::{all, run};
 
 /// A seeded bug.
 #[derive(Debug)]
@@ -138,12 +138,14 @@ impl Check {
         cases.map(|cases| Self::Torture(cases.to_owned())).with_context(|| format!("{text:?} is no check"))
     }
 
-    /// Whether it says that it failed. A control plane that does not start makes it fail, too, but proves nothing.
+    /// Whether a test or an oracle says that something is wrong. A control plane that does not start makes it fail, too, but
+    /// proves nothing.
     fn has_failed(&self, log: &str) -> bool {
-        log.contains(match self {
-            Self::Unit(_) | Self::Server(_) => "test result: FAILED",
-            Self::Torture(_) => all::FAILED,
-        })
+        let verdicts: &[&str] = match self {
+            Self::Unit(_) | Self::Server(_) => &["test result: FAILED"],
+            Self::Torture(_) => &[run::WRONG, all::OTHER_WRITES],
+        };
+        verdicts.iter().any(|verdict| log.contains(verdict))
     }
 }
 
@@ -261,10 +263,15 @@ mod tests {
     fn only_a_verdict_shows_that_a_check_failed() {
         let (unit, torture) = (Check::Unit("tests".to_owned()), Check::Torture("flood".to_owned()));
         let cases = [
-            ("error: 1 of 3 cases failed:\nflood 2: WRONG:", (false, true)),
+            ("error: 1 of 3 cases failed:\nflood 2: WRONG:\n  stuck", (false, true)),
+            ("error: the reference run: WRONG:\n  stuck", (false, true)),
+            (
+                "kill at rename 1: Writes { sent: 9 }, but Writes { sent: 4 } in the reference run",
+                (false, true),
+            ),
             ("test result: FAILED. 3 passed; 1 failed", (true, false)),
             ("error: etcd did not answer within 30s", (false, false)),
-            ("error: the reference run: WRONG:", (false, false)),
+            ("error: 1 of 3 cases failed:\nflood 2: etcd did not answer within 30s", (false, false)),
         ];
         for (log, expected) in cases {
             assert_eq!((unit.has_failed(log), torture.has_failed(log)), expected, "{log}");

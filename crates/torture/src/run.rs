@@ -88,6 +88,9 @@ pub async fn again(stage: &Stage, trace: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What is said when an oracle found something.
+pub(crate) const WRONG: &str = "WRONG:";
+
 /// Plays one round; fails if an oracle says so.
 pub(crate) async fn play(
     stage: &Stage,
@@ -102,5 +105,5 @@ pub(crate) async fn play(
     }
     let wrong = outcome.wrong.join("\n  ");
     let trace = outcome.trace.display();
-    bail!("WRONG:\n  {wrong}\ntrace: {trace}\nrun it again: target/debug/torture run --replay {trace}");
+    bail!("{WRONG}\n  {wrong}\ntrace: {trace}\nrun it again: target/debug/torture run --replay {trace}");
 }
