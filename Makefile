@@ -121,7 +121,7 @@ torture: build cluster ## Try to break the server, in rounds drawn from a seed: 
 	$(TORTURE) run $(TORTURE_FLAGS)
 
 .PHONY: torture-all
-torture-all: build cluster ## Try every fault, crash and disk failure, one by one: 40 minutes
+torture-all: build cluster ## Try every fault, crash and disk failure, one by one: 20 minutes
 	$(TORTURE) all
 
 .PHONY: torture-mutants
