@@ -136,6 +136,18 @@ pub fn streams() -> impl Iterator<Item = u32> {
     (1..MAX_WINDOW).step_by(2)
 }
 
+/// Asks for an answer, whatever else goes on.
+pub fn ping() -> Vec<u8> {
+    frame(PING, 0, 0, &[7; 8])
+}
+
+/// So many requests that are taken back at once.
+pub fn resets(count: usize) -> Vec<u8> {
+    const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+    let reset = |stream| [whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
+    streams().take(count).flat_map(reset).collect()
+}
+
 /// A frame that the server has sent.
 #[derive(Debug)]
 pub struct Received {

@@ -12,9 +12,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-pub use caller::{Caller, alert};
+pub use caller::{Caller, HANDSHAKE, alert, intrude};
 pub use certificates::Certificates;
-pub use client::{Client, connect, connect_from_abroad, endpoint};
+pub use client::{Client, connect, endpoint};
 use listening::Listening;
 pub use mount::{Mount, Secret};
 pub use options::Options;

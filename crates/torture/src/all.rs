@@ -130,10 +130,19 @@ fn fault_of_autoscalers(kind: Kind, fault: Fault) -> Case {
 fn fault_case(objects: Objects, kind: Kind, after: u64, fault: Fault, schedule: Schedule) -> Case {
     // There is an older listing only when there was one before.
     let after = if fault == Fault::StaleList { after + 1 } else { after };
-    let name = format!("{}{} {after} meets {}", objects.prefix(), kind.name(), fault.name());
     let place = Placed { kind, objects, after, fault };
-    let faults = Faults::Placed(before(&place).into_iter().chain([place]).collect());
-    Case { name, schedule: Schedule { faults, ..schedule }, is_compared: false }
+    let name = format!("{} meets {}", name_of(&place), fault.name());
+    Case { name, schedule: Schedule { faults: at(place), ..schedule }, is_compared: false }
+}
+
+/// The words for a place.
+fn name_of(place: &Placed) -> String {
+    format!("{}{} {}", place.objects.prefix(), place.kind.name(), place.after)
+}
+
+/// A fault in a place, and what leads to a request there.
+fn at(place: Placed) -> Faults {
+    Faults::Placed(before(&place).into_iter().chain([place]).collect())
 }
 
 /// What leads to a request in that place.
@@ -174,17 +183,8 @@ fn request_crashes() -> Vec<Case> {
         .flat_map(|(objects, kind, after)| {
             [Fault::CrashBefore, Fault::CrashAfter].map(|fault| {
                 let place = Placed { kind, objects, after, fault };
-                let placed = before(&place).into_iter().chain([place]).collect();
-                Case {
-                    name: format!(
-                        "{}{} {after} of the script: {}",
-                        objects.prefix(),
-                        kind.name(),
-                        fault.name()
-                    ),
-                    schedule: scripted(Faults::Placed(placed), None),
-                    is_compared: true,
-                }
+                let name = format!("{} of the script: {}", name_of(&place), fault.name());
+                Case { name, schedule: scripted(at(place), None), is_compared: true }
             })
         })
         .collect()

@@ -46,12 +46,8 @@ enum Verdict {
 pub fn check() -> Result<usize> {
     let root = workspace::root()?;
     let mutants = Mutant::find(&root, &[])?;
-    for Mutant { patch, .. } in &mutants {
-        let mut git = Command::new("git");
-        let output = git.args(["apply", "--check"]).arg(patch).current_dir(&root).output()?;
-        if !output.status.success() {
-            bail!("{} does not apply: {}", patch.display(), String::from_utf8_lossy(&output.stderr));
-        }
+    for mutant in &mutants {
+        mutant.apply(&root, &["--check"])?;
     }
     Ok(mutants.len())
 }
@@ -71,9 +67,9 @@ pub fn run(only: &[String]) -> Result<()> {
     }
     let mut missed = Vec::new();
     for (n, mutant) in mutants.iter().enumerate() {
-        let Mutant { name, what, check, patch } = mutant;
+        let Mutant { name, what, check, .. } = mutant;
         say_error(&format!("{} of {}: {name}", n + 1, mutants.len()));
-        copy.apply(patch)?;
+        mutant.apply(&copy.tree, &[])?;
         let verdict = copy.check(check);
         copy.refresh()?;
         let is_caught = matches!(verdict, Ok(Verdict::Failed));
@@ -123,6 +119,18 @@ impl Mutant {
             check: Check::parse(&field("Check")?)?,
             patch: patch.to_owned(),
         })
+    }
+
+    /// Has git apply it to a tree, with these options.
+    fn apply(&self, tree: &Path, options: &[&str]) -> Result<()> {
+        let mut command = Command::new("git");
+        // A copy is no repository, and git is not to find the one around it.
+        command.env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap_or(tree));
+        let output = command.arg("apply").args(options).arg(&self.patch).current_dir(tree).output()?;
+        if !output.status.success() {
+            bail!("{} does not apply: {}", self.patch.display(), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
 }
 
@@ -186,34 +194,13 @@ impl Copy {
         Ok(())
     }
 
-    fn apply(&self, patch: &Path) -> Result<()> {
-        let mut command = Command::new("git");
-        // The copy is no repository, and git is not to find the one around it.
-        command.env("GIT_CEILING_DIRECTORIES", self.tree.parent().unwrap_or(&self.tree));
-        let output = command.arg("apply").arg(patch).current_dir(&self.tree).output()?;
-        if !output.status.success() {
-            bail!("{} does not apply: {}", patch.display(), String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
-    }
-
     fn check(&self, check: &Check) -> Result<Verdict> {
         const BUILD: [&str; 4] = ["build", "--locked", "--workspace", "--bins"];
-        const BUILD_TESTS: [&str; 5] = ["test", "--locked", "--workspace", "--lib", "--no-run"];
-        const TEST: [&str; 4] = ["test", "--locked", "--workspace", "--lib"];
-        const BUILD_SERVER_TESTS: [&str; 6] =
-            ["test", "--locked", "--workspace", "--test", "server", "--no-run"];
-        const TEST_SERVER: [&str; 5] = ["test", "--locked", "--workspace", "--test", "server"];
-        let cargo = || Command::new("cargo");
         let has_passed = match check {
-            Check::Unit(tests) => {
-                self.build(&BUILD_TESTS)?;
-                self.run(cargo().args(TEST).arg(tests))?
-            }
+            Check::Unit(tests) => self.test(&["--lib"], tests)?,
             Check::Server(tests) => {
                 self.build(&BUILD)?;
-                self.build(&BUILD_SERVER_TESTS)?;
-                self.run(cargo().args(TEST_SERVER).arg(tests))?
+                self.test(&["--test", "server"], tests)?
             }
             Check::Torture(cases) => {
                 self.build(&BUILD)?;
@@ -228,6 +215,13 @@ impl Copy {
             bail!("it ended without a verdict; see {}", self.log().display());
         }
         Ok(Verdict::Failed)
+    }
+
+    /// Builds these targets, runs their tests whose names contain `tests`, and returns whether they passed.
+    fn test(&self, targets: &[&str], tests: &str) -> Result<bool> {
+        let arguments = [&["test", "--locked", "--workspace"], targets].concat();
+        self.build(&[&arguments, &["--no-run"][..]].concat())?;
+        self.run(Command::new("cargo").args(arguments).arg(tests))
     }
 
     fn build(&self, arguments: &[&str]) -> Result<()> {

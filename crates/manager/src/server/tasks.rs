@@ -12,10 +12,7 @@ pub(super) struct Tasks(JoinSet<(&'static str, anyhow::Result<()>)>);
 
 impl Tasks {
     pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.spawn_fallible(name, async move {
-            task.await;
-            Ok(())
-        });
+        self.spawn_on(&Handle::current(), name, task);
     }
 
     /// The same on the threads of another runtime.

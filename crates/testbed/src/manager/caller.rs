@@ -1,4 +1,4 @@
-//! A TLS client that is free to be wrong: in the version, the protocol or the certificate.
+//! A TLS client that is free to be wrong: in the version, the protocol or the certificate; or to say next to nothing.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{AlertDescription, ClientConfig, Error, RootCertStore, SupportedProtocolVersion};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -65,10 +66,25 @@ impl Caller {
     }
 }
 
-/// The alert that ended a connection, if one did.
-pub fn alert(error: &io::Error) -> Option<AlertDescription> {
+/// The alert that a connection ends with, if it does. A client with a certificate learns only when it reads that it is
+/// refused.
+pub async fn alert(connected: io::Result<TlsStream<TcpStream>>) -> Option<AlertDescription> {
+    let error = match connected {
+        Ok(mut stream) => stream.read_to_end(&mut Vec::new()).await.err()?,
+        Err(error) => error,
+    };
     match error.get_ref()?.downcast_ref()? {
         Error::AlertReceived(alert) => Some(*alert),
         _ => None,
     }
+}
+
+/// The first byte of a TLS record that holds a handshake.
+pub const HANDSHAKE: u8 = 22;
+
+/// A connection without a handshake, from another address than that of good clients.
+pub async fn intrude(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, 2], 0)))?;
+    socket.connect(address).await
 }

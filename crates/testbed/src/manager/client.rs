@@ -21,18 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connects as the person `name`.
 pub async fn connect(address: SocketAddr, certificates: &Certificates, name: &str) -> Result<Client> {
-    connect_from_abroad(address, certificates, certificates, name).await
-}
-
-/// Connects as the person `name` of `theirs`, and trusts the authority of `ours`.
-pub async fn connect_from_abroad(
-    address: SocketAddr,
-    ours: &Certificates,
-    theirs: &Certificates,
-    name: &str,
-) -> Result<Client> {
-    let pair = Identity::from_pem(read(&theirs.certificate(name))?, read(&theirs.key(name))?);
-    let endpoint = endpoint(address, Certificate::from_pem(read(&ours.authority())?), pair)?;
+    let pair = Identity::from_pem(read(&certificates.certificate(name))?, read(&certificates.key(name))?);
+    let endpoint = endpoint(address, Certificate::from_pem(read(&certificates.authority())?), pair)?;
     let channel = endpoint.connect().await;
     Ok(Client::new(channel.with_context(|| format!("cannot connect to {address} as {name}"))?))
 }

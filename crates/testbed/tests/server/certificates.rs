@@ -31,7 +31,7 @@ impl Watcher {
 
     /// Still there, with its stream.
     async fn check_open(&mut self) {
-        self.0.write_all(&frames::frame(PING, 0, 0, &[7; 8])).await.unwrap();
+        self.0.write_all(&frames::ping()).await.unwrap();
         loop {
             let received = frames::receive(&mut self.0).await.unwrap();
             assert_ne!(received.stream, 1, "{received:?}");

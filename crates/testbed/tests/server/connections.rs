@@ -1,6 +1,5 @@
 //! Who is let in: over TLS 1.3 with a certificate of ours, speaking HTTP/2, and nobody else.
 
-use std::io;
 use std::time::Duration;
 
 use replica_count_api::proto::ListDeploymentsRequest;
@@ -8,29 +7,13 @@ use replica_count_testbed::Manager;
 use replica_count_testbed::manager::{self, Caller};
 use rustls::AlertDescription;
 use rustls::version::TLS12;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 use tokio::time;
-use tokio_rustls::client::TlsStream;
 
 use crate::alone::Alone;
 use crate::scene::eventually;
 
 /// Reached only by a client that is let in though it should not be.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A client with a certificate learns only when it reads that it is refused.
-async fn alert(connected: io::Result<TlsStream<TcpStream>>) -> Option<AlertDescription> {
-    let error = match connected {
-        Ok(mut stream) => {
-            let mut received = Vec::new();
-            let end = time::timeout(PATIENCE, stream.read_to_end(&mut received)).await;
-            end.expect("it is refused").err()?
-        }
-        Err(error) => error,
-    };
-    manager::alert(&error)
-}
 
 async fn refused(manager: &Manager, reason: &str) -> u64 {
     let start = format!("replica_count_manager_connections_refused_total{{reason=\"{reason}\"}} ");
@@ -70,7 +53,8 @@ async fn strangers_see_an_alert_and_are_counted() {
     for (caller, theirs, expected, reason) in cases {
         let before = refused(&manager, reason).await;
         let connected = caller.connect(manager.grpc_address(), ours, theirs).await;
-        assert_eq!(alert(connected).await, Some(expected), "{reason}");
+        let alert = time::timeout(PATIENCE, manager::alert(connected)).await.expect("it is refused");
+        assert_eq!(alert, Some(expected), "{reason}");
         eventually("it is counted", async || match refused(&manager, reason).await {
             now if now == before + 1 => Ok(()),
             other => Err(other),

@@ -6,10 +6,10 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use replica_count_testbed::frames::{self, PING, frame};
-use replica_count_testbed::manager::{Caller, Certificates, alert};
+use replica_count_testbed::frames::{self, PING};
+use replica_count_testbed::manager::{self, Caller, Certificates};
 use rustls::AlertDescription;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time;
@@ -78,7 +78,7 @@ impl Stranger<'_> {
     async fn stay(&mut self) -> Result<()> {
         match &mut self.connected {
             Some((pid, stream)) if *pid == self.server.borrow().pid => {
-                stream.write_all(&frame(PING, 0, 0, &[7; 8])).await?;
+                stream.write_all(&frames::ping()).await?;
                 while frames::receive(stream).await?.kind != PING {}
                 Ok(())
             }
@@ -103,17 +103,9 @@ impl Stranger<'_> {
 
     /// A new connection is refused for the reason that it must be.
     async fn be_refused(&self) -> Result<()> {
-        let error = match self.connect().await {
-            // A client with a certificate learns only when it reads that it is refused.
-            Ok(mut stream) => match stream.read_to_end(&mut Vec::new()).await {
-                Ok(_) => bail!("it is closed without a word"),
-                Err(error) => error,
-            },
-            Err(error) => error,
-        };
-        if alert(&error) != Some(AlertDescription::UnknownCA) {
-            bail!("it ends with {error}");
+        match manager::alert(self.connect().await).await {
+            Some(AlertDescription::UnknownCA) => Ok(()),
+            other => bail!("it ends with the alert {other:?}"),
         }
-        Ok(())
     }
 }

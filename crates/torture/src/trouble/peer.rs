@@ -9,12 +9,10 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use futures_util::future::join_all;
 use replica_count_api::proto::{ListDeploymentsRequest, SetDeploymentRequest};
-use replica_count_testbed::frames::{
-    self, CONTINUATION, DATA, GOAWAY, HEADERS, LIST, PING, REFLECTION, RST_STREAM, frame,
-};
+use replica_count_testbed::frames::{self, CONTINUATION, DATA, GOAWAY, HEADERS, PING, REFLECTION, frame};
 use replica_count_testbed::manager::{self, Caller, Certificates, Client};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 use tonic::Code;
@@ -31,16 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The most that the server may have taken by then. Built for tests, it takes 35 at most, and 30 without an attack.
 const MEBIBYTES: u64 = 64;
 
-/// Far more requests than may be taken back on one connection, headers than a request may have, and frames that carry
-/// nothing.
+/// Far more requests than may be taken back on one connection, and headers than a request may have.
 const MANY: usize = 1000;
+/// Far more frames than may carry nothing.
 const VERY_MANY: usize = 20_000;
-/// The reason for a reset: the request is taken back.
-const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 /// More than may be in the handshake.
 const STRANGERS: usize = 300;
-/// The first byte of a TLS record that holds a handshake.
-const HANDSHAKE: u8 = 22;
 /// Far more than a message may have.
 const BYTES: usize = 4 << 20;
 const MESSAGES: usize = 16;
@@ -125,18 +119,12 @@ async fn strike(
 ) -> Result<Strike> {
     let address = server.borrow().address;
     match attack {
-        Attack::RapidReset => flood(address, certificates, resets()).await,
+        Attack::RapidReset => flood(address, certificates, frames::resets(MANY)).await,
         Attack::Continuation => flood(address, certificates, endless_headers()).await,
         Attack::EmptyFrames => flood(address, certificates, empty_frames()).await,
         Attack::HalfOpen => open(address).await.map(Strike::Met),
         Attack::Oversized => oversize(&manager::connect(address, certificates, HOSTILE).await?).await,
     }
-}
-
-/// Requests that are taken back at once.
-fn resets() -> Vec<u8> {
-    let request = |stream| [frames::whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
-    frames::streams().take(MANY).flat_map(request).collect()
 }
 
 /// A request whose headers go on and on.
@@ -151,10 +139,10 @@ fn empty_frames() -> Vec<u8> {
 }
 
 /// The server must end the connection before it has read all of it, and answers what comes last.
-async fn flood(address: SocketAddr, certificates: &Certificates, frames: Vec<u8>) -> Result<Strike> {
+async fn flood(address: SocketAddr, certificates: &Certificates, attack: Vec<u8>) -> Result<Strike> {
     let caller = Caller { name: Some(HOSTILE), ..Caller::GOOD };
     let mut stream = caller.connect(address, certificates, certificates).await?;
-    let sent = [frames::preface(&[]), frames, frame(PING, 0, 0, &[7; 8])].concat();
+    let sent = [frames::preface(&[]), attack, frames::ping()].concat();
     // The connection may end before all is sent.
     let _ = stream.write_all(&sent).await;
     loop {
@@ -170,15 +158,12 @@ async fn flood(address: SocketAddr, certificates: &Certificates, frames: Vec<u8>
     }
 }
 
-/// From another address than that of good clients.
 async fn open(address: SocketAddr) -> Result<Vec<TcpStream>> {
     let mut strangers = Vec::new();
     for _ in 0..STRANGERS {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::from(([127, 0, 0, 2], 0)))?;
-        let mut stream = socket.connect(address).await?;
+        let mut stream = manager::intrude(address).await?;
         // It may have been closed already.
-        let _ = stream.write_u8(HANDSHAKE).await;
+        let _ = stream.write_u8(manager::HANDSHAKE).await;
         strangers.push(stream);
     }
     Ok(strangers)

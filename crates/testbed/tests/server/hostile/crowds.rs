@@ -3,6 +3,7 @@
 use std::io;
 
 use futures_util::{StreamExt as _, stream};
+use replica_count_testbed::manager;
 
 use super::siege::Siege;
 
@@ -21,7 +22,7 @@ async fn a_crowd_keeps_nobody_out() {
         .withstand(24, async |siege| {
             let mut strangers = Vec::new();
             for _ in 0..STRANGERS {
-                strangers.push(Siege::intrude(siege.manager.grpc_address()).await);
+                strangers.push(manager::intrude(siege.manager.grpc_address()).await.unwrap());
             }
             // Those over the limit end with the handshake or after it.
             let connections: Vec<io::Result<_>> = stream::iter(0..CONNECTIONS)

@@ -1,6 +1,6 @@
 //! Requests that are taken back at once, so that they cost the server much and the client nothing (CVE-2023-44487).
 
-use replica_count_testbed::frames::{self, ENHANCE_YOUR_CALM, LIST, RST_STREAM, frame};
+use replica_count_testbed::frames::{self, ENHANCE_YOUR_CALM};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -8,12 +8,6 @@ use tokio::time::Instant;
 use super::siege::{ATTACK, Siege};
 
 const CONNECTIONS: usize = 4;
-const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
-
-fn resets(count: usize) -> Vec<u8> {
-    let reset = |stream| [frames::whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
-    frames::streams().take(count).flat_map(reset).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rapid_resets_end_the_connection() {
@@ -22,11 +16,11 @@ async fn rapid_resets_end_the_connection() {
         .withstand(16, async |siege| {
             let mut stream = siege.connect_http2().await;
             // It may end before all is written.
-            let _ = stream.write_all(&resets(1000)).await;
+            let _ = stream.write_all(&frames::resets(1000)).await;
             assert_eq!(frames::goaway(&mut stream).await, Some(ENHANCE_YOUR_CALM));
 
             let end = Instant::now() + ATTACK;
-            let sent = resets(5000);
+            let sent = frames::resets(5000);
             while Instant::now() < end {
                 let mut attackers = JoinSet::new();
                 for _ in 0..CONNECTIONS {

@@ -1,7 +1,6 @@
 //! A server under attack, and the good client that uses it meanwhile.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -10,7 +9,7 @@ use replica_count_testbed::manager::{Caller, Client};
 use replica_count_testbed::{Manager, frames};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
@@ -82,13 +81,6 @@ impl Siege {
             assert_eq!(self.manager.get("/livez").await.unwrap().0, 200);
         };
         timeout(PATIENCE, visit).await.expect("a good client is served in time");
-    }
-
-    /// A connection without a handshake, from another address than that of good clients.
-    pub(super) async fn intrude(port: SocketAddr) -> TcpStream {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
-        socket.connect(port).await.unwrap()
     }
 
     /// A connection of the attacker, after the handshake.

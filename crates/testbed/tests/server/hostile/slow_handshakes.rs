@@ -1,5 +1,6 @@
 //! Strangers that begin a handshake and do not go on.
 
+use replica_count_testbed::manager;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
@@ -7,8 +8,6 @@ use super::siege::{ATTACK, Siege};
 
 /// Several times as many as may be in the handshake.
 const STRANGERS: usize = 500;
-/// The first byte of a TLS record that holds a handshake.
-const HANDSHAKE: u8 = 22;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_handshakes_keep_nobody_out() {
@@ -19,9 +18,9 @@ async fn slow_handshakes_keep_nobody_out() {
             loop {
                 let mut strangers = Vec::new();
                 for _ in 0..STRANGERS {
-                    let mut stream = Siege::intrude(siege.manager.grpc_address()).await;
+                    let mut stream = manager::intrude(siege.manager.grpc_address()).await.unwrap();
                     // It may have been closed already.
-                    let _ = stream.write_u8(HANDSHAKE).await;
+                    let _ = stream.write_u8(manager::HANDSHAKE).await;
                     strangers.push(stream);
                 }
                 if Instant::now() >= end {
