@@ -7,7 +7,7 @@ export KUBERNETES
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TESTBED := $(TARGET_DIR)/debug/testbed
-TORTURE := $(TARGET_DIR)/debug/torture
+FAULTS := $(TARGET_DIR)/debug/faults
 MANAGER := $(TARGET_DIR)/debug/replica-count-manager
 
 # Always the whole workspace: a package alone would be built with other features, and so a second time.
@@ -40,13 +40,13 @@ endif
 
 
 ifneq ($(SEED),)
-TORTURE_FLAGS += --seed $(SEED)
+FAULTS_FLAGS += --seed $(SEED)
 endif
 ifneq ($(MINUTES),)
-TORTURE_FLAGS += --minutes $(MINUTES)
+FAULTS_FLAGS += --minutes $(MINUTES)
 endif
 ifneq ($(TRACE),)
-TORTURE_FLAGS += --replay $(TRACE)
+FAULTS_FLAGS += --replay $(TRACE)
 endif
 
 .DEFAULT_GOAL := help
@@ -116,17 +116,17 @@ test-k8s: build ## Show on running pods what the documents promise: on minikube,
 test-unit: ## Run the tests that need no cluster: seconds, no Go
 	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager
 
-.PHONY: torture
-torture: build cluster ## Try to break the server, in rounds drawn from a seed: SEED=N MINUTES=M, or TRACE=FILE again
-	$(TORTURE) run $(TORTURE_FLAGS)
+.PHONY: faults
+faults: build cluster ## Try to break the server, in rounds drawn from a seed: SEED=N MINUTES=M, or TRACE=FILE again
+	$(FAULTS) run $(FAULTS_FLAGS)
 
-.PHONY: torture-all
-torture-all: build cluster ## Try every fault, crash and disk failure, one by one: 20 minutes
-	$(TORTURE) all
+.PHONY: faults-all
+faults-all: build cluster ## Try every fault, crash and disk failure, one by one: 20 minutes
+	$(FAULTS) all
 
-.PHONY: torture-mutants
-torture-mutants: build cluster ## Show that each seeded bug is caught: an hour
-	$(TORTURE) mutants
+.PHONY: mutants
+mutants: build cluster ## Show that each seeded bug is caught: an hour
+	$(FAULTS) mutants
 
 .PHONY: fuzz
 fuzz: ## Look for input that breaks a parser: SECONDS=60 for each (needs a nightly toolchain)

@@ -4,9 +4,9 @@
 #
 #   scripts/fuzz.sh [SECONDS]      so long for each target, by default a minute
 #
-# Begins with fuzz/corpus, and keeps what it learns in target/fuzz/found. An input that breaks something ends up in
-# fuzz/artifacts: it goes into fuzz/corpus together with the fix, where `make test` runs it from then on. Needs rustup,
-# which installs a nightly toolchain, and installs cargo-fuzz into a cache outside the tree.
+# Begins with harness/fuzz/corpus, and keeps what it learns in target/fuzz/found. An input that breaks something ends up
+# in harness/fuzz/artifacts: it goes into the corpus together with the fix, where `make test` runs it from then on.
+# Needs rustup, which installs a nightly toolchain, and installs cargo-fuzz into a cache outside the tree.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,10 +19,10 @@ export PATH="$PATH:$tools/bin"
   cargo install --locked --root "$tools" --version "$version" cargo-fuzz
 cargo +nightly --version 2>/dev/null || rustup toolchain install --profile minimal nightly
 
-for target in $(cargo +nightly fuzz list); do
+for target in $(cargo +nightly fuzz list --fuzz-dir harness/fuzz); do
   printf '\n=== %s, for %d s\n' "$target" "$seconds"
   found="target/fuzz/found/$target"
   mkdir -p "$found"
-  cargo +nightly fuzz run --target-dir target/fuzz "$target" "$found" "fuzz/corpus/$target" -- \
+  cargo +nightly fuzz run --fuzz-dir harness/fuzz --target-dir target/fuzz "$target" "$found" "harness/fuzz/corpus/$target" -- \
     -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024
 done

@@ -10,7 +10,7 @@ tools=$(scripts/lint-tools.sh)
 PATH="$tools:$PATH"
 # As the benchmarks build it, so that nothing is compiled twice.
 export GOWORK=off GOFLAGS='-mod=readonly -trimpath'
-cd bench/peer
+cd harness/bench/peer
 
 unformatted=$(gofmt -l .)
 if [[ -n $unformatted ]]; then
@@ -22,9 +22,9 @@ go test ./...
 
 generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT
-buf generate ../.. --output "$generated"
+buf generate ../../.. --output "$generated"
 diff -r internal/proto "$generated/internal/proto" || {
-  echo 'The contract has changed: run `buf generate ../..` in bench/peer.' >&2
+  echo 'The contract has changed: run `buf generate ../../..` in harness/bench/peer.' >&2
   exit 1
 }
 echo 'ok      the Go operator'

@@ -58,7 +58,7 @@ contract_since_the_first() {
   local old
   old=$(mktemp -d)
   mkdir "$old/proto"
-  cp crates/testbed/tests/proto/original.proto "$old/proto/deployments.proto"
+  cp harness/testbed/tests/proto/original.proto "$old/proto/deployments.proto"
   breaking "$old"
 }
 

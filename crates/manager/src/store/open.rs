@@ -90,7 +90,7 @@ impl Store {
         Self::open_on(path, Box::new(RealDisk))
     }
 
-    /// The same, on a disk of one's own making: of the simulated one that `torture` breaks.
+    /// The same, on a disk of one's own making: of the simulated one that `faults` breaks.
     pub fn open_on(path: &Path, disk: Box<dyn Disk>) -> Result<(Self, Committer), OpenError> {
         let (folder, name) = resolve(path)?;
         let lock = lock(&folder, &name)?;

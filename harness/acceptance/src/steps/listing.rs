@@ -1,0 +1,42 @@
+//! How the server reads the cluster at its start: as a stream, or in pages where the API server has no streams.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::api::ListParams;
+use replica_count_testbed::http;
+
+use super::{Step, passed};
+use crate::eventually::eventually;
+use crate::session::HTTP;
+use crate::stage::Stage;
+use crate::table::Outcome;
+
+pub(super) const STEP: Step = Step {
+    name: "listing",
+    about: "metrics through the Service: all Deployments of the cluster were read",
+    run: |stage| Box::pin(run(stage)),
+};
+
+async fn run(stage: &Stage) -> Result<Outcome> {
+    let port_forward = stage.port_forward(HTTP).await?;
+    let (deployments, fallbacks) = eventually("the metrics show every Deployment", async || {
+        let all = Api::<Deployment>::all(stage.kubernetes.clone()).list(&ListParams::default()).await?;
+        let (status, metrics) = http::get(port_forward.address, "/metrics").await?;
+        ensure!(status == 200, "/metrics answers {status}");
+        let seen = value(&metrics, "deployments")?;
+        ensure!(seen == all.items.len().to_string() + ".0", "{seen} of {}", all.items.len());
+        Ok((all.items.len(), value(&metrics, "watch_interruptions_total{reason=\"no_streamed_listing\"}")?))
+    })
+    .await?;
+    let way =
+        if fallbacks == "0" { "as a stream" } else { "in pages: this API server has no streamed lists" };
+    Ok(passed(format!("{deployments} Deployments, {way}")))
+}
+
+/// The value of a metric of ours.
+fn value(metrics: &str, name: &str) -> Result<String> {
+    let prefix = format!("replica_count_manager_{name} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&prefix));
+    Ok(value.with_context(|| format!("no metric {name}"))?.to_owned())
+}

@@ -1,0 +1,207 @@
+//! The command line of the benchmarks.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures Replica Count Manager on a real API server, beside the limit that physics sets.
+///
+/// Starts etcd and kube-apiserver on loopback, without controllers and in a temporary folder, and the server as a
+/// process of its own with the rights that the chart gives it. Prints a table, and writes everything behind it as JSON, and
+/// the ratios as a picture, to harness/bench/results/.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) measure: Measure,
+}
+
+const HELP: &str = "\
+Benchmarks:
+  drift   How long a drift lives: from the event that shows it to the event
+          that shows its repair, both as they arrive at an independent watcher.
+          200 Deployments, another one each round, one drift at a time; on a
+          quiet cluster, and among 200 events a second that concern nobody.
+          The limit is a bare loop that PATCHes at once what its watch shows.
+          It, the server and the Go operator run in turns, one at a time.
+  fight   The same for 200 Deployments while somebody else changes the count of
+          another one 50 times a second, beside what it is without that.
+  mass    10,000 managed Deployments have drifted when the server starts:
+          repairs a second, and how long an unrelated client waits for a GET
+          meanwhile. The limit is the best rate of bare PATCHes, 1 to 64 of
+          them at once; for the GETs, bare PATCHes as many at once as the
+          server has.
+  memory  Resident memory of the whole process beside 10,000 and 100,000
+          Deployments of 5.9 kB, 200 of them managed, 10 seconds after they
+          were read; and its peak, with an API server that restarts and has
+          forgotten what was seen, so that all of them are read anew.
+  start   From the start of the process to the repair of a drift that it finds:
+          that of the Deployment that sorts last of 100,000. The limit is a
+          process that reads them all and keeps nothing.
+  idle    Time on a core with 10,000 Deployments, 200 of them managed, while
+          nothing happens, and while the status of others changes 200 times a
+          second. The limit is curl with the same watch.
+  restart From SIGTERM to the first repair by the next process, with 10,000
+          Deployments, 1,000 of them managed: of the one that sorts last. The
+          limit is a process that starts, reads them all and keeps nothing.
+  requests
+          Gets, Lists of 500 and Sets that the server answers in a second of the
+          time of a core, with 64 of them under way over 4 connections of mutual
+          TLS. The limit is a server that always gives the same answers.
+  sets    Sets on the disk of TMPDIR, with 100 and 10,000 settings. By one client:
+          how long each takes; the limit is a loop that replaces a file of the same
+          size and syncs it and its folder. By 64 clients: how many a second; the
+          limit is what 64 such clients would get, or what they get from a file in
+          memory, whatever is less.
+
+Examples:
+  make bench                         everything, in at most 30 minutes
+  make bench ONLY=drift ROUNDS=400   one of them, and less of it
+  make bench SHORT=1                 seconds: shows that it runs, not how fast
+
+A target that is missed is shown and is no error: the exit code is not 0 only
+when a measurement failed. Use a quiet machine; the load before and after is
+noted in the JSON.";
+
+/// What to measure, and how thoroughly.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Measure {
+    /// Run only this benchmark [default: all].
+    #[arg(long, value_enum)]
+    pub(crate) only: Option<Benchmark>,
+    /// Rounds of `drift` for each contestant, twice [default: 2000], and of `fight` with and without it [default: 400].
+    #[arg(long, value_name = "N")]
+    pub(crate) rounds: Option<NonZeroUsize>,
+    /// Use few rounds and few Deployments: shows that the benchmarks run, and nothing else.
+    #[arg(long)]
+    pub(crate) short: bool,
+}
+
+/// A benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Benchmark {
+    /// How long a drift lives.
+    Drift,
+    /// The same while somebody fights.
+    Fight,
+    /// What a mass drift costs, and whom.
+    Mass,
+    /// How much memory the server takes.
+    Memory,
+    /// How long a start takes.
+    Start,
+    /// How much of a core it takes to do nothing.
+    Idle,
+    /// How long a restart leaves things alone.
+    Restart,
+    /// What requests cost the server.
+    Requests,
+    /// How fast Sets are durable.
+    Sets,
+}
+
+impl Benchmark {
+    /// What it is about, in a line.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Drift => "from drift to repair, as an independent watcher sees them",
+            Self::Fight => "the repair of others while somebody fights",
+            Self::Mass => "everything has drifted at once",
+            Self::Memory => "resident memory beside many Deployments",
+            Self::Start => "from the start to the repair of the last target",
+            Self::Idle => "time on a core while nothing happens that matters",
+            Self::Restart => "from SIGTERM to the first repair by the next process",
+            Self::Requests => "requests answered in a second of the time of a core",
+            Self::Sets => "durable Sets, beside what the disk can do",
+        }
+    }
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no benchmark is hidden");
+        formatter.write_str(value.get_name())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The bare loop, in a process of its own. Used by `drift`.
+    #[command(hide = true)]
+    BareLoop(BareLoop),
+    /// The bare server, in a process of its own. Used by `requests`.
+    #[command(hide = true)]
+    BareServer(BareServer),
+    /// Reads a listing to nowhere, in a process of its own. Used by `start` and `restart`.
+    #[command(hide = true)]
+    Drain(Drain),
+    /// Bare PATCHes, in a process of its own. Used by `mass`.
+    #[command(hide = true)]
+    BarePatches(BarePatches),
+}
+
+/// What is read to nowhere, and from where.
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// How to reach the API server.
+    #[arg(long)]
+    pub(crate) kubeconfig: PathBuf,
+    /// How it may write.
+    #[arg(long)]
+    pub(crate) accept: String,
+}
+
+/// What the bare loop holds, and where.
+#[derive(Debug, Args)]
+pub(crate) struct BareLoop {
+    /// How to reach the API server.
+    #[arg(long)]
+    pub(crate) kubeconfig: PathBuf,
+    /// Every Deployment of this namespace is held at the count.
+    #[arg(long)]
+    pub(crate) namespace: String,
+    /// The count.
+    #[arg(long)]
+    pub(crate) replicas: i32,
+}
+
+/// What the bare server answers, and with which certificate.
+#[derive(Debug, Args)]
+pub(crate) struct BareServer {
+    /// Its certificate.
+    #[arg(long)]
+    pub(crate) cert_file: PathBuf,
+    /// The key of its certificate.
+    #[arg(long)]
+    pub(crate) key_file: PathBuf,
+    /// The authority that signs clients.
+    #[arg(long)]
+    pub(crate) ca_cert_file: PathBuf,
+    /// The folder with its answers.
+    #[arg(long)]
+    pub(crate) answers: PathBuf,
+}
+
+/// What the bare PATCHes change, and how many are under way at once.
+#[derive(Debug, Args)]
+pub(crate) struct BarePatches {
+    /// How to reach the API server.
+    #[arg(long)]
+    pub(crate) kubeconfig: PathBuf,
+    /// The namespace of the Deployments.
+    #[arg(long)]
+    pub(crate) namespace: String,
+    /// How many of them are changed.
+    #[arg(long)]
+    pub(crate) count: usize,
+    /// PATCHes under way at once.
+    #[arg(long)]
+    pub(crate) concurrency: usize,
+    /// The count that they get.
+    #[arg(long)]
+    pub(crate) replicas: i32,
+}

@@ -1,0 +1,34 @@
+//! The Go operator of harness/bench/peer, which does the job of the server: what a platform team would write instead.
+//!
+//! It takes the flags of the server, logs where it listens as the server does, and has its identity, so it is started,
+//! asked and stopped as the server is: `Manager::start(&Peer::TunedGo.options(&control_plane).await?)`.
+
+use anyhow::{Context as _, Result};
+use replica_count_testbed::cluster::{Program, Programs};
+use replica_count_testbed::{ControlPlane, manager};
+use tokio::task;
+
+use crate::server;
+
+/// How it is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// As its scaffold generates it.
+    Go,
+    /// With what an expert would change.
+    TunedGo,
+}
+
+impl Peer {
+    /// How it is started: like the server, with a folder and so with settings of its own. It is built if need be, which
+    /// takes minutes.
+    pub(crate) async fn options(self, control_plane: &ControlPlane) -> Result<manager::Options> {
+        let program = task::spawn_blocking(|| Programs::from_env()?.ensure(Program::Peer));
+        let program = program.await.context("the build of the Go operator panicked")??;
+        let options = server::options(control_plane).await?.with_program(program);
+        Ok(match self {
+            Self::Go => options,
+            Self::TunedGo => options.argument("--tuned"),
+        })
+    }
+}

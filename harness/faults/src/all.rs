@@ -1,0 +1,240 @@
+//! `faults all`: what the rounds of a run draw from, case by case: every fault of every kind of request, a crash before
+//! and after every request, a crash at and every failure of every file operation, simulated disks, floods and nemeses.
+
+use anyhow::{Context as _, Result, bail};
+use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, StreamFault};
+
+use crate::arrival::Objects;
+use crate::missed::missed;
+use crate::output::{say, say_error};
+use crate::run::play;
+use crate::schedule::{Amount, Blow, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule};
+use crate::stage::Stage;
+use crate::table::Table;
+use crate::nemesis::Nemesis;
+use crate::{disk, script};
+
+/// All failures of a file operation that are tried.
+const ERRNOS: [&str; 3] = ["ENOSPC", "EIO", "EROFS"];
+/// How many seeds of a flood, and of a nemesis.
+const SEEDS: u64 = 3;
+
+const SWALLOW: Fault = Fault::Stream(StreamFault::Swallow);
+
+/// The cases that need no server.
+const DISK: &str = "simulated disk";
+
+/// What is said of writes that differ.
+pub(crate) const OTHER_WRITES: &str = "in the reference run";
+
+/// A case of the list.
+struct Case {
+    name: String,
+    schedule: Schedule,
+    /// Whether the writes are to be compared with those of the reference run.
+    is_compared: bool,
+}
+
+/// Plays all cases, or those whose name contains `only`, and says which went wrong.
+pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
+    let cases: Vec<Case> = [faults(), request_crashes(), file_operations(), floods(), nemeses()]
+        .into_iter()
+        .flatten()
+        .filter(|case| case.schedule.blow.as_ref().is_none_or(|blow| stage.can_strike(blow)))
+        .filter(|case| only.is_none_or(|only| case.name.contains(only)))
+        .collect();
+    let with_disks = only.is_none_or(|only| DISK.contains(only));
+    if cases.is_empty() && !with_disks {
+        bail!("there is no case whose name contains {:?}", only.unwrap_or_default());
+    }
+    let mut table = Table::default();
+    let reference = play(stage, "reference", &scripted(Faults::None, None), &mut table).await;
+    let reference = reference.context("the reference run")?.writes;
+    let mut failed = Vec::new();
+    if with_disks {
+        say_error(DISK);
+        failed.extend(disk::exhaustively().await.err().map(|error| format!("{DISK}: {error}")));
+    }
+    for (n, case) in cases.iter().enumerate() {
+        let trace = case.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let verdict = play(stage, &trace, &case.schedule, &mut table).await.and_then(|outcome| {
+            let writes = outcome.writes;
+            if let Some(missed) = missed(&case.schedule, &outcome.lines) {
+                bail!("{missed}: the case shows nothing; trace: {}", outcome.trace.display());
+            }
+            if case.is_compared
+                && (writes.succeeded > reference.succeeded || writes.sent > reference.sent + 1)
+            {
+                bail!("{writes:?}, but {reference:?} {OTHER_WRITES}; trace: {}", outcome.trace.display());
+            }
+            Ok(())
+        });
+        say_error(&format!(
+            "{} of {}: {}{}",
+            n + 1,
+            cases.len(),
+            case.name,
+            if verdict.is_ok() { "" } else { ": FAILED" }
+        ));
+        failed.extend(verdict.err().map(|error| format!("{}: {error:#}", case.name)));
+    }
+    say(&table.render());
+    if !failed.is_empty() {
+        bail!("{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+    }
+    say(&format!("{} cases: nothing lost, nothing stuck", cases.len()));
+    Ok(())
+}
+
+fn scripted(faults: Faults, blow: Option<Blow>) -> Schedule {
+    Schedule { faults, blow, ..Schedule::calm(0, Load::Script) }
+}
+
+/// Every fault of every kind of request, met by the first one and, for a Patch or a watch, by a later one.
+fn faults() -> Vec<Case> {
+    let all = |kind| Fault::all(kind, |below| below / 2).into_iter().map(move |fault| (kind, fault));
+    let of_deployments =
+        |(kind, after)| all(kind).map(move |(kind, fault)| fault_of_deployments(kind, after, fault));
+    let places = [
+        (Kind::ListAsStream, 0),
+        (Kind::List, 0),
+        (Kind::Watch, 0),
+        (Kind::Watch, 2),
+        (Kind::Get, 0),
+        (Kind::Patch, 0),
+        (Kind::Patch, 2),
+    ];
+    // Of autoscalers there is one event, and no count.
+    let first = |kind| Fault::all(kind, |_| 0).into_iter().map(move |fault| (kind, fault));
+    let of_autoscalers = [Kind::ListAsStream, Kind::List, Kind::Watch].into_iter().flat_map(first);
+    let of_autoscalers = of_autoscalers.filter(|(_, fault)| *fault != SWALLOW);
+    let of_autoscalers = of_autoscalers.map(|(kind, fault)| fault_of_autoscalers(kind, fault));
+    places.into_iter().flat_map(of_deployments).chain(of_autoscalers).collect()
+}
+
+fn fault_of_deployments(kind: Kind, after: u64, fault: Fault) -> Case {
+    // What comes later needs more time, as does what cancels out.
+    let is_long = after > 0 || fault == SWALLOW;
+    let load = Load::Drawn(if is_long { Amount::USUAL } else { Amount::SMALL });
+    let nemesis = (fault == SWALLOW).then_some(Nemesis::ThereAndBack);
+    let schedule = Schedule { nemesis, ..Schedule::calm(after, load) };
+    fault_case(Objects::Deployments, kind, after, fault, schedule)
+}
+
+fn fault_of_autoscalers(kind: Kind, fault: Fault) -> Case {
+    let schedule = Schedule::calm(0, Load::Drawn(Amount::USUAL));
+    let schedule = Schedule { nemesis: Some(Nemesis::Autoscaler), ..schedule };
+    fault_case(Objects::Autoscalers, kind, 0, fault, schedule)
+}
+
+fn fault_case(objects: Objects, kind: Kind, after: u64, fault: Fault, schedule: Schedule) -> Case {
+    // There is an older listing only when there was one before.
+    let after = if fault == Fault::StaleList { after + 1 } else { after };
+    let place = Placed { kind, objects, after, fault };
+    let name = format!("{} meets {}", name_of(&place), fault.name());
+    Case { name, schedule: Schedule { faults: at(place), ..schedule }, is_compared: false }
+}
+
+/// The words for a place.
+fn name_of(place: &Placed) -> String {
+    format!("{}{} {}", place.objects.prefix(), place.kind.name(), place.after)
+}
+
+/// A fault in a place, and what leads to a request there.
+fn at(place: Placed) -> Faults {
+    Faults::Placed(before(&place).into_iter().chain([place]).collect())
+}
+
+/// What leads to a request in that place.
+fn before(place: &Placed) -> Vec<Placed> {
+    let objects = place.objects;
+    let meets = |kind, after, fault| Placed { kind, objects, after, fault };
+    let mut before = match place.kind {
+        // Watches last ten seconds, longer than a load.
+        Kind::Watch => (0..place.after).map(|after| meets(Kind::Watch, after, Fault::Cut)).collect(),
+        Kind::List => {
+            vec![meets(Kind::ListAsStream, 0, Fault::Refuse { status: 422, retry_after_seconds: None })]
+        }
+        // What is not listed yet is asked for.
+        Kind::Get => vec![meets(Kind::ListAsStream, 0, Fault::Delay { ms: 1_000 })],
+        Kind::ListAsStream | Kind::Patch | Kind::Other => vec![],
+    };
+    if place.fault == Fault::StaleList {
+        let at = usize::from(objects == Objects::Deployments);
+        before.push(meets(Kind::Watch, 0, Fault::Stream(StreamFault::Gone { at })));
+    }
+    before
+}
+
+/// A crash before and after each request of the script.
+fn request_crashes() -> Vec<Case> {
+    let requests = [
+        (Objects::Deployments, Kind::ListAsStream, 1),
+        (Objects::Deployments, Kind::Watch, 1),
+        (Objects::Deployments, Kind::Get, 1),
+        (Objects::Deployments, Kind::Patch, script::PATCHES),
+        (Objects::Autoscalers, Kind::ListAsStream, 1),
+        (Objects::Autoscalers, Kind::Watch, 1),
+    ];
+    let places = requests
+        .into_iter()
+        .flat_map(|(objects, kind, count)| (0..count).map(move |after| (objects, kind, after)));
+    places
+        .flat_map(|(objects, kind, after)| {
+            [Fault::CrashBefore, Fault::CrashAfter].map(|fault| {
+                let place = Placed { kind, objects, after, fault };
+                let name = format!("{} of the script: {}", name_of(&place), fault.name());
+                Case { name, schedule: scripted(at(place), None), is_compared: true }
+            })
+        })
+        .collect()
+}
+
+/// A crash at, and each failure of, each file operation of the script, and of a start.
+fn file_operations() -> Vec<Case> {
+    let operations = |calls: &[(&str, u32)], writes: u32| -> Vec<FileOperation> {
+        let of_call = |&(call, count): &(&str, u32)| {
+            let call = call.to_owned();
+            (1..=count * writes).map(move |when| FileOperation { call: call.clone(), when })
+        };
+        calls.iter().flat_map(of_call).collect()
+    };
+    let case = |what: &str, operation: &FileOperation, blow: Blow| Case {
+        name: format!("{what} at {} {}", operation.call, operation.when),
+        schedule: scripted(Faults::None, Some(blow)),
+        is_compared: true,
+    };
+    let mut cases = Vec::new();
+    for operation in operations(&FILE_CALLS, script::CHANGES) {
+        cases.push(case("kill", &operation, Blow::KillAtFile(operation.clone())));
+        for errno in ERRNOS {
+            let blow = Blow::FailFile { operation: operation.clone(), errno: errno.to_owned() };
+            cases.push(case(errno, &operation, blow));
+        }
+    }
+    for operation in operations(&START_CALLS, 1) {
+        cases.push(case("kill the start", &operation, Blow::KillAtStart(operation.clone())));
+    }
+    cases
+}
+
+/// Floods of changes, with faults.
+fn floods() -> Vec<Case> {
+    (0..SEEDS).map(|seed| crowd("flood", seed, Amount::FLOOD, None)).collect()
+}
+
+/// Each nemesis, without faults and with ever more of them.
+fn nemeses() -> Vec<Case> {
+    let seeds = |nemesis: Nemesis| {
+        let amount = if nemesis == Nemesis::MassDrift { Amount::FLOOD } else { Amount::USUAL };
+        (0..SEEDS).map(move |seed| crowd(nemesis.name(), seed, amount, Some(nemesis)))
+    };
+    Nemesis::ALL.into_iter().flat_map(seeds).collect()
+}
+
+fn crowd(name: &str, seed: u64, amount: Amount, nemesis: Option<Nemesis>) -> Case {
+    let faults = Faults::Drawn { percent: 20 * seed };
+    let encodings = if seed.is_multiple_of(2) { Encodings::AsAsked } else { Encodings::JsonOnly };
+    let schedule = Schedule { faults, encodings, nemesis, ..Schedule::calm(seed, Load::Drawn(amount)) };
+    Case { name: format!("{name} {seed}"), schedule, is_compared: false }
+}

@@ -1,0 +1,38 @@
+//! `faults`: tries to make the server break its promises.
+
+mod arguments;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use arguments::{Arguments, Command};
+use clap::Parser as _;
+use replica_count_faults::stage::Stage;
+use replica_count_faults::{all, mutants, output, run};
+use tokio::runtime::Runtime;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::say_error(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Run { replay: Some(trace), .. } => run::again(&Stage::start().await?, &trace).await,
+            Command::Run { seed, minutes, replay: None } => {
+                let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+                output::say(&format!("seed {seed}"));
+                run::for_a_while(&Stage::start().await?, seed, minutes).await
+            }
+            Command::All { only } => all::run(&Stage::start().await?, only.as_deref()).await,
+            Command::Mutants { only } => mutants::run(&only),
+        }
+    })
+}

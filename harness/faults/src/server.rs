@@ -1,0 +1,112 @@
+//! The server of a round: started, killed, started again, and watched over meanwhile.
+
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use anyhow::Result;
+use replica_count_testbed::Manager;
+use replica_count_testbed::manager::{Client, Options};
+use rustix::process::Signal;
+use tokio::sync::watch;
+
+use crate::certificate_files::CertificateFiles;
+use crate::schedule::FileOperation;
+use crate::strace::{self, Injection};
+use crate::trace::{Deed, Note, Trace};
+
+/// How to reach the server as it runs now.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) client: Client,
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
+}
+
+impl Access {
+    async fn of(manager: &Manager) -> Result<Self> {
+        let client = manager.client().await?;
+        Ok(Self { client, address: manager.grpc_address(), pid: manager.pid() })
+    }
+}
+
+/// A server that is started again whenever it dies.
+pub(crate) struct Server {
+    options: Options,
+    certificate_files: Arc<CertificateFiles>,
+    trace: Arc<Trace>,
+    /// `None` only while it is started again.
+    manager: Option<Manager>,
+    reach: watch::Sender<Access>,
+}
+
+impl Server {
+    pub(crate) async fn start(
+        options: Options,
+        certificate_files: Arc<CertificateFiles>,
+        trace: Arc<Trace>,
+    ) -> Result<Self> {
+        trace.note(Note::Server(Deed::Start));
+        let options = certificate_files.used_by(options);
+        let manager = Manager::start(&options).await?;
+        let reach = watch::Sender::new(Access::of(&manager).await?);
+        Ok(Self { options, certificate_files, trace, manager: Some(manager), reach })
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn pid(&mut self) -> u32 {
+        self.running().pid()
+    }
+
+    /// How to reach the server as it runs now; it changes with each start.
+    pub(crate) fn access(&self) -> watch::Receiver<Access> {
+        self.reach.subscribe()
+    }
+
+    /// How it ended, if it did, and the end of its log.
+    pub(crate) fn death(&mut self) -> Result<Option<(ExitStatus, String)>> {
+        let Some(status) = self.running().exit_status()? else { return Ok(None) };
+        let end = self.running().check_alive().err().map(|error| format!("{error:#}"));
+        Ok(Some((status, end.unwrap_or_default())))
+    }
+
+    /// Kills it and starts it again.
+    pub(crate) async fn crash(&mut self, why: &str) -> Result<()> {
+        self.trace.note(Note::Server(Deed::Kill(why.to_owned())));
+        if let Some(manager) = self.manager.take() {
+            manager.kill()?;
+        }
+        self.trace.note(Note::Server(Deed::Start));
+        // A server refuses to start with half a certificate; somebody would notice.
+        self.certificate_files.mend()?;
+        let manager = self.manager.insert(Manager::start(&self.options).await?);
+        self.reach.send_replace(Access::of(manager).await?);
+        Ok(())
+    }
+
+    /// Kills it, and the next one before an operation of its start.
+    pub(crate) async fn crash_at_start(&mut self, operation: &FileOperation) -> Result<()> {
+        self.trace.note(Note::Server(Deed::Kill(format!("at {operation:?} of the start"))));
+        if let Some(manager) = self.manager.take() {
+            manager.kill()?;
+        }
+        let launcher = strace::launcher(&self.options, operation, Injection::Kill);
+        let (status, _) = Manager::start_in_vain(&self.options.clone().through(launcher)).await?;
+        if status.signal() == Some(Signal::KILL.as_raw()) {
+            self.trace.note(Note::Struck);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn wait_ready(&mut self) -> Result<()> {
+        self.running().wait_ready().await
+    }
+
+    fn running(&mut self) -> &mut Manager {
+        self.manager.as_mut().expect("a failed start ends the round")
+    }
+}

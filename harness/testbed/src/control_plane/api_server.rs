@@ -1,0 +1,232 @@
+//! The API server of a control plane, which can be stopped, started again and frozen.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, iter};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use kube::Client;
+use rustix::process::Signal;
+use tokio::time::{self, Instant};
+
+use super::ADMINISTRATORS;
+use super::authority::{Authority, CertificateFiles, Identity};
+use super::kubeconfig::{self, Credentials, Endpoint};
+use crate::component::Component;
+use crate::{ports, parent_death};
+
+/// A busy two-core machine takes 20 seconds; a quiet one 4.
+const READY_DEADLINE: Duration = Duration::from_mins(2);
+const POLL: Duration = Duration::from_millis(50);
+
+/// How often other ports are tried.
+const ATTEMPTS: usize = 5;
+
+/// Its port on a node, which has a network of its own: what NetworkPolicies expect.
+const NODE_PORT: u16 = 6443;
+
+/// How it is called: on its own machine, and by pods, for which the first address of Services stands for it.
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1)];
+const NAMES: [&str; 5] = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+/// Everything about the server but its port.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) testbed: PathBuf,
+    pub(super) program: PathBuf,
+    /// Where its log and files go.
+    pub(super) folder: PathBuf,
+    pub(super) etcd_url: String,
+    pub(super) audit_log: Option<PathBuf>,
+    pub(super) arguments: Vec<String>,
+    /// Where a node and its pods reach it.
+    pub(super) node_address: Option<Ipv4Addr>,
+}
+
+/// The keys and policies that it reads from files.
+#[derive(Debug)]
+struct Files {
+    certificate: CertificateFiles,
+    /// What it shows to kubelets.
+    kubelet_client: CertificateFiles,
+    token_key: CertificateFiles,
+    certificate_authority: PathBuf,
+    audit_policy: PathBuf,
+}
+
+/// The API server, running or not.
+#[derive(Debug)]
+pub(super) struct ApiServer {
+    setup: Setup,
+    files: Files,
+    port: u16,
+    endpoint: Endpoint,
+    /// A kubeconfig to ask for readiness with.
+    probe: PathBuf,
+    /// `None` while it is stopped.
+    running: Mutex<Option<Component>>,
+}
+
+impl ApiServer {
+    /// Starts it on a free port and waits until it is ready.
+    pub(super) async fn start(setup: Setup, authority: &Authority, admin: &Credentials) -> Result<Self> {
+        let addresses: Vec<_> = iter::chain(ADDRESSES, setup.node_address).collect();
+        let files = Files {
+            certificate: authority.issue(&Identity::server("kube-apiserver", &addresses, &NAMES)?)?,
+            kubelet_client: authority.issue(&Identity::person("kube-apiserver", &[ADMINISTRATORS]))?,
+            token_key: authority.token_key()?,
+            certificate_authority: authority.certificate(),
+            audit_policy: setup.folder.join("audit-policy.json"),
+        };
+        let policy = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"Metadata"}]}"#;
+        fs::write(&files.audit_policy, policy).context("cannot write the audit policy")?;
+        let endpoint = Endpoint { url: String::new(), certificate_authority: authority.certificate() };
+        let probe = setup.folder.join("probe.kubeconfig");
+        let mut this = Self { setup, files, port: 0, endpoint, probe, running: Mutex::new(None) };
+        for _ in 0..ATTEMPTS {
+            this.port = if this.setup.node_address.is_some() { NODE_PORT } else { ports::free()? };
+            this.endpoint.url = format!("https://127.0.0.1:{}", this.port);
+            kubeconfig::write(&this.probe, &this.endpoint, admin)?;
+            match this.restart().await {
+                Ok(()) => return Ok(this),
+                Err(error) if ports::was_taken(&format!("{error:#}")) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bail!("kube-apiserver found no free port in {ATTEMPTS} attempts")
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn id(&self) -> Option<u32> {
+        self.running().as_ref().map(Component::id)
+    }
+
+    /// Kills it at once, as a crash would.
+    pub(super) fn stop(&self) -> Result<()> {
+        match self.running().take() {
+            Some(mut component) => component.kill(),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it, on its port and data, and waits until it is ready.
+    pub(super) async fn restart(&self) -> Result<()> {
+        self.stop()?;
+        let mut component = self.launch()?;
+        self.wait_until_ready(&mut component).await?;
+        *self.running() = Some(component);
+        Ok(())
+    }
+
+    /// Fails if it has died; one that was stopped has not.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        self.running().as_mut().map_or(Ok(()), Component::check_alive)
+    }
+
+    pub(super) fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub(super) fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        self.running().as_ref().context("kube-apiserver is stopped")?.signal(signal)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Component>> {
+        // No invariant spans a panic: the value is replaced as a whole.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn launch(&self) -> Result<Component> {
+        let mut command = parent_death::command(&self.setup.testbed, &self.setup.program);
+        command
+            .args(["--etcd-servers", &self.setup.etcd_url])
+            .args(["--secure-port", &self.port.to_string()])
+            .arg("--cert-dir")
+            .arg(self.setup.folder.join("certificates"))
+            .arg("--tls-cert-file")
+            .arg(&self.files.certificate.certificate)
+            .arg("--tls-private-key-file")
+            .arg(&self.files.certificate.key)
+            .arg("--client-ca-file")
+            .arg(&self.files.certificate_authority)
+            .args(["--service-account-issuer", "https://kubernetes.default.svc"])
+            .arg("--service-account-key-file")
+            .arg(&self.files.token_key.certificate)
+            .arg("--service-account-signing-key-file")
+            .arg(&self.files.token_key.key)
+            .args(["--service-cluster-ip-range", "10.0.0.0/24"]);
+        match self.setup.node_address {
+            // Its own address as a Service would need a node.
+            None => command.args(["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"]).args([
+                "--authorization-mode",
+                "RBAC",
+                "--endpoint-reconciler-type",
+                "none",
+            ]),
+            Some(address) => self.serve_node(&mut command, address),
+        };
+        command.args(&self.setup.arguments);
+        if let Some(path) = &self.setup.audit_log {
+            command
+                .arg("--audit-log-path")
+                .arg(path)
+                .arg("--audit-policy-file")
+                .arg(&self.files.audit_policy);
+        }
+        let log = self.setup.folder.join(format!("kube-apiserver-{}.log", self.port));
+        Component::start("kube-apiserver", command, log)
+    }
+
+    /// A node must be let in, do no more than a node may, and be asked for logs and the like.
+    fn serve_node<'a>(&self, command: &'a mut Command, address: Ipv4Addr) -> &'a mut Command {
+        command
+            .args(["--bind-address", "0.0.0.0", "--advertise-address", &address.to_string()])
+            .args(["--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction"])
+            .args(["--kubelet-preferred-address-types", "InternalIP"])
+            .arg("--kubelet-certificate-authority")
+            .arg(&self.files.certificate_authority)
+            .arg("--kubelet-client-certificate")
+            .arg(&self.files.kubelet_client.certificate)
+            .arg("--kubelet-client-key")
+            .arg(&self.files.kubelet_client.key)
+    }
+
+    async fn wait_until_ready(&self, component: &mut Component) -> Result<()> {
+        let client = kubeconfig::client(&self.probe).await?;
+        let deadline = Instant::now() + READY_DEADLINE;
+        while let Err(error) = probe(&client).await {
+            component.check_alive()?;
+            if Instant::now() >= deadline {
+                let tail = component.tail();
+                bail!("kube-apiserver was not ready within {READY_DEADLINE:?} ({error:#}):\n{tail}");
+            }
+            time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+}
+
+/// Asks for readiness, with a limit of its own so that a server that hangs is asked again.
+async fn probe(client: &Client) -> Result<()> {
+    let request = http::Request::get("/readyz").body(Vec::new())?;
+    match time::timeout(Duration::from_secs(5), client.request_text(request)).await {
+        Ok(answer) => Ok(answer.map(drop)?),
+        Err(_) => Err(anyhow!("no answer from /readyz")),
+    }
+}

@@ -1,0 +1,51 @@
+//! The controllers of a control plane. They are not waited for: what they do is only seen later anyway.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Options;
+use super::authority::Authority;
+use super::options::Controllers;
+use crate::component::Component;
+use crate::parent_death;
+
+/// The user that Kubernetes gives the rights of the controllers to.
+pub(super) const USER: &str = "system:kube-controller-manager";
+
+/// What turns Deployments into pods, scales them and cleans up behind deleted objects.
+const WORKLOADS: &str = "deployment-controller,replicaset-controller,horizontal-pod-autoscaler-controller,\
+                         serviceaccount-controller,namespace-controller,garbage-collector-controller";
+
+/// What it reads.
+pub(super) struct Files<'a> {
+    pub(super) program: &'a Path,
+    pub(super) kubeconfig: &'a Path,
+    pub(super) authority: &'a Authority,
+}
+
+pub(super) fn start(options: &Options, files: &Files<'_>, folder: &Path) -> Result<Component> {
+    let controllers = match options.controllers {
+        Controllers::Nothing => "",
+        Controllers::Workloads => WORKLOADS,
+        Controllers::All => "*",
+    };
+    let mut command = parent_death::command(&options.testbed, files.program);
+    command
+        .arg("--kubeconfig")
+        .arg(files.kubeconfig)
+        .args(["--controllers", controllers])
+        // Pods get it beside their token, to know the API server by.
+        .arg("--root-ca-file")
+        .arg(files.authority.certificate())
+        // Each controller gets its own rights, as in a real cluster.
+        .arg("--use-service-account-credentials")
+        .arg("--leader-elect=false")
+        // Nobody asks it for anything.
+        .args(["--secure-port", "0"])
+        // Instead of every 15 seconds.
+        .args(["--horizontal-pod-autoscaler-sync-period", "1s"])
+        // The defaults of 20 and 30 requests a second would make a mass test wait for the controllers.
+        .args(["--kube-api-qps", "500", "--kube-api-burst", "1000"]);
+    Component::start("kube-controller-manager", command, folder.join("kube-controller-manager.log"))
+}

@@ -1,0 +1,26 @@
+//! A real Kubernetes control plane for tests, demos and benchmarks, and the server under test beside it.
+//!
+//! [`ControlPlane`] starts etcd and kube-apiserver, and kube-controller-manager on request, on loopback ports and in a
+//! temporary folder. [`Manager`] starts the server against it, with exactly the rights that the chart gives it.
+//! [`FaultProxy`] stands between the two and makes trouble. Everything started here dies with the process that started
+//! it, however that ends; [`parent_death`] says how.
+
+pub mod cluster;
+mod component;
+pub mod control_plane;
+pub mod digest;
+pub mod fault_proxy;
+pub mod foreground;
+pub mod frames;
+pub mod http;
+pub mod manager;
+pub mod node;
+pub mod observer;
+mod ports;
+mod scratch;
+pub mod parent_death;
+pub mod workspace;
+
+pub use control_plane::{ControlPlane, Options};
+pub use fault_proxy::FaultProxy;
+pub use manager::Manager;
