@@ -13,7 +13,7 @@ use replica_count_core::replicas::Replicas;
 use replica_count_core::settings_file;
 use replica_count_core::target::Target;
 use replica_count_manager::kubernetes::deployment::SlimDeployment;
-use replica_count_manager::tls::identity::Identity;
+use replica_count_manager::net::tls::identity::Identity;
 use replica_count_wire::{Encoding, Event, Frames, messages};
 use serde_json::Value;
 

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // The first in a process always succeeds.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    replica_count_manager::command::run()
+    replica_count_manager::server::command::run()
 }

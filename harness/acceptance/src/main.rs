@@ -1,6 +1,7 @@
 //! `acceptance`: installs the chart on a cluster that exists, does what users and accidents do to it, and shows what
 //! became of it in a table. What it made is removed at the end.
 
+mod access;
 mod application;
 mod arguments;
 mod audit;
@@ -16,7 +17,6 @@ mod output;
 mod paste;
 mod pods;
 mod programs;
-mod access;
 mod repository;
 mod runner;
 mod session;

@@ -5,9 +5,9 @@ use replica_count_api::proto;
 use replica_count_testbed::manager::Client;
 use tonic::{Code, Status};
 
+use crate::access::PortForward;
 use crate::certificates::Credentials;
 use crate::eventually::eventually;
-use crate::access::PortForward;
 use crate::stage::{APPS, Stage};
 
 /// The port of gRPC at the Service.

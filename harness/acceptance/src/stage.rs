@@ -11,13 +11,13 @@ use kube::{Api, Client, Config};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::access::{Access, PortForward};
 use crate::arguments::Arguments;
 use crate::connections::Connections;
 use crate::eventually::eventually;
 use crate::helm::Version;
 use crate::image::Image;
 use crate::programs::Programs;
-use crate::access::{PortForward, Access};
 use crate::repository::Repository;
 
 /// The name of the release, and so of its objects, and its namespace: those of the user's line.
@@ -156,7 +156,12 @@ impl Stage {
     }
 
     /// An address that leads to a port of a Service.
-    pub(crate) async fn port_forward_to(&self, namespace: &str, service: &str, port: u16) -> Result<PortForward> {
+    pub(crate) async fn port_forward_to(
+        &self,
+        namespace: &str,
+        service: &str,
+        port: u16,
+    ) -> Result<PortForward> {
         self.access.open(&self.kubernetes, &self.programs, (namespace, service, port)).await
     }
 }

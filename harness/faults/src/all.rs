@@ -6,12 +6,12 @@ use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, StreamFault};
 
 use crate::arrival::Objects;
 use crate::missed::missed;
+use crate::nemesis::Nemesis;
 use crate::output::{say, say_error};
 use crate::run::play;
 use crate::schedule::{Amount, Blow, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule};
 use crate::stage::Stage;
 use crate::table::Table;
-use crate::nemesis::Nemesis;
 use crate::{disk, script};
 
 /// All failures of a file operation that are tried.

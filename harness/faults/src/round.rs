@@ -23,6 +23,7 @@ use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::{ClusterChanges, NEW};
 use crate::history::Asked;
 use crate::load::Clients;
+use crate::nemesis::Place;
 use crate::oracle::{self, Evidence, Writes};
 use crate::patience::Verdict;
 use crate::schedule::{Blow, CONVERGENCE, Load, Schedule};
@@ -30,7 +31,6 @@ use crate::server::{Access, Server};
 use crate::stage::Stage;
 use crate::strace::{Injection, Strace};
 use crate::trace::{Deed, Line, Note, Trace};
-use crate::nemesis::Place;
 use crate::{disk, script};
 
 const POLL: Duration = Duration::from_millis(20);

@@ -11,9 +11,9 @@ use std::time::Instant;
 use replica_count_core::change::{Action, Change, ChangeError};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
-use replica_count_manager::store::{Applied, Store, StoreError};
 use replica_count_faults::history::{Asked, Operation, Stored, Told};
 use replica_count_faults::linearizability;
+use replica_count_manager::store::{Applied, Store, StoreError};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 

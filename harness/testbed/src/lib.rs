@@ -16,9 +16,9 @@ pub mod http;
 pub mod manager;
 pub mod node;
 pub mod observer;
+pub mod parent_death;
 mod ports;
 mod scratch;
-pub mod parent_death;
 pub mod workspace;
 
 pub use control_plane::{ControlPlane, Options};

@@ -11,7 +11,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
 use super::CertsArgs;
-use crate::tls::identity::Identity;
+use crate::net::tls::identity::Identity;
 
 #[derive(Parser)]
 struct Cli {

@@ -13,7 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
-use crate::resolve::Resolver;
+use crate::net::resolve::Resolver;
 
 /// How long a connection to the API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,6 +10,7 @@ mod answer;
 mod decode;
 mod events;
 mod interruption;
+pub mod metrics;
 #[cfg(test)]
 mod tests;
 
@@ -30,9 +31,9 @@ use tracing::{debug, info, warn};
 use self::answer::Answer;
 use self::decode::Page;
 use self::events::Events;
-pub(crate) use self::interruption::Interruption;
+use self::interruption::Interruption;
+use self::metrics::WatchMetrics;
 use crate::cluster::{Cluster, Watched};
-use crate::metrics::WatchMetrics;
 
 /// How long one watch lasts before it is opened again.
 const WINDOW_SECONDS: u32 = 10;

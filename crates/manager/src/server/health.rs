@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kube::Client;
 
 use crate::cluster::{Cluster, Freshness, Watched};
-use crate::http::Probe;
 use crate::kubernetes::reads;
+use crate::net::http::Probe;
 
 /// Answers the questions of probes.
 #[derive(Clone)]

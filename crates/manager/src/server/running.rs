@@ -4,25 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::Listeners;
-use super::grpc::{DRAIN, Grpc};
+use super::args::ServeArgs;
 use super::shared::{PeerMetrics, Shared};
 use super::tasks::Tasks;
-use crate::args::ServeArgs;
-use crate::http::{self, HttpState};
-use crate::metrics::WatchMetrics;
-use crate::report::Report;
-use crate::service::under_way::Requests;
+use crate::kubernetes::watch::metrics::WatchMetrics;
+use crate::net::http::{self, HttpState};
+use crate::net::tls::Credentials;
+use crate::net::tls::reload::Reload;
+use crate::reconcile::report::Report;
+use crate::rpc::in_flight::Requests;
+use crate::rpc::port::{DRAIN, Grpc};
 use crate::store::{Committer, Store};
-use crate::tls::Credentials;
-use crate::tls::reload::Reload;
 
 /// How long the store may take to write what is queued when the server ends.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// What was bound.
+pub(super) struct Listeners {
+    pub(super) grpc: TcpListener,
+    pub(super) http: TcpListener,
+}
 
 /// Everything that runs. Requests end first, then the work that they may have brought, then the store.
 pub(super) struct Running {

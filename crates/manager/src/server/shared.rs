@@ -14,27 +14,28 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::health::Health;
-use crate::args::ServeArgs;
 use crate::cluster::Cluster;
-use crate::histories::Histories;
 use crate::kubernetes::autoscaler::SlimAutoscaler;
 use crate::kubernetes::deployment::SlimDeployment;
+use crate::kubernetes::watch::metrics::WatchMetrics;
 use crate::kubernetes::watch::{Followed, Watch};
-use crate::metrics::{Readings, WatchMetrics};
-use crate::reconcile::Reconciler;
-use crate::report::Report;
-use crate::service::Deployments;
-use crate::service::under_way::RequestMetrics;
+use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
+use crate::reconcile::metrics::Readings;
+use crate::reconcile::reconciler::Reconciler;
+use crate::reconcile::records::Records;
+use crate::reconcile::report::Report;
+use crate::reconcile::work::Work;
+use crate::rpc::in_flight::RequestMetrics;
+use crate::rpc::service::Deployments;
+use crate::server::args::ServeArgs;
 use crate::store::Store;
-use crate::tls::metrics::{CertificateMetrics, ConnectionMetrics};
-use crate::work::Work;
 
 /// What all parts of the server share.
 pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) cluster: Arc<Cluster>,
     pub(super) work: Arc<Work>,
-    pub(super) histories: Arc<Histories>,
+    pub(super) records: Arc<Records>,
     pub(super) policy: Arc<Policy>,
     pub(super) client: Client,
 }
@@ -57,26 +58,25 @@ impl Shared {
             if let Err(reason) = self.policy.scope.check(target.namespace()) {
                 warn!(%target, %reason, "stored but not enforced");
             }
-            self.histories.begin(target.clone(), desired);
+            self.records.begin(target.clone(), desired);
             self.work.mark(target);
         }
     }
 
     /// What the store calls when a setting has changed.
     pub(super) fn marker(&self) -> impl Fn(&Target) + Send + 'static {
-        let (store, histories, work) =
-            (self.store.clone(), Arc::clone(&self.histories), Arc::clone(&self.work));
+        let (store, records, work) = (self.store.clone(), Arc::clone(&self.records), Arc::clone(&self.work));
         move |target| {
-            histories.follow(target, store.get(target).map(|setting| setting.replicas));
+            records.follow(target, store.get(target).map(|setting| setting.replicas));
             work.mark(target.clone());
         }
     }
 
     /// The watch of the Deployments.
     pub(super) fn watch(&self, namespace: Option<&str>, metrics: WatchMetrics) -> Watch<SlimDeployment> {
-        let (histories, work) = (Arc::clone(&self.histories), Arc::clone(&self.work));
+        let (records, work) = (Arc::clone(&self.records), Arc::clone(&self.work));
         let recovered = move || {
-            for target in histories.forgive_for_contact() {
+            for target in records.forgive_for_contact() {
                 work.mark(target);
             }
         };
@@ -116,7 +116,7 @@ impl Shared {
             store: self.store.clone(),
             cluster: Arc::clone(&self.cluster),
             work: Arc::clone(&self.work),
-            histories: Arc::clone(&self.histories),
+            records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
             client: self.client.clone(),
             report,
@@ -127,7 +127,7 @@ impl Shared {
         Deployments {
             store: self.store.clone(),
             cluster: Arc::clone(&self.cluster),
-            histories: Arc::clone(&self.histories),
+            records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
             max_replicas: args.policy.max_replicas,
             client: self.client.clone(),
@@ -156,7 +156,7 @@ impl Shared {
         self.store.metrics().register(&mut registry);
         let readings = Readings {
             cluster: Arc::clone(&self.cluster),
-            histories: Arc::clone(&self.histories),
+            records: Arc::clone(&self.records),
             work: Arc::clone(&self.work),
             started: Instant::now(),
         };

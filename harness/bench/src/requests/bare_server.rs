@@ -18,8 +18,8 @@ use replica_count_api::proto::{
     GetDeploymentResponse, ListDeploymentsRequest, SetDeploymentRequest, SetDeploymentResponse,
     SetEnforcementRequest, SetEnforcementResponse,
 };
-use replica_count_manager::server;
-use replica_count_manager::tls::{self, TlsFiles};
+use replica_count_manager::net::tls::{self, TlsFiles};
+use replica_count_manager::rpc::port;
 use replica_count_testbed::manager::Certificates;
 use replica_count_testbed::{parent_death, workspace};
 use tokio::net::{TcpListener, TcpStream};
@@ -133,7 +133,7 @@ pub(crate) fn run(arguments: &arguments::BareServer) -> Result<()> {
             let connection = accept(&listener, &acceptor).await?;
             Ok::<_, std::io::Error>(Some((connection, (listener, acceptor))))
         });
-        server::transport().add_service(service).serve_with_incoming(Box::pin(incoming)).await?;
+        port::transport().add_service(service).serve_with_incoming(Box::pin(incoming)).await?;
         Ok(())
     })
 }

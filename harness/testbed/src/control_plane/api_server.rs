@@ -16,7 +16,7 @@ use super::ADMINISTRATORS;
 use super::authority::{Authority, CertificateFiles, Identity};
 use super::kubeconfig::{self, Credentials, Endpoint};
 use crate::component::Component;
-use crate::{ports, parent_death};
+use crate::{parent_death, ports};
 
 /// A busy two-core machine takes 20 seconds; a quiet one 4.
 const READY_DEADLINE: Duration = Duration::from_mins(2);

@@ -8,7 +8,7 @@ use tokio::time::{self, Instant};
 
 use super::Options;
 use crate::component::Component;
-use crate::{ports, parent_death};
+use crate::{parent_death, ports};
 
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);

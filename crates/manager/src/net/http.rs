@@ -1,0 +1,154 @@
+//! The plain HTTP port, for the kubelet and for Prometheus. It tells nothing secret and changes nothing.
+//!
+//! Each connection carries one request and lives for a few seconds at most, and a new one takes the place of the oldest,
+//! so that slow or many clients cannot hold the port.
+
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+pub use probe::Probe;
+use probe::SharedProbe;
+use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::net::listener::Listener;
+use crate::net::pending::Pending;
+
+/// Connections at a time; for one more, the oldest is closed.
+const MAX_CONNECTIONS: usize = 64;
+/// Time for a client to send its request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time from the connection to the end of the response.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same when the server ends: nobody may keep it from ending by asking nothing or by not reading the answer.
+const DRAIN: Duration = Duration::from_secs(1);
+
+const PATHS: &str = "not found; there are /healthz /livez /readyz /metrics\n";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the port shows.
+#[derive(Debug)]
+pub struct HttpState<P> {
+    probe: SharedProbe<P>,
+    registry: Arc<Registry>,
+}
+
+impl<P: Probe> HttpState<P> {
+    /// Shows the answers of `probe`, and the metrics of `registry`.
+    pub fn new(probe: P, registry: Arc<Registry>) -> Self {
+        Self { probe: SharedProbe::new(probe), registry }
+    }
+}
+
+/// Serves until `shutdown`; then requests in flight are answered for a second at most, and it returns.
+pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdown: CancellationToken) {
+    let mut listener = Listener::new(listener);
+    let router = router(Arc::new(state));
+    let mut connections = Pending::new(MAX_CONNECTIONS);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(finished) = connections.next() => {
+                if let Err(error) = finished {
+                    error!(%error, "an HTTP connection ended without a result");
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    let answering = answer(stream, address, router.clone(), shutdown.clone());
+                    if let Some(oldest) = connections.admit(address, answering) {
+                        debug!(address = %oldest, limit = MAX_CONNECTIONS, "too many HTTP connections");
+                    }
+                }
+                Err(error) => warn!(%error, "cannot accept an HTTP connection"),
+            },
+        }
+    }
+    drop(listener);
+    let drained = timeout(DRAIN, async { while connections.next().await.is_some() {} });
+    if drained.await.is_err() {
+        debug!(after = ?DRAIN, "HTTP connections were still open and are cut");
+    }
+}
+
+/// One request, one response.
+async fn answer(stream: TcpStream, address: SocketAddr, router: Router, shutdown: CancellationToken) {
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let served = timeout(CONNECTION_TIMEOUT, async {
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    });
+    match served.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%address, error, "an HTTP connection failed"),
+        Err(_) => debug!(%address, timeout = ?CONNECTION_TIMEOUT, "an HTTP connection took too long"),
+    }
+}
+
+fn router<P: Probe>(state: Arc<HttpState<P>>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(async || (StatusCode::NOT_FOUND, PATHS))
+        .with_state(state)
+}
+
+/// Whether Kubernetes can be reached.
+async fn healthz<P: Probe>(State(state): State<Arc<HttpState<P>>>) -> Response {
+    ok_or_unavailable(state.probe.kubernetes().await)
+}
+
+/// Only that the process lives: an outage of the API server must never restart the pod.
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether requests can be served.
+async fn readyz<P: Probe>(State(state): State<Arc<HttpState<P>>>) -> Response {
+    ok_or_unavailable(state.probe.ready())
+}
+
+fn ok_or_unavailable(result: Result<(), String>) -> Response {
+    match result {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn metrics<P: Probe>(State(state): State<Arc<HttpState<P>>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &state.registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(error) => {
+            error!(%error, "cannot encode the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Each thing that can be wrong with a file gets one line that names it.
+
+use std::fs;
+
+use super::fixture::Certificates;
+use crate::net::tls::{Problem, load};
+
+/// The error of `load` after `spoil`, without the folder's name.
+fn check(spoil: impl FnOnce(&Certificates), expected: &str) {
+    let certificates = Certificates::new();
+    spoil(&certificates);
+    let error = load(&certificates.server()).expect_err(expected);
+    let text = error.to_string().replace(&format!("{}/", certificates.folder().display()), "");
+    assert_eq!(text, expected);
+    assert!(!text.contains('\n'));
+}
+
+fn write(file: &'static str, text: impl AsRef<[u8]>) -> impl FnOnce(&Certificates) {
+    move |certificates| fs::write(certificates.path(file), text).unwrap()
+}
+
+fn copy(from: &'static str, to: &'static str) -> impl FnOnce(&Certificates) {
+    move |certificates| write(to, certificates.read(from))(certificates)
+}
+
+fn remove(file: &'static str) -> impl FnOnce(&Certificates) {
+    move |certificates| fs::remove_file(certificates.path(file)).unwrap()
+}
+
+const CERT: &str = "server/server.crt";
+const KEY: &str = "server/server.key";
+const CA: &str = "server/ca.crt";
+
+#[test]
+fn good_files_make_a_configuration() {
+    let certificates = Certificates::new();
+    let config = load(&certificates.server()).unwrap().server;
+    assert_eq!(config.alpn_protocols, [b"h2"]);
+    assert_eq!(config.send_tls13_tickets, 0);
+}
+
+#[test]
+fn the_authority_of_the_server_is_among_those_of_the_clients() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    write(CA, format!("{}{}", others.read("ca/ca.crt"), certificates.read("ca/ca.crt")))(&certificates);
+    load(&certificates.server()).unwrap();
+    check(
+        write(CA, others.read("ca/ca.crt")),
+        "server certificate server/server.crt: does not chain to an authority in server/ca.crt",
+    );
+}
+
+#[test]
+fn an_intermediate_leads_to_the_authority() {
+    let certificates = Certificates::new();
+    let (chain, key) = certificates.server_by_way_of_an_intermediate();
+    write(KEY, key)(&certificates);
+    write(CERT, chain.concat())(&certificates);
+    load(&certificates.server()).unwrap();
+    write(CERT, &chain[0])(&certificates);
+    let error = load(&certificates.server()).expect_err("the intermediate is missing");
+    assert!(matches!(error.problem(), Problem::OtherAuthority(_)), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let hint = "does not exist (`replica-count-manager certs` makes certificates for development)";
+    check(remove(CERT), &format!("server certificate server/server.crt: {hint}"));
+    check(remove(KEY), &format!("server key server/server.key: {hint}"));
+    check(remove(CA), &format!("client CA server/ca.crt: {hint}"));
+    let replace_by_folder = |certificates: &Certificates| {
+        remove(CA)(certificates);
+        fs::create_dir(certificates.path(CA)).unwrap();
+    };
+    check(replace_by_folder, "client CA server/ca.crt: cannot be read: Is a directory (os error 21)");
+    check(write(CA, vec![b'x'; 4_194_305]), "client CA server/ca.crt: is larger than 4194304 bytes");
+}
+
+#[test]
+fn a_file_with_something_else_is_named() {
+    let damaged = "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n";
+    let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let nonsense_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    check(write(CERT, "hello"), "server certificate server/server.crt: is not PEM");
+    check(write(KEY, "hello"), "server key server/server.key: is not PEM");
+    check(write(CA, ""), "client CA server/ca.crt: is not PEM");
+    check(copy(KEY, CERT), "server certificate server/server.crt: holds no certificate, but a private key");
+    check(copy(KEY, CA), "client CA server/ca.crt: holds no certificate, but a private key");
+    check(copy(CERT, KEY), "server key server/server.key: holds no private key, but a certificate");
+    check(
+        write(CERT, damaged),
+        "server certificate server/server.crt: is damaged PEM: base64 decode error: InvalidCharacter(63)",
+    );
+    check(write(CA, nonsense), "client CA server/ca.crt: holds a damaged certificate");
+    check(
+        write(KEY, nonsense_key),
+        "server key server/server.key: holds a private key that is damaged or of an unsupported kind",
+    );
+    check(
+        write(KEY, encrypted),
+        "server key server/server.key: holds a private key with a passphrase; store it without one",
+    );
+}
+
+#[test]
+fn files_that_do_not_fit_are_named() {
+    check(
+        copy("client/client.key", KEY),
+        "server key server/server.key: is not the key of the certificate in server/server.crt",
+    );
+    check(
+        copy("client/client.crt", CERT),
+        "server certificate server/server.crt: is not for a server (its extended key usage lacks serverAuth)",
+    );
+    check(
+        copy(CERT, CA),
+        "client CA server/ca.crt: holds the certificate of `CN=replica-count-manager`, which is not a CA",
+    );
+}
+
+#[test]
+fn the_time_of_the_server_and_of_the_authorities_is_checked() {
+    let check_time = |file: &'static str, days_from_now: i64, expected: &str| {
+        let other = Certificates::made(days_from_now);
+        let certificates = Certificates::new();
+        write(file, other.read(file))(&certificates);
+        let error = load(&certificates.server()).expect_err(expected).to_string();
+        let text = error.replace(&format!("{}/", certificates.folder().display()), "");
+        // What follows is the time, which differs from run to run.
+        assert!(text.starts_with(expected), "{text}");
+    };
+    check_time(CERT, -366, "server certificate server/server.crt: expired at 2");
+    check_time(CERT, 1, "server certificate server/server.crt: is not valid before 2");
+    check_time(CA, -366, "client CA server/ca.crt: expired at 2");
+    check_time(CA, 1, "client CA server/ca.crt: is not valid before 2");
+}

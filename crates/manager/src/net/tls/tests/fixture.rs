@@ -1,0 +1,153 @@
+//! Folders of certificates, and clients that use them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Parser;
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair,
+};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+
+use crate::certs::CertsArgs;
+use crate::net::tls::TlsFiles;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    certs: CertsArgs,
+}
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
+}
+
+/// A folder that `certs` filled.
+pub(super) struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    pub(super) fn new() -> Self {
+        Self::made(0)
+    }
+
+    /// As if made that many days from now.
+    pub(super) fn made(days_from_now: i64) -> Self {
+        let certificates = Self { folder: TempDir::new().unwrap() };
+        certificates.certs(days(days_from_now), "");
+        certificates
+    }
+
+    /// Makes one more client, as if that many days from now.
+    pub(super) fn client(&self, name: &str, days_from_now: i64) {
+        self.certs(days(days_from_now), &format!("client --name {name} --group ops --group dev"));
+    }
+
+    /// Makes one more client, whose certificate is about to expire.
+    pub(super) fn client_that_expires_in(&self, name: &str, left: SignedDuration) {
+        self.certs(left - days(365), &format!("client --name {name}"));
+    }
+
+    /// A client whose certificate is signed by the CA, but has no name.
+    pub(super) fn nameless_client(&self, name: &str) {
+        let key = KeyPair::from_pem(&self.read("ca/ca.key")).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&self.read("ca/ca.crt"), key).unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        fs::create_dir(self.path(name)).unwrap();
+        fs::write(self.path(&format!("{name}/{name}.crt")), certificate.pem()).unwrap();
+        fs::write(self.path(&format!("{name}/{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    /// A certificate for a server, that of the intermediate which signed it for the CA, and the key of the first.
+    pub(super) fn server_by_way_of_an_intermediate(&self) -> ([String; 2], String) {
+        let root_key = KeyPair::from_pem(&self.read("ca/ca.key")).unwrap();
+        let root = Issuer::from_ca_cert_pem(&self.read("ca/ca.crt"), root_key).unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "intermediate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let intermediate = params.signed_by(&key, &root).unwrap();
+        let issuer = Issuer::new(params, key);
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let server = params.signed_by(&key, &issuer).unwrap();
+        ([server.pem(), intermediate.pem()], key.serialize_pem())
+    }
+
+    /// Runs `certs` as if that long from now.
+    fn certs(&self, from_now: SignedDuration, arguments: &str) {
+        let words = ["certs"].into_iter().chain(arguments.split_whitespace());
+        let cli = Cli::parse_from(words.chain(["--dir", self.folder.path().to_str().unwrap()]));
+        cli.certs.make(Timestamp::now() + from_now, &mut Vec::new()).unwrap();
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    pub(super) fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    pub(super) fn server(&self) -> TlsFiles {
+        TlsFiles {
+            cert: self.path("server/server.crt"),
+            key: self.path("server/server.key"),
+            ca: self.path("server/ca.crt"),
+        }
+    }
+
+    /// The configuration of a client that trusts this CA and shows the certificate of `name`, if any.
+    pub(super) fn client_config(&self, name: Option<&str>) -> Arc<ClientConfig> {
+        self.client_config_of(name, &rustls::version::TLS13, aws_lc_rs::default_provider())
+    }
+
+    pub(super) fn client_config_of(
+        &self,
+        name: Option<&str>,
+        version: &'static SupportedProtocolVersion,
+        provider: CryptoProvider,
+    ) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.path("ca/ca.crt")).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match name {
+            None => builder.with_no_client_auth(),
+            Some(name) => {
+                let certificate = CertificateDer::from_pem_file(self.path(&format!("{name}/{name}.crt")));
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}/{name}.key")));
+                builder.with_client_auth_cert(vec![certificate.unwrap()], key.unwrap()).unwrap()
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
+    /// The configuration of a client that trusts this CA and shows a certificate of another.
+    pub(super) fn client_config_with(&self, other: &Self, name: &str) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.client_config(None));
+        config.client_auth_cert_resolver =
+            Arc::clone(&other.client_config(Some(name)).client_auth_cert_resolver);
+        Arc::new(config)
+    }
+}

@@ -1,0 +1,66 @@
+//! Which names of a certificate are taken, and which are refused.
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
+
+use crate::net::tls::identity::{Identity, IdentityError};
+
+/// OIDs that rcgen takes for further attributes, since it writes only one of each of its own types.
+const COMMON_NAME: [u64; 4] = [2, 5, 4, 3];
+
+fn identity(attributes: &[(DnType, &str)], uris: &[&str]) -> Result<Identity, IdentityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    for (kind, value) in attributes {
+        params.distinguished_name.push(kind.clone(), *value);
+    }
+    params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+    let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    Identity::from_certificate(certificate.der())
+}
+
+#[test]
+fn the_user_is_the_common_name_or_the_uri() {
+    let check = |attributes: &[(DnType, &str)], uris: &[&str], user: &str, groups: &[&str]| {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let expected = Identity { user: user.into(), groups };
+        assert_eq!(identity(attributes, uris), Ok(expected));
+    };
+    let alice = (DnType::CommonName, "alice");
+    let ops = (DnType::OrganizationName, "ops");
+    check(std::slice::from_ref(&alice), &[], "alice", &[]);
+    check(&[ops.clone(), alice.clone()], &[], "alice", &["ops"]);
+    check(&[alice.clone(), ops.clone()], &["spiffe://a/b"], "spiffe://a/b", &["ops"]);
+    check(&[], &["spiffe://a/b"], "spiffe://a/b", &[]);
+    check(&[(DnType::CommonName, &"a".repeat(256))], &[], &"a".repeat(256), &[]);
+}
+
+#[test]
+fn who_cannot_be_named_is_refused() {
+    let check = |attributes: &[(DnType, &str)], uris: &[&str], expected: IdentityError| {
+        assert_eq!(identity(attributes, uris), Err(expected), "{attributes:?} {uris:?}");
+    };
+    let name = |name: &'static str| (DnType::CommonName, name);
+    let group = |group: &'static str| (DnType::OrganizationName, group);
+    let long = "a".repeat(257);
+    let long_uri = format!("spiffe://{}", "a".repeat(2048));
+    check(&[], &[], IdentityError::Nobody);
+    check(&[group("ops")], &[], IdentityError::Nobody);
+    check(&[name("")], &[], IdentityError::BadName("common name"));
+    check(&[name("a\nb")], &[], IdentityError::BadName("common name"));
+    check(&[name("a\0")], &[], IdentityError::BadName("common name"));
+    check(&[(DnType::CommonName, &long)], &[], IdentityError::BadName("common name"));
+    check(&[name("a"), group("")], &[], IdentityError::BadName("organization"));
+    check(&[name("a"), group("x\u{7f}")], &[], IdentityError::BadName("organization"));
+    check(&[name("a")], &["spiffe://a", "spiffe://b"], IdentityError::Ambiguous("URIs"));
+    check(&[], &[&long_uri], IdentityError::BadName("URI"));
+    check(
+        &[name("alice"), (DnType::CustomDnType(COMMON_NAME.to_vec()), "root")],
+        &[],
+        IdentityError::Ambiguous("common names"),
+    );
+}
+
+#[test]
+fn bytes_that_are_no_certificate_are_refused() {
+    assert_eq!(Identity::from_certificate(b"no certificate"), Err(IdentityError::Damaged));
+}

@@ -1,0 +1,392 @@
+//! The reconciler against answers that a real API server gives only under duress. The API server here is a stand-in: a
+//! function from the number of a write to an answer. What real ones do is tested with real ones, in the testbed.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::num::NonZeroU64;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
+
+use http::{Method, Request, Response, header};
+use kube::client::Body;
+use prometheus_client::registry::Registry;
+use replica_count_core::autoscalers::Autoscaler;
+use replica_count_core::failures::BACKOFF;
+use replica_count_core::observed::Observed;
+use replica_count_core::replicas::Replicas;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::*;
+use crate::reconcile::metrics::ReconcileMetrics;
+
+/// A moment in which all that is due is done.
+const MOMENT: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const DESIRED: i32 = 3;
+const FOUND: i32 = 5;
+
+/// What the stand-in does with a write.
+#[derive(Clone, Copy)]
+enum Answer {
+    Written,
+    Status(u16),
+    Throttled(Duration),
+    Never,
+}
+
+/// The writes that the stand-in got.
+#[derive(Debug, Default)]
+struct Writes {
+    at: Mutex<Vec<Instant>>,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+/// A write under way, until it is dropped.
+struct Open(Arc<Writes>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Writes {
+    /// Takes note of one more; returns how many there were before.
+    fn open(self: &Arc<Self>) -> (usize, Open) {
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_open.fetch_max(open, Ordering::SeqCst);
+        let mut at = self.at.lock().unwrap();
+        at.push(Instant::now());
+        (at.len() - 1, Open(Arc::clone(self)))
+    }
+}
+
+/// What is logged, warnings and worse.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A reconciler at work on targets that have drifted.
+struct Scene {
+    writes: Arc<Writes>,
+    cluster: Arc<Cluster>,
+    work: Arc<Work>,
+    records: Arc<Records>,
+    metrics: ReconcileMetrics,
+    log: Log,
+    _logging: tracing::subscriber::DefaultGuard,
+    _folder: TempDir,
+    _running: JoinHandle<()>,
+}
+
+impl Scene {
+    fn start(targets: usize, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
+        let log = Log::default();
+        let writer = log.clone();
+        let logging = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let folder = TempDir::new().unwrap();
+        let (store, cluster, records) =
+            (store(&folder, targets), Arc::<Cluster>::default(), Arc::<Records>::default());
+        for n in 0..targets {
+            cluster.insert(target(n), observed(1, FOUND));
+            records.begin(target(n), count(DESIRED));
+        }
+        cluster.end_listing();
+        let (writes, work, report) = (Arc::<Writes>::default(), Arc::<Work>::default(), Report::default());
+        let metrics = report.metrics.clone();
+        let reconciler = Reconciler {
+            store,
+            cluster: Arc::clone(&cluster),
+            work: Arc::clone(&work),
+            records: Arc::clone(&records),
+            policy: Arc::default(),
+            client: stand_in(Arc::clone(&writes), answer),
+            report,
+        };
+        Self {
+            writes,
+            cluster,
+            work,
+            records,
+            metrics,
+            log,
+            _logging: tracing::subscriber::set_default(logging),
+            _folder: folder,
+            _running: tokio::spawn(reconciler.run(CancellationToken::new())),
+        }
+    }
+
+    /// Lets the watch show a drift.
+    fn drift(&self, n: usize) {
+        self.cluster.insert(target(n), observed(version(self.writes()) - 1, FOUND));
+        self.work.mark(target(n));
+    }
+
+    /// How many writes came.
+    fn writes(&self) -> usize {
+        self.writes.at.lock().unwrap().len()
+    }
+
+    /// How long each write but the first came after the one before.
+    fn gaps(&self) -> Vec<Duration> {
+        self.writes.at.lock().unwrap().windows(2).map(|pair| pair[1].duration_since(pair[0])).collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let log = self.log.0.lock().unwrap();
+        String::from_utf8_lossy(&log).lines().map(str::to_owned).collect()
+    }
+
+    #[track_caller]
+    fn assert_counted(&self, expected: &str) {
+        let mut registry = Registry::default();
+        self.metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.lines().any(|line| line == expected), "{expected} is not in {text}");
+    }
+}
+
+fn count(n: i32) -> Replicas {
+    Replicas::new(n).unwrap()
+}
+
+fn target(n: usize) -> Target {
+    Target::new("ns", &format!("web-{n}")).unwrap()
+}
+
+fn observed(version: u64, replicas: i32) -> Observed {
+    let (resource_version, replicas) = (NonZeroU64::new(version), count(replicas));
+    Observed { uid: "u".into(), resource_version, replicas, ready: 0, deleting: false, owner: None }
+}
+
+/// The version that a write makes.
+fn version(number: usize) -> u64 {
+    100 * (number as u64 + 1)
+}
+
+fn store(folder: &TempDir, targets: usize) -> Store {
+    let settings: Vec<String> = (0..targets)
+        .map(|n| {
+            let set_at = "2026-01-01T00:00:00Z";
+            format!(r#"{{"name":"web-{n}","namespace":"ns","replicas":{DESIRED},"setAt":"{set_at}"}}"#)
+        })
+        .collect();
+    let path = folder.path().join("replicas.json");
+    fs::write(&path, format!("[{}]", settings.join(","))).unwrap();
+    Store::open(&path).unwrap().0
+}
+
+fn stand_in(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Client {
+    let answer = Arc::new(answer);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        assert_eq!(request.method(), Method::PATCH, "nothing but writes: {}", request.uri());
+        let (number, open) = writes.open();
+        let answer = answer(number);
+        async move {
+            let _open = open;
+            let written = format!(r#"{{"metadata":{{"resourceVersion":"{}"}}}}"#, version(number));
+            let response = match answer {
+                Answer::Written => Response::builder().body(written),
+                Answer::Status(status) => Response::builder().status(status).body("{}".to_owned()),
+                Answer::Throttled(wait) => Response::builder()
+                    .status(429)
+                    .header(header::RETRY_AFTER, wait.as_secs())
+                    .body("slow down".to_owned()),
+                Answer::Never => pending().await,
+            };
+            Ok::<_, Infallible>(response.unwrap().map(|body| Body::from(body.into_bytes())))
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_right_is_told_once_and_tried_ever_more_slowly() {
+    let scene = Scene::start(1, |_| Answer::Status(403));
+    sleep(120 * SECOND).await;
+    let (writes, gaps) = (scene.writes(), scene.gaps());
+    assert!(gaps.len() > 10, "{gaps:?}");
+    for (n, gap) in gaps.into_iter().enumerate() {
+        let full = BACKOFF.base.saturating_mul(2_u32.pow(n.try_into().unwrap())).min(BACKOFF.cap);
+        assert!((full / 2..=full + 2 * MOMENT).contains(&gap), "{n}: {gap:?} of {full:?}");
+    }
+    scene.assert_counted(&format!("write_failures_total{{reason=\"forbidden\"}} {writes}"));
+    let warnings = scene.warnings();
+    assert!(matches!(&warnings[..], [line] if line.contains("forbidden")), "{warnings:#?}");
+
+    // A new setting does not wait.
+    scene.records.follow(&target(0), Some(count(DESIRED)));
+    scene.work.mark(target(0));
+    sleep(MOMENT).await;
+    assert_eq!(scene.writes(), writes + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_api_server_is_left_alone_as_long_as_it_asks() {
+    let scene = Scene::start(1, |n| if n == 0 { Answer::Throttled(7 * SECOND) } else { Answer::Written });
+    sleep(SECOND).await;
+    // Not even a new setting or contact hastens it.
+    scene.records.follow(&target(0), Some(count(DESIRED)));
+    assert_eq!(scene.records.forgive_for_contact(), []);
+    scene.work.mark(target(0));
+    sleep(10 * SECOND).await;
+    let gaps = scene.gaps();
+    assert!(matches!(gaps[..], [gap] if (7 * SECOND..8 * SECOND).contains(&gap)), "{gaps:?}");
+    scene.assert_counted("repairs_total 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_is_made_again_after_its_deadline() {
+    let scene = Scene::start(1, |n| if n == 0 { Answer::Never } else { Answer::Written });
+    sleep(10 * SECOND).await;
+    let gaps = scene.gaps();
+    assert!(matches!(gaps[..], [gap] if (5 * SECOND..6 * SECOND).contains(&gap)), "{gaps:?}");
+    scene.assert_counted("write_failures_total{reason=\"deadline\"} 1");
+    scene.assert_counted("repairs_total 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_landed_without_an_answer_settles_the_drift() {
+    let scene = Scene::start(1, |_| Answer::Never);
+    sleep(SECOND).await;
+    scene.cluster.insert(target(0), observed(2, DESIRED));
+    scene.work.mark(target(0));
+    sleep(10 * SECOND).await;
+    assert_eq!(scene.writes(), 1);
+    for expected in ["drifts_total 1", "repairs_total 0", "drifts_settled_total 1"] {
+        scene.assert_counted(expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_again_and_again_waits_and_is_told() {
+    let scene = Scene::start(1, |n| if n == 0 { Answer::Written } else { Answer::Status(409) });
+    sleep(MOMENT).await;
+    for (version, expected) in [(200, 2), (201, 3), (202, 4), (203, 4)] {
+        scene.cluster.insert(target(0), observed(version, FOUND));
+        scene.work.mark(target(0));
+        sleep(MOMENT).await;
+        assert_eq!(scene.writes(), expected);
+        assert_eq!(scene.warnings().len(), usize::from(expected == 4), "{version}");
+    }
+    sleep(SECOND).await;
+    assert!(scene.writes() > 4, "it goes on");
+    assert_eq!(scene.warnings().len(), 1, "and is not told again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_under_way_are_limited() {
+    let scene = Scene::start(MAX_WRITES + 8, |_| Answer::Never);
+    sleep(SECOND).await;
+    assert_eq!(scene.writes(), MAX_WRITES);
+    sleep(5 * SECOND).await;
+    assert!(scene.writes() > MAX_WRITES);
+    assert_eq!(scene.writes.most_open.load(Ordering::SeqCst), MAX_WRITES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_event_costs_no_more_than_five_minutes_and_no_request() {
+    let scene = Scene::start(2, |_| Answer::Written);
+    sleep(SECOND).await;
+    assert_eq!(scene.writes(), 2);
+    scene.cluster.insert(target(0), observed(200, FOUND));
+    sleep(298 * SECOND).await;
+    assert_eq!(scene.writes(), 2, "nobody marked it");
+    sleep(2 * SECOND).await;
+    assert_eq!(scene.writes(), 3);
+}
+
+/// Drifts a target every 20 ms for a while.
+async fn fight(scene: &Scene, lasting: Duration) {
+    let end = Instant::now() + lasting;
+    while Instant::now() < end {
+        scene.drift(0);
+        sleep(20 * MOMENT).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fight_is_damped_and_told_once_until_it_is_over() {
+    let scene = Scene::start(2, |_| Answer::Written);
+    fight(&scene, 60 * SECOND).await;
+    // One of them was on the other target.
+    let writes = scene.writes() - 1;
+    assert!((13..=16).contains(&writes), "{writes} writes in the first minute");
+    let warnings = scene.warnings();
+    assert!(
+        matches!(&warnings[..], [line] if line.contains("contested") && line.contains("ns/web-0")),
+        "{warnings:#?}"
+    );
+    assert_eq!(scene.records.count(), (0, 1));
+
+    scene.drift(1);
+    sleep(MOMENT).await;
+    assert_eq!(scene.writes(), writes + 2, "others do not wait");
+
+    // It stops, and its last drift is put back at last.
+    sleep(400 * SECOND).await;
+    assert_eq!(scene.writes(), writes + 3);
+    assert_eq!(scene.records.count(), (0, 1));
+    sleep(600 * SECOND).await;
+    assert_eq!(scene.records.count(), (0, 0));
+    fight(&scene, SECOND).await;
+    assert_eq!(scene.writes(), writes + 3 + 12, "with a whole budget");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_setting_forgives() {
+    let scene = Scene::start(1, |_| Answer::Written);
+    fight(&scene, 60 * SECOND).await;
+    let writes = scene.writes();
+    for (n, desired, contested) in [(1, DESIRED, 1), (2, DESIRED + 1, 0)] {
+        scene.drift(0);
+        scene.records.follow(&target(0), Some(count(desired)));
+        scene.work.mark(target(0));
+        sleep(MOMENT).await;
+        assert_eq!((scene.writes(), scene.records.count()), (writes + n, (0, contested)), "{desired}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_is_told_once_and_damped_from_the_first_fight_on() {
+    let scene = Scene::start(1, |_| Answer::Written);
+    sleep(SECOND).await;
+    let autoscaler = Autoscaler { target: target(0), name: "HorizontalPodAutoscaler/web".into() };
+    for concerned in scene.cluster.insert_autoscaler("u", Some(autoscaler)) {
+        scene.work.mark(concerned);
+    }
+    sleep(MOMENT).await;
+    assert_eq!((scene.writes(), scene.records.count()), (1, (1, 0)));
+    fight(&scene, 4 * SECOND).await;
+    assert_eq!(scene.writes(), 2, "the next one waits for 5 seconds at least");
+    let warnings = scene.warnings();
+    let names = warnings.iter().filter(|line| line.contains("HorizontalPodAutoscaler/web")).count();
+    let contests = warnings.iter().filter(|line| line.contains("contested")).count();
+    assert_eq!((names, contests, warnings.len()), (1, 1, 2), "{warnings:#?}");
+
+    // Without it, nothing is held against the target.
+    for concerned in scene.cluster.insert_autoscaler("u", None) {
+        scene.work.mark(concerned);
+    }
+    sleep(MOMENT).await;
+    assert_eq!((scene.writes(), scene.records.count()), (3, (0, 0)));
+}

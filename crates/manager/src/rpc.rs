@@ -1,0 +1,7 @@
+//! The gRPC API: the services on their port, who may do what, and how a refusal becomes a status.
+
+pub mod in_flight;
+mod list;
+pub mod port;
+pub mod service;
+mod status;

@@ -1,0 +1,196 @@
+//! ListDeployments: what is stored and what is observed, merged in order of namespace and name.
+
+use std::iter::Peekable;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use replica_count_api::request::ListRequest;
+use replica_count_api::{proto, response};
+use replica_count_core::observed::{Observation, Observed};
+use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::Setting;
+use replica_count_core::state::State;
+use replica_count_core::target::Target;
+
+use super::in_flight::InFlight;
+use super::service::Deployments;
+use super::status::Refusal;
+use crate::cluster::Watched;
+use crate::reconcile::clock;
+
+impl Deployments {
+    /// The answer, for which memory is reserved if the request has a place.
+    pub(super) fn list(
+        &self,
+        request: &ListRequest,
+        in_flight: Option<&InFlight>,
+    ) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
+        if let Some(namespace) = request.namespace.as_deref().filter(|_| request.include_unmanaged) {
+            self.check_watched(namespace)?;
+        }
+        let now = clock::now();
+        let (rows, next, age) = self.store.read(|settings| {
+            let (view, oppositions) = (self.cluster.view(), self.records.oppositions());
+            if request.include_unmanaged && !view.freshness(Watched::Deployments).is_read() {
+                return Err(Refusal::Unread);
+            }
+            let after = match &request.after {
+                Some(after) => Bound::Excluded(after),
+                None => Bound::Unbounded,
+            };
+            let (mut observation_of, mut opposition_of) = (view.observations(), oppositions.ascending());
+            let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
+            let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
+            let rows = Rows { stored, observed: observed.peekable() }
+                .filter(|(target, _, _)| request.shows(target))
+                .map(|(target, setting, seen)| {
+                    let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
+                    let opposition = opposition_of(target);
+                    let state = State::of(target, setting, observation, opposition, &self.policy, now.wall);
+                    Row::new(target, setting, observation, state)
+                });
+            let (rows, next) = page(rows, request.page_size);
+            Ok((rows, next, view.age(now.monotonic.into())))
+        })?;
+        if let Some(in_flight) = in_flight {
+            in_flight.reserve(rows.iter().map(Row::size).sum())?;
+        }
+        // Only now, without the locks: texts take far longer to make than rows.
+        Ok(proto::DeploymentsReplicaConfigs {
+            deployments_replica_config: rows.into_iter().map(Into::into).collect(),
+            next_page_token: next.as_ref().map(response::page_token).unwrap_or_default(),
+            observed_age: age.map(response::duration),
+        })
+    }
+}
+
+/// Takes one page of rows, and the last target on it if there are more.
+fn page(mut rows: impl Iterator<Item = Row>, size: Option<usize>) -> (Vec<Row>, Option<Target>) {
+    let Some(size) = size else { return (rows.collect(), None) };
+    let page: Vec<Row> = rows.by_ref().take(size).collect();
+    let last = page.last().map(|row| row.target.clone()).filter(|_| rows.next().is_some());
+    (page, last)
+}
+
+/// A row of the answer, made without copying a text.
+struct Row {
+    target: Target,
+    desired: Option<Replicas>,
+    current: Option<Replicas>,
+    ready: Option<i32>,
+    state: State,
+}
+
+impl Row {
+    fn new(target: &Target, setting: Option<&Setting>, observation: Observation<'_>, state: State) -> Self {
+        let observed = match observation {
+            Observation::Present(observed) => Some(observed),
+            Observation::Unread | Observation::Absent => None,
+        };
+        Self {
+            target: target.clone(),
+            desired: setting.map(|setting| setting.replicas),
+            current: observed.map(|observed| observed.replicas),
+            ready: observed.map(|observed| observed.ready),
+            state,
+        }
+    }
+
+    /// About how many bytes it takes in the answer: once as a message and once as it is sent.
+    fn size(&self) -> usize {
+        let texts = self.target.name().len() + self.target.namespace().len();
+        2 * (size_of::<proto::DeploymentsReplicaConfig>() + texts)
+    }
+}
+
+impl From<Row> for proto::DeploymentsReplicaConfig {
+    fn from(row: Row) -> Self {
+        Self {
+            name: row.target.name().to_owned(),
+            namespace: row.target.namespace().to_owned(),
+            replicas: row.desired.map(Replicas::get),
+            current_replicas: row.current.map(Replicas::get),
+            ready_replicas: row.ready,
+            state: proto::DeploymentState::from(row.state).into(),
+        }
+    }
+}
+
+/// Merges two sorted sequences into one, with one row for a target that is in both.
+struct Rows<S: Iterator, O: Iterator> {
+    stored: Peekable<S>,
+    observed: Peekable<O>,
+}
+
+impl<'a, S, O> Iterator for Rows<S, O>
+where
+    S: Iterator<Item = (&'a Target, &'a Arc<Setting>)>,
+    O: Iterator<Item = (&'a Target, &'a Observed)>,
+{
+    type Item = (&'a Target, Option<&'a Setting>, Option<&'a Observed>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next_stored = self.stored.peek().map(|(target, _)| *target);
+        let next_observed = self.observed.peek().map(|(target, _)| *target);
+        let first = match (next_stored, next_observed) {
+            (Some(stored), Some(observed)) => stored.min(observed),
+            (Some(target), None) | (None, Some(target)) => target,
+            (None, None) => return None,
+        };
+        let setting = self.stored.next_if(|(target, _)| *target == first);
+        let observed = self.observed.next_if(|(target, _)| *target == first);
+        Some((first, setting.map(|(_, setting)| &**setting), observed.map(|(_, observed)| observed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_core::setting::Settings;
+
+    use super::*;
+
+    fn target(name: &str) -> Target {
+        Target::new("ns", name).expect("valid")
+    }
+
+    fn observed() -> Observed {
+        let replicas = Replicas::new(1).expect("valid");
+        Observed { uid: "u".into(), resource_version: None, replicas, ready: 0, deleting: false, owner: None }
+    }
+
+    #[test]
+    fn merges_what_is_stored_and_what_is_observed() {
+        let setting = Arc::new(Setting::of(Replicas::new(1).expect("valid")));
+        let stored: Settings = ["a", "c", "d"].map(|name| (target(name), Arc::clone(&setting))).into();
+        let seen = ["b", "c", "e"].map(|name| (target(name), observed()));
+        let rows = Rows {
+            stored: stored.iter().peekable(),
+            observed: seen.iter().map(|(target, observed)| (target, observed)).peekable(),
+        };
+        let rows: Vec<_> = rows
+            .map(|(target, setting, seen)| (target.name().to_owned(), setting.is_some(), seen.is_some()))
+            .collect();
+        let expected = [
+            ("a", true, false),
+            ("b", false, true),
+            ("c", true, true),
+            ("d", true, false),
+            ("e", false, true),
+        ];
+        assert_eq!(rows, expected.map(|(name, stored, seen)| (name.to_owned(), stored, seen)));
+    }
+
+    #[test]
+    fn a_page_names_the_next_one_only_if_there_is_one() {
+        let targets = ["a", "b", "c"].map(target);
+        let rows =
+            || targets.iter().map(|target| Row::new(target, None, Observation::Absent, State::Missing));
+        for (size, expected) in
+            [(None, None), (Some(1), Some("a")), (Some(2), Some("b")), (Some(3), None), (Some(4), None)]
+        {
+            let (page, next) = page(rows(), size);
+            assert_eq!(page.len(), size.unwrap_or(3).min(3), "{size:?}");
+            assert_eq!(next, expected.map(target), "{size:?}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Why an RPC is refused, and the one place where that becomes a gRPC status.
+//!
+//! The caller sees what was wrong with which value and what to do; what went wrong inside goes to the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use replica_count_api::request::FieldError;
+use replica_count_core::change::ChangeError;
+use replica_count_core::scope::OutOfScope;
+use replica_count_core::target::Target;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tracing::error;
+
+use crate::net::quota::Exhausted;
+use crate::store::StoreError;
+
+/// The domain of the reasons, as in `google.rpc.ErrorInfo`.
+const ERROR_DOMAIN: &str = "replicacount.dev";
+/// When it makes sense to try again what failed for a reason that passes.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Why an RPC is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// A field of the request is not valid.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The namespace is not managed here.
+    #[error(transparent)]
+    OutOfScope(#[from] OutOfScope),
+    /// There is no such Deployment.
+    #[error(
+        "Deployment {0} does not exist; check the name, or set AllowMissing to store a count before it is created"
+    )]
+    NoDeployment(Target),
+    /// Nothing is stored for the target.
+    #[error("Deployment {0} is not managed: no replica count is stored for it; use SetDeployment first")]
+    NotManaged(Target),
+    /// The setting is not the one that the caller expected.
+    #[error("the setting of {target} has generation {actual}, not {expected}; read it again and decide anew")]
+    Generation {
+        /// Whose setting.
+        target: Target,
+        /// What the caller expected.
+        expected: u64,
+        /// What is stored.
+        actual: u64,
+    },
+    /// An autoscaler would fight with the setting.
+    #[error(
+        "Deployment {target} is scaled by {autoscaler}, which would fight with a fixed count; \
+         delete the autoscaler first, or set AllowAutoscaled"
+    )]
+    Autoscaled {
+        /// The Deployment.
+        target: Target,
+        /// Kind and name of the autoscaler.
+        autoscaler: Arc<str>,
+    },
+    /// The cluster has not been read yet.
+    #[error("the cluster has not been read yet; try again shortly")]
+    Unread,
+    /// The API server cannot be asked.
+    #[error("the Kubernetes API server cannot be asked whether {0} exists; try again, or set AllowMissing")]
+    Unreachable(Target),
+    /// There is no place for one more request.
+    #[error("too many requests are under way: {0}; try again, with fewer at once")]
+    TooManyRequests(Exhausted),
+    /// There is no memory for one more answer.
+    #[error(
+        "too many answers have not been read yet: {0}; read them, ask for pages (PageSize), or try again"
+    )]
+    TooManyAnswers(Exhausted),
+    /// The setting could not be stored, or is not known to be.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl Refusal {
+    pub(super) fn of_change(target: &Target, error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotManaged => Self::NotManaged(target.clone()),
+            ChangeError::Generation { expected, actual } => {
+                Self::Generation { target: target.clone(), expected, actual }
+            }
+        }
+    }
+
+    pub(super) fn of_store(target: &Target, error: StoreError) -> Self {
+        match error {
+            StoreError::Change(error) => Self::of_change(target, error),
+            error @ (StoreError::Full
+            | StoreError::TooMany
+            | StoreError::Unavailable { .. }
+            | StoreError::Uncertain
+            | StoreError::Busy
+            | StoreError::Closed) => {
+                error!(%target, %error, "not stored");
+                Self::Store(error)
+            }
+        }
+    }
+
+    /// The status code, and a reason that programs can rely on.
+    fn code(&self) -> (Code, &'static str) {
+        match self {
+            Self::Field(_) => (Code::InvalidArgument, "INVALID_FIELD"),
+            Self::OutOfScope(OutOfScope::Excluded(_)) => (Code::PermissionDenied, "NAMESPACE_EXCLUDED"),
+            Self::OutOfScope(OutOfScope::Other { .. }) => (Code::PermissionDenied, "NAMESPACE_NOT_MANAGED"),
+            Self::NoDeployment(_) => (Code::NotFound, "DEPLOYMENT_NOT_FOUND"),
+            Self::NotManaged(_) => (Code::NotFound, "DEPLOYMENT_NOT_MANAGED"),
+            Self::Generation { .. } => (Code::Aborted, "GENERATION_MISMATCH"),
+            Self::Autoscaled { .. } => (Code::FailedPrecondition, "DEPLOYMENT_AUTOSCALED"),
+            Self::Unread => (Code::Unavailable, "CLUSTER_NOT_READ"),
+            Self::Unreachable(_) => (Code::Unavailable, "KUBERNETES_UNREACHABLE"),
+            Self::TooManyRequests(_) => (Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
+            Self::TooManyAnswers(_) => (Code::ResourceExhausted, "TOO_MANY_ANSWERS"),
+            Self::Store(StoreError::Full) => (Code::ResourceExhausted, "STORE_FULL"),
+            Self::Store(StoreError::TooMany) => (Code::ResourceExhausted, "TOO_MANY_SETTINGS"),
+            Self::Store(StoreError::Busy) => (Code::ResourceExhausted, "STORE_BUSY"),
+            Self::Store(StoreError::Uncertain) => (Code::Unavailable, "STORE_OUTCOME_UNKNOWN"),
+            Self::Store(StoreError::Closed) => (Code::Unavailable, "SHUTTING_DOWN"),
+            Self::Store(StoreError::Unavailable { .. } | StoreError::Change(_)) => {
+                (Code::Unavailable, "STORE_UNAVAILABLE")
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let (code, reason) = refusal.code();
+        let message = match &refusal {
+            // The operating system's words stay in the log.
+            Refusal::Store(StoreError::Unavailable { .. }) => {
+                "nothing was stored: the settings file cannot be written; ask the operators of this server"
+                    .to_owned()
+            }
+            other => other.to_string(),
+        };
+        let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+        match &refusal {
+            Refusal::Field(FieldError { field, description }) => {
+                details.add_bad_request_violation(*field, description.clone());
+            }
+            Refusal::Generation { target, .. } | Refusal::Autoscaled { target, .. } => {
+                details.add_precondition_failure_violation(reason, target.to_string(), message.clone());
+            }
+            Refusal::Unread
+            | Refusal::Unreachable(_)
+            | Refusal::TooManyRequests(_)
+            | Refusal::TooManyAnswers(_)
+            | Refusal::Store(StoreError::Busy) => {
+                details.set_retry_info(Some(RETRY_DELAY));
+            }
+            Refusal::OutOfScope(_)
+            | Refusal::NoDeployment(_)
+            | Refusal::NotManaged(_)
+            | Refusal::Store(_) => {}
+        }
+        Self::with_error_details(code, message, details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(refusal: Refusal, code: Code, reason: &str, message: &str) {
+        let status = Status::from(refusal);
+        assert_eq!(status.code(), code);
+        assert!(status.message().contains(message), "{}", status.message());
+        let info = status.get_details_error_info().expect("an ErrorInfo");
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, ERROR_DOMAIN));
+    }
+
+    #[test]
+    fn every_refusal_has_a_code_and_a_reason() {
+        let web = || Target::new("shop", "web").expect("valid");
+        let unavailable = StoreError::Unavailable { reason: "EROFS".into() };
+        check(
+            Refusal::NoDeployment(web()),
+            Code::NotFound,
+            "DEPLOYMENT_NOT_FOUND",
+            "shop/web does not exist",
+        );
+        check(
+            Refusal::NotManaged(web()),
+            Code::NotFound,
+            "DEPLOYMENT_NOT_MANAGED",
+            "shop/web is not managed",
+        );
+        check(Refusal::Unread, Code::Unavailable, "CLUSTER_NOT_READ", "try again");
+        check(Refusal::Unreachable(web()), Code::Unavailable, "KUBERNETES_UNREACHABLE", "shop/web");
+        let (requests, answers) =
+            (Refusal::TooManyRequests(Exhausted::ForUser), Refusal::TooManyAnswers(Exhausted::ForAll));
+        check(requests, Code::ResourceExhausted, "TOO_MANY_REQUESTS", "one user");
+        check(answers, Code::ResourceExhausted, "TOO_MANY_ANSWERS", "PageSize");
+        check(Refusal::Store(StoreError::Full), Code::ResourceExhausted, "STORE_FULL", "full");
+        check(Refusal::Store(unavailable), Code::Unavailable, "STORE_UNAVAILABLE", "nothing was stored");
+        let excluded = OutOfScope::Excluded("kube-system".into());
+        check(excluded.into(), Code::PermissionDenied, "NAMESPACE_EXCLUDED", "kube-system");
+    }
+
+    #[test]
+    fn a_refused_field_is_named_as_on_the_wire() {
+        let field = FieldError { field: "Replicas", description: "is required".into() };
+        let status = Status::from(Refusal::from(field));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let request = status.get_details_bad_request().expect("a BadRequest");
+        assert_eq!(request.field_violations[0].field, "Replicas");
+    }
+
+    #[test]
+    fn an_autoscaler_is_named() {
+        let target = Target::new("shop", "web").expect("valid");
+        let refusal = Refusal::Autoscaled { target, autoscaler: "ScaledObject/web".into() };
+        let status = Status::from(refusal);
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        let failure = status.get_details_precondition_failure().expect("a PreconditionFailure");
+        assert_eq!(failure.violations[0].subject, "shop/web");
+        assert!(failure.violations[0].description.contains("ScaledObject/web"), "{failure:?}");
+    }
+
+    #[test]
+    fn an_unexpected_generation_says_which() {
+        let target = Target::new("shop", "web").expect("valid");
+        let status = Status::from(Refusal::Generation { target, expected: 3, actual: 5 });
+        assert_eq!(status.code(), Code::Aborted);
+        let failure = status.get_details_precondition_failure().expect("a PreconditionFailure");
+        assert_eq!(failure.violations[0].subject, "shop/web");
+        assert!(status.message().contains("generation 5, not 3"));
+    }
+}

@@ -1,0 +1,310 @@
+//! The command line and the environment, validated before anything is bound or connected.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use replica_count_core::decide::Policy;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::scope::Scope;
+use replica_count_core::setting::Enforcement;
+use replica_count_core::target::check_namespace;
+use tracing::level_filters::LevelFilter;
+
+use crate::certs::CertsArgs;
+use crate::kubernetes::connect::Source;
+use crate::net::tls::TlsFiles;
+use crate::server::check::CheckArgs;
+
+const AFTER_HELP: &str = "\
+Without a command, the server starts. Every flag can also be given as the environment variable that its text names.
+
+Examples:
+  replica-count-manager certs                      make development certificates in ./certificates
+  replica-count-manager --file-path replicas.json --cert-file certificates/server/server.crt \\
+    --key-file certificates/server/server.key --ca-cert-file certificates/ca/ca.crt
+
+Exit status: 0 after SIGTERM or SIGINT, 64 when a flag or a file that it names is not usable, 1 when the server fails.";
+
+/// One source of truth for the replica counts of Kubernetes Deployments.
+#[derive(Debug, Parser)]
+#[command(name = "replica-count-manager", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What else the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make certificates for development
+    Certs(CertsArgs),
+    /// Call a server over mutual TLS: is it healthy, and does it list its Deployments?
+    Check(CheckArgs),
+    /// Print a script that completes this command line in your shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where to listen.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Where settings are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// How clients and server prove who they are.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Which cluster.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
+    /// What is managed.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Where to listen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Listening")]
+pub struct ListenArgs {
+    /// Address of the gRPC API (mutual TLS only)
+    #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    pub grpc_address: SocketAddr,
+    /// Address of /healthz, /livez, /readyz and /metrics (plain HTTP)
+    #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8081")]
+    pub http_address: SocketAddr,
+}
+
+/// Where settings are kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// File of the desired counts, a JSON array; made if it does not exist
+    #[arg(long, env, value_name = "FILE", default_value = "/mnt/replicas.json")]
+    pub file_path: PathBuf,
+}
+
+/// How clients and server prove who they are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mutual TLS")]
+pub struct TlsArgs {
+    /// Certificate chain of this server (PEM)
+    #[arg(long, env, value_name = "FILE", default_value = "/certificates/server.crt")]
+    pub cert_file: PathBuf,
+    /// Private key of that certificate (PEM)
+    #[arg(long, env, value_name = "FILE", default_value = "/certificates/server.key")]
+    pub key_file: PathBuf,
+    /// Certificates of the authorities that sign clients, and this server (PEM)
+    #[arg(long, env, value_name = "FILE", default_value = "/certificates/ca.crt")]
+    pub ca_cert_file: PathBuf,
+}
+
+/// Which cluster.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubernetesArgs {
+    /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, env = "KUBE_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// Manage this namespace only; needs no rights in others [default: all namespaces]
+    #[arg(long, env, value_name = "NAMESPACE", value_parser = namespace_or_all, default_value = "", hide_default_value = true)]
+    pub namespace: OneOrAll,
+}
+
+/// What is managed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Policy")]
+pub struct PolicyArgs {
+    /// Whether drift is repaired; `ignore` only watches and counts
+    #[arg(long, env, value_enum, default_value_t = EnforcementArg::Enforce)]
+    pub enforcement: EnforcementArg,
+    /// Namespaces that are never managed, separated by commas
+    #[arg(
+        long,
+        env,
+        value_name = "NAMESPACES",
+        value_parser = namespaces,
+        default_value = "kube-system,kube-public,kube-node-lease"
+    )]
+    pub exclude_namespaces: NamespaceSet,
+    /// Largest replica count that SetDeployment accepts
+    #[arg(long, env, value_name = "COUNT", value_parser = replicas, default_value = "1000", allow_negative_numbers = true)]
+    pub max_replicas: Replicas,
+}
+
+/// What is logged.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LogArgs {
+    /// error, warn, info, debug, trace or off
+    #[arg(long, env, value_name = "LEVEL", default_value = "info")]
+    pub log_level: LevelFilter,
+    /// Form of a log line
+    #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// One namespace, or all.
+#[derive(Clone, Debug)]
+pub struct OneOrAll(pub Option<String>);
+
+/// A set of namespaces.
+#[derive(Clone, Debug)]
+pub struct NamespaceSet(pub BTreeSet<String>);
+
+/// Whether drift is repaired.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum EnforcementArg {
+    /// Repair drift
+    Enforce,
+    /// Only watch and count
+    Ignore,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+}
+
+impl ServeArgs {
+    /// Which cluster, and as whom.
+    pub fn source(&self) -> Source {
+        Source { kubeconfig: self.kubernetes.kubeconfig.clone(), context: self.kubernetes.context.clone() }
+    }
+
+    /// What the whole server was told.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            scope: Scope {
+                only: self.kubernetes.namespace.0.clone(),
+                excluded: self.policy.exclude_namespaces.0.clone(),
+            },
+            enforcement: match self.policy.enforcement {
+                EnforcementArg::Enforce => Enforcement::Enforce,
+                EnforcementArg::Ignore => Enforcement::Ignore { until: None },
+            },
+        }
+    }
+
+    /// The files of mutual TLS.
+    pub fn tls_files(&self) -> TlsFiles {
+        TlsFiles {
+            cert: self.tls.cert_file.clone(),
+            key: self.tls.key_file.clone(),
+            ca: self.tls.ca_cert_file.clone(),
+        }
+    }
+}
+
+fn namespace_or_all(text: &str) -> Result<OneOrAll, String> {
+    if text.is_empty() {
+        return Ok(OneOrAll(None));
+    }
+    check_namespace(text).map_err(|error| error.to_string())?;
+    Ok(OneOrAll(Some(text.to_owned())))
+}
+
+fn namespaces(text: &str) -> Result<NamespaceSet, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| check_namespace(name).map(|()| name.to_owned()).map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()
+        .map(NamespaceSet)
+}
+
+fn replicas(text: &str) -> Result<Replicas, String> {
+    let count: i32 = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
+    Replicas::new(count).map_err(|error| error.to_string())
+}
+
+/// The complaint of the parser about a command line, in one line.
+pub fn complaint(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let line = paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    line.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check_refused(arguments: &[&str], expected: &str) {
+        let arguments = ["replica-count-manager"].iter().chain(arguments);
+        let complaint = complaint(&Cli::try_parse_from(arguments).expect_err("refused"));
+        assert_eq!(complaint, expected);
+    }
+
+    #[test]
+    fn a_bad_flag_is_named_in_one_line() {
+        check_refused(
+            &["--grpc-address", "nowhere"],
+            "invalid value 'nowhere' for '--grpc-address <ADDRESS:PORT>': invalid socket address syntax",
+        );
+        check_refused(
+            &["--namespace", "My_App"],
+            "invalid value 'My_App' for '--namespace <NAMESPACE>': namespace \"My_App\" is not valid: use lower-case \
+             letters, digits and '-', and begin and end with a letter or digit",
+        );
+        for arguments in [&["--max-replicas", "-1"][..], &["--max-replicas=-1"]] {
+            check_refused(
+                arguments,
+                "invalid value '-1' for '--max-replicas <COUNT>': -1 is negative; a replica count is 0 or more",
+            );
+        }
+        check_refused(
+            &["--enforcement", "maybe"],
+            "invalid value 'maybe' for '--enforcement <ENFORCEMENT>' [possible values: enforce, ignore]",
+        );
+        check_refused(
+            &["--exclude-namespaces", "a,B"],
+            "invalid value 'a,B' for '--exclude-namespaces <NAMESPACES>': namespace \"B\" is not valid: use lower-case \
+             letters, digits and '-', and begin and end with a letter or digit",
+        );
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_design() {
+        let cli = Cli::try_parse_from(["replica-count-manager"]).expect("valid");
+        let policy = cli.serve.policy();
+        assert_eq!(policy.scope.only, None);
+        let excluded: Vec<_> = policy.scope.excluded.iter().map(String::as_str).collect();
+        assert_eq!(excluded, ["kube-node-lease", "kube-public", "kube-system"]);
+        assert_eq!(cli.serve.policy.max_replicas.get(), 1000);
+        assert_eq!(cli.serve.listen.grpc_address.to_string(), "0.0.0.0:8080");
+    }
+
+    #[test]
+    fn no_namespace_at_all_can_be_excluded() {
+        let cli = Cli::try_parse_from(["replica-count-manager", "--exclude-namespaces", ""]).expect("valid");
+        assert!(cli.serve.policy().scope.excluded.is_empty());
+    }
+}

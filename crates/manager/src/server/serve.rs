@@ -1,0 +1,107 @@
+//! The server: what is validated, bound and started, in this order, and ended in the reverse one.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use kube::Config;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tracing::info;
+
+use super::args::ServeArgs;
+use super::running::{Listeners, Running};
+use super::shared::Shared;
+use super::signals::Signals;
+use crate::kubernetes::connect;
+use crate::net::tls::{self, Credentials};
+use crate::store::{Committer, Store};
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A flag, or a file that it names, is not usable. One line that says which.
+    #[error("{0}")]
+    Usage(String),
+    /// The server could not start or go on.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+impl ServeError {
+    fn usage(error: impl std::error::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// What was validated and not yet used.
+struct Validated {
+    credentials: Credentials,
+    kubernetes: Config,
+    store: Store,
+    committer: Committer,
+}
+
+/// Serves until SIGTERM or SIGINT, and then drains, unless there comes another one. Watches and repairs run on `work`.
+pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
+    let mut signals = Signals::listen().context("signals")?;
+    let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
+    let namespace = args.kubernetes.namespace.0.clone();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        cluster = %kubernetes.cluster_url,
+        namespace = namespace.as_deref().unwrap_or("all"),
+        settings = store.len(),
+        enforcement = ?args.policy.enforcement,
+        "starting"
+    );
+    let client = {
+        // Its own task, too, would otherwise have to be woken on another thread.
+        let _on_its_thread = work.enter();
+        connect::client(&kubernetes).map_err(ServeError::usage)?
+    };
+    let shared = Shared {
+        store,
+        cluster: Arc::default(),
+        work: Arc::default(),
+        records: Arc::default(),
+        policy: Arc::new(args.policy()),
+        client,
+    };
+    shared.begin();
+    let listeners = bind(&args).await?;
+    let mut running = Running::start(&args, &shared, committer, credentials, listeners, work);
+    let outcome = tokio::select! {
+        signal = signals.next() => {
+            info!(signal, "draining");
+            Ok(())
+        }
+        error = running.first_to_end() => Err(error),
+    };
+    let stopped = tokio::select! {
+        stopped = running.stop(&shared.store) => stopped,
+        signal = signals.next() => Err(anyhow!("{signal} while draining: ended at once")),
+    };
+    if stopped.is_ok() {
+        info!("stopped");
+    }
+    Ok(outcome.and(stopped)?)
+}
+
+/// Reads every file that the flags name. Binds nothing and connects to nothing.
+async fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
+    let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
+    let kubernetes = args.source().load().await.map_err(ServeError::usage)?;
+    let (store, committer) = Store::open(&args.store.file_path).map_err(ServeError::usage)?;
+    Ok(Validated { credentials, kubernetes, store, committer })
+}
+
+async fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {
+    let grpc = args.listen.grpc_address;
+    let http = args.listen.http_address;
+    let listeners = Listeners {
+        grpc: TcpListener::bind(grpc).await.with_context(|| format!("--grpc-address {grpc}"))?,
+        http: TcpListener::bind(http).await.with_context(|| format!("--http-address {http}"))?,
+    };
+    info!(grpc = %listeners.grpc.local_addr()?, http = %listeners.http.local_addr()?, "listening");
+    Ok(listeners)
+}
