@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use prost::Message;
 use replica_count_api::proto;
 use replica_count_api::request::{self, EnforcementRequest, ListRequest, SetRequest};
+use replica_count_core::kind::Kind;
 use replica_count_core::managed_fields::owner_of_replicas;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::settings_file;
 use replica_count_core::target::Target;
-use replica_count_manager::kubernetes::deployment::SlimDeployment;
+use replica_count_manager::kubernetes::workload::{Deployment, Workload};
 use replica_count_manager::net::tls::identity::Identity;
 use replica_count_wire::{Encoding, Event, Frames, messages};
 use serde_json::Value;
@@ -30,7 +31,7 @@ pub(crate) fn managed_fields(json: &[u8]) {
     let Ok(Some(owner)) = owner_of_replicas(&mut serde_json::Deserializer::from_slice(json)) else { return };
     let Ok(Value::Array(entries)) = serde_json::from_slice(json) else { return };
     let owns = |entry: &Value| {
-        entry["manager"] == *owner.manager && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+        entry["manager"] == *owner.manager() && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
     };
     assert!(entries.iter().any(owns), "{owner:?}");
 }
@@ -39,7 +40,8 @@ pub(crate) fn managed_fields(json: &[u8]) {
 pub(crate) fn request(input: &[u8]) {
     let Some((rpc, message)) = input.split_first() else { return };
     let check_target = |target: &Target| {
-        assert_eq!(request::target(target.namespace(), target.name()).as_ref(), Ok(target));
+        let kind = proto::Kind::from(target.kind()).into();
+        assert_eq!(request::target(kind, target.namespace(), target.name()).as_ref(), Ok(target));
     };
     match rpc {
         b'S' => {
@@ -101,8 +103,9 @@ fn deployment_in_protobuf(deployment: messages::Deployment) {
     let entries = deployment.metadata.iter().flat_map(|metadata| &metadata.managed_fields);
     let managers: Vec<String> =
         entries.map(|entry| String::from_utf8_lossy(&entry.manager).into_owned()).collect();
-    let Ok((target, observed)) = SlimDeployment::from(deployment).into_observed() else { return };
-    assert_eq!(request::target(target.namespace(), target.name()).as_ref(), Ok(&target));
+    let workload = Workload::from(Deployment::from(deployment));
+    let Ok((target, observed)) = workload.into_observed(Kind::Deployment) else { return };
+    assert_eq!(request::target(0, target.namespace(), target.name()).as_ref(), Ok(&target));
     assert_eq!(observed.replicas.get(), said);
-    assert!(observed.owner.is_none_or(|owner| managers.iter().any(|manager| **manager == *owner.manager)));
+    assert!(observed.owner.is_none_or(|owner| managers.iter().any(|manager| *manager == owner.manager())));
 }

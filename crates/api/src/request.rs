@@ -1,6 +1,9 @@
 //! Requests, parsed: what gets past here is valid, and every complaint names the field as it is on the wire.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
+use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Enforcement;
 use replica_count_core::target::{Target, TargetError, check_name, check_namespace};
@@ -39,16 +42,16 @@ pub struct SetRequest {
     pub is_dry_run: bool,
     /// Why.
     pub reason: Option<String>,
-    /// Whether a Deployment that does not exist is accepted.
+    /// Whether a workload that does not exist is accepted.
     pub allow_missing: bool,
-    /// Whether a Deployment that an autoscaler targets is accepted.
+    /// Whether a workload that an autoscaler targets is accepted.
     pub allow_autoscaled: bool,
 }
 
 impl SetRequest {
     /// Parses; `max` is the largest count that this server allows.
     pub fn parse(request: proto::SetDeploymentRequest, max: Replicas) -> Result<Self, FieldError> {
-        let target = target(&request.namespace, &request.name)?;
+        let target = target(request.kind, &request.namespace, &request.name)?;
         let count = request.replicas.ok_or_else(|| {
             FieldError::new(
                 "Replicas",
@@ -88,7 +91,7 @@ pub struct EnforcementRequest {
 impl EnforcementRequest {
     /// Parses; an end of `IGNORE` must be after `now`.
     pub fn parse(request: &proto::SetEnforcementRequest, now: Timestamp) -> Result<Self, FieldError> {
-        let target = target(&request.namespace, &request.name)?;
+        let target = target(request.kind, &request.namespace, &request.name)?;
         let until = request.until.as_ref().map(timestamp).transpose()?;
         let enforcement = match (proto::EnforcementMode::try_from(request.mode), until) {
             (Ok(proto::EnforcementMode::Enforce), None) => Enforcement::Enforce,
@@ -122,8 +125,10 @@ impl EnforcementRequest {
 pub struct ListRequest {
     /// Only this namespace.
     pub namespace: Option<String>,
-    /// Only deployments of this name.
+    /// Only workloads of this name.
     pub name: Option<String>,
+    /// Only these kinds.
+    pub kinds: BTreeSet<Kind>,
     /// Also those that are not managed.
     pub include_unmanaged: bool,
     /// At most this many rows; at least 1.
@@ -145,6 +150,7 @@ impl ListRequest {
         Ok(Self {
             namespace,
             name,
+            kinds: kinds(&request.kinds)?,
             include_unmanaged: request.include_unmanaged,
             page_size: (page_size > 0).then_some(page_size),
             after: page_token(&request.page_token)?,
@@ -155,12 +161,32 @@ impl ListRequest {
     pub fn shows(&self, target: &Target) -> bool {
         self.namespace.as_deref().is_none_or(|namespace| namespace == target.namespace())
             && self.name.as_deref().is_none_or(|name| name == target.name())
+            && self.kinds.contains(&target.kind())
     }
 }
 
 /// The target of a request.
-pub fn target(namespace: &str, name: &str) -> Result<Target, FieldError> {
-    Target::new(namespace, name).map_err(name_error)
+pub fn target(kind: i32, namespace: &str, name: &str) -> Result<Target, FieldError> {
+    Target::new(self::kind("Kind", kind)?, namespace, name).map_err(name_error)
+}
+
+fn kind(field: &'static str, kind: i32) -> Result<Kind, FieldError> {
+    match proto::Kind::try_from(kind) {
+        Ok(proto::Kind::Deployment) => Ok(Kind::Deployment),
+        Err(_) => {
+            let known: Vec<_> =
+                Kind::ALL.into_iter().map(|kind| proto::Kind::from(kind).as_str_name()).collect();
+            Err(FieldError::new(field, format!("{kind} is unknown: use {}", known.join(" or "))))
+        }
+    }
+}
+
+/// The kinds of a list: no kind at all means Deployments, the only kind that the first clients knew.
+fn kinds(kinds: &[i32]) -> Result<BTreeSet<Kind>, FieldError> {
+    if kinds.is_empty() {
+        return Ok(BTreeSet::from([Kind::default()]));
+    }
+    kinds.iter().map(|kind| self::kind("Kinds", *kind)).collect()
 }
 
 /// An expected generation; 0 means that there must be no setting.
@@ -177,16 +203,13 @@ fn name_error(error: TargetError) -> FieldError {
     }
 }
 
-/// A page token is the last row of the page before, as `namespace/name`.
+/// A page token is the last row of the page before.
 fn page_token(token: &str) -> Result<Option<Target>, FieldError> {
     if token.is_empty() {
         return Ok(None);
     }
-    let parts = token.split_once('/');
-    let target = parts.and_then(|(namespace, name)| Target::new(namespace, name).ok());
-    target
-        .map(Some)
-        .ok_or_else(|| FieldError::new("PageToken", "is not a NextPageToken of an earlier answer"))
+    let refused = |_| FieldError::new("PageToken", "is not a NextPageToken of an earlier answer");
+    token.parse().map(Some).map_err(refused)
 }
 
 fn timestamp(timestamp: &prost_types::Timestamp) -> Result<Timestamp, FieldError> {
@@ -230,6 +253,7 @@ mod tests {
         check_set(|request| request.replicas = Some(-1), Err("Replicas: -1 is negative"));
         check_set(|request| request.replicas = Some(1001), Err("Replicas: 1001 is more than 1000"));
         check_set(|request| request.name = String::new(), Err("Name: is empty"));
+        check_set(|request| request.kind = 9, Err("Kind: 9 is unknown: use DEPLOYMENT"));
         check_set(|request| request.namespace = "Shop".into(), Err("Namespace: \"Shop\" is not valid"));
         check_set(|request| request.reason = "x".repeat(1025), Err("Reason: has 1025 bytes"));
         check_set(|request| request.expected_generation = Some(-1), Err("ExpectedGeneration: is negative"));
@@ -243,6 +267,7 @@ mod tests {
             mode,
             until: until_s.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
             expected_generation: None,
+            kind: 0,
         };
         match (EnforcementRequest::parse(&request, Timestamp::UNIX_EPOCH), expected) {
             (Ok(parsed), Ok(enforcement)) => assert_eq!(parsed.enforcement, enforcement),
@@ -296,5 +321,22 @@ mod tests {
             Err("Namespace: \"-\""),
         );
         check_list(proto::ListDeploymentsRequest { name: "-".into(), ..request() }, Err("Name: \"-\""));
+        check_list(
+            proto::ListDeploymentsRequest { kinds: vec![0, 9], ..request() },
+            Err("Kinds: 9 is unknown"),
+        );
+    }
+
+    #[test]
+    fn a_list_without_kinds_is_one_of_deployments() {
+        let parse = |kinds| {
+            let request = proto::ListDeploymentsRequest { kinds, ..proto::ListDeploymentsRequest::default() };
+            ListRequest::parse(request).map(|request| request.kinds)
+        };
+        assert_eq!(parse(Vec::new()), Ok(BTreeSet::from([Kind::Deployment])));
+        for kind in Kind::ALL {
+            let number = proto::Kind::from(kind).into();
+            assert_eq!(parse(vec![number, number]), Ok(BTreeSet::from([kind])));
+        }
     }
 }

@@ -3,13 +3,23 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use replica_count_core::decide::Now;
-use replica_count_core::history::{Drift, History};
+use replica_count_core::clock::Now;
+use replica_count_core::drift::Drift;
+use replica_count_core::kind::Kind;
+use replica_count_core::record::Record;
 use replica_count_core::setting::Enforcement;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
 
 use crate::proto;
+
+impl From<Kind> for proto::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Deployment => Self::Deployment,
+        }
+    }
+}
 
 impl From<State> for proto::DeploymentState {
     fn from(state: State) -> Self {
@@ -29,11 +39,14 @@ impl From<State> for proto::DeploymentState {
 
 impl From<&Drift> for proto::Drift {
     fn from(drift: &Drift) -> Self {
-        let owner = drift.by.as_ref();
+        let writer = drift.by.as_ref().map(|owner| &owner.writer);
         Self {
             by: drift.manager().to_owned(),
-            operation: owner.map_or("", |owner| owner.operation.as_str()).to_owned(),
-            subresource: owner.and_then(|owner| owner.subresource.as_deref()).unwrap_or_default().to_owned(),
+            operation: writer.map_or("", |writer| writer.operation.as_str()).to_owned(),
+            subresource: writer
+                .and_then(|writer| writer.subresource.as_deref())
+                .unwrap_or_default()
+                .to_owned(),
             at: Some(timestamp(drift.at)),
             from: Some(drift.from.get()),
             to: Some(drift.to.get()),
@@ -41,12 +54,12 @@ impl From<&Drift> for proto::Drift {
     }
 }
 
-/// The contest about a target, if there is one.
-pub fn contest(history: &History, now: Now) -> Option<proto::Contest> {
-    let contest = history.damping.contest()?;
-    let left = contest.next_repair.saturating_duration_since(now.monotonic);
+/// The conflict over a target, if it is contested.
+pub fn contest(record: &Record, now: Now) -> Option<proto::Contest> {
+    let contested = record.damping.contested()?;
+    let left = contested.next_repair.saturating_duration_since(now.monotonic);
     let until = (!left.is_zero()).then(|| timestamp(now.wall + left));
-    Some(proto::Contest { by: history.last.as_ref().map_or("", Drift::manager).to_owned(), until })
+    Some(proto::Contest { by: record.last.as_ref().map_or("", Drift::manager).to_owned(), until })
 }
 
 /// A mode of enforcement and its end.
@@ -82,25 +95,24 @@ pub fn duration(duration: Duration) -> prost_types::Duration {
 mod tests {
     use std::time::Instant;
 
-    use replica_count_core::backoff::Moment;
     use replica_count_core::replicas::Replicas;
 
     use super::*;
 
     #[test]
     fn a_contest_shows_how_long_the_next_repair_waits() {
-        let mut history = History { autoscaler: Some("web".into()), ..History::default() };
+        let mut record = Record { autoscaler: Some("web".into()), ..Record::default() };
         let start = Instant::now();
-        let contest = |history: &History, seconds| {
+        let contest = |record: &Record, seconds| {
             let monotonic = start + Duration::from_secs(seconds);
-            let until = contest(history, Now { wall: Timestamp::UNIX_EPOCH, monotonic })?.until;
+            let until = contest(record, Now { wall: Timestamp::UNIX_EPOCH, monotonic })?.until;
             Some(until.map(|until| until.seconds))
         };
-        assert_eq!(contest(&history, 0), None);
+        assert_eq!(contest(&record, 0), None);
         let desired = Replicas::new(1).expect("valid");
-        history.record_repaired(desired, Moment { at: start, jitter: 1.0 });
-        assert_eq!(contest(&history, 0), Some(Some(10)));
-        assert_eq!(contest(&history, 4), Some(Some(6)));
-        assert_eq!(contest(&history, 10), Some(None), "it does not wait");
+        record.record_repaired(desired, start, 1.0);
+        assert_eq!(contest(&record, 0), Some(Some(10)));
+        assert_eq!(contest(&record, 4), Some(Some(6)));
+        assert_eq!(contest(&record, 10), Some(None), "it does not wait");
     }
 }

@@ -44,8 +44,30 @@ fn check(message: &str, expected: &[&str]) {
 fn messages_keep_their_fields() {
     const NAME: &str = "1 Name Name string";
     const NAMESPACE: &str = "2 Namespace Namespace string";
-    check("ListDeploymentsRequest", &["1 Namespace Namespace string"]);
-    check("DeploymentsReplicaConfig", &[NAME, NAMESPACE, "3 Replicas Replicas int32?"]);
+    check(
+        "ListDeploymentsRequest",
+        &[
+            "1 Namespace Namespace string",
+            "2 Name Name string",
+            "3 IncludeUnmanaged IncludeUnmanaged bool",
+            "4 PageSize PageSize int32",
+            "5 PageToken PageToken string",
+            "6 Kinds Kinds .proto.Kind*",
+        ],
+    );
+    check(
+        "DeploymentsReplicaConfig",
+        &[
+            NAME,
+            NAMESPACE,
+            "3 Replicas Replicas int32?",
+            "4 CurrentReplicas CurrentReplicas int32?",
+            "5 ReadyReplicas ReadyReplicas int32?",
+            "6 State State .proto.DeploymentState",
+            "7 Kind Kind .proto.Kind",
+            "8 StateReason StateReason string",
+        ],
+    );
     check(
         "DeploymentsReplicaConfigs",
         &["1 deploymentsReplicaConfig deploymentsReplicaConfig .proto.DeploymentsReplicaConfig*"],
@@ -61,9 +83,10 @@ fn messages_keep_their_fields() {
             "6 Reason Reason string",
             "7 AllowMissing AllowMissing bool",
             "8 AllowAutoscaled AllowAutoscaled bool",
+            "9 Kind Kind .proto.Kind",
         ],
     );
-    check("GetDeploymentRequest", &[NAME, NAMESPACE]);
+    check("GetDeploymentRequest", &[NAME, NAMESPACE, "3 Kind Kind .proto.Kind"]);
     check(
         "GetDeploymentResponse",
         &[
@@ -84,16 +107,32 @@ fn messages_keep_their_fields() {
             "15 ObservedAge ObservedAge .google.protobuf.Duration",
             "16 Contest Contest .proto.Contest",
             "17 Autoscaler Autoscaler string",
+            "18 Kind Kind .proto.Kind",
+            "19 StateReason StateReason string",
         ],
     );
     check("Contest", &["1 By By string", "2 Until Until .google.protobuf.Timestamp"]);
     check(
         "SetDeploymentResponse",
-        &[NAME, NAMESPACE, "3 OldReplicas OldReplicas int32?", "4 NewReplicas NewReplicas int32?"],
+        &[
+            NAME,
+            NAMESPACE,
+            "3 OldReplicas OldReplicas int32?",
+            "4 NewReplicas NewReplicas int32?",
+            "5 Generation Generation int64",
+            "6 Kind Kind .proto.Kind",
+        ],
     );
     check(
         "SetEnforcementRequest",
-        &[NAME, NAMESPACE, "3 Mode Mode .proto.EnforcementMode", "4 Until Until .google.protobuf.Timestamp"],
+        &[
+            NAME,
+            NAMESPACE,
+            "3 Mode Mode .proto.EnforcementMode",
+            "4 Until Until .google.protobuf.Timestamp",
+            "5 ExpectedGeneration ExpectedGeneration int64?",
+            "6 Kind Kind .proto.Kind",
+        ],
     );
 }
 
@@ -120,6 +159,7 @@ fn enums_keep_their_names() {
         let found = file.enum_type.iter().find(|candidate| candidate.name() == name).expect("the enum");
         found.value.iter().map(|value| format!("{} {}", value.number(), value.name())).collect()
     };
+    assert_eq!(names("Kind"), ["0 DEPLOYMENT"]);
     assert_eq!(names("EnforcementMode"), ["0 MODE_UNSPECIFIED", "1 ENFORCE", "2 IGNORE"]);
     let states = [
         "0 UNKNOWN",

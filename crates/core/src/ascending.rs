@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn finds_what_a_search_would_find() {
-        let target = |name: &str| Target::new("ns", name).expect("valid");
+        let target = |name: &str| Target::deployment("ns", name).expect("valid");
         let maps: [&[&str]; 4] = [&[], &["b"], &["a", "b", "c", "d"], &["b", "d", "f"]];
         let asked: [&[&str]; 4] = [&["a", "b", "c", "d", "e"], &["d", "e"], &["f", "g"], &["a", "f"]];
         for names in maps {

@@ -1,20 +1,20 @@
-//! The autoscalers of the cluster, by the Deployment that each one targets.
+//! The autoscalers of the cluster, by the target of each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::target::Target;
 
-/// An autoscaler of a Deployment.
+/// An autoscaler of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Autoscaler {
-    /// The Deployment.
+    /// The workload.
     pub target: Target,
     /// Kind and name, for people: what they would have to delete.
     pub name: Arc<str>,
 }
 
-/// Every autoscaler of a Deployment that the watch showed, by uid.
+/// Every autoscaler of a workload that the watch showed, by uid.
 #[derive(Debug, Default)]
 pub struct Autoscalers {
     entries: HashMap<Arc<str>, Entry>,
@@ -33,7 +33,7 @@ struct Entry {
 }
 
 impl Autoscalers {
-    /// The autoscaler that targets a Deployment; of several the first by name.
+    /// The autoscaler of a workload; of several the first by name.
     pub fn of(&self, target: &Target) -> Option<&Arc<str>> {
         self.by_target.get(target).and_then(BTreeSet::first).map(|(name, _)| name)
     }
@@ -48,7 +48,7 @@ impl Autoscalers {
         self.entries.is_empty()
     }
 
-    /// Takes in an autoscaler that was listed, added or changed; returns the Deployments that it concerns, none if
+    /// Takes in an autoscaler that was listed, added or changed; returns the targets that it concerns, none if
     /// nothing is new.
     pub fn insert(&mut self, uid: &str, autoscaler: Autoscaler) -> Vec<Target> {
         let listing = self.listing;
@@ -67,7 +67,7 @@ impl Autoscalers {
         before.into_iter().chain([target]).collect()
     }
 
-    /// Forgets an autoscaler; returns the Deployment that it targeted.
+    /// Forgets an autoscaler; returns its target.
     pub fn remove(&mut self, uid: &str) -> Option<Target> {
         let (uid, Entry { autoscaler: Autoscaler { target, name }, .. }) = self.entries.remove_entry(uid)?;
         if let Some(autoscalers) = self.by_target.get_mut(&target) {
@@ -84,7 +84,7 @@ impl Autoscalers {
         self.listing = self.listing.wrapping_add(1);
     }
 
-    /// A full listing is complete: forgets what it did not show, and returns the Deployments that this targeted.
+    /// A full listing is complete: forgets what it did not show, and returns the targets of those.
     pub fn end_listing(&mut self) -> Vec<Target> {
         let is_gone = |entry: &Entry| entry.listing != self.listing;
         let gone: Vec<_> =
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn target(name: &str) -> Target {
-        Target::new("ns", name).expect("valid")
+        Target::deployment("ns", name).expect("valid")
     }
 
     fn autoscaler(target_name: &str, name: &str) -> Autoscaler {

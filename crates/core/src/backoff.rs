@@ -1,15 +1,6 @@
 //! How long to wait before trying again what failed.
 
-use std::time::{Duration, Instant};
-
-/// When something happened, and a random number for the wait that follows from it.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// When.
-    pub at: Instant,
-    /// In 0..1.
-    pub jitter: f64,
-}
+use std::time::Duration;
 
 /// Bounded exponential back-off.
 #[derive(Clone, Copy, Debug)]

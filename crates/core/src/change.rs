@@ -6,12 +6,17 @@ use jiff::Timestamp;
 
 use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting};
+use crate::target::Target;
 
-/// What a caller wants done to the setting of one target.
+/// A change of the setting of one target, as a user asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The generation that the setting must have; 0 means that there must be none. `None`: any.
     pub expected_generation: Option<u64>,
+    /// The user.
+    pub by: String,
+    /// When the user asked.
+    pub at: Timestamp,
     /// What to do.
     pub action: Action,
 }
@@ -23,17 +28,28 @@ pub enum Action {
     Set {
         /// The desired count.
         replicas: Replicas,
-        /// The user who asks.
-        by: String,
-        /// When.
-        at: Timestamp,
         /// Why.
         reason: Option<String>,
     },
     /// Enforce, or stop enforcing.
     Enforce(Enforcement),
-    /// Forget the setting.
+    /// Delete the setting.
     Delete,
+}
+
+/// A change that was made: the setting before and after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Whose setting.
+    pub target: Target,
+    /// `None`: the target was not managed.
+    pub before: Option<Arc<Setting>>,
+    /// `None`: the target is no longer managed.
+    pub after: Option<Arc<Setting>>,
+    /// The user. `None`: not known.
+    pub by: Option<String>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Why a change was refused.
@@ -55,21 +71,25 @@ pub enum ChangeError {
 impl Change {
     /// Whether the setting takes more room after it than `current` does.
     pub fn grows(&self, current: Option<&Setting>) -> bool {
-        let Action::Set { by, reason, .. } = &self.action else { return false };
+        let Action::Set { reason, .. } = &self.action else { return false };
         let texts = |by: Option<&String>, reason: Option<&String>| {
             by.map_or(0, String::len) + reason.map_or(0, String::len)
         };
         current.is_none_or(|current| {
-            texts(Some(by), reason.as_ref()) > texts(current.set_by.as_ref(), current.reason.as_ref())
+            texts(Some(&self.by), reason.as_ref()) > texts(current.set_by.as_ref(), current.reason.as_ref())
         })
     }
 
-    /// The setting after this change of `current`; `None` when it is forgotten.
+    /// Makes this change to the setting of `target`, which is `before`.
     ///
-    /// A change that would change nothing but the time still counts as one, so that a later reader sees who confirmed
-    /// the count last.
-    pub fn apply(&self, current: Option<&Setting>) -> Result<Option<Arc<Setting>>, ChangeError> {
-        let actual = current.map_or(0, |setting| setting.generation);
+    /// A change that changes nothing but the time counts, too: a later reader sees who confirmed the count last.
+    pub fn apply(&self, target: Target, before: Option<Arc<Setting>>) -> Result<Changed, ChangeError> {
+        let after = self.setting_after(before.as_deref())?.map(Arc::new);
+        Ok(Changed { target, before, after, by: Some(self.by.clone()), at: self.at })
+    }
+
+    fn setting_after(&self, before: Option<&Setting>) -> Result<Option<Setting>, ChangeError> {
+        let actual = before.map_or(0, |setting| setting.generation);
         if let Some(expected) = self.expected_generation
             && expected != actual
         {
@@ -77,19 +97,19 @@ impl Change {
         }
         let generation = actual.saturating_add(1);
         match &self.action {
-            Action::Set { replicas, by, at, reason } => Ok(Some(Arc::new(Setting {
+            Action::Set { replicas, reason } => Ok(Some(Setting {
                 replicas: *replicas,
                 generation,
-                enforcement: current.map(|setting| setting.enforcement).unwrap_or_default(),
-                set_by: Some(by.clone()),
-                set_at: Some(*at),
+                enforcement: before.map(|setting| setting.enforcement).unwrap_or_default(),
+                set_by: Some(self.by.clone()),
+                set_at: Some(self.at),
                 reason: reason.clone(),
-            }))),
+            })),
             Action::Enforce(enforcement) => {
-                let current = current.ok_or(ChangeError::NotManaged)?;
-                Ok(Some(Arc::new(Setting { enforcement: *enforcement, generation, ..current.clone() })))
+                let before = before.ok_or(ChangeError::NotManaged)?;
+                Ok(Some(Setting { enforcement: *enforcement, generation, ..before.clone() }))
             }
-            Action::Delete => current.map(|_| None).ok_or(ChangeError::NotManaged),
+            Action::Delete => before.map(|_| None).ok_or(ChangeError::NotManaged),
         }
     }
 }
@@ -99,33 +119,37 @@ mod tests {
     use super::*;
 
     fn change(expected_generation: Option<u64>, action: Action) -> Change {
-        Change { expected_generation, action }
+        Change { expected_generation, by: "alice".into(), at: Timestamp::UNIX_EPOCH, action }
     }
 
     fn set(count: i32) -> Action {
-        let replicas = Replicas::new(count).expect("valid");
-        Action::Set { replicas, by: "alice".into(), at: Timestamp::UNIX_EPOCH, reason: None }
+        Action::Set { replicas: Replicas::new(count).expect("valid"), reason: None }
+    }
+
+    fn apply(change: &Change, before: Option<&Arc<Setting>>) -> Result<Option<Arc<Setting>>, ChangeError> {
+        let target = Target::deployment("shop", "web").expect("valid");
+        change.apply(target, before.cloned()).map(|changed| changed.after)
     }
 
     #[test]
     fn each_change_raises_the_generation_by_one() {
-        let first = change(None, set(1)).apply(None).expect("accepted").expect("stored");
+        let first = apply(&change(None, set(1)), None).expect("accepted").expect("stored");
         assert_eq!((first.generation, first.replicas.get()), (1, 1));
         let ignore = Enforcement::Ignore { until: None };
-        let second =
-            change(Some(1), Action::Enforce(ignore)).apply(Some(&first)).expect("accepted").expect("stored");
+        let ignored = change(Some(1), Action::Enforce(ignore));
+        let second = apply(&ignored, Some(&first)).expect("accepted").expect("stored");
         assert_eq!((second.generation, second.enforcement), (2, ignore));
-        let third = change(None, set(3)).apply(Some(&second)).expect("accepted").expect("stored");
+        let third = apply(&change(None, set(3)), Some(&second)).expect("accepted").expect("stored");
         assert_eq!((third.generation, third.enforcement, third.replicas.get()), (3, ignore, 3));
-        assert_eq!(change(Some(3), Action::Delete).apply(Some(&third)), Ok(None));
+        assert_eq!(apply(&change(Some(3), Action::Delete), Some(&third)), Ok(None));
     }
 
     #[test]
     fn an_unexpected_generation_is_refused() {
-        let current = Setting { generation: 7, ..Setting::of(Replicas::new(1).expect("valid")) };
+        let current = Arc::new(Setting { generation: 7, ..Setting::of(Replicas::new(1).expect("valid")) });
         for (expected, setting, actual) in [(6, Some(&current), 7), (0, Some(&current), 7), (1, None, 0)] {
             for action in [set(1), Action::Delete, Action::Enforce(Enforcement::Enforce)] {
-                let refused = change(Some(expected), action).apply(setting);
+                let refused = apply(&change(Some(expected), action), setting);
                 assert_eq!(refused, Err(ChangeError::Generation { expected, actual }));
             }
         }
@@ -135,15 +159,10 @@ mod tests {
     fn only_more_text_grows() {
         let replicas = Replicas::new(9).expect("valid");
         let set = |by: &str, reason: &str| {
-            let action = Action::Set {
-                replicas,
-                by: by.into(),
-                at: Timestamp::UNIX_EPOCH,
-                reason: Some(reason.into()),
-            };
-            change(None, action)
+            let action = Action::Set { replicas, reason: Some(reason.into()) };
+            Change { by: by.into(), ..change(None, action) }
         };
-        let current = set("alice", "sale").apply(None).expect("accepted").expect("stored");
+        let current = apply(&set("alice", "sale"), None).expect("accepted").expect("stored");
         assert!(set("bob", "").grows(None));
         assert!(!set("bob", "a sale").grows(Some(&current)));
         assert!(set("bob", "a sale!").grows(Some(&current)));
@@ -154,7 +173,7 @@ mod tests {
     #[test]
     fn what_is_not_managed_cannot_be_deleted_or_enforced() {
         for action in [Action::Delete, Action::Enforce(Enforcement::Enforce)] {
-            assert_eq!(change(None, action).apply(None), Err(ChangeError::NotManaged));
+            assert_eq!(apply(&change(None, action), None), Err(ChangeError::NotManaged));
         }
     }
 }

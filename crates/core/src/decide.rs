@@ -1,13 +1,15 @@
-//! What to do about a target: a pure function of what is desired, what is observed and what happened before.
+//! What to do about a target: a pure function of the desired state, the observed state and what happened before.
 
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::history::{Drift, History, InEffect};
+use crate::clock::Now;
+use crate::drift::Drift;
 use crate::observed::{Observation, Observed};
+use crate::policy::Policy;
+use crate::record::{InEffect, Record};
 use crate::replicas::Replicas;
-use crate::scope::Scope;
 use crate::setting::{Enforcement, Setting};
 use crate::state::State;
 use crate::target::Target;
@@ -16,34 +18,6 @@ use crate::uid::Uid;
 /// The field manager under which this server writes.
 pub const FIELD_MANAGER: &str = "replica-count-manager";
 
-/// What the whole server was told.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    /// The namespaces it manages.
-    pub scope: Scope,
-    /// Whether it repairs anything at all.
-    pub enforcement: Enforcement,
-}
-
-impl Policy {
-    /// Whether a setting is enforced at `now`, and if not, until when.
-    pub fn enforcement(&self, setting: &Setting, now: Timestamp) -> Enforcement {
-        match self.enforcement.at(now) {
-            Enforcement::Enforce => setting.enforcement.at(now),
-            ignore @ Enforcement::Ignore { .. } => ignore,
-        }
-    }
-}
-
-/// The two clocks, read once for a decision.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// What people agree on.
-    pub wall: Timestamp,
-    /// What never goes back.
-    pub monotonic: Instant,
-}
-
 /// What to do about a managed target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
@@ -51,9 +25,9 @@ pub enum Decision {
     Rest(State),
     /// Nothing: the cluster has the desired count.
     InEffect,
-    /// Nothing but to take note of the drift.
+    /// Nothing but to record the drift.
     Ignore {
-        /// What was seen; `None` if the setting has just not been put into effect.
+        /// The drift; `None` if the setting has just not been put into effect.
         drift: Option<Drift>,
         /// When enforcement resumes by itself.
         until: Option<Timestamp>,
@@ -62,14 +36,14 @@ pub enum Decision {
     Wait {
         /// When to decide again.
         until: Instant,
-        /// What was seen; `None` if the setting has just not been put into effect.
+        /// The drift; `None` if the setting has just not been put into effect.
         drift: Option<Drift>,
     },
     /// Write the desired count.
     Repair(Repair),
 }
 
-/// A write of the desired count, with everything it was decided on.
+/// A write of the desired count, with all that it was decided on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
     /// The object that was seen.
@@ -78,7 +52,9 @@ pub struct Repair {
     pub from: Replicas,
     /// The desired count.
     pub to: Replicas,
-    /// The drift that this puts back; `None` if it puts a new setting into effect.
+    /// The generation of the setting.
+    pub generation: u64,
+    /// The drift that this repairs; `None` if it puts a new setting into effect.
     pub drift: Option<Drift>,
 }
 
@@ -87,11 +63,11 @@ pub fn decide(
     target: &Target,
     setting: &Setting,
     observation: Observation<'_>,
-    history: &History,
+    record: &Record,
     policy: &Policy,
     now: Now,
 ) -> Decision {
-    let state = State::of(target, Some(setting), observation, history.opposition(), policy, now.wall);
+    let state = State::of(target, Some(setting), observation, record.conflict_state(), policy, now.wall);
     let Observation::Present(observed) = observation else {
         return Decision::Rest(state);
     };
@@ -102,44 +78,45 @@ pub fn decide(
                 Enforcement::Ignore { until } => until,
                 Enforcement::Enforce => None,
             };
-            Decision::Ignore { drift: drift(setting, observed, history, now.wall), until }
+            Decision::Ignore { drift: drift(setting, observed, record, now.wall), until }
         }
         State::InSync | State::Drifted | State::Contested | State::Autoscaled => {
-            enforce(setting, observed, history, now)
+            enforce(setting, observed, record, now)
         }
     }
 }
 
-fn enforce(setting: &Setting, observed: &Observed, history: &History, now: Now) -> Decision {
+fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) -> Decision {
     if observed.replicas == setting.replicas {
         return Decision::InEffect;
     }
-    let drift = drift(setting, observed, history, now.wall);
-    match history.retry_at(&observed.uid) {
+    let drift = drift(setting, observed, record, now.wall);
+    match record.retry_at(&observed.uid) {
         Some(until) if until > now.monotonic => Decision::Wait { until, drift },
         Some(_) | None => Decision::Repair(Repair {
             uid: observed.uid.clone(),
             from: observed.replicas,
             to: setting.replicas,
+            generation: setting.generation,
             drift,
         }),
     }
 }
 
-/// The drift behind a count that is not the desired one; `None` if the setting has perhaps just not been put into effect.
-fn drift(setting: &Setting, observed: &Observed, history: &History, now: Timestamp) -> Option<Drift> {
-    let owner = observed.owner.as_ref().filter(|owner| &*owner.manager != FIELD_MANAGER);
+/// The drift behind a count that is not the desired one; `None` if the setting may just not have been put into effect.
+fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp) -> Option<Drift> {
+    let owner = observed.owner.as_ref().filter(|owner| owner.manager() != FIELD_MANAGER);
     let time = owner.and_then(|owner| owner.time);
-    let by = match history.in_effect {
+    let by = match record.in_effect {
         InEffect::NotYet => return None,
         InEffect::Was(count) => (count == setting.replicas).then_some(owner)?,
         InEffect::Perhaps(count) => {
-            // What we wrote ourselves is an earlier setting.
+            // A count that we wrote is an earlier setting.
             let is_ours = owner.is_none() && observed.owner.is_some();
             let was_set_before = setting.set_at.is_some_and(|set_at| match time {
                 // Kubernetes keeps whole seconds.
                 Some(time) => time.as_second() > set_at.as_second(),
-                // A write through `scale`: it could be older only if we died before the setting took effect.
+                // A write through `scale`: it can be older only if we died before the setting took effect.
                 None => true,
             });
             (count == setting.replicas && !is_ours && was_set_before).then_some(owner)?
@@ -162,10 +139,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::backoff::Moment;
-    use crate::damping::BUDGET;
+    use crate::conflict::BUDGET;
     use crate::failures::Failure;
-    use crate::managed_fields::{FieldOwner, Operation};
+    use crate::managed_fields::{FieldOwner, Operation, Writer};
 
     const IGNORE: Enforcement = Enforcement::Ignore { until: None };
 
@@ -174,12 +150,8 @@ mod tests {
     }
 
     fn owner(manager: &str) -> FieldOwner {
-        FieldOwner {
-            manager: Arc::from(manager),
-            operation: Operation::Update,
-            subresource: None,
-            time: None,
-        }
+        let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource: None };
+        FieldOwner { writer: Arc::new(writer), time: None }
     }
 
     /// Desired 3, which was in effect, and observed 5, by kubectl.
@@ -187,7 +159,7 @@ mod tests {
         setting: Setting,
         observed: Option<Observed>,
         is_read: bool,
-        history: History,
+        record: Record,
         policy: Policy,
         now: Now,
     }
@@ -206,7 +178,7 @@ mod tests {
                 setting: Setting::of(count(3)),
                 observed: Some(observed),
                 is_read: true,
-                history: History { in_effect: InEffect::Was(count(3)), ..History::default() },
+                record: Record { in_effect: InEffect::Was(count(3)), ..Record::default() },
                 policy: Policy::default(),
                 now: Now { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() },
             }
@@ -225,13 +197,13 @@ mod tests {
         }
 
         fn decide(&self) -> Decision {
-            let target = Target::new("ns", "web").expect("valid");
+            let target = Target::deployment("ns", "web").expect("valid");
             let observation = match &self.observed {
                 _ if !self.is_read => Observation::Unread,
                 None => Observation::Absent,
                 Some(observed) => Observation::Present(observed),
             };
-            decide(&target, &self.setting, observation, &self.history, &self.policy, self.now)
+            decide(&target, &self.setting, observation, &self.record, &self.policy, self.now)
         }
 
         fn expected_drift(&self, by: Option<&str>) -> Drift {
@@ -243,7 +215,7 @@ mod tests {
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
             let from = self.observed.as_ref().expect("present").replicas;
             let to = self.setting.replicas;
-            Decision::Repair(Repair { uid: "u".into(), from, to, drift })
+            Decision::Repair(Repair { uid: "u".into(), from, to, generation: 1, drift })
         }
     }
 
@@ -274,18 +246,18 @@ mod tests {
 
         let to_zero = Case::with(|case| {
             case.setting.replicas = count(0);
-            case.history.in_effect = InEffect::Was(count(0));
+            case.record.in_effect = InEffect::Was(count(0));
         });
         assert_eq!(to_zero.decide(), to_zero.expected_repair(Some(to_zero.expected_drift(Some("kubectl")))));
     }
 
     #[test]
     fn a_new_setting_is_no_drift() {
-        let first = Case::with(|case| case.history.in_effect = InEffect::NotYet);
+        let first = Case::with(|case| case.record.in_effect = InEffect::NotYet);
         assert_eq!(first.decide(), first.expected_repair(None));
 
         for before in [InEffect::Was(count(5)), InEffect::Perhaps(count(5))] {
-            let changed = Case::with(|case| case.history.in_effect = before);
+            let changed = Case::with(|case| case.record.in_effect = before);
             assert_eq!(changed.decide(), changed.expected_repair(None));
         }
     }
@@ -308,7 +280,7 @@ mod tests {
             (Some(FIELD_MANAGER), None, Some(set_at), None),
             (Some(FIELD_MANAGER), Some(second), Some(set_at), None),
         ] {
-            let mut case = Case::with(|case| case.history = History::of_stored_setting(count(3)));
+            let mut case = Case::with(|case| case.record = Record::of_stored_setting(count(3)));
             case.setting.set_at = set_at.map(time);
             let owner = manager.map(|manager| FieldOwner { time: since.map(time), ..owner(manager) });
             case.observed.as_mut().expect("present").owner = owner.clone();
@@ -345,31 +317,32 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_failures_and_for_opponents_whichever_is_later() {
+    fn waits_for_failures_and_conflicts_whichever_is_later() {
         let case = Case::default();
-        let at = |ms| Moment { at: case.now.monotonic + Duration::from_millis(ms), jitter: 1.0 };
-        // After 12 bouts the next repair waits for 10 s; a failure is tried again 50 ms after the API server says.
-        for (bouts, asked_s, expected_ms) in
+        let at = |ms| case.now.monotonic + Duration::from_millis(ms);
+        // After 12 conflicts the next repair waits for 10 s; a failure is tried again 50 ms after the API server says.
+        for (conflicts, asked_s, expected_ms) in
             [(0, 7, 7_050), (BUDGET, 0, 10_000), (BUDGET, 7, 10_000), (BUDGET, 17, 17_050)]
         {
             let mut case = Case::default();
-            for _ in 0..bouts {
-                case.history.record_repaired(count(3), at(0));
+            for _ in 0..conflicts {
+                case.record.record_repaired(count(3), at(0), 1.0);
             }
             if asked_s > 0 {
-                case.history.record_failure(
+                case.record.record_failure(
                     &"u".into(),
                     Failure::Throttled,
                     Duration::from_secs(asked_s),
                     at(0),
+                    1.0,
                 );
             }
-            let until = at(expected_ms).at;
+            let until = at(expected_ms);
             let drift = Some(case.expected_drift(Some("kubectl")));
-            assert_eq!(case.decide(), Decision::Wait { until, drift }, "{bouts} bouts, {asked_s} s");
+            assert_eq!(case.decide(), Decision::Wait { until, drift }, "{conflicts} conflicts, {asked_s} s");
             case.now.monotonic = until;
-            assert!(matches!(case.decide(), Decision::Repair(_)), "{bouts} bouts, {asked_s} s");
-            // What is in effect already does not wait.
+            assert!(matches!(case.decide(), Decision::Repair(_)), "{conflicts} conflicts, {asked_s} s");
+            // A count that is in effect already does not wait.
             case.observed.as_mut().expect("present").replicas = count(3);
             assert_eq!(case.decide(), Decision::InEffect);
         }

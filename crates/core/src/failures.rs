@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backoff::{Backoff, Moment};
+use crate::backoff::Backoff;
 use crate::uid::Uid;
 
 /// How long to wait after a failed write.
 pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(30) };
-/// A stale decision is made anew as soon as the watch shows more, unless it was stale this often in a row.
+/// A stale decision is repeated as soon as the watch shows more, unless it was stale this often in a row.
 pub const STALE_IN_A_ROW: u32 = 3;
 
 /// Attempts that failed in a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failures {
-    /// The object that they were made on.
+    /// The object they were made on.
     pub uid: Uid,
     /// Why the last one failed.
     pub last: Failure,
@@ -30,13 +30,13 @@ pub struct Failures {
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It was decided on what is not so any more.
+    /// What it was decided on had changed.
     Stale,
     /// The API server asked to wait.
     Throttled,
-    /// The right was missing.
+    /// A right was missing.
     Forbidden,
-    /// The API server or a policy in it refused the count.
+    /// The API server, or a policy in it, refused the count.
     Refused,
     /// The API server failed, or refused for another reason.
     Failed,
@@ -46,16 +46,43 @@ pub enum Failure {
     Deadline,
 }
 
+impl Failure {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Stale,
+        Self::Throttled,
+        Self::Forbidden,
+        Self::Refused,
+        Self::Failed,
+        Self::Unreachable,
+        Self::Deadline,
+    ];
+
+    /// A stable word for the log and for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Throttled => "throttled",
+            Self::Forbidden => "forbidden",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Unreachable => "unreachable",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
 impl Failures {
-    /// The row that goes on, or begins, with an attempt on the object `uid` that failed.
+    /// Adds a failed attempt on the object `uid` to the row, or starts a new row.
     ///
-    /// `at_least` is how long the API server asked to wait.
+    /// `at_least` is how long the API server asked to wait, `jitter` a random number in 0..1.
     pub fn after(
         before: Option<Self>,
         uid: &Uid,
         failure: Failure,
         at_least: Duration,
-        Moment { at, jitter }: Moment,
+        now: Instant,
+        jitter: f64,
     ) -> Self {
         let (in_a_row, alike) = match before.filter(|before| before.concern(uid)) {
             Some(before) if before.last == failure => (before.in_a_row, before.alike),
@@ -63,24 +90,38 @@ impl Failures {
             None => (0, 0),
         };
         let (in_a_row, alike) = (in_a_row.saturating_add(1), alike.saturating_add(1));
-        // On top of what was asked: all whom the API server sent away at once must not come back at once.
-        let due = at + at_least + BACKOFF.delay(in_a_row, jitter);
-        let is_tried_at_once = failure == Failure::Stale && alike < STALE_IN_A_ROW;
-        let retry_at = (!is_tried_at_once).then_some(due);
+        // In addition to what was asked: everybody who was sent away together must not come back together.
+        let due = now + at_least + BACKOFF.delay(in_a_row, jitter);
+        let is_repeated_at_once = failure == Failure::Stale && alike < STALE_IN_A_ROW;
+        let retry_at = (!is_repeated_at_once).then_some(due);
         Self { uid: uid.clone(), last: failure, in_a_row, alike, due, retry_at }
     }
 
-    /// Whether they say anything of the object `uid`. A wish of the API server to be left alone does of every object.
+    /// Whether they concern the object `uid`. A request of the API server to wait concerns every object.
     pub fn concern(&self, uid: &Uid) -> bool {
         self.uid == *uid || self.last == Failure::Throttled
     }
 
-    /// Whether it is over when the setting changes. The API server's wish to be left alone is not.
+    /// Whether people should be warned: of the first failure for a new reason, and of a decision that stays stale.
+    pub fn are_news(&self) -> bool {
+        let worth_a_warning = match self.last {
+            Failure::Stale => STALE_IN_A_ROW,
+            Failure::Throttled
+            | Failure::Forbidden
+            | Failure::Refused
+            | Failure::Failed
+            | Failure::Unreachable
+            | Failure::Deadline => 1,
+        };
+        self.alike == worth_a_warning
+    }
+
+    /// Whether a new setting ends them. It does not end a request of the API server to wait.
     pub fn end_with_new_setting(&self) -> bool {
         self.last != Failure::Throttled
     }
 
-    /// Whether it is over when the API server is reached again, and what is observed is current again.
+    /// Whether they end when the API server can be reached again and the observed state is current again.
     pub fn end_with_contact(&self) -> bool {
         match self.last {
             Failure::Stale | Failure::Unreachable | Failure::Deadline => true,
@@ -92,10 +133,6 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn moment(at: Instant) -> Moment {
-        Moment { at, jitter: 1.0 }
-    }
 
     #[test]
     fn are_counted_by_object_and_by_reason() {
@@ -110,7 +147,7 @@ mod tests {
             ("b", Throttled, (2, 1)),
             ("c", Stale, (3, 1)),
         ] {
-            let after = Failures::after(row, &uid.into(), failure, Duration::ZERO, moment(Instant::now()));
+            let after = Failures::after(row, &uid.into(), failure, Duration::ZERO, Instant::now(), 1.0);
             assert_eq!((after.in_a_row, after.alike), expected, "{uid} {failure:?}");
             row = Some(after);
         }
@@ -128,7 +165,7 @@ mod tests {
             (Failure::Throttled, 1_000, 2_600, false),
         ] {
             let at_least = Duration::from_millis(at_least_ms);
-            let after = Failures::after(row, &"u".into(), failure, at_least, moment(now));
+            let after = Failures::after(row, &"u".into(), failure, at_least, now, 1.0);
             let due = now + Duration::from_millis(expected_ms);
             assert_eq!((after.due, after.retry_at), (due, (!is_free).then_some(due)), "{failure:?}");
             row = Some(after);
@@ -147,9 +184,31 @@ mod tests {
             (Unreachable, true, true),
             (Deadline, true, true),
         ] {
-            let row = Failures::after(None, &"u".into(), failure, Duration::ZERO, moment(Instant::now()));
+            let row = Failures::after(None, &"u".into(), failure, Duration::ZERO, Instant::now(), 1.0);
             assert_eq!(row.end_with_new_setting(), by_a_setting, "{failure:?}");
             assert_eq!(row.end_with_contact(), by_contact, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn warn_when_the_reason_changes_and_of_what_stays_stale() {
+        use Failure::{Failed, Forbidden, Stale};
+        let failures = [
+            (Stale, false),
+            (Forbidden, true),
+            (Forbidden, false),
+            (Failed, true),
+            (Stale, false),
+            (Stale, false),
+            (Stale, true),
+            (Stale, false),
+            (Forbidden, true),
+        ];
+        let mut row = None;
+        for (n, (failure, expected)) in failures.into_iter().enumerate() {
+            let after = Failures::after(row, &"u".into(), failure, Duration::ZERO, Instant::now(), 1.0);
+            assert_eq!(after.are_news(), expected, "failure {n}");
+            row = Some(after);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The index of what is observed: every Deployment of the cluster, in a few words each.
+//! The index of what is observed: every workload of the cluster, in a few words each.
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
@@ -6,22 +6,25 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::ascending::Ascending;
+use crate::kind::{ByKind, Kind};
+use crate::managed_fields::Writer;
 use crate::observed::Observed;
 use crate::replicas::Replicas;
 use crate::target::Target;
 use crate::uid::Uid;
 
-/// How many names of field managers are kept before those that nobody refers to any more are dropped.
-const MANAGER_NAMES: usize = 1024;
+/// How many writers are kept before those that nothing refers to any more are dropped.
+const WRITERS: usize = 1024;
 
-/// Every Deployment that the watch showed, sorted by target.
+/// Every workload that the watches showed, sorted by target.
 #[derive(Debug, Default)]
 pub struct Index {
     /// Boxed: when they come in order, as in a listing, nodes of the tree are little more than half full.
     entries: BTreeMap<Target, Box<Entry>>,
-    /// Which listing is the newest: an entry that a complete listing did not show is gone.
-    listing: u32,
-    managers: HashSet<Arc<str>>,
+    /// Which listing of a kind is the newest: an entry that a complete listing did not show is gone.
+    listings: ByKind<u32>,
+    counts: ByKind<usize>,
+    writers: HashSet<Arc<Writer>>,
 }
 
 #[derive(Debug)]
@@ -49,22 +52,18 @@ impl Index {
             .map(|(target, entry)| (target, &entry.observed))
     }
 
-    /// How many Deployments there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    /// How many workloads of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.counts[kind]
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Takes in a Deployment that was listed, added or changed, unless what is known of it is newer.
+    /// Takes in a workload that was listed, added or changed, unless what is known of it is newer.
     pub fn insert(&mut self, target: Target, mut observed: Observed) {
         if let Some(owner) = &mut observed.owner {
-            owner.manager = self.shared_manager(&owner.manager);
+            owner.writer = self.shared_writer(&owner.writer);
         }
-        let listing = self.listing;
+        let kind = target.kind();
+        let listing = self.listings[kind];
         if let Some(entry) = self.entries.get_mut(&target) {
             entry.listing = listing;
             if !observed.is_older_than(&entry.observed) {
@@ -77,27 +76,31 @@ impl Index {
             None => target,
         };
         self.entries.insert(target, Box::new(Entry { observed, listing }));
+        self.counts[kind] += 1;
     }
 
-    /// Forgets a Deployment that was deleted, unless it is another one by now.
+    /// Forgets a workload that was deleted, unless another one has its name by now.
     pub fn remove(&mut self, target: &Target, uid: &Uid) {
         if self.get(target).is_some_and(|observed| observed.uid == *uid) {
             self.entries.remove(target);
+            self.counts[target.kind()] -= 1;
         }
     }
 
-    /// A full listing begins.
-    pub fn begin_listing(&mut self) {
-        self.listing = self.listing.wrapping_add(1);
+    /// A full listing of a kind begins.
+    pub fn begin_listing(&mut self, kind: Kind) {
+        self.listings[kind] = self.listings[kind].wrapping_add(1);
     }
 
-    /// A full listing is complete: forgets what it did not show, and returns it.
-    pub fn end_listing(&mut self) -> Vec<Target> {
-        let listing = self.listing;
-        self.entries.extract_if(.., |_, entry| entry.listing != listing).map(|(target, _)| target).collect()
+    /// A full listing of a kind is complete: forgets what it did not show.
+    pub fn end_listing(&mut self, kind: Kind) {
+        let listing = self.listings[kind];
+        let is_gone =
+            |target: &Target, entry: &mut Box<Entry>| target.kind() == kind && entry.listing != listing;
+        self.counts[kind] -= self.entries.extract_if(.., is_gone).count();
     }
 
-    /// Takes note of a count that we wrote to the object `uid`, so that nothing is decided on the count before it.
+    /// Records a count that we wrote to the object `uid`, so that nothing is decided on the count before it.
     ///
     /// `written` is the version that the write made. Nothing changes if the watch has shown that version or a newer one,
     /// or another object.
@@ -112,15 +115,15 @@ impl Index {
         }
     }
 
-    fn shared_manager(&mut self, manager: &Arc<str>) -> Arc<str> {
-        if let Some(shared) = self.managers.get(manager) {
+    fn shared_writer(&mut self, writer: &Arc<Writer>) -> Arc<Writer> {
+        if let Some(shared) = self.writers.get(writer) {
             return Arc::clone(shared);
         }
-        if self.managers.len() >= MANAGER_NAMES {
-            self.managers.retain(|name| Arc::strong_count(name) > 1);
+        if self.writers.len() >= WRITERS {
+            self.writers.retain(|writer| Arc::strong_count(writer) > 1);
         }
-        self.managers.insert(Arc::clone(manager));
-        Arc::clone(manager)
+        self.writers.insert(Arc::clone(writer));
+        Arc::clone(writer)
     }
 }
 
@@ -130,7 +133,7 @@ mod tests {
     use crate::managed_fields::{FieldOwner, Operation};
 
     fn target(namespace: &str, name: &str) -> Target {
-        Target::new(namespace, name).expect("valid")
+        Target::deployment(namespace, name).expect("valid")
     }
 
     fn observed(uid: &str, version: u64, replicas: i32) -> Observed {
@@ -165,11 +168,12 @@ mod tests {
         for name in ["a", "b", "c"] {
             index.insert(target("x", name), observed(name, 1, 1));
         }
-        index.begin_listing();
+        index.begin_listing(Kind::Deployment);
         index.insert(target("x", "b"), observed("b", 1, 1));
         index.insert(target("x", "d"), observed("d", 1, 1));
-        assert_eq!(index.len(), 4, "a listing under way forgets nothing");
-        assert_eq!(index.end_listing(), [target("x", "a"), target("x", "c")]);
+        assert_eq!(index.count(Kind::Deployment), 4, "a listing that is not complete forgets nothing");
+        index.end_listing(Kind::Deployment);
+        assert_eq!(index.count(Kind::Deployment), 2);
         let left: Vec<_> = index.range(Bound::Unbounded).map(|(target, _)| target.to_string()).collect();
         assert_eq!(left, ["x/b", "x/d"]);
     }
@@ -193,13 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn names_of_managers_are_shared_and_bounded() {
+    fn writers_are_shared_and_bounded() {
         let mut index = Index::default();
-        for n in 0..3 * MANAGER_NAMES {
-            let manager = Arc::from(format!("manager-{n}"));
-            let owner = FieldOwner { manager, operation: Operation::Update, subresource: None, time: None };
+        for n in 0..3 * WRITERS {
+            let manager = format!("manager-{n}").into();
+            let writer = Writer { manager, operation: Operation::Update, subresource: None };
+            let owner = FieldOwner { writer: Arc::new(writer), time: None };
             index.insert(target("a", "web"), Observed { owner: Some(owner), ..observed("u", n as u64, 1) });
         }
-        assert!(index.managers.len() <= MANAGER_NAMES + 1);
+        assert!(index.writers.len() <= WRITERS + 1);
     }
 }

@@ -17,18 +17,32 @@ use serde::{Deserialize, Deserializer};
 /// The owner of `spec.replicas`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldOwner {
-    /// The field manager, a name chosen by the client, such as `kubectl` or `helm`.
-    pub manager: Arc<str>,
-    /// How it wrote.
-    pub operation: Operation,
-    /// Through which subresource it wrote. `None`: the Deployment itself.
-    pub subresource: Option<Arc<str>>,
-    /// When it wrote. `None` for writes through `scale`, of which Kubernetes keeps no time.
+    /// Who wrote, and how.
+    pub writer: Arc<Writer>,
+    /// When it wrote. `None` for writes through `scale`: Kubernetes keeps no time of those.
     pub time: Option<Timestamp>,
 }
 
+/// Who writes, and how. A cluster has few writers and many workloads, so an index that shares them stays small.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Writer {
+    /// The field manager, a name chosen by the client, such as `kubectl` or `helm`.
+    pub manager: Box<str>,
+    /// How it writes.
+    pub operation: Operation,
+    /// The subresource through which it writes. `None`: the workload itself.
+    pub subresource: Option<Box<str>>,
+}
+
+impl FieldOwner {
+    /// The field manager.
+    pub fn manager(&self) -> &str {
+        &self.writer.manager
+    }
+}
+
 /// How a field manager wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Create, update or patch.
     Update,
@@ -118,12 +132,12 @@ impl ManagedFields<'_> {
 
     fn into_owner(self) -> Option<FieldOwner> {
         let non_empty = |text: &[u8]| (!text.is_empty()).then(|| String::from_utf8_lossy(text).into());
-        Some(FieldOwner {
+        let writer = Writer {
             manager: non_empty(self.manager)?,
             operation: Operation::read(&String::from_utf8_lossy(self.operation)),
             subresource: non_empty(self.subresource),
-            time: self.time,
-        })
+        };
+        Some(FieldOwner { writer: Arc::new(writer), time: self.time })
     }
 }
 
@@ -148,9 +162,9 @@ impl Found {
 
 #[derive(Deserialize)]
 struct Entry {
-    manager: Option<Arc<str>>,
+    manager: Option<Box<str>>,
     operation: Option<String>,
-    subresource: Option<Arc<str>>,
+    subresource: Option<Box<str>>,
     time: Option<String>,
     #[serde(rename = "fieldsV1", default)]
     fields: OwnsReplicas,
@@ -158,12 +172,13 @@ struct Entry {
 
 impl Entry {
     fn into_owner(self) -> Option<FieldOwner> {
-        Some(FieldOwner {
+        let writer = Writer {
             manager: self.manager.filter(|manager| !manager.is_empty())?,
             operation: Operation::read(self.operation.as_deref().unwrap_or_default()),
             subresource: self.subresource.filter(|subresource| !subresource.is_empty()),
-            time: self.time.and_then(|time| time.parse().ok()),
-        })
+        };
+        let time = self.time.and_then(|time| time.parse().ok());
+        Some(FieldOwner { writer: Arc::new(writer), time })
     }
 }
 
@@ -289,11 +304,11 @@ mod tests {
     #[track_caller]
     fn check(json: &str, expected: Option<(&str, Operation, Option<&str>, Option<&str>)>) {
         let owner = parse(json).expect("valid");
-        let expected = expected.map(|(manager, operation, subresource, time)| FieldOwner {
-            manager: manager.into(),
-            operation,
-            subresource: subresource.map(Arc::from),
-            time: time.map(|time| time.parse().expect("valid time")),
+        let expected = expected.map(|(manager, operation, subresource, time)| {
+            let writer =
+                Writer { manager: manager.into(), operation, subresource: subresource.map(Box::from) };
+            let time = time.map(|time| time.parse().expect("valid time"));
+            FieldOwner { writer: Arc::new(writer), time }
         });
         assert_eq!(owner, expected);
     }
@@ -345,12 +360,8 @@ mod tests {
         let none = |manager| entry(manager, "");
         let others = |manager| entry(manager, r#"{"f:status":{"f:replicas":{}}}"#);
         let owner = owner_among([none("a"), entry("helm", REPLICAS), others("b")]);
-        let expected = FieldOwner {
-            manager: "helm".into(),
-            operation: Operation::Apply,
-            subresource: None,
-            time: Some(Timestamp::UNIX_EPOCH),
-        };
+        let writer = Writer { manager: "helm".into(), operation: Operation::Apply, subresource: None };
+        let expected = FieldOwner { writer: Arc::new(writer), time: Some(Timestamp::UNIX_EPOCH) };
         assert_eq!(owner, Some(expected));
 
         let unknown: [&[ManagedFields<'_>]; 5] = [

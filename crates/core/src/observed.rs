@@ -42,3 +42,13 @@ pub enum Observation<'a> {
     /// There is one.
     Present(&'a Observed),
 }
+
+impl Observation<'_> {
+    /// Whether there is a workload that is not being deleted.
+    pub fn is_alive(&self) -> bool {
+        match self {
+            Self::Present(observed) => !observed.deleting,
+            Self::Unread | Self::Absent => false,
+        }
+    }
+}

@@ -1,45 +1,66 @@
-//! Which namespaces this server manages.
+//! What this server manages: which namespaces, and which kinds of workloads.
 
 use std::collections::BTreeSet;
 
-/// The namespaces in which settings are accepted and enforced.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+use crate::kind::Kind;
+use crate::target::Target;
+
+/// What this server manages.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The only one. `None`: all.
+    /// The only namespace. `None`: all.
     pub only: Option<String>,
-    /// Those that are never managed.
+    /// The namespaces that are never managed.
     pub excluded: BTreeSet<String>,
+    /// The kinds of workloads.
+    pub kinds: BTreeSet<Kind>,
 }
 
-/// Why a namespace is not managed.
+impl Default for Scope {
+    /// Everything.
+    fn default() -> Self {
+        Self { only: None, excluded: BTreeSet::new(), kinds: Kind::ALL.into() }
+    }
+}
+
+/// Why a target is not managed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfScope {
-    /// It is one of the excluded.
+    /// Its namespace is excluded.
     #[error("namespace {0:?} is excluded from management on this server (--exclude-namespaces)")]
     Excluded(String),
-    /// The server is for another one.
+    /// The server is for another namespace.
     #[error(
         "namespace {namespace:?} is not managed by this server, which is limited to {only:?} (--namespace)"
     )]
     Other {
         /// The namespace that was asked for.
         namespace: String,
-        /// The one that the server is for.
+        /// The namespace that the server is for.
         only: String,
     },
+    /// The server is for other kinds.
+    #[error("{}s are not managed by this server (--kinds)", .0)]
+    Kind(Kind),
 }
 
 impl Scope {
-    /// Whether `namespace` is managed.
-    pub fn check(&self, namespace: &str) -> Result<(), OutOfScope> {
-        if self.excluded.contains(namespace) {
-            return Err(OutOfScope::Excluded(namespace.to_owned()));
+    /// Whether `target` is managed.
+    pub fn check(&self, target: &Target) -> Result<(), OutOfScope> {
+        if self.excluded.contains(target.namespace()) {
+            return Err(OutOfScope::Excluded(target.namespace().to_owned()));
         }
+        self.check_watched(target.namespace(), target.kind())
+    }
+
+    /// Whether workloads of a kind in a namespace are watched. Those in excluded namespaces are watched but not managed.
+    pub fn check_watched(&self, namespace: &str, kind: Kind) -> Result<(), OutOfScope> {
         match &self.only {
             Some(only) if only != namespace => {
                 Err(OutOfScope::Other { namespace: namespace.to_owned(), only: only.clone() })
             }
-            Some(_) | None => Ok(()),
+            Some(_) | None if self.kinds.contains(&kind) => Ok(()),
+            Some(_) | None => Err(OutOfScope::Kind(kind)),
         }
     }
 }
@@ -49,13 +70,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn excluded_and_other_namespaces_are_out() {
+    fn other_namespaces_and_kinds_are_out() {
+        let check = |scope: &Scope, namespace: &str| {
+            let target = Target::deployment(namespace, "web").expect("valid");
+            (scope.check(&target), scope.check_watched(namespace, Kind::Deployment))
+        };
         let excluded = BTreeSet::from(["kube-system".to_owned()]);
-        let all = Scope { only: None, excluded: excluded.clone() };
-        assert_eq!(all.check("a"), Ok(()));
-        assert_eq!(all.check("kube-system"), Err(OutOfScope::Excluded("kube-system".into())));
-        let one = Scope { only: Some("a".into()), excluded };
-        assert_eq!(one.check("a"), Ok(()));
-        assert_eq!(one.check("b"), Err(OutOfScope::Other { namespace: "b".into(), only: "a".into() }));
+        let all = Scope { excluded: excluded.clone(), ..Scope::default() };
+        assert_eq!(check(&all, "a"), (Ok(()), Ok(())));
+        assert_eq!(check(&all, "kube-system"), (Err(OutOfScope::Excluded("kube-system".into())), Ok(())));
+        let one = Scope { only: Some("a".into()), ..all.clone() };
+        assert_eq!(check(&one, "a"), (Ok(()), Ok(())));
+        let other = || Err(OutOfScope::Other { namespace: "b".into(), only: "a".into() });
+        assert_eq!(check(&one, "b"), (other(), other()));
+        let none = Scope { kinds: BTreeSet::new(), ..all };
+        let kind = || Err(OutOfScope::Kind(Kind::Deployment));
+        assert_eq!(check(&none, "a"), (kind(), kind()));
     }
 }

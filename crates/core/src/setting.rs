@@ -40,6 +40,12 @@ impl Setting {
             reason: None,
         }
     }
+
+    /// Whether both say the same of the count, and of who set it, when and why.
+    pub fn is_same_count_as(&self, other: &Self) -> bool {
+        (self.replicas, self.set_at) == (other.replicas, other.set_at)
+            && (&self.set_by, &self.reason) == (&other.set_by, &other.reason)
+    }
 }
 
 /// Whether the drift of a target is repaired.

@@ -1,14 +1,14 @@
-//! How a target stands, as reads show it and decisions begin with it.
+//! The state of a target, as reads show it and decisions begin with it.
 
 use jiff::Timestamp;
 
-use crate::decide::Policy;
-use crate::history::Opposition;
+use crate::conflict::ConflictState;
 use crate::observed::Observation;
+use crate::policy::Policy;
 use crate::setting::{Enforcement, Setting};
 use crate::target::Target;
 
-/// How a target stands.
+/// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// The cluster has not been read yet.
@@ -19,15 +19,15 @@ pub enum State {
     InSync,
     /// The cluster has another count, and it is enforced.
     Drifted,
-    /// Somebody keeps drifting it, and it is enforced ever more slowly.
+    /// Somebody keeps changing it, and it is enforced at growing intervals.
     Contested,
-    /// An autoscaler targets it, and it is enforced all the same.
+    /// An autoscaler targets it, and it is still enforced.
     Autoscaled,
     /// The cluster has another count, and it is not enforced.
     Ignored,
     /// It is stored and does not exist, or is on its way out.
     Missing,
-    /// It is stored, but in a namespace that this server does not manage.
+    /// It is stored, but this server does not manage its namespace or its kind.
     OutOfScope,
 }
 
@@ -37,7 +37,7 @@ impl State {
         target: &Target,
         setting: Option<&Setting>,
         observation: Observation<'_>,
-        opposition: Opposition,
+        conflict: ConflictState,
         policy: &Policy,
         now: Timestamp,
     ) -> Self {
@@ -48,7 +48,7 @@ impl State {
                 Observation::Present(_) => Self::Unmanaged,
             };
         };
-        if policy.scope.check(target.namespace()).is_err() {
+        if policy.scope.check(target).is_err() {
             return Self::OutOfScope;
         }
         let observed = match observation {
@@ -57,12 +57,12 @@ impl State {
             Observation::Present(observed) if observed.deleting => return Self::Missing,
             Observation::Present(observed) => observed,
         };
-        match (policy.enforcement(setting, now), opposition) {
+        match (policy.enforcement(setting, now), conflict) {
             (Enforcement::Ignore { .. }, _) if observed.replicas != setting.replicas => Self::Ignored,
-            (_, Opposition::Autoscaler) => Self::Autoscaled,
-            (_, Opposition::Contest) => Self::Contested,
-            (_, Opposition::None) if observed.replicas == setting.replicas => Self::InSync,
-            (_, Opposition::None) => Self::Drifted,
+            (_, ConflictState::Autoscaled) => Self::Autoscaled,
+            (_, ConflictState::Contested) => Self::Contested,
+            (_, ConflictState::None) if observed.replicas == setting.replicas => Self::InSync,
+            (_, ConflictState::None) => Self::Drifted,
         }
     }
 }
@@ -76,7 +76,7 @@ mod tests {
     #[track_caller]
     fn check(enforcement: Enforcement, found: i32, expected: [State; 3]) {
         let count = |n| Replicas::new(n).expect("valid");
-        let target = Target::new("ns", "web").expect("valid");
+        let target = Target::deployment("ns", "web").expect("valid");
         let setting = Setting { enforcement, ..Setting::of(count(3)) };
         let replicas = count(found);
         let observed = Observed {
@@ -87,17 +87,17 @@ mod tests {
             deleting: false,
             owner: None,
         };
-        let state = |opposition| {
+        let state = |conflict| {
             let observation = Observation::Present(&observed);
             let policy = Policy::default();
-            State::of(&target, Some(&setting), observation, opposition, &policy, Timestamp::UNIX_EPOCH)
+            State::of(&target, Some(&setting), observation, conflict, &policy, Timestamp::UNIX_EPOCH)
         };
-        let actual = [Opposition::None, Opposition::Contest, Opposition::Autoscaler].map(state);
+        let actual = [ConflictState::None, ConflictState::Contested, ConflictState::Autoscaled].map(state);
         assert_eq!(actual, expected, "{enforcement:?}, found {found}");
     }
 
     #[test]
-    fn opposition_shows_unless_a_drift_is_ignored() {
+    fn a_conflict_shows_unless_a_drift_is_ignored() {
         use State::{Autoscaled, Contested, Drifted, Ignored, InSync};
         let ignore = Enforcement::Ignore { until: None };
         check(Enforcement::Enforce, 3, [InSync, Contested, Autoscaled]);

@@ -1,28 +1,42 @@
-//! A target: the namespace and name of a Deployment, valid by construction.
+//! A target: the kind, namespace and name of a workload, valid by construction.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
+
+use crate::kind::Kind;
 
 /// The longest DNS label (RFC 1123), the form of a namespace's name.
 const MAX_LABEL_BYTES: usize = 63;
-/// The longest DNS subdomain (RFC 1123), the form of a Deployment's name.
+/// The longest DNS subdomain (RFC 1123), the form of a workload's name.
 const MAX_SUBDOMAIN_BYTES: usize = 253;
 
-/// The namespace and name of a Deployment, whether or not it exists.
+/// The kind, namespace and name of a workload, whether or not it exists.
 ///
-/// Both names have the form that Kubernetes demands. Ordered by namespace, then name. Cheap to clone.
+/// Both names have the form that Kubernetes demands. Ordered by namespace, name and kind. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
     namespace: Arc<str>,
     name: Arc<str>,
+    kind: Kind,
 }
 
 impl Target {
     /// Accepts the two names if Kubernetes would.
-    pub fn new(namespace: &str, name: &str) -> Result<Self, TargetError> {
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Result<Self, TargetError> {
         check_namespace(namespace)?;
         check_name(name)?;
-        Ok(Self { namespace: namespace.into(), name: name.into() })
+        Ok(Self { namespace: namespace.into(), name: name.into(), kind })
+    }
+
+    /// The same for a Deployment.
+    pub fn deployment(namespace: &str, name: &str) -> Result<Self, TargetError> {
+        Self::new(Kind::Deployment, namespace, name)
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The namespace, an RFC 1123 label.
@@ -30,29 +44,59 @@ impl Target {
         &self.namespace
     }
 
-    /// The name of the Deployment, an RFC 1123 subdomain.
+    /// The name of the workload, an RFC 1123 subdomain.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// `KIND NAMESPACE/NAME`, for sentences.
+    pub fn with_kind(&self) -> impl fmt::Display {
+        fmt::from_fn(|formatter| write!(formatter, "{} {}/{}", self.kind, self.namespace, self.name))
+    }
+
     /// The same target, sharing `namespace`'s text instead of keeping its own.
     ///
-    /// A cluster has few namespaces and many Deployments, so an index that shares them stays small.
+    /// A cluster has few namespaces and many workloads, so an index that shares them stays small.
     #[must_use]
     pub fn sharing_namespace_of(self, other: &Self) -> Self {
         if self.namespace == other.namespace {
-            Self { namespace: Arc::clone(&other.namespace), name: self.name }
+            Self { namespace: Arc::clone(&other.namespace), ..self }
         } else {
             self
         }
     }
 }
 
+/// `NAMESPACE/NAME` for a Deployment, and `NAMESPACE/KIND/NAME` for other kinds, with the kind as kubectl takes it.
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.namespace, self.name)
+        match self.kind {
+            Kind::Deployment => write!(formatter, "{}/{}", self.namespace, self.name),
+        }
     }
 }
+
+/// Reads what [`Display`](fmt::Display) writes.
+impl FromStr for Target {
+    type Err = ParseTargetError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTargetError> {
+        let (namespace, rest) = text.split_once('/').ok_or(ParseTargetError)?;
+        let (kind, name) = match rest.split_once('/') {
+            Some((singular, name)) => {
+                let mut others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Deployment);
+                (others.find(|kind| kind.singular() == singular).ok_or(ParseTargetError)?, name)
+            }
+            None => (Kind::Deployment, rest),
+        };
+        Self::new(kind, namespace, name).map_err(|_| ParseTargetError)
+    }
+}
+
+/// A text is not a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not NAMESPACE/NAME or NAMESPACE/KIND/NAME")]
+pub struct ParseTargetError;
 
 /// Which of the two names was refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +145,7 @@ pub fn check_namespace(namespace: &str) -> Result<(), TargetError> {
     }
 }
 
-/// Whether `name` is an RFC 1123 subdomain, as the name of a Deployment must be.
+/// Whether `name` is an RFC 1123 subdomain, as the name of a workload must be.
 pub fn check_name(name: &str) -> Result<(), TargetError> {
     check_length(name, MAX_SUBDOMAIN_BYTES).map_err(TargetError::Name)?;
     if name.split('.').all(is_label) {
@@ -133,7 +177,7 @@ mod tests {
 
     #[track_caller]
     fn check(namespace: &str, name: &str, expected: Result<&str, &str>) {
-        let actual = Target::new(namespace, name).map(|t| t.to_string()).map_err(|e| e.to_string());
+        let actual = Target::deployment(namespace, name).map(|t| t.to_string()).map_err(|e| e.to_string());
         assert_eq!(actual.as_ref().map(String::as_str).map_err(String::as_str), expected);
     }
 
@@ -151,14 +195,14 @@ mod tests {
         check(&"a".repeat(64), "b", Err("namespace has 64 bytes; Kubernetes allows 63"));
         check("a", &"b".repeat(254), Err("name has 254 bytes; Kubernetes allows 253"));
         for bad in ["A", "-a", "a-", "a_b", "a.b", "a/b", "ä", "a b"] {
-            let refused = Target::new(bad, "b");
+            let refused = Target::deployment(bad, "b");
             assert!(
                 matches!(refused, Err(TargetError::Namespace(NameError::Label(_)))),
                 "{bad}: {refused:?}"
             );
         }
         for bad in ["A", "-a", "a-", "a_b", "a..b", ".a", "a.", "a.-b", "a/b", "ä", "../../x"] {
-            let refused = Target::new("a", bad);
+            let refused = Target::deployment("a", bad);
             assert!(matches!(refused, Err(TargetError::Name(NameError::Subdomain(_)))), "{bad}: {refused:?}");
         }
     }
@@ -166,8 +210,21 @@ mod tests {
     #[test]
     fn sorts_by_namespace_then_name() {
         let mut targets = [("b", "a"), ("a", "b"), ("a", "a.b"), ("a-b", "a")]
-            .map(|(namespace, name)| Target::new(namespace, name).expect("valid"));
+            .map(|(namespace, name)| Target::deployment(namespace, name).expect("valid"));
         targets.sort();
         assert_eq!(targets.map(|t| t.to_string()), ["a/a.b", "a/b", "a-b/a", "b/a"]);
+    }
+
+    #[test]
+    fn what_is_displayed_is_parsed() {
+        for kind in Kind::ALL {
+            let target = Target::new(kind, "shop", "web.v1").expect("valid");
+            assert_eq!(target.to_string().parse(), Ok(target));
+        }
+        for text in
+            ["", "shop", "shop/", "/web", "shop/deployment/web", "shop/x/web", "shop/Web", "shop/web/x"]
+        {
+            assert_eq!(text.parse::<Target>(), Err(ParseTargetError), "{text}");
+        }
     }
 }

@@ -10,3 +10,4 @@ pub mod serve;
 mod shared;
 mod signals;
 mod tasks;
+mod watches;

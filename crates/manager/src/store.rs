@@ -1,104 +1,51 @@
-//! The store: the desired counts, in memory for every reader and durable in one file.
+//! The store: the desired counts, in memory for every reader, made durable by a backend.
 //!
-//! Readers take a short lock on a map and never wait for a disk. All changes go through one queue to one committer
-//! (a blocking loop on a thread of its own), which takes whatever waits there as one batch, replaces the file, lets
-//! memory follow, and only then answers. So an `Ok` means *durable*, concurrent changes share one write and one sync,
-//! and memory never shows what the file does not hold.
-//!
-//! The file is read once, at [`Store::open`]; what others write to it afterwards is overwritten by the next change.
+//! Readers take a short lock on a map and never wait for a disk or a network. A change goes to the backend, which makes
+//! it durable and publishes it on the feed; the feed lets memory follow and tells whoever follows the store. Changes that
+//! others made arrive by the same feed.
 
-mod batch;
-mod committer;
+mod backend;
+mod error;
+mod feed;
 mod file;
-mod metrics;
-mod open;
-#[cfg(test)]
-mod tests;
+mod mirror;
 
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::path::Path;
+use std::sync::Arc;
 
-use replica_count_core::change::{Change, ChangeError};
+use prometheus_client::registry::Registry;
+use replica_count_core::change::{Change, ChangeError, Changed};
 use replica_count_core::setting::{Setting, Settings};
 use replica_count_core::target::Target;
-use tokio::sync::{mpsc, oneshot};
 
-pub use self::committer::Committer;
-pub use self::file::{Disk, RealDisk};
-pub use self::metrics::StoreMetrics;
-pub use self::open::OpenError;
-
-/// How many changes may wait for the committer; one more is refused as [`StoreError::Busy`].
-const QUEUE_CHANGES: usize = 4096;
+use self::backend::Backend;
+pub use self::error::{BackendError, BackendReason, StoreError};
+pub use self::feed::Follower;
+pub use self::file::{Committer, Disk, OpenError, RealDisk};
+use self::mirror::Mirror;
 
 /// A handle on the store. All clones are the same store.
 #[derive(Clone, Debug)]
 pub struct Store {
-    settings: SharedSettings,
-    queue: mpsc::Sender<Message>,
-    metrics: StoreMetrics,
-}
-
-/// The settings that the file holds. Only the committer writes here.
-#[derive(Clone, Debug)]
-struct SharedSettings(Arc<RwLock<Settings>>);
-
-/// What the committer is told.
-#[derive(Debug)]
-enum Message {
-    Apply(Submission),
-    Close,
-}
-
-/// A change on its way to the committer.
-#[derive(Debug)]
-struct Submission {
-    target: Target,
-    change: Change,
-    /// Nobody may be listening any more; then the change is made all the same.
-    answer: oneshot::Sender<Result<Applied, StoreError>>,
-}
-
-/// What a change did: the setting before and after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// `None`: the target was not managed.
-    pub before: Option<Arc<Setting>>,
-    /// `None`: the target is not managed any more.
-    pub after: Option<Arc<Setting>>,
-}
-
-/// Why a change is not stored, or not known to be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The change was refused by the rules of settings.
-    #[error(transparent)]
-    Change(#[from] ChangeError),
-    /// There is no room for the file. Nothing was stored.
-    #[error("nothing was stored: the disk of the settings file is full")]
-    Full,
-    /// The settings take as much as they may. Nothing was stored.
-    #[error("nothing was stored: there is no room for more settings; delete those that are not needed")]
-    TooMany,
-    /// The file cannot be written. Nothing was stored.
-    #[error("nothing was stored: the settings file cannot be written ({reason})")]
-    Unavailable {
-        /// What the operating system says.
-        reason: Arc<str>,
-    },
-    /// The change is in force now, but may be gone after a crash of the machine.
-    #[error(
-        "it is not known whether the change is durable; read the setting, and repeat the change if needed"
-    )]
-    Uncertain,
-    /// Too many changes wait for the disk. Nothing was stored.
-    #[error("nothing was stored: {QUEUE_CHANGES} changes wait for the disk already; try again")]
-    Busy,
-    /// The store takes no more changes, because the server ends. Nothing was stored.
-    #[error("nothing was stored: the server is shutting down")]
-    Closed,
+    mirror: Mirror,
+    backend: Arc<dyn Backend>,
 }
 
 impl Store {
+    /// Opens the settings file at `path`. If there is none, the first change makes it.
+    ///
+    /// Nothing is stored until the caller runs the [`Committer`], which also holds the lock that keeps other processes
+    /// from the file. A file that is refused is left as it is.
+    pub fn open_file(path: &Path) -> Result<(Self, Committer), OpenError> {
+        Self::open_file_on(path, Box::new(RealDisk))
+    }
+
+    /// The same on another disk, such as the simulated one of fault injection.
+    pub fn open_file_on(path: &Path, disk: Box<dyn Disk>) -> Result<(Self, Committer), OpenError> {
+        let (mirror, handle, committer) = file::open(path, disk)?;
+        Ok((Self { mirror, backend: Arc::new(handle) }, committer))
+    }
+
     /// The setting of `target`, if it is managed.
     pub fn get(&self, target: &Target) -> Option<Arc<Setting>> {
         self.read(|settings| settings.get(target).cloned())
@@ -106,9 +53,9 @@ impl Store {
 
     /// Lets `reader` see all settings as they are at one moment.
     ///
-    /// The committer waits as long as `reader` takes, so `reader` only looks.
+    /// The backend waits as long as `reader` takes, so `reader` only looks.
     pub fn read<T>(&self, reader: impl FnOnce(&Settings) -> T) -> T {
-        reader(&self.settings.read())
+        reader(&self.mirror.read())
     }
 
     /// How many targets are managed.
@@ -122,51 +69,27 @@ impl Store {
     }
 
     /// What `change` would do now. Stores nothing.
-    pub fn check(&self, target: &Target, change: &Change) -> Result<Applied, ChangeError> {
-        let before = self.get(target);
-        let after = change.apply(before.as_deref())?;
-        Ok(Applied { before, after })
+    pub fn check(&self, target: &Target, change: &Change) -> Result<Changed, ChangeError> {
+        change.apply(target.clone(), self.get(target))
     }
 
     /// Makes `change` and returns when it is durable.
     ///
     /// Changes of one target are made in the order in which they were submitted. A caller that stops waiting does not
-    /// take its change back: it may be stored all the same.
-    pub async fn apply(&self, target: Target, change: Change) -> Result<Applied, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Message::Apply(Submission { target, change, answer })).map_err(|refused| {
-            match refused {
-                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-            }
-        })?;
-        // The committer answers whatever it took, unless it died on the way: then nobody knows.
-        answered.await.unwrap_or(Err(StoreError::Uncertain))
+    /// take its change back: it may still be stored.
+    pub async fn apply(&self, target: Target, change: Change) -> Result<Changed, StoreError> {
+        self.backend.apply(target, change).await
     }
 
-    /// Asks the committer to end. It still commits what is in the queue by then; changes that come after are refused
-    /// as [`StoreError::Closed`], and reads go on.
+    /// Takes no more changes. Those that were submitted by then are still made, and reads go on.
     pub async fn close(&self) {
-        // An error says that the committer has ended already.
-        let _ = self.queue.send(Message::Close).await;
+        self.backend.close().await;
     }
 
-    /// The numbers that this store counts.
-    pub fn metrics(&self) -> &StoreMetrics {
-        &self.metrics
-    }
-}
-
-impl SharedSettings {
-    fn new(settings: Settings) -> Self {
-        Self(Arc::new(RwLock::new(settings)))
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Settings> {
-        self.0.read().expect("the committer does not panic while it changes the map")
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Settings> {
-        self.0.write().expect("only the committer changes the map, and it ends when it panics")
+    /// Makes the metrics of the store part of what `registry` shows, under names that begin with `store_`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("store");
+        registry.register("settings", "Targets with a stored replica count", self.mirror.count());
+        self.backend.register(registry);
     }
 }

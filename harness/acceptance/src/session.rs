@@ -76,7 +76,11 @@ impl Session {
     }
 
     pub(crate) async fn get(&mut self, name: &str) -> Result<proto::GetDeploymentResponse> {
-        let request = proto::GetDeploymentRequest { name: name.to_owned(), namespace: APPS.to_owned() };
+        let request = proto::GetDeploymentRequest {
+            name: name.to_owned(),
+            namespace: APPS.to_owned(),
+            ..proto::GetDeploymentRequest::default()
+        };
         Ok(self.client.get_deployment(request).await?.into_inner())
     }
 
@@ -85,6 +89,7 @@ impl Session {
             name: name.to_owned(),
             namespace: APPS.to_owned(),
             expected_generation: None,
+            ..proto::DeleteDeploymentRequest::default()
         };
         self.client.delete_deployment(request).await?;
         Ok(())

@@ -81,7 +81,15 @@ async fn follow(
         let (name, namespace) = (fleet.name(number), fleet.namespace.to_owned());
         let asked = Instant::now();
         match call {
-            Call::Get => drop(client.get_deployment(GetDeploymentRequest { name, namespace }).await?),
+            Call::Get => drop(
+                client
+                    .get_deployment(GetDeploymentRequest {
+                        name,
+                        namespace,
+                        ..GetDeploymentRequest::default()
+                    })
+                    .await?,
+            ),
             Call::List => drop(client.list_deployments(ListDeploymentsRequest::default()).await?),
             Call::Set => {
                 let replicas = Some(fleet.replicas);

@@ -125,8 +125,11 @@ fn rows(scores: &Scores<Score>, deployments: usize) -> [Row; 2] {
 
 /// Fails unless a contestant that is ready has read the Deployment that sorts last: it would need less.
 async fn check_seen(process: &Manager, fleet: &Fleet) -> Result<()> {
-    let last =
-        GetDeploymentRequest { name: fleet.name(fleet.size - 1), namespace: fleet.namespace.to_owned() };
+    let last = GetDeploymentRequest {
+        name: fleet.name(fleet.size - 1),
+        namespace: fleet.namespace.to_owned(),
+        ..GetDeploymentRequest::default()
+    };
     let answer = process.client().await?.get_deployment(last).await?.into_inner();
     ensure!(answer.current_replicas.is_some(), "it is ready and has not read all Deployments");
     Ok(())

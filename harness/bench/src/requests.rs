@@ -200,7 +200,10 @@ async fn answers(manager: &Manager, fleet: &Fleet) -> Result<Answers> {
     };
     Ok(Answers {
         set: client.set_deployment(set).await?.into_inner(),
-        get: client.get_deployment(GetDeploymentRequest { name, namespace }).await?.into_inner(),
+        get: client
+            .get_deployment(GetDeploymentRequest { name, namespace, ..GetDeploymentRequest::default() })
+            .await?
+            .into_inner(),
         list: client.list_deployments(ListDeploymentsRequest::default()).await?.into_inner(),
     })
 }

@@ -67,18 +67,20 @@ fn script() -> Vec<(Target, Change)> {
 }
 
 fn target(name: &str) -> Target {
-    Target::new("default", name).expect("valid")
+    Target::deployment("default", name).expect("valid")
 }
 
 fn set(count: i32) -> Change {
-    let replicas = Replicas::new(count).expect("valid");
-    let at = "2026-01-01T00:00:00Z".parse().expect("valid");
-    let action = Action::Set { replicas, by: "alice".to_owned(), at, reason: None };
-    Change { expected_generation: None, action }
+    change(Action::Set { replicas: Replicas::new(count).expect("valid"), reason: None })
 }
 
 fn delete() -> Change {
-    Change { expected_generation: None, action: Action::Delete }
+    change(Action::Delete)
+}
+
+fn change(action: Action) -> Change {
+    let (by, at) = ("alice".to_owned(), "2026-01-01T00:00:00Z".parse().expect("valid"));
+    Change { expected_generation: None, by, at, action }
 }
 
 impl Kind {
@@ -104,7 +106,8 @@ impl Kind {
 mod tests {
     use std::thread;
 
-    use replica_count_manager::store::{Store, StoreError};
+    use replica_count_core::change::Changed;
+    use replica_count_manager::store::{BackendReason, Store};
     use tempfile::TempDir;
 
     use super::crash_disk::CrashDisk;
@@ -127,9 +130,10 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let rename = Fault { at: 9, kind: Kind::DoneButFails(Errno::IO) };
         let disk = Box::new(CrashDisk::new(&[rename]));
-        let (store, committer) = Store::open_on(&folder.path().join("replicas.json"), disk).unwrap();
-        let committer = thread::spawn(move || committer.run(|_| ()));
-        assert_eq!(store.apply(target("web"), set(1)).await, Err(StoreError::Uncertain));
+        let (store, committer) = Store::open_file_on(&folder.path().join("replicas.json"), disk).unwrap();
+        let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
+        let failed = store.apply(target("web"), set(1)).await.unwrap_err();
+        assert_eq!(failed.backend_reason(), Some(BackendReason::Uncertain));
         let shown = store.get(&target("web")).unwrap();
         assert_eq!(shown.replicas.get(), 1, "memory shows what the file holds");
         store.close().await;

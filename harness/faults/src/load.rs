@@ -122,14 +122,20 @@ impl<'a> Clients<'a> {
                 Ok(Told::Set { generation: answer.generation })
             }
             Asked::Get => {
-                let request = proto::GetDeploymentRequest { name, namespace };
+                let request =
+                    proto::GetDeploymentRequest { name, namespace, ..proto::GetDeploymentRequest::default() };
                 let answer = client.get_deployment(request).await?.into_inner();
                 let generation = answer.generation;
                 let stored = answer.desired_replicas.map(|count| Stored { generation, count });
                 Ok(Told::Got { stored })
             }
             Asked::Delete => {
-                let request = proto::DeleteDeploymentRequest { name, namespace, expected_generation: None };
+                let request = proto::DeleteDeploymentRequest {
+                    name,
+                    namespace,
+                    expected_generation: None,
+                    ..proto::DeleteDeploymentRequest::default()
+                };
                 client.delete_deployment(request).await?;
                 Ok(Told::Deleted)
             }

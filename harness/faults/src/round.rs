@@ -283,7 +283,11 @@ impl Round<'_> {
         let mut client = server.access().borrow().client.clone();
         let namespace = self.place.namespace;
         for name in self.place.names {
-            let request = proto::GetDeploymentRequest { name: name.clone(), namespace: namespace.to_owned() };
+            let request = proto::GetDeploymentRequest {
+                name: name.clone(),
+                namespace: namespace.to_owned(),
+                ..proto::GetDeploymentRequest::default()
+            };
             let answer = match client.get_deployment(request).await {
                 Ok(answer) => answer.into_inner(),
                 Err(status) => return Ok(Some(format!("Get of {name}: {status}"))),

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use replica_count_core::change::{Action, Change, ChangeError};
+use replica_count_core::change::{Action, Change, ChangeError, Changed};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use replica_count_faults::history::{Asked, Operation, Stored, Told};
 use replica_count_faults::linearizability;
-use replica_count_manager::store::{Applied, Store, StoreError};
+use replica_count_manager::store::{Store, StoreError};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -24,8 +24,8 @@ const QUESTIONS: usize = 40;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_changes_and_reads_have_an_order() {
     let folder = TempDir::new().unwrap();
-    let (store, committer) = Store::open(&folder.path().join("replicas.json")).unwrap();
-    let committer = thread::spawn(move || committer.run(|_| ()));
+    let (store, committer) = Store::open_file(&folder.path().join("replicas.json")).unwrap();
+    let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
     let scene: &'static Scene = Box::leak(Box::new(Scene::new(store.clone())));
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
@@ -55,7 +55,7 @@ impl Scene {
 
     async fn client(&self, mut random: fastrand::Rng) {
         for _ in 0..QUESTIONS {
-            let target = Target::new("default", &format!("web-{}", random.usize(..TARGETS))).unwrap();
+            let target = Target::deployment("default", &format!("web-{}", random.usize(..TARGETS))).unwrap();
             let asked = match random.u8(..10) {
                 0..=4 => Asked::Set { count: self.next_count.fetch_add(1, Ordering::SeqCst) },
                 5 | 6 => Asked::Delete,
@@ -78,18 +78,16 @@ impl Scene {
                 });
                 return Told::Got { stored };
             }
-            Asked::Set { count } => {
-                let replicas = Replicas::new(count).unwrap();
-                let at = "2026-01-01T00:00:00Z".parse().unwrap();
-                Action::Set { replicas, by: "alice".to_owned(), at, reason: None }
-            }
+            Asked::Set { count } => Action::Set { replicas: Replicas::new(count).unwrap(), reason: None },
             Asked::Delete => Action::Delete,
         };
-        match self.store.apply(target.clone(), Change { expected_generation: None, action }).await {
-            Ok(Applied { after: Some(setting), .. }) => {
+        let (by, at) = ("alice".to_owned(), "2026-01-01T00:00:00Z".parse().unwrap());
+        let change = Change { expected_generation: None, by, at, action };
+        match self.store.apply(target.clone(), change).await {
+            Ok(Changed { after: Some(setting), .. }) => {
                 Told::Set { generation: setting.generation.cast_signed() }
             }
-            Ok(Applied { after: None, .. }) => Told::Deleted,
+            Ok(Changed { after: None, .. }) => Told::Deleted,
             Err(StoreError::Change(ChangeError::NotManaged)) => Told::NotManaged,
             Err(error) => panic!("{error}"),
         }

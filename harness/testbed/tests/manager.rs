@@ -36,7 +36,7 @@ async fn the_server_can_be_started_asked_killed_and_ended() {
     // The same options find the same store and the same certificates.
     let mut second = Manager::start(&options).await.unwrap();
     second.wait_ready().await.unwrap();
-    let get = GetDeploymentRequest { name: "web".to_owned(), namespace };
+    let get = GetDeploymentRequest { name: "web".to_owned(), namespace, ..GetDeploymentRequest::default() };
     let got = second.client().await.unwrap().get_deployment(get).await.unwrap().into_inner();
     assert_eq!((got.desired_replicas, got.set_by.as_str()), (Some(2), "alice"));
     assert!(second.terminate().await.unwrap().success());

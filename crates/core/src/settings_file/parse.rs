@@ -11,7 +11,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::SettingsFileError;
+use super::error::SettingsFileError;
+use crate::kind::Kind;
 use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting, Settings};
 use crate::target::{self, Target};
@@ -84,7 +85,7 @@ impl<'de> Visitor<'de> for EntrySeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
-        let mut target = Target::new(&entry.namespace, &entry.name).map_err(Error::custom)?;
+        let mut target = Target::new(entry.kind, &entry.namespace, &entry.name).map_err(Error::custom)?;
         if let Some((last, _)) = self.0.last_key_value() {
             target = target.sharing_namespace_of(last);
         }
@@ -104,6 +105,8 @@ struct Entry {
     name: String,
     #[serde(deserialize_with = "namespace")]
     namespace: String,
+    #[serde(default, deserialize_with = "kind")]
+    kind: Kind,
     #[serde(deserialize_with = "replicas")]
     replicas: Replicas,
     #[serde(default = "first_generation", deserialize_with = "generation")]
@@ -152,7 +155,7 @@ fn first_generation() -> u64 {
 }
 
 fn name<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
-    text(value, "the name of a Deployment", |name| match target::check_name(name) {
+    text(value, "the name of a workload", |name| match target::check_name(name) {
         Ok(()) => Ok(name.to_owned()),
         Err(error) => Err(error.to_string()),
     })
@@ -162,6 +165,13 @@ fn namespace<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
     text(value, "the name of a namespace", |namespace| match target::check_namespace(namespace) {
         Ok(()) => Ok(namespace.to_owned()),
         Err(error) => Err(error.to_string()),
+    })
+}
+
+fn kind<'de, D: Deserializer<'de>>(value: D) -> Result<Kind, D::Error> {
+    text(value, "the kind of a workload", |kind| {
+        let known = || Kind::ALL.map(Kind::as_str).join(", ");
+        Kind::from_name(kind).ok_or_else(|| format!("kind {kind:?} is not known; known are: {}", known()))
     })
 }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::kind::Kind;
 use crate::setting::{Enforcement, Setting};
 use crate::target::Target;
 
@@ -42,9 +43,11 @@ pub(super) fn close(file: &mut Vec<u8>) {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
-    // The names come first: they are what an entry is found by.
+    // These three come first: an entry is found by them.
     name: &'a str,
     namespace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     replicas: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<u64>,
@@ -69,6 +72,7 @@ impl<'a> Entry<'a> {
         Self {
             name: target.name(),
             namespace: target.namespace(),
+            kind: (target.kind() != Kind::default()).then(|| target.kind().as_str()),
             replicas: setting.replicas.get(),
             generation: (setting.generation != 1).then_some(setting.generation),
             enforcement,

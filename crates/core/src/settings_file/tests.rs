@@ -14,7 +14,7 @@ use crate::setting::{Enforcement, Setting, Settings};
 use crate::target::Target;
 
 fn target(namespace: &str, name: &str) -> Target {
-    Target::new(namespace, name).expect("valid")
+    Target::deployment(namespace, name).expect("valid")
 }
 
 fn count(replicas: i32) -> Setting {
@@ -95,7 +95,7 @@ fn check_entry(entry: &str, message: &str) {
 #[test]
 fn a_bad_entry_is_refused_where_it_is_bad() {
     let entry = |rest: &str| format!(r#"{{"name":"b","namespace":"a",{rest}"#);
-    let keys = "expected one of `name`, `namespace`, `replicas`, `generation`, `enforcement`, \
+    let keys = "expected one of `name`, `namespace`, `kind`, `replicas`, `generation`, `enforcement`, \
                 `enforcementUntil`, `setBy`, `setAt`, `reason`";
     let number = "expected a whole number from 0 to 2147483647 as replicas";
     let generation = "expected a whole number above 0 as generation";

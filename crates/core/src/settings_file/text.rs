@@ -1,12 +1,13 @@
 //! The text of all settings, in which a few can be changed without rendering the others again.
 //!
-//! An entry is a line, lines are sorted by target, and each begins with the two names. So a changed one is found by
+//! An entry is a line, lines are sorted by target, and each begins with the names and the kind. So a changed one is found by
 //! bisection, and all between two of them is copied as it stands.
 
 use std::cmp::Ordering;
-use std::mem;
+use std::{mem, str};
 
 use super::render::{EMPTY, HEAD, SEPARATOR, TAIL, close, push, render};
+use crate::kind::Kind;
 use crate::setting::Setting;
 use crate::target::Target;
 
@@ -124,8 +125,14 @@ fn is_break(byte: u8) -> bool {
 
 /// Compares the target of the line that starts here.
 fn compare(line: &[u8], target: &Target) -> Ordering {
-    // {"NAME-KEY":"NAME","NAMESPACE-KEY":"NAMESPACE", and neither name can have a quotation mark.
-    let mut words = line.split(|byte| *byte == b'"').skip(3).step_by(4);
-    let (name, namespace) = (words.next(), words.next());
-    (namespace, name).cmp(&(Some(target.namespace().as_bytes()), Some(target.name().as_bytes())))
+    // {"name":"NAME","namespace":"NAMESPACE","kind":"KIND", with the kind only where it is not the default. None of them
+    // can have a quotation mark.
+    let mut words = line.split(|byte| *byte == b'"').skip(3);
+    let (name, namespace) = (words.next(), words.nth(3));
+    let kind = match (words.nth(1), words.nth(1)) {
+        (Some(b"kind"), Some(kind)) => str::from_utf8(kind).ok().and_then(Kind::from_name),
+        (_, _) => None,
+    };
+    let wanted = (Some(target.namespace().as_bytes()), Some(target.name().as_bytes()), target.kind());
+    (namespace, name, kind.unwrap_or_default()).cmp(&wanted)
 }

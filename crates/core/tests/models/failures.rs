@@ -3,21 +3,12 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use replica_count_core::backoff::Moment;
 use replica_count_core::failures::{BACKOFF, Failure, Failures, STALE_IN_A_ROW};
-use replica_count_core::history::History;
+use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 
 pub(crate) fn failure() -> impl Strategy<Value = Failure> {
-    prop::sample::select(vec![
-        Failure::Stale,
-        Failure::Throttled,
-        Failure::Forbidden,
-        Failure::Refused,
-        Failure::Failed,
-        Failure::Unreachable,
-        Failure::Deadline,
-    ])
+    prop::sample::select(Failure::ALL.to_vec())
 }
 
 #[derive(Clone, Debug)]
@@ -58,12 +49,12 @@ proptest! {
     fn behave_like_a_list_of_what_failed(steps in prop::collection::vec(step(), 0..64)) {
         let now = Instant::now();
         let desired = Replicas::new(1).unwrap();
-        let (mut history, mut model) = (History::default(), Model::new());
+        let (mut record, mut model) = (Record::default(), Model::new());
         for step in steps {
             match step {
                 Step::Fail { uid, failure, asked_s, jitter } => {
                     let asked = Duration::from_secs(asked_s);
-                    let after = history.record_failure(&uid.into(), failure, asked, Moment { at: now, jitter }).clone();
+                    let after = record.record_failure(&uid.into(), failure, asked, now, jitter).clone();
                     model.push((uid, failure));
                     let (in_a_row, alike) = row(&model);
                     prop_assert_eq!((after.in_a_row as usize, after.alike as usize), (in_a_row, alike));
@@ -71,13 +62,13 @@ proptest! {
                 }
                 Step::InEffect => {
                     // Still within any wish of the API server.
-                    history.record_in_effect(desired, Moment { at: now, jitter: 0.0 });
+                    record.record_in_effect(desired, now, 0.0);
                     if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
                         model.clear();
                     }
                 }
                 Step::Set => {
-                    history.forgive_for_new_setting(desired);
+                    record.follow_setting(desired);
                     if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
                         model.clear();
                     }
@@ -87,13 +78,13 @@ proptest! {
                         matches!(failure, Failure::Stale | Failure::Unreachable | Failure::Deadline)
                     };
                     let is_cured = model.last().is_some_and(unreached);
-                    prop_assert_eq!(history.forgive_for_contact(), is_cured);
+                    prop_assert_eq!(record.record_contact(), is_cured);
                     if is_cured {
                         model.clear();
                     }
                 }
             }
-            prop_assert_eq!(history.failures.is_some(), !model.is_empty());
+            prop_assert_eq!(record.failures.is_some(), !model.is_empty());
         }
     }
 }

@@ -7,20 +7,23 @@
 //! desired one within the longest delay, with no other wake-up than those that the steps left in the queue.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use replica_count_core::backoff::Moment;
-use replica_count_core::damping::{DELAYS, QUIET, Truce};
-use replica_count_core::decide::{Decision, Now, Policy, Repair, decide};
+use replica_count_core::clock::Now;
+use replica_count_core::conflict::{ConflictState, DELAYS, QUIET};
+use replica_count_core::decide::Repair;
+use replica_count_core::event::EventKind;
 use replica_count_core::failures::{BACKOFF, Failure};
-use replica_count_core::history::{History, InEffect, Opposition};
 use replica_count_core::index::Index;
 use replica_count_core::observed::Observation;
+use replica_count_core::policy::Policy;
 use replica_count_core::queue::Queue;
+use replica_count_core::record::{InEffect, Record};
 use replica_count_core::setting::Setting;
-use replica_count_core::state::State;
+use replica_count_core::step::{self, Cause, Next, step};
 use replica_count_core::target::Target;
 
 use crate::ms;
@@ -41,7 +44,7 @@ enum Outcome {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Turn {
     Wait(Duration),
     Change(i32),
     Create(i32),
@@ -53,7 +56,7 @@ enum Step {
     ShowAgain(prop::sample::Index),
     /// The watch works again after a failure.
     Contact,
-    /// Whatever is due is decided; a write that follows is under way until it ends.
+    /// Whatever is due is decided; a write that follows is in flight until it ends.
     Work,
     End(Outcome),
 }
@@ -70,19 +73,19 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
-        4 => (0..3_000u64).prop_map(|wait| Step::Wait(ms(wait))),
-        6 => (0..4).prop_map(Step::Change),
-        1 => (0..4).prop_map(Step::Create),
-        1 => Just(Step::Delete),
-        2 => (0..4).prop_map(Step::Set),
-        1 => any::<bool>().prop_map(Step::Autoscaler),
-        8 => Just(Step::Show),
-        2 => any::<prop::sample::Index>().prop_map(Step::ShowAgain),
-        1 => Just(Step::Contact),
-        8 => Just(Step::Work),
-        8 => outcome().prop_map(Step::End),
+        4 => (0..3_000u64).prop_map(|wait| Turn::Wait(ms(wait))),
+        6 => (0..4).prop_map(Turn::Change),
+        1 => (0..4).prop_map(Turn::Create),
+        1 => Just(Turn::Delete),
+        2 => (0..4).prop_map(Turn::Set),
+        1 => any::<bool>().prop_map(Turn::Autoscaler),
+        8 => Just(Turn::Show),
+        2 => any::<prop::sample::Index>().prop_map(Turn::ShowAgain),
+        1 => Just(Turn::Contact),
+        8 => Just(Turn::Work),
+        8 => outcome().prop_map(Turn::End),
     ]
 }
 
@@ -92,16 +95,16 @@ struct Server {
     start: Instant,
     now: Instant,
     setting: Setting,
-    history: History,
+    record: Record,
     index: Index,
     queue: Queue<Target>,
     has_autoscaler: bool,
-    /// The write under way.
+    /// The write in flight.
     write: Option<Repair>,
-    /// When writes were answered that an adversary made necessary or stale, since the last Set of another count.
-    bouts: Vec<Instant>,
+    /// When conflicts were recorded since the last Set of another count.
+    conflicts: Vec<Instant>,
     /// How often the count was confirmed since then.
-    hastened: usize,
+    confirmed: usize,
 }
 
 impl Server {
@@ -111,23 +114,19 @@ impl Server {
             start: now,
             now,
             setting: Setting::of(count(1)),
-            history: History::default(),
+            record: Record::default(),
             index: Index::default(),
             queue: Queue::default(),
             has_autoscaler: false,
             write: None,
-            bouts: Vec::new(),
-            hastened: 0,
+            conflicts: Vec::new(),
+            confirmed: 0,
         }
     }
 
     fn forget_fight(&mut self) {
-        self.bouts.clear();
-        self.hastened = 0;
-    }
-
-    fn moment(&self) -> Moment {
-        Moment { at: self.now, jitter: 0.0 }
+        self.conflicts.clear();
+        self.confirmed = 0;
     }
 
     fn mark(&mut self) {
@@ -137,106 +136,94 @@ impl Server {
     fn set(&mut self, n: i32) {
         let generation = self.setting.generation + 1;
         self.setting = Setting { generation, ..Setting::of(count(n)) };
-        match self.history.in_effect {
+        match self.record.in_effect {
             // Confirmed: the next repair does not wait, and that is all.
-            InEffect::Was(before) | InEffect::Perhaps(before) if before == count(n) => self.hastened += 1,
+            InEffect::Was(before) | InEffect::Perhaps(before) if before == count(n) => self.confirmed += 1,
             _ => self.forget_fight(),
         }
-        self.history.forgive_for_new_setting(count(n));
+        self.record.follow_setting(count(n));
         self.mark();
     }
 
     /// Takes the target if it is due, and does all of it but the write.
     fn work(&mut self) {
         let Some(target) = self.queue.take(self.now) else { return };
-        let autoscaler = self.has_autoscaler.then(|| "autoscaler".into());
-        if self.history.record_autoscaler(autoscaler.as_ref()) {
-            self.forget_fight();
-        }
+        let autoscaler = self.has_autoscaler.then(|| Arc::from("autoscaler"));
         let observation = self.index.get(&target).map_or(Observation::Absent, Observation::Present);
-        let wall = Timestamp::UNIX_EPOCH + (self.now - self.start);
-        let now = Now { wall, monotonic: self.now };
-        let policy = Policy::default();
-        match decide(&target, &self.setting, observation, &self.history, &policy, now) {
-            Decision::Repair(repair) => {
+        let (setting, autoscaler) = (&self.setting, autoscaler.as_ref());
+        let cause = Cause::Due { setting, observation, autoscaler };
+        let now = self.clocks();
+        let step = step(&mut self.record, &target, cause, &Policy::default(), now, 0.0);
+        for event in &step.events {
+            match event.kind {
+                EventKind::Autoscaled { .. } | EventKind::Calmed => self.forget_fight(),
+                _ => {}
+            }
+        }
+        match step.next {
+            Next::Write(repair) => {
                 assert_eq!(repair.to, self.setting.replicas, "decided on an older setting");
                 assert_ne!(repair.from, repair.to, "nothing to repair");
-                if let Some(drift) = &repair.drift {
-                    self.history.record_drift(drift, self.now);
-                }
                 self.write = Some(repair);
-                return;
             }
-            Decision::Wait { until, drift } => {
-                if let Some(drift) = &drift {
-                    self.history.record_drift(drift, self.now);
-                }
+            Next::Wait(until) => {
                 self.queue.mark(target.clone(), until);
+                self.queue.done(&target);
             }
-            Decision::InEffect => {
-                self.history.record_in_effect(self.setting.replicas, self.moment());
-                self.rest();
-            }
-            Decision::Rest(State::Missing) => {
-                self.history.record_missing();
-                self.rest();
-            }
-            other @ (Decision::Rest(_) | Decision::Ignore { .. }) => panic!("{other:?}"),
-        }
-        self.queue.done(&target);
-    }
-
-    fn rest(&mut self) {
-        match self.history.damping.record_quiet(self.now) {
-            Truce::Until(end) => self.queue.mark(target(), end),
-            Truce::Peace => self.forget_fight(),
-            Truce::Calm => {}
+            Next::Rest => self.queue.done(&target),
         }
     }
 
-    /// Ends the write that is under way, if there is one.
+    /// Ends the write that is in flight, if there is one.
     fn end(&mut self, world: &mut World, outcome: Outcome) {
         let Some(repair) = self.write.take() else { return };
-        match outcome {
+        let failed =
+            |failure, retry_after| step::Outcome::Failed { failure, words: String::new(), retry_after };
+        let outcome = match outcome {
             Outcome::Answered => self.answered(world.write(&repair), &repair),
             Outcome::Unanswered(failure) => {
                 world.write(&repair);
-                self.fail(&repair, failure, Duration::ZERO);
+                failed(failure, Duration::ZERO)
             }
-            Outcome::Failed(failure, asked) => self.fail(&repair, failure, asked),
+            Outcome::Failed(failure, asked) => failed(failure, asked),
+        };
+        let cause = Cause::Ended { repair: &repair, outcome };
+        let now = self.clocks();
+        let step = step(&mut self.record, &target(), cause, &Policy::default(), now, 0.0);
+        if let Next::Wait(until) = step.next {
+            self.queue.mark(target(), until);
         }
         self.queue.done(&target());
     }
 
-    fn answered(&mut self, written: Option<NonZeroU64>, repair: &Repair) {
-        match written {
-            Some(version) => {
-                self.index.record_write(&target(), &repair.uid, version, repair.to);
-                if repair.drift.is_some() {
-                    self.bouts.push(self.now);
-                    self.history.record_repaired(repair.to, self.moment());
-                } else {
-                    self.history.record_applied(repair.to);
-                }
-            }
-            None => {
-                self.bouts.push(self.now);
-                self.fail(repair, Failure::Stale, Duration::ZERO);
-            }
+    /// What the answer to a write says.
+    fn answered(&mut self, written: Option<NonZeroU64>, repair: &Repair) -> step::Outcome {
+        if let Some(version) = written {
+            self.index.record_write(&target(), &repair.uid, version, repair.to);
         }
-        let first = self.bouts.first().copied().unwrap_or(self.now);
-        let in_the_first_minute =
-            self.bouts.iter().filter(|at| **at < first + Duration::from_mins(1)).count();
-        assert!(
-            in_the_first_minute <= 16 + self.hastened,
-            "{in_the_first_minute} writes in the first minute"
-        );
+        if written.is_none() || repair.drift.is_some() {
+            self.conflicts.push(self.now);
+            self.check_cost();
+        }
+        match written {
+            Some(_) => step::Outcome::Written { took: Duration::ZERO },
+            None => step::Outcome::Failed {
+                failure: Failure::Stale,
+                words: String::new(),
+                retry_after: Duration::ZERO,
+            },
+        }
     }
 
-    fn fail(&mut self, repair: &Repair, failure: Failure, asked: Duration) {
-        let moment = self.moment();
-        let due = self.history.record_failure(&repair.uid, failure, asked, moment).due;
-        self.queue.mark(target(), due);
+    fn check_cost(&self) {
+        let first = self.conflicts.first().copied().unwrap_or(self.now);
+        let minute = first + Duration::from_mins(1);
+        let writes = self.conflicts.iter().filter(|at| **at < minute).count();
+        assert!(writes <= 16 + self.confirmed, "{writes} writes in the first minute");
+    }
+
+    fn clocks(&self) -> Now {
+        Now { wall: Timestamp::UNIX_EPOCH + (self.now - self.start), monotonic: self.now }
     }
 }
 
@@ -250,38 +237,38 @@ struct Play {
 }
 
 impl Play {
-    fn step(&mut self, step: Step) {
+    fn turn(&mut self, turn: Turn) {
         let Self { world, server, shown } = self;
-        match step {
-            Step::Wait(wait) => server.now += wait,
-            Step::Change(n) => world.change(count(n)),
-            Step::Create(n) => world.create(count(n)),
-            Step::Delete => world.delete(),
-            Step::Set(n) => server.set(n),
-            Step::Autoscaler(has_autoscaler) => {
+        match turn {
+            Turn::Wait(wait) => server.now += wait,
+            Turn::Change(n) => world.change(count(n)),
+            Turn::Create(n) => world.create(count(n)),
+            Turn::Delete => world.delete(),
+            Turn::Set(n) => server.set(n),
+            Turn::Autoscaler(has_autoscaler) => {
                 server.has_autoscaler = has_autoscaler;
                 server.mark();
             }
-            Step::Show => {
+            Turn::Show => {
                 if let Some(event) = world.events.get(*shown) {
                     show(&mut server.index, event);
                     server.mark();
                     *shown += 1;
                 }
             }
-            Step::ShowAgain(which) => {
+            Turn::ShowAgain(which) => {
                 if *shown > 0 {
                     show(&mut server.index, &world.events[which.index(*shown)]);
                     server.mark();
                 }
             }
-            Step::Contact => {
-                if server.history.forgive_for_contact() {
+            Turn::Contact => {
+                if server.record.record_contact() {
                     server.mark();
                 }
             }
-            Step::Work => server.work(),
-            Step::End(outcome) => server.end(world, outcome),
+            Turn::Work => server.work(),
+            Turn::End(outcome) => server.end(world, outcome),
         }
     }
 
@@ -310,7 +297,7 @@ impl Play {
 
     fn show_all(&mut self) {
         while self.shown < self.world.events.len() {
-            self.step(Step::Show);
+            self.turn(Turn::Show);
         }
     }
 }
@@ -320,19 +307,19 @@ proptest! {
 
     #[test]
     fn is_safe_at_every_step_and_ends_when_the_adversary_stops(
-        steps in prop::collection::vec(step(), 0..160),
+        turns in prop::collection::vec(turn(), 0..160),
     ) {
         let mut play = Play { world: World::default(), server: Server::new(), shown: 0 };
-        for step in steps {
-            play.step(step);
+        for turn in turns {
+            play.turn(turn);
         }
         play.calm_down();
         let stopped = play.server.now;
         play.go_on(stopped + DELAYS.cap + BACKOFF.cap + ASKED);
         prop_assert_eq!(play.world.deployment().unwrap().replicas, play.server.setting.replicas);
-        prop_assert_eq!(&play.server.history.open, &None, "a drift without an end");
+        prop_assert_eq!(&play.server.record.open, &None, "a drift without an end");
         play.go_on(play.server.now + QUIET);
-        prop_assert_ne!(play.server.history.opposition(), Opposition::Contest);
+        prop_assert_ne!(play.server.record.conflict_state(), ConflictState::Contested);
     }
 
     /// The same with nothing but a fight, in which some changes come between the decision and the write.
@@ -341,18 +328,18 @@ proptest! {
         let mut play = Play { world: World::default(), server: Server::new(), shown: 0 };
         play.world.create(count(1));
         for (n, is_late, wait) in changes {
-            play.step(Step::Change(n));
+            play.turn(Turn::Change(n));
             play.show_all();
-            play.step(Step::Work);
+            play.turn(Turn::Work);
             if is_late {
-                play.step(Step::Change(n + 4));
+                play.turn(Turn::Change(n + 4));
             }
-            play.step(Step::End(Outcome::Answered));
+            play.turn(Turn::End(Outcome::Answered));
             play.show_all();
-            play.step(Step::Work);
-            play.step(Step::End(Outcome::Answered));
-            play.step(Step::Wait(ms(wait)));
+            play.turn(Turn::Work);
+            play.turn(Turn::End(Outcome::Answered));
+            play.turn(Turn::Wait(ms(wait)));
         }
-        prop_assert_eq!(play.server.history.opposition(), Opposition::Contest);
+        prop_assert_eq!(play.server.record.conflict_state(), ConflictState::Contested);
     }
 }

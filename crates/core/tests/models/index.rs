@@ -53,7 +53,7 @@ proptest! {
                 Step::Write(n) => {
                     if let Some(seen) = &before {
                         let (uid, from) = (seen.uid.clone(), seen.replicas);
-                        let repair = Repair { uid, from, to: count(n), drift: None };
+                        let repair = Repair { uid, from, to: count(n), generation: 1, drift: None };
                         answer = world.write(&repair).map(|version| (repair, version));
                     }
                 }

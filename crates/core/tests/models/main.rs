@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-mod damping;
+mod conflict;
 mod failures;
 mod fight;
 mod index;

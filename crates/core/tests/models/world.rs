@@ -1,10 +1,11 @@
 //! A cluster with one Deployment, in a few lines: it changes it, tests a write as the API server does, and tells.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use replica_count_core::decide::{FIELD_MANAGER, Repair};
 use replica_count_core::index::Index;
-use replica_count_core::managed_fields::{FieldOwner, Operation};
+use replica_count_core::managed_fields::{FieldOwner, Operation, Writer};
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
@@ -30,7 +31,7 @@ pub(crate) enum Event {
 }
 
 pub(crate) fn target() -> Target {
-    Target::new("ns", "web").unwrap()
+    Target::deployment("ns", "web").unwrap()
 }
 
 pub(crate) fn count(n: i32) -> Replicas {
@@ -73,21 +74,17 @@ impl World {
 
     /// Lists everything, as a watch does that lost its place.
     pub(crate) fn list(&self, index: &mut Index) {
-        index.begin_listing();
+        index.begin_listing(target().kind());
         if let Some(deployment) = &self.deployment {
             index.insert(target(), deployment.clone());
         }
-        index.end_listing();
+        index.end_listing(target().kind());
     }
 
     fn store(&mut self, uid: Uid, replicas: Replicas, manager: &str) {
         self.versions += 1;
-        let owner = FieldOwner {
-            manager: manager.into(),
-            operation: Operation::Update,
-            subresource: None,
-            time: None,
-        };
+        let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource: None };
+        let owner = FieldOwner { writer: Arc::new(writer), time: None };
         let stored = Observed {
             uid,
             resource_version: NonZeroU64::new(self.versions),

@@ -1,27 +1,27 @@
-//! An autoscaler as this server reads it: which Deployment it targets, and how people call it.
+//! An autoscaler as this server reads it: which workload it targets, and what people call it.
 //!
 //! KEDA and others scale through a HorizontalPodAutoscaler that they own, so this one kind shows them all.
 
 use std::mem;
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use replica_count_core::autoscalers::Autoscaler;
+use replica_count_core::kind::Kind;
 use replica_count_core::target::Target;
 use replica_count_wire::messages;
 use serde::Deserialize;
 
-use super::metadata;
-use super::watch::{Followed, MalformedObject};
-use crate::cluster::{Cluster, Watched};
+use super::malformed::MalformedObject;
+use super::metadata::Metadata;
+use super::watch::Object;
+
+/// The word for it in the log.
+const KIND: &str = "HorizontalPodAutoscaler";
 
 /// A HorizontalPodAutoscaler without all that this server has no use for.
-#[derive(Clone, Debug, Deserialize, Resource)]
-#[resource(inherit = HorizontalPodAutoscaler)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Received")]
-pub struct SlimAutoscaler {
-    metadata: ObjectMeta,
+pub struct HorizontalPodAutoscaler {
+    metadata: Metadata,
     owner: Option<Owner>,
     scaled: Scaled,
 }
@@ -29,14 +29,14 @@ pub struct SlimAutoscaler {
 /// What is picked out while parsing JSON.
 #[derive(Deserialize)]
 struct Received {
-    metadata: Metadata,
+    metadata: ReceivedMetadata,
     #[serde(default)]
     spec: Spec,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct ReceivedMetadata {
     namespace: Option<String>,
     name: Option<String>,
     uid: Option<String>,
@@ -73,73 +73,57 @@ struct Scaled {
     name: String,
 }
 
-impl SlimAutoscaler {
-    /// Its uid, and the words of the domain for it; `None`: it targets no Deployment.
-    fn into_autoscaler(self) -> Result<(String, Option<Autoscaler>), MalformedObject> {
-        let ObjectMeta { namespace, name, uid, .. } = self.metadata;
+impl HorizontalPodAutoscaler {
+    /// Its uid, and the words of the domain for it; `None`: it targets no workload of a kind that is known here.
+    pub fn into_autoscaler(self) -> Result<(String, Option<Autoscaler>), MalformedObject> {
+        let Metadata { namespace, name, uid, .. } = self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         let Some(uid) = uid else {
             let reason = "has no uid".to_owned();
-            return Err(MalformedObject { kind: "HorizontalPodAutoscaler", namespace, name, reason });
+            return Err(MalformedObject { kind: KIND, namespace, name, reason });
         };
         let Scaled { api_version, kind, name: scaled } = self.scaled;
-        let is_deployment = kind == "Deployment" && api_version.starts_with("apps/");
-        let Some(target) = Target::new(&namespace, &scaled).ok().filter(|_| is_deployment) else {
+        let kind = Kind::from_name(&kind).filter(|_| api_version.starts_with("apps/"));
+        let Some(target) = kind.and_then(|kind| Target::new(kind, &namespace, &scaled).ok()) else {
             return Ok((uid, None));
         };
         let name = match self.owner {
             Some(owner) => format!("{}/{}", owner.kind, owner.name),
-            None => format!("HorizontalPodAutoscaler/{name}"),
+            None => format!("{KIND}/{name}"),
         };
         Ok((uid, Some(Autoscaler { target, name: name.into() })))
     }
 }
 
-impl Followed for SlimAutoscaler {
-    const WATCHED: Watched = Watched::Autoscalers;
+impl Object for HorizontalPodAutoscaler {
     type Message = messages::HorizontalPodAutoscaler;
 
-    fn begin_listing(cluster: &Cluster) {
-        cluster.begin_autoscalers_listing();
-    }
-
-    fn end_listing(cluster: &Cluster) -> Vec<Target> {
-        cluster.end_autoscalers_listing()
-    }
-
-    fn insert(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
-        let (uid, autoscaler) = self.into_autoscaler()?;
-        Ok(cluster.insert_autoscaler(&uid, autoscaler))
-    }
-
-    fn remove(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
-        let (uid, _) = self.into_autoscaler()?;
-        Ok(cluster.insert_autoscaler(&uid, None))
+    fn resource_version(&self) -> Option<&str> {
+        self.metadata.resource_version.as_deref()
     }
 }
 
-impl From<Received> for SlimAutoscaler {
+impl From<Received> for HorizontalPodAutoscaler {
     fn from(Received { metadata, spec }: Received) -> Self {
         let owner = metadata.owner_references.into_iter().find(|owner| owner.controller);
-        let metadata = ObjectMeta {
+        let metadata = Metadata {
             namespace: metadata.namespace,
             name: metadata.name,
             uid: metadata.uid,
             resource_version: metadata.resource_version,
-            ..ObjectMeta::default()
         };
         Self { metadata, owner, scaled: spec.scale_target_ref }
     }
 }
 
-impl From<messages::HorizontalPodAutoscaler> for SlimAutoscaler {
+impl From<messages::HorizontalPodAutoscaler> for HorizontalPodAutoscaler {
     fn from(autoscaler: messages::HorizontalPodAutoscaler) -> Self {
         let mut metadata = autoscaler.metadata.unwrap_or_default();
         let owner = mem::take(&mut metadata.owner_references).into_iter().find(|owner| owner.controller);
         let scaled = autoscaler.spec.and_then(|spec| spec.scale_target_ref).unwrap_or_default();
         let messages::CrossVersionObjectReference { api_version, kind, name } = scaled;
         Self {
-            metadata: metadata::known_by(metadata),
+            metadata: metadata.into(),
             owner: owner.map(|owner| Owner {
                 kind: text(&owner.kind),
                 name: text(&owner.name),
@@ -165,7 +149,7 @@ mod tests {
             r#"{{"metadata":{{"name":"web","namespace":"shop","resourceVersion":"7"{metadata}}},
                 "spec":{{"maxReplicas":9,"scaleTargetRef":{{{scaled}}}}},"status":{{"currentReplicas":1}}}}"#
         );
-        let autoscaler: SlimAutoscaler = serde_json::from_str(&json).expect("valid");
+        let autoscaler: HorizontalPodAutoscaler = serde_json::from_str(&json).expect("valid");
         match (autoscaler.into_autoscaler(), expected) {
             (Ok((uid, autoscaler)), Ok(expected)) => {
                 let autoscaler = autoscaler.map(|Autoscaler { target, name }| (target.to_string(), name));
@@ -190,7 +174,7 @@ mod tests {
         check(UID, API, Ok(Some(("shop/api", "HorizontalPodAutoscaler/web"))));
         check(&owned(true), API, Ok(Some(("shop/api", "ScaledObject/b"))));
         check(&owned(false), API, Ok(Some(("shop/api", "HorizontalPodAutoscaler/web"))));
-        check(UID, r#""apiVersion":"apps/v1","kind":"StatefulSet","name":"api""#, Ok(None));
+        check(UID, r#""apiVersion":"apps/v1","kind":"ReplicaSet","name":"api""#, Ok(None));
         check(UID, r#""apiVersion":"example.com/v1","kind":"Deployment","name":"api""#, Ok(None));
         check(UID, "", Ok(None));
         check("", API, Err("has no uid"));

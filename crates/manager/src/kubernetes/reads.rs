@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use kube::{Api, Client};
+use http::{Request, StatusCode};
+use kube::Client;
 use replica_count_core::observed::Observed;
 use replica_count_core::target::Target;
+use tokio::time::timeout;
 
-use super::deployment::SlimDeployment;
+use super::malformed::MalformedObject;
+use super::path;
+use super::workload::Workload;
 
 /// How long one read may take.
 const READ_DEADLINE: Duration = Duration::from_secs(3);
@@ -20,25 +24,25 @@ pub enum ReadError {
     /// The API server could not be reached, or refused.
     #[error("the Kubernetes API server could not be asked: {0}")]
     Kube(#[from] kube::Error),
-    /// The answer makes no sense.
+    /// The answer cannot be a workload.
     #[error(transparent)]
-    Malformed(#[from] super::watch::MalformedObject),
+    Malformed(#[from] MalformedObject),
 }
 
-/// Asks the API server for one Deployment. `None`: it does not exist.
+/// Asks the API server for one workload. `None`: it does not exist.
 pub async fn get(client: &Client, target: &Target) -> Result<Option<Observed>, ReadError> {
-    let api: Api<SlimDeployment> = Api::namespaced(client.clone(), target.namespace());
-    let answer = tokio::time::timeout(READ_DEADLINE, api.get_opt(target.name()));
-    match answer.await.map_err(|_elapsed| ReadError::Deadline)?? {
-        Some(deployment) => Ok(Some(deployment.into_observed()?.1)),
-        None => Ok(None),
+    let request = Request::get(path::workload(target)).body(Vec::new());
+    let request = request.map_err(kube::Error::HttpError)?;
+    let answer = timeout(READ_DEADLINE, client.request::<Workload>(request));
+    match answer.await.map_err(|_elapsed| ReadError::Deadline)? {
+        Ok(workload) => Ok(Some(workload.into_observed(target.kind())?.1)),
+        Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Whether the API server can be reached and answers.
-pub async fn reach(client: &Client) -> Result<(), ReadError> {
-    tokio::time::timeout(READ_DEADLINE, client.apiserver_version())
-        .await
-        .map_err(|_elapsed| ReadError::Deadline)??;
+/// Asks the API server for its version, which it tells everyone.
+pub async fn version(client: &Client) -> Result<(), ReadError> {
+    timeout(READ_DEADLINE, client.apiserver_version()).await.map_err(|_elapsed| ReadError::Deadline)??;
     Ok(())
 }

@@ -1,21 +1,21 @@
-//! The only code that writes to Deployments.
+//! The only code that writes to workloads.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use http::response::Parts;
 use http::{Request, StatusCode, header};
+use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
-use kube::{Client, Resource};
 use replica_count_core::decide::{FIELD_MANAGER, Repair};
+use replica_count_core::failures::Failure;
 use replica_count_core::target::Target;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::deployment::SlimDeployment;
-use super::retry_after;
+use super::{path, retry_after};
 
 /// What an API server says of a JSON Patch of which a test failed: 422 without any detail.
 const FAILED_TEST: &str = "the server rejected our request";
@@ -25,8 +25,8 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// Why a write did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The Deployment is not what the write was decided on: it changed, or it is gone. The watch will tell.
-    #[error("the Deployment has changed meanwhile: {0}")]
+    /// The workload is not what the write was decided on: it changed, or it is gone. The watch will tell.
+    #[error("it has changed meanwhile: {0}")]
     Stale(String),
     /// The API server asks to wait.
     #[error("the API server asks to wait: {reason}")]
@@ -54,25 +54,34 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// All words that `reason` has.
-    pub const REASONS: [&'static str; 7] =
-        ["stale", "throttled", "forbidden", "refused", "failed", "unreachable", "deadline"];
-
-    /// A stable word for metrics.
-    pub fn reason(&self) -> &'static str {
+    /// What kind of failure it is.
+    pub fn failure(&self) -> Failure {
         match self {
-            Self::Stale(_) => "stale",
-            Self::Throttled { .. } => "throttled",
-            Self::Forbidden(_) => "forbidden",
-            Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
-            Self::Unreachable(_) => "unreachable",
-            Self::Deadline => "deadline",
+            Self::Stale(_) => Failure::Stale,
+            Self::Throttled { .. } => Failure::Throttled,
+            Self::Forbidden(_) => Failure::Forbidden,
+            Self::Refused(_) => Failure::Refused,
+            Self::Failed(_) => Failure::Failed,
+            Self::Unreachable(_) => Failure::Unreachable,
+            Self::Deadline => Failure::Deadline,
+        }
+    }
+
+    /// How long the API server asked to wait; zero if it did not ask.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Throttled { retry_after, .. } => retry_after.unwrap_or_default(),
+            Self::Stale(_)
+            | Self::Forbidden(_)
+            | Self::Refused(_)
+            | Self::Failed(_)
+            | Self::Unreachable(_)
+            | Self::Deadline => Duration::ZERO,
         }
     }
 }
 
-/// Writes the desired count, if the Deployment still is what the repair was decided on.
+/// Writes the desired count, if the workload still is what the repair was decided on.
 ///
 /// Returns the version that the write made, if comparable.
 pub async fn write(
@@ -130,8 +139,7 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
         { "op": "test", "path": "/spec/replicas", "value": seen },
         { "op": "add", "path": "/spec/replicas", "value": repair.to.get() },
     ]);
-    let deployments = SlimDeployment::url_path(&(), Some(target.namespace()));
-    Request::patch(format!("{deployments}/{}/scale?fieldManager={FIELD_MANAGER}", target.name()))
+    Request::patch(format!("{}/scale?fieldManager={FIELD_MANAGER}", path::workload(target)))
         .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/json-patch+json")
         .body(patch.to_string().into_bytes())
@@ -164,8 +172,8 @@ mod tests {
     #[track_caller]
     fn check(from: i32, to: i32, expected: &Value) {
         let count = |n| Replicas::new(n).expect("valid");
-        let target = Target::new("shop", "web").expect("valid");
-        let repair = Repair { uid: "u".into(), from: count(from), to: count(to), drift: None };
+        let target = Target::deployment("shop", "web").expect("valid");
+        let repair = Repair { uid: "u".into(), from: count(from), to: count(to), generation: 1, drift: None };
         let request = request(&target, &repair).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
         let uri = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager";
@@ -207,15 +215,15 @@ mod tests {
     #[track_caller]
     fn check_refusal(status: u16, retry_after: Option<&str>, body: &str, expected: &str) {
         let error = refusal(&head(status, retry_after), body.as_bytes());
-        assert_eq!(format!("{} {error}", error.reason()), expected);
+        assert_eq!(format!("{} {error}", error.failure().as_str()), expected);
     }
 
     #[test]
     fn a_failed_test_of_the_patch_is_told_from_a_policy() {
         let failed_test = r#"{"kind":"Status","message":"the server rejected our request due to an error in our request",
             "reason":"Invalid","details":{},"code":422}"#;
-        let stale = "stale the Deployment has changed meanwhile: the server rejected our request due to an error in our \
-                     request";
+        let stale =
+            "stale it has changed meanwhile: the server rejected our request due to an error in our request";
         check_refusal(422, None, failed_test, stale);
         let policy = r#"{"kind":"Status","message":"deployments.apps \"web\" is forbidden: policy 'max' denied request",
             "reason":"Invalid","details":{"causes":[{"message":"too many"}]},"code":422}"#;

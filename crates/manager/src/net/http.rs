@@ -3,7 +3,6 @@
 //! Each connection carries one request and lives for a few seconds at most, and a new one takes the place of the oldest,
 //! so that slow or many clients cannot hold the port.
 
-mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -20,16 +19,14 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-pub use probe::Probe;
-use probe::SharedProbe;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::net::listener::Listener;
-use crate::net::pending::Pending;
+use super::listener::Listener;
+use super::pending::Pending;
 
 /// Connections at a time; for one more, the oldest is closed.
 const MAX_CONNECTIONS: usize = 64;
@@ -43,22 +40,26 @@ const DRAIN: Duration = Duration::from_secs(1);
 const PATHS: &str = "not found; there are /healthz /livez /readyz /metrics\n";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the port shows.
-#[derive(Debug)]
-pub struct HttpState<P> {
-    probe: SharedProbe<P>,
-    registry: Arc<Registry>,
+/// What the health paths ask the rest of the server.
+pub trait Health: Send + Sync + 'static {
+    /// Whether the API server answers now. The error says in one line what is wrong.
+    fn kubernetes(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Whether requests can be served. The error has one line for each reason why not.
+    fn ready(&self) -> Result<(), String>;
 }
 
-impl<P: Probe> HttpState<P> {
-    /// Shows the answers of `probe`, and the metrics of `registry`.
-    pub fn new(probe: P, registry: Arc<Registry>) -> Self {
-        Self { probe: SharedProbe::new(probe), registry }
-    }
+/// What the port shows.
+#[derive(Debug)]
+pub struct HttpState<H> {
+    /// What the health paths ask.
+    pub health: H,
+    /// The metrics.
+    pub registry: Registry,
 }
 
 /// Serves until `shutdown`; then requests in flight are answered for a second at most, and it returns.
-pub async fn serve<P: Probe>(listener: TcpListener, state: HttpState<P>, shutdown: CancellationToken) {
+pub async fn serve<H: Health>(listener: TcpListener, state: HttpState<H>, shutdown: CancellationToken) {
     let mut listener = Listener::new(listener);
     let router = router(Arc::new(state));
     let mut connections = Pending::new(MAX_CONNECTIONS);
@@ -110,7 +111,7 @@ async fn answer(stream: TcpStream, address: SocketAddr, router: Router, shutdown
     }
 }
 
-fn router<P: Probe>(state: Arc<HttpState<P>>) -> Router {
+fn router<H: Health>(state: Arc<HttpState<H>>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
@@ -121,8 +122,8 @@ fn router<P: Probe>(state: Arc<HttpState<P>>) -> Router {
 }
 
 /// Whether Kubernetes can be reached.
-async fn healthz<P: Probe>(State(state): State<Arc<HttpState<P>>>) -> Response {
-    ok_or_unavailable(state.probe.kubernetes().await)
+async fn healthz<H: Health>(State(state): State<Arc<HttpState<H>>>) -> Response {
+    ok_or_unavailable(state.health.kubernetes().await)
 }
 
 /// Only that the process lives: an outage of the API server must never restart the pod.
@@ -131,8 +132,8 @@ async fn livez() -> &'static str {
 }
 
 /// Whether requests can be served.
-async fn readyz<P: Probe>(State(state): State<Arc<HttpState<P>>>) -> Response {
-    ok_or_unavailable(state.probe.ready())
+async fn readyz<H: Health>(State(state): State<Arc<HttpState<H>>>) -> Response {
+    ok_or_unavailable(state.health.ready())
 }
 
 fn ok_or_unavailable(result: Result<(), String>) -> Response {
@@ -142,7 +143,7 @@ fn ok_or_unavailable(result: Result<(), String>) -> Response {
     }
 }
 
-async fn metrics<P: Probe>(State(state): State<Arc<HttpState<P>>>) -> Response {
+async fn metrics<H: Health>(State(state): State<Arc<HttpState<H>>>) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &state.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),

@@ -1,7 +1,7 @@
 //! The only place where the server reads its clocks for a decision.
 
 use jiff::Timestamp;
-use replica_count_core::decide::Now;
+use replica_count_core::clock::Now;
 use tokio::time::Instant;
 
 /// Both clocks, now. Tests that pause tokio's time pause the monotonic one with it.

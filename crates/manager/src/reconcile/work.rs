@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn target(name: &str) -> Target {
-        Target::new("ns", name).expect("valid")
+        Target::deployment("ns", name).expect("valid")
     }
 
     #[tokio::test(start_paused = true)]

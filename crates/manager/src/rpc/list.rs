@@ -1,67 +1,80 @@
-//! ListDeployments: what is stored and what is observed, merged in order of namespace and name.
+//! ListDeployments: what is stored and what is observed, merged in the order of targets.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use replica_count_api::request::ListRequest;
 use replica_count_api::{proto, response};
+use replica_count_core::kind::{ByKind, Kind};
 use replica_count_core::observed::{Observation, Observed};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
+use tokio::time::Instant;
 
+use super::context::Context;
 use super::in_flight::InFlight;
-use super::service::Deployments;
 use super::status::Refusal;
-use crate::cluster::Watched;
+use super::unknown::Unknown;
+use crate::cluster::{View, Watched};
 use crate::reconcile::clock;
 
-impl Deployments {
-    /// The answer, for which memory is reserved if the request has a place.
-    pub(super) fn list(
-        &self,
-        request: &ListRequest,
-        in_flight: Option<&InFlight>,
-    ) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
-        if let Some(namespace) = request.namespace.as_deref().filter(|_| request.include_unmanaged) {
-            self.check_watched(namespace)?;
+/// The answer, for which memory is reserved if the request has a place.
+pub(super) fn list(
+    context: &Context,
+    request: &ListRequest,
+    in_flight: Option<&InFlight>,
+) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
+    if let Some(namespace) = request.namespace.as_deref().filter(|_| request.include_unmanaged) {
+        for kind in &request.kinds {
+            context.policy.scope.check_watched(namespace, *kind)?;
         }
-        let now = clock::now();
-        let (rows, next, age) = self.store.read(|settings| {
-            let (view, oppositions) = (self.cluster.view(), self.records.oppositions());
-            if request.include_unmanaged && !view.freshness(Watched::Deployments).is_read() {
-                return Err(Refusal::Unread);
-            }
-            let after = match &request.after {
-                Some(after) => Bound::Excluded(after),
-                None => Bound::Unbounded,
-            };
-            let (mut observation_of, mut opposition_of) = (view.observations(), oppositions.ascending());
-            let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
-            let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
-            let rows = Rows { stored, observed: observed.peekable() }
-                .filter(|(target, _, _)| request.shows(target))
-                .map(|(target, setting, seen)| {
-                    let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
-                    let opposition = opposition_of(target);
-                    let state = State::of(target, setting, observation, opposition, &self.policy, now.wall);
-                    Row::new(target, setting, observation, state)
-                });
-            let (rows, next) = page(rows, request.page_size);
-            Ok((rows, next, view.age(now.monotonic.into())))
-        })?;
-        if let Some(in_flight) = in_flight {
-            in_flight.reserve(rows.iter().map(Row::size).sum())?;
-        }
-        // Only now, without the locks: texts take far longer to make than rows.
-        Ok(proto::DeploymentsReplicaConfigs {
-            deployments_replica_config: rows.into_iter().map(Into::into).collect(),
-            next_page_token: next.as_ref().map(response::page_token).unwrap_or_default(),
-            observed_age: age.map(response::duration),
-        })
     }
+    let now = clock::now();
+    let (rows, next, age) = context.store.read(|settings| {
+        let (view, conflict_states) = (context.cluster.view(), context.records.conflict_states());
+        let unknown = ByKind::of(|kind| Unknown::of(kind, view.freshness(Watched::Workloads(kind))));
+        if request.include_unmanaged
+            && let Some(unknown) = request.kinds.iter().find_map(|kind| unknown[*kind])
+        {
+            return Err(Refusal::Unknown(unknown));
+        }
+        let after = match &request.after {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Unbounded,
+        };
+        let (mut observation_of, mut conflict_of) = (view.observations(), conflict_states.ascending());
+        let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
+        let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
+        let rows = Rows { stored, observed: observed.peekable() }
+            .filter(|(target, _, _)| request.shows(target))
+            .map(|(target, setting, seen)| {
+                let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
+                let conflict = conflict_of(target);
+                let state = State::of(target, setting, observation, conflict, &context.policy, now.wall);
+                Row::new(target, setting, observation, state, unknown[target.kind()])
+            });
+        let (rows, next) = page(rows, request.page_size);
+        Ok((rows, next, age(&view, &request.kinds, Instant::from_std(now.monotonic))))
+    })?;
+    if let Some(in_flight) = in_flight {
+        in_flight.reserve(rows.iter().map(Row::size).sum())?;
+    }
+    // Only now, without the locks: texts take far longer to make than rows.
+    Ok(proto::DeploymentsReplicaConfigs {
+        deployments_replica_config: rows.into_iter().map(Into::into).collect(),
+        next_page_token: next.as_ref().map(response::page_token).unwrap_or_default(),
+        observed_age: age.map(response::duration),
+    })
+}
+
+/// The age of the oldest of what is shown, while a watch is broken.
+fn age(view: &View<'_>, kinds: &BTreeSet<Kind>, now: Instant) -> Option<Duration> {
+    kinds.iter().filter_map(|kind| view.freshness(Watched::Workloads(*kind)).stale_for(now)).max()
 }
 
 /// Takes one page of rows, and the last target on it if there are more.
@@ -79,10 +92,17 @@ struct Row {
     current: Option<Replicas>,
     ready: Option<i32>,
     state: State,
+    unknown: Option<Unknown>,
 }
 
 impl Row {
-    fn new(target: &Target, setting: Option<&Setting>, observation: Observation<'_>, state: State) -> Self {
+    fn new(
+        target: &Target,
+        setting: Option<&Setting>,
+        observation: Observation<'_>,
+        state: State,
+        unknown: Option<Unknown>,
+    ) -> Self {
         let observed = match observation {
             Observation::Present(observed) => Some(observed),
             Observation::Unread | Observation::Absent => None,
@@ -93,12 +113,14 @@ impl Row {
             current: observed.map(|observed| observed.replicas),
             ready: observed.map(|observed| observed.ready),
             state,
+            unknown: unknown.filter(|_| state == State::Unknown),
         }
     }
 
     /// About how many bytes it takes in the answer: once as a message and once as it is sent.
     fn size(&self) -> usize {
-        let texts = self.target.name().len() + self.target.namespace().len();
+        let reason = self.unknown.map_or(0, |unknown| unknown.to_string().len());
+        let texts = self.target.name().len() + self.target.namespace().len() + reason;
         2 * (size_of::<proto::DeploymentsReplicaConfig>() + texts)
     }
 }
@@ -112,6 +134,8 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
             current_replicas: row.current.map(Replicas::get),
             ready_replicas: row.ready,
             state: proto::DeploymentState::from(row.state).into(),
+            kind: proto::Kind::from(row.target.kind()).into(),
+            state_reason: row.unknown.map(|unknown| unknown.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -150,7 +174,7 @@ mod tests {
     use super::*;
 
     fn target(name: &str) -> Target {
-        Target::new("ns", name).expect("valid")
+        Target::deployment("ns", name).expect("valid")
     }
 
     fn observed() -> Observed {
@@ -184,7 +208,7 @@ mod tests {
     fn a_page_names_the_next_one_only_if_there_is_one() {
         let targets = ["a", "b", "c"].map(target);
         let rows =
-            || targets.iter().map(|target| Row::new(target, None, Observation::Absent, State::Missing));
+            || targets.iter().map(|target| Row::new(target, None, Observation::Absent, State::Missing, None));
         for (size, expected) in
             [(None, None), (Some(1), Some("a")), (Some(2), Some("b")), (Some(3), None), (Some(4), None)]
         {

@@ -15,7 +15,7 @@ use tonic_health::ServingStatus;
 
 use super::in_flight::Requests;
 use super::service::Deployments;
-use crate::net::http::Probe;
+use crate::net::http;
 use crate::net::tls::Credentials;
 use crate::net::tls::acceptor::{AcceptLimits, accept};
 use crate::net::tls::metrics::ConnectionMetrics;
@@ -53,7 +53,7 @@ pub(crate) struct Grpc<H> {
     pub(crate) requests: Requests,
 }
 
-impl<H: Probe> Grpc<H> {
+impl<H: http::Health> Grpc<H> {
     /// Serves until `shutdown`, then finishes the requests under way.
     pub(crate) async fn serve(
         self,
@@ -110,7 +110,7 @@ fn with_reflection(routes: Routes) -> anyhow::Result<Routes> {
 /// Keeps the health service up to date: serving while ready, not serving from `shutdown` on.
 async fn report_health(
     reporter: tonic_health::server::HealthReporter,
-    health: impl Probe,
+    health: impl http::Health,
     shutdown: CancellationToken,
 ) -> Infallible {
     let mut interval = tokio::time::interval(HEALTH_INTERVAL);

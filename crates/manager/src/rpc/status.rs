@@ -13,8 +13,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tracing::error;
 
+use super::unknown::Unknown;
 use crate::net::quota::Exhausted;
-use crate::store::StoreError;
+use crate::store::{BackendError, BackendReason, StoreError};
 
 /// The domain of the reasons, as in `google.rpc.ErrorInfo`.
 const ERROR_DOMAIN: &str = "replicacount.dev";
@@ -30,13 +31,14 @@ pub(super) enum Refusal {
     /// The namespace is not managed here.
     #[error(transparent)]
     OutOfScope(#[from] OutOfScope),
-    /// There is no such Deployment.
+    /// There is no such workload.
     #[error(
-        "Deployment {0} does not exist; check the name, or set AllowMissing to store a count before it is created"
+        "{} does not exist; check the name, or set AllowMissing to store a count before it is created",
+        .0.with_kind()
     )]
-    NoDeployment(Target),
+    NotFound(Target),
     /// Nothing is stored for the target.
-    #[error("Deployment {0} is not managed: no replica count is stored for it; use SetDeployment first")]
+    #[error("{} is not managed: no replica count is stored for it; use SetDeployment first", .0.with_kind())]
     NotManaged(Target),
     /// The setting is not the one that the caller expected.
     #[error("the setting of {target} has generation {actual}, not {expected}; read it again and decide anew")]
@@ -50,18 +52,22 @@ pub(super) enum Refusal {
     },
     /// An autoscaler would fight with the setting.
     #[error(
-        "Deployment {target} is scaled by {autoscaler}, which would fight with a fixed count; \
-         delete the autoscaler first, or set AllowAutoscaled"
+        "{} is scaled by {autoscaler}, which would fight with a fixed count; \
+         delete the autoscaler first, or set AllowAutoscaled",
+        .target.with_kind()
     )]
     Autoscaled {
-        /// The Deployment.
+        /// The workload.
         target: Target,
         /// Kind and name of the autoscaler.
         autoscaler: Arc<str>,
     },
-    /// The cluster has not been read yet.
-    #[error("the cluster has not been read yet; try again shortly")]
-    Unread,
+    /// The cluster is not known.
+    #[error("{}", match .0 {
+        Unknown::Unread => format!("{}; try again shortly", .0),
+        Unknown::Refused(_) => .0.to_string(),
+    })]
+    Unknown(Unknown),
     /// The API server cannot be asked.
     #[error("the Kubernetes API server cannot be asked whether {0} exists; try again, or set AllowMissing")]
     Unreachable(Target),
@@ -75,7 +81,7 @@ pub(super) enum Refusal {
     TooManyAnswers(Exhausted),
     /// The setting could not be stored, or is not known to be.
     #[error(transparent)]
-    Store(StoreError),
+    Store(BackendError),
 }
 
 impl Refusal {
@@ -91,12 +97,7 @@ impl Refusal {
     pub(super) fn of_store(target: &Target, error: StoreError) -> Self {
         match error {
             StoreError::Change(error) => Self::of_change(target, error),
-            error @ (StoreError::Full
-            | StoreError::TooMany
-            | StoreError::Unavailable { .. }
-            | StoreError::Uncertain
-            | StoreError::Busy
-            | StoreError::Closed) => {
+            StoreError::Backend(error) => {
                 error!(%target, %error, "not stored");
                 Self::Store(error)
             }
@@ -109,22 +110,24 @@ impl Refusal {
             Self::Field(_) => (Code::InvalidArgument, "INVALID_FIELD"),
             Self::OutOfScope(OutOfScope::Excluded(_)) => (Code::PermissionDenied, "NAMESPACE_EXCLUDED"),
             Self::OutOfScope(OutOfScope::Other { .. }) => (Code::PermissionDenied, "NAMESPACE_NOT_MANAGED"),
-            Self::NoDeployment(_) => (Code::NotFound, "DEPLOYMENT_NOT_FOUND"),
+            Self::OutOfScope(OutOfScope::Kind(_)) => (Code::PermissionDenied, "KIND_NOT_MANAGED"),
+            Self::NotFound(_) => (Code::NotFound, "DEPLOYMENT_NOT_FOUND"),
             Self::NotManaged(_) => (Code::NotFound, "DEPLOYMENT_NOT_MANAGED"),
             Self::Generation { .. } => (Code::Aborted, "GENERATION_MISMATCH"),
             Self::Autoscaled { .. } => (Code::FailedPrecondition, "DEPLOYMENT_AUTOSCALED"),
-            Self::Unread => (Code::Unavailable, "CLUSTER_NOT_READ"),
+            Self::Unknown(Unknown::Unread) => (Code::Unavailable, "CLUSTER_NOT_READ"),
+            Self::Unknown(Unknown::Refused(_)) => (Code::FailedPrecondition, "KIND_NOT_READABLE"),
             Self::Unreachable(_) => (Code::Unavailable, "KUBERNETES_UNREACHABLE"),
             Self::TooManyRequests(_) => (Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
             Self::TooManyAnswers(_) => (Code::ResourceExhausted, "TOO_MANY_ANSWERS"),
-            Self::Store(StoreError::Full) => (Code::ResourceExhausted, "STORE_FULL"),
-            Self::Store(StoreError::TooMany) => (Code::ResourceExhausted, "TOO_MANY_SETTINGS"),
-            Self::Store(StoreError::Busy) => (Code::ResourceExhausted, "STORE_BUSY"),
-            Self::Store(StoreError::Uncertain) => (Code::Unavailable, "STORE_OUTCOME_UNKNOWN"),
-            Self::Store(StoreError::Closed) => (Code::Unavailable, "SHUTTING_DOWN"),
-            Self::Store(StoreError::Unavailable { .. } | StoreError::Change(_)) => {
-                (Code::Unavailable, "STORE_UNAVAILABLE")
-            }
+            Self::Store(error) => match error.reason {
+                BackendReason::Full => (Code::ResourceExhausted, "STORE_FULL"),
+                BackendReason::TooMany => (Code::ResourceExhausted, "TOO_MANY_SETTINGS"),
+                BackendReason::Busy => (Code::ResourceExhausted, "STORE_BUSY"),
+                BackendReason::Uncertain => (Code::Unavailable, "STORE_OUTCOME_UNKNOWN"),
+                BackendReason::Closed => (Code::Unavailable, "SHUTTING_DOWN"),
+                BackendReason::Unavailable => (Code::Unavailable, "STORE_UNAVAILABLE"),
+            },
         }
     }
 }
@@ -133,10 +136,9 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (code, reason) = refusal.code();
         let message = match &refusal {
-            // The operating system's words stay in the log.
-            Refusal::Store(StoreError::Unavailable { .. }) => {
-                "nothing was stored: the settings file cannot be written; ask the operators of this server"
-                    .to_owned()
+            // What caused it stays in the log.
+            Refusal::Store(BackendError { reason: BackendReason::Unavailable, words, .. }) => {
+                format!("{words}; ask the operators of this server")
             }
             other => other.to_string(),
         };
@@ -148,17 +150,18 @@ impl From<Refusal> for Status {
             Refusal::Generation { target, .. } | Refusal::Autoscaled { target, .. } => {
                 details.add_precondition_failure_violation(reason, target.to_string(), message.clone());
             }
-            Refusal::Unread
+            Refusal::Unknown(Unknown::Refused(kind)) => {
+                let resource = format!("{}.apps", kind.resource());
+                details.add_precondition_failure_violation(reason, resource, message.clone());
+            }
+            Refusal::Unknown(Unknown::Unread)
             | Refusal::Unreachable(_)
             | Refusal::TooManyRequests(_)
             | Refusal::TooManyAnswers(_)
-            | Refusal::Store(StoreError::Busy) => {
+            | Refusal::Store(BackendError { reason: BackendReason::Busy, .. }) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
-            Refusal::OutOfScope(_)
-            | Refusal::NoDeployment(_)
-            | Refusal::NotManaged(_)
-            | Refusal::Store(_) => {}
+            Refusal::OutOfScope(_) | Refusal::NotFound(_) | Refusal::NotManaged(_) | Refusal::Store(_) => {}
         }
         Self::with_error_details(code, message, details)
     }
@@ -166,6 +169,8 @@ impl From<Refusal> for Status {
 
 #[cfg(test)]
 mod tests {
+    use replica_count_core::kind::Kind;
+
     use super::*;
 
     #[track_caller]
@@ -179,28 +184,35 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_code_and_a_reason() {
-        let web = || Target::new("shop", "web").expect("valid");
-        let unavailable = StoreError::Unavailable { reason: "EROFS".into() };
-        check(
-            Refusal::NoDeployment(web()),
-            Code::NotFound,
-            "DEPLOYMENT_NOT_FOUND",
-            "shop/web does not exist",
-        );
+        let web = || Target::deployment("shop", "web").expect("valid");
+        let store = |reason| {
+            let (words, cause) = ("nothing was stored: full".into(), Some("EROFS".into()));
+            Refusal::Store(BackendError { reason, words, cause })
+        };
+        check(Refusal::NotFound(web()), Code::NotFound, "DEPLOYMENT_NOT_FOUND", "shop/web does not exist");
         check(
             Refusal::NotManaged(web()),
             Code::NotFound,
             "DEPLOYMENT_NOT_MANAGED",
             "shop/web is not managed",
         );
-        check(Refusal::Unread, Code::Unavailable, "CLUSTER_NOT_READ", "try again");
+        let unread = Refusal::Unknown(Unknown::Unread);
+        check(unread, Code::Unavailable, "CLUSTER_NOT_READ", "has not been read yet; try again");
+        let refused = Refusal::Unknown(Unknown::Refused(Kind::Deployment));
+        check(
+            refused,
+            Code::FailedPrecondition,
+            "KIND_NOT_READABLE",
+            "grant it get, list and watch of deployments.apps",
+        );
         check(Refusal::Unreachable(web()), Code::Unavailable, "KUBERNETES_UNREACHABLE", "shop/web");
         let (requests, answers) =
             (Refusal::TooManyRequests(Exhausted::ForUser), Refusal::TooManyAnswers(Exhausted::ForAll));
         check(requests, Code::ResourceExhausted, "TOO_MANY_REQUESTS", "one user");
         check(answers, Code::ResourceExhausted, "TOO_MANY_ANSWERS", "PageSize");
-        check(Refusal::Store(StoreError::Full), Code::ResourceExhausted, "STORE_FULL", "full");
-        check(Refusal::Store(unavailable), Code::Unavailable, "STORE_UNAVAILABLE", "nothing was stored");
+        check(store(BackendReason::Full), Code::ResourceExhausted, "STORE_FULL", "full");
+        let unavailable = "nothing was stored: full; ask the operators of this server";
+        check(store(BackendReason::Unavailable), Code::Unavailable, "STORE_UNAVAILABLE", unavailable);
         let excluded = OutOfScope::Excluded("kube-system".into());
         check(excluded.into(), Code::PermissionDenied, "NAMESPACE_EXCLUDED", "kube-system");
     }
@@ -216,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_autoscaler_is_named() {
-        let target = Target::new("shop", "web").expect("valid");
+        let target = Target::deployment("shop", "web").expect("valid");
         let refusal = Refusal::Autoscaled { target, autoscaler: "ScaledObject/web".into() };
         let status = Status::from(refusal);
         assert_eq!(status.code(), Code::FailedPrecondition);
@@ -227,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_unexpected_generation_says_which() {
-        let target = Target::new("shop", "web").expect("valid");
+        let target = Target::deployment("shop", "web").expect("valid");
         let status = Status::from(Refusal::Generation { target, expected: 3, actual: 5 });
         assert_eq!(status.code(), Code::Aborted);
         let failure = status.get_details_precondition_failure().expect("a PreconditionFailure");

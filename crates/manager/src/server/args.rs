@@ -1,11 +1,13 @@
 //! The command line and the environment, validated before anything is bound or connected.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use replica_count_core::decide::Policy;
+use replica_count_core::kind::Kind;
+use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::Scope;
 use replica_count_core::setting::Enforcement;
@@ -143,6 +145,9 @@ pub struct PolicyArgs {
         default_value = "kube-system,kube-public,kube-node-lease"
     )]
     pub exclude_namespaces: NamespaceSet,
+    /// Kinds of workloads that are managed, separated by commas
+    #[arg(long, env, value_name = "KINDS", value_parser = kinds, default_value_t = KindSet(Kind::ALL.into()))]
+    pub kinds: KindSet,
     /// Largest replica count that SetDeployment accepts
     #[arg(long, env, value_name = "COUNT", value_parser = replicas, default_value = "1000", allow_negative_numbers = true)]
     pub max_replicas: Replicas,
@@ -167,6 +172,17 @@ pub struct OneOrAll(pub Option<String>);
 /// A set of namespaces.
 #[derive(Clone, Debug)]
 pub struct NamespaceSet(pub BTreeSet<String>);
+
+/// A set of kinds, written as the names of their resources.
+#[derive(Clone, Debug)]
+pub struct KindSet(pub BTreeSet<Kind>);
+
+impl fmt::Display for KindSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|kind| kind.resource()).collect();
+        formatter.write_str(&names.join(","))
+    }
+}
 
 /// Whether drift is repaired.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -198,6 +214,7 @@ impl ServeArgs {
             scope: Scope {
                 only: self.kubernetes.namespace.0.clone(),
                 excluded: self.policy.exclude_namespaces.0.clone(),
+                kinds: self.policy.kinds.0.clone(),
             },
             enforcement: match self.policy.enforcement {
                 EnforcementArg::Enforce => Enforcement::Enforce,
@@ -230,6 +247,16 @@ fn namespaces(text: &str) -> Result<NamespaceSet, String> {
         .map(|name| check_namespace(name).map(|()| name.to_owned()).map_err(|error| error.to_string()))
         .collect::<Result<_, _>>()
         .map(NamespaceSet)
+}
+
+fn kinds(text: &str) -> Result<KindSet, String> {
+    let all = || KindSet(Kind::ALL.into());
+    let kind = |name: &str| Kind::ALL.into_iter().find(|kind| kind.resource() == name.to_ascii_lowercase());
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let kinds: BTreeSet<Kind> = names
+        .map(|name| kind(name).ok_or_else(|| format!("{name:?} is not known; known are: {}", all())))
+        .collect::<Result<_, _>>()?;
+    if kinds.is_empty() { Err(format!("name at least one of: {}", all())) } else { Ok(KindSet(kinds)) }
 }
 
 fn replicas(text: &str) -> Result<Replicas, String> {
@@ -285,6 +312,20 @@ mod tests {
             "invalid value 'maybe' for '--enforcement <ENFORCEMENT>' [possible values: enforce, ignore]",
         );
         check_refused(
+            &["--kinds", "deployments,daemonsets"],
+            &format!(
+                "invalid value 'deployments,daemonsets' for '--kinds <KINDS>': \"daemonsets\" is not known; known are: {}",
+                KindSet(Kind::ALL.into())
+            ),
+        );
+        check_refused(
+            &["--kinds", ","],
+            &format!(
+                "invalid value ',' for '--kinds <KINDS>': name at least one of: {}",
+                KindSet(Kind::ALL.into())
+            ),
+        );
+        check_refused(
             &["--exclude-namespaces", "a,B"],
             "invalid value 'a,B' for '--exclude-namespaces <NAMESPACES>': namespace \"B\" is not valid: use lower-case \
              letters, digits and '-', and begin and end with a letter or digit",
@@ -298,6 +339,7 @@ mod tests {
         assert_eq!(policy.scope.only, None);
         let excluded: Vec<_> = policy.scope.excluded.iter().map(String::as_str).collect();
         assert_eq!(excluded, ["kube-node-lease", "kube-public", "kube-system"]);
+        assert_eq!(policy.scope.kinds, BTreeSet::from(Kind::ALL));
         assert_eq!(cli.serve.policy.max_replicas.get(), 1000);
         assert_eq!(cli.serve.listen.grpc_address.to_string(), "0.0.0.0:8080");
     }

@@ -1,35 +1,40 @@
 //! Whether the server is ready, and whether it reaches Kubernetes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::Client;
+use replica_count_core::kind::Kind;
 
 use crate::cluster::{Cluster, Freshness, Watched};
-use crate::kubernetes::reads;
-use crate::net::http::Probe;
+use crate::kubernetes::probe::Probe;
+use crate::net::http;
 
 /// Answers the questions of probes.
 #[derive(Clone)]
 pub(super) struct Health {
-    pub(super) client: Client,
+    pub(super) probe: Probe<Client>,
     pub(super) cluster: Arc<Cluster>,
+    /// The kinds that are managed.
+    pub(super) kinds: BTreeSet<Kind>,
 }
 
-impl Probe for Health {
+impl http::Health for Health {
     async fn kubernetes(&self) -> Result<(), String> {
-        reads::reach(&self.client).await.map_err(|error| error.to_string())
+        self.probe.ask().await
     }
 
-    /// The store is open from the start, so it is the cluster that makes the difference. Autoscalers are waited for,
-    /// so that no Set slips through, but not where the right to see them is missing.
+    /// The store is open from the start, so readiness depends on the cluster alone. A resource that the server lacks the
+    /// right to see is not waited for, unless there is no kind of workload at all that it may see.
     fn ready(&self) -> Result<(), String> {
         let view = self.cluster.view();
-        match view.freshness(Watched::Deployments) {
-            Freshness::Unread => return Err("the cluster has not been read yet".to_owned()),
-            Freshness::Refused => {
-                return Err("the API server refuses to show Deployments; see the log".to_owned());
-            }
-            Freshness::Live | Freshness::Stale { .. } => {}
+        let freshness = |kind: &Kind| view.freshness(Watched::Workloads(*kind));
+        if self.kinds.iter().any(|kind| freshness(kind) == Freshness::Unread) {
+            return Err("the cluster has not been read yet".to_owned());
+        }
+        if !self.kinds.iter().any(|kind| freshness(kind).is_read()) {
+            let kinds: Vec<String> = self.kinds.iter().map(|kind| format!("{kind}s")).collect();
+            return Err(format!("the API server refuses to show {}; see the log", kinds.join(" and ")));
         }
         match view.freshness(Watched::Autoscalers) {
             Freshness::Unread => Err("the autoscalers have not been read yet".to_owned()),

@@ -1,23 +1,23 @@
 //! The parts of the server while they run, and the order in which they end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::args::ServeArgs;
-use super::shared::{PeerMetrics, Shared};
+use super::shared::Shared;
 use super::tasks::Tasks;
-use crate::kubernetes::watch::metrics::WatchMetrics;
+use super::watches::Watches;
 use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
+use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
-use crate::reconcile::report::Report;
-use crate::rpc::in_flight::Requests;
+use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
 use crate::store::{Committer, Store};
 
@@ -28,6 +28,22 @@ const CLOSE: Duration = Duration::from_secs(5);
 pub(super) struct Listeners {
     pub(super) grpc: TcpListener,
     pub(super) http: TcpListener,
+}
+
+/// What is counted about clients.
+#[derive(Debug, Default)]
+struct PeerMetrics {
+    connections: ConnectionMetrics,
+    certificates: CertificateMetrics,
+    requests: RequestMetrics,
+}
+
+impl PeerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        self.connections.register(registry);
+        self.certificates.register(registry);
+        self.requests.register(registry);
+    }
 }
 
 /// Everything that runs. Requests end first, then the work that they may have brought, then the store.
@@ -48,26 +64,23 @@ impl Running {
         listeners: Listeners,
         thread_of_work: &Handle,
     ) -> Self {
-        let (watch_metrics, autoscaler_watch_metrics) = (WatchMetrics::default(), WatchMetrics::default());
-        let (report, peers) = (Report::default(), PeerMetrics::default());
-        let registry = shared.registry(&watch_metrics, &autoscaler_watch_metrics, &report, &peers);
-        let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
-        let namespace = args.kubernetes.namespace.0.as_deref();
-
         let (end_of_requests, end_of_work) = (CancellationToken::new(), CancellationToken::new());
         let (mut requests, mut work, mut writing) = (Tasks::default(), Tasks::default(), Tasks::default());
-        let changed = shared.marker();
-        writing.spawn_blocking("the store's writer", move || committer.run(changed));
-        let watch = shared.watch(namespace, watch_metrics);
-        work.spawn_on(thread_of_work, "the watch", watch.run(end_of_work.clone()));
-        let autoscaler_watch = shared.watch_autoscalers(namespace, autoscaler_watch_metrics);
-        work.spawn_on(thread_of_work, "the watch of autoscalers", autoscaler_watch.run(end_of_work.clone()));
-        let reconciler = shared.reconciler(report);
+        let peers = PeerMetrics::default();
+        let mut registry = Registry::with_prefix("replica_count_manager");
+        peers.register(&mut registry);
+        shared.register(&mut registry);
+        let follower = shared.follower();
+        writing.spawn_blocking("the store's writer", move || committer.run(follower));
+        let (tasks, shutdown) = (&mut work, &end_of_work);
+        Watches { shared, registry: &mut registry, tasks, runtime: thread_of_work, shutdown }.start();
+        let reconciler = shared.reconciler();
         work.spawn_on(thread_of_work, "the reconciler", reconciler.run(end_of_work.clone()));
-        let state = HttpState::new(shared.health(), Arc::new(registry));
+        let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, end_of_work.clone()));
+        let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let grpc = Grpc {
-            service: shared.service(args),
+            service: shared.service(args.policy.max_replicas),
             health: shared.health(),
             credentials: reload.current(),
             connections: peers.connections,
@@ -125,7 +138,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_disk_that_hangs_does_not_keep_the_server() {
         let folder = TempDir::new().unwrap();
-        let (store, _committer) = Store::open(&folder.path().join("replicas.json")).unwrap();
+        let (store, _committer) = Store::open_file(&folder.path().join("replicas.json")).unwrap();
         let mut writing = Tasks::default();
         writing.spawn("the store's writer", pending());
         let asked = tokio::time::Instant::now();

@@ -13,7 +13,10 @@ use super::running::{Listeners, Running};
 use super::shared::Shared;
 use super::signals::Signals;
 use crate::kubernetes::connect;
+use crate::kubernetes::probe::Probe;
 use crate::net::tls::{self, Credentials};
+use crate::reconcile::marker::Marker;
+use crate::reconcile::report::Report;
 use crate::store::{Committer, Store};
 
 /// Why the server ended.
@@ -45,11 +48,11 @@ struct Validated {
 pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
-    let namespace = args.kubernetes.namespace.0.clone();
+    let policy = args.policy();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = %kubernetes.cluster_url,
-        namespace = namespace.as_deref().unwrap_or("all"),
+        namespace = policy.scope.only.as_deref().unwrap_or("all"),
         settings = store.len(),
         enforcement = ?args.policy.enforcement,
         "starting"
@@ -60,12 +63,13 @@ pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
         connect::client(&kubernetes).map_err(ServeError::usage)?
     };
     let shared = Shared {
-        store,
+        marker: Marker { store, work: Arc::default() },
         cluster: Arc::default(),
-        work: Arc::default(),
         records: Arc::default(),
-        policy: Arc::new(args.policy()),
+        policy: Arc::new(policy),
+        probe: Probe::new(client.clone()),
         client,
+        report: Report::default(),
     };
     shared.begin();
     let listeners = bind(&args).await?;
@@ -78,7 +82,7 @@ pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
         error = running.first_to_end() => Err(error),
     };
     let stopped = tokio::select! {
-        stopped = running.stop(&shared.store) => stopped,
+        stopped = running.stop(&shared.marker.store) => stopped,
         signal = signals.next() => Err(anyhow!("{signal} while draining: ended at once")),
     };
     if stopped.is_ok() {
@@ -91,7 +95,7 @@ pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
 async fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
     let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
     let kubernetes = args.source().load().await.map_err(ServeError::usage)?;
-    let (store, committer) = Store::open(&args.store.file_path).map_err(ServeError::usage)?;
+    let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;
     Ok(Validated { credentials, kubernetes, store, committer })
 }
 

@@ -1,5 +1,6 @@
 //! The tasks that a server consists of. Each has a name, and none may end before it is told to.
 
+use std::borrow::Cow;
 use std::future::Future;
 
 use anyhow::anyhow;
@@ -8,10 +9,14 @@ use tokio::task::JoinSet;
 
 /// Tasks that run as long as the server does.
 #[derive(Debug, Default)]
-pub(super) struct Tasks(JoinSet<(&'static str, anyhow::Result<()>)>);
+pub(super) struct Tasks(JoinSet<(Cow<'static, str>, anyhow::Result<()>)>);
 
 impl Tasks {
-    pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         self.spawn_on(&Handle::current(), name, task);
     }
 
@@ -19,9 +24,10 @@ impl Tasks {
     pub(super) fn spawn_on(
         &mut self,
         runtime: &Handle,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
+        let name = name.into();
         let task = async move {
             task.await;
             (name, Ok(()))
@@ -31,13 +37,19 @@ impl Tasks {
 
     pub(super) fn spawn_fallible(
         &mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
+        let name = name.into();
         self.0.spawn(async move { (name, task.await) });
     }
 
-    pub(super) fn spawn_blocking(&mut self, name: &'static str, task: impl FnOnce() + Send + 'static) {
+    pub(super) fn spawn_blocking(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        task: impl FnOnce() + Send + 'static,
+    ) {
+        let name = name.into();
         self.0.spawn_blocking(move || {
             task();
             (name, Ok(()))

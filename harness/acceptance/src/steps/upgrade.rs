@@ -144,7 +144,11 @@ impl Writer {
     }
 
     async fn get(&mut self) -> Result<bool> {
-        let request = proto::GetDeploymentRequest { name: self.name.clone(), namespace: APPS.to_owned() };
+        let request = proto::GetDeploymentRequest {
+            name: self.name.clone(),
+            namespace: APPS.to_owned(),
+            ..proto::GetDeploymentRequest::default()
+        };
         let Ok(answer) = self.client.get_deployment(request).await else { return Ok(false) };
         let stored = answer.into_inner();
         self.ledger.read(stored.desired_replicas, stored.generation).context(self.name.clone())?;

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::{fs, thread};
 
-use replica_count_core::change::Change;
+use replica_count_core::change::{Change, Changed};
 use replica_count_core::setting::Settings;
 use replica_count_core::target::Target;
-use replica_count_manager::store::{OpenError, Store, StoreError};
+use replica_count_manager::store::{BackendReason, OpenError, Store};
 use tempfile::TempDir;
 
 use super::crash_disk::{CrashDisk, Fault, Left};
@@ -37,7 +37,7 @@ impl Reader {
                 fs::write(folder.path().join(name), content).expect("written");
             }
             let disk = Box::new(CrashDisk::new(&[]));
-            let opened = Store::open_on(&folder.path().join("replicas.json"), disk);
+            let opened = Store::open_file_on(&folder.path().join("replicas.json"), disk);
             opened.map(|(store, _)| store.read(Settings::clone)).map_err(|error| error.to_string())
         });
         read.clone()
@@ -61,9 +61,9 @@ pub(super) async fn run(
 
 impl Trial {
     async fn run(mut self, script: Vec<(Target, Change)>, reader: &mut Reader) -> Result<(), Wrong> {
-        match Store::open_on(&self.path, Box::new(self.disk.clone())) {
+        match Store::open_file_on(&self.path, Box::new(self.disk.clone())) {
             Ok((store, committer)) => {
-                let committer = thread::spawn(move || committer.run(|_| ()));
+                let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
                 let changed = self.change_all(&store, script, reader).await;
                 store.close().await;
                 committer.join().map_err(|_| "the committer panicked".to_owned())?;
@@ -105,9 +105,11 @@ impl Trial {
         self.check_moments(std::slice::from_ref(&after), reader)?;
         match answer {
             Ok(_) => self.allowed = vec![after],
-            Err(StoreError::Uncertain) => self.allowed.push(after),
-            Err(StoreError::Full | StoreError::Unavailable { .. }) => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => match error.backend_reason() {
+                Some(BackendReason::Uncertain) => self.allowed.push(after),
+                Some(BackendReason::Full | BackendReason::Unavailable) => {}
+                _ => return Err(error.to_string()),
+            },
         }
         self.check_moments(&[], reader)
     }
@@ -128,7 +130,7 @@ impl Trial {
     /// process before was told of a failed sync of the folder: nobody can make up for that without a change.)
     fn check_next_process(mut self, reader: &mut Reader) -> Result<(), Wrong> {
         self.disk.revive();
-        let (store, _committer) = Store::open_on(&self.path, Box::new(self.disk.clone()))
+        let (store, _committer) = Store::open_file_on(&self.path, Box::new(self.disk.clone()))
             .map_err(|error| format!("nothing goes wrong any more, but {error}"))?;
         let settings = store.read(Settings::clone);
         // Of the last change of a process that died, nobody has an answer.

@@ -21,7 +21,11 @@ pub(super) async fn go(place: &Place<'_>, server: &watch::Receiver<Access>) -> R
     let (name, namespace) = (&place.names[0], place.namespace);
     let shown = until("Get names the autoscaler", CONVERGENCE, async || {
         let mut client = server.borrow().client.clone();
-        let request = GetDeploymentRequest { name: name.clone(), namespace: namespace.to_owned() };
+        let request = GetDeploymentRequest {
+            name: name.clone(),
+            namespace: namespace.to_owned(),
+            ..GetDeploymentRequest::default()
+        };
         let answer = client.get_deployment(request).await.map_err(|status| status.to_string())?.into_inner();
         if answer.autoscaler.ends_with(NAME) { Ok(()) } else { Err(format!("{answer:?}")) }
     })

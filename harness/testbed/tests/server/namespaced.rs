@@ -47,7 +47,11 @@ async fn other_namespaces_are_refused() {
     };
     let client = &mut scene.client;
     let (name, namespace) = ("web".to_owned(), other);
-    let get = proto::GetDeploymentRequest { name: name.clone(), namespace: namespace.clone() };
+    let get = proto::GetDeploymentRequest {
+        name: name.clone(),
+        namespace: namespace.clone(),
+        ..proto::GetDeploymentRequest::default()
+    };
     check(client.get_deployment(get).await.unwrap_err());
     let list = proto::ListDeploymentsRequest {
         namespace: namespace.clone(),
@@ -75,13 +79,18 @@ async fn what_is_stored_for_another_namespace_is_shown_and_can_be_forgotten() {
     let store = scene.options.store();
     let entry = r#"[{"name": "web", "namespace": "elsewhere", "replicas": 3}]"#;
     let mut scene = scene.restart(async |_| std::fs::write(store, entry).unwrap()).await;
-    let get = proto::GetDeploymentRequest { name: "web".to_owned(), namespace: "elsewhere".to_owned() };
+    let get = proto::GetDeploymentRequest {
+        name: "web".to_owned(),
+        namespace: "elsewhere".to_owned(),
+        ..proto::GetDeploymentRequest::default()
+    };
     let answer = scene.client.get_deployment(get).await.unwrap().into_inner();
     assert_eq!((answer.state(), answer.desired_replicas), (DeploymentState::OutOfScope, Some(3)));
     let delete = proto::DeleteDeploymentRequest {
         name: "web".to_owned(),
         namespace: "elsewhere".to_owned(),
         expected_generation: None,
+        ..proto::DeleteDeploymentRequest::default()
     };
     let answer = scene.client.delete_deployment(delete).await.unwrap().into_inner();
     assert_eq!(answer.old_replicas, Some(3));

@@ -115,8 +115,11 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) async fn get(&mut self, name: &str) -> Result<proto::GetDeploymentResponse, tonic::Status> {
-        let request =
-            proto::GetDeploymentRequest { name: name.to_owned(), namespace: self.namespace.clone() };
+        let request = proto::GetDeploymentRequest {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+            ..proto::GetDeploymentRequest::default()
+        };
         Ok(self.client.get_deployment(request).await?.into_inner())
     }
 
@@ -125,6 +128,7 @@ impl<'a> Scene<'a> {
             name: name.to_owned(),
             namespace: self.namespace.clone(),
             expected_generation: None,
+            ..proto::DeleteDeploymentRequest::default()
         };
         self.client.delete_deployment(request).await.unwrap();
     }
@@ -136,6 +140,7 @@ impl<'a> Scene<'a> {
             mode: proto::EnforcementMode::Ignore.into(),
             until: until.map(replica_count_api::response::timestamp),
             expected_generation: None,
+            ..proto::SetEnforcementRequest::default()
         };
         self.client.set_enforcement(request).await.unwrap();
     }
@@ -195,8 +200,11 @@ impl<'a> Scene<'a> {
         name: &str,
         is_right: impl Fn(&proto::GetDeploymentResponse) -> bool,
     ) -> proto::GetDeploymentResponse {
-        let request =
-            proto::GetDeploymentRequest { name: name.to_owned(), namespace: self.namespace.clone() };
+        let request = proto::GetDeploymentRequest {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+            ..proto::GetDeploymentRequest::default()
+        };
         eventually(&format!("Get shows {name} as expected"), async || {
             match self.client.clone().get_deployment(request.clone()).await.map(tonic::Response::into_inner) {
                 Ok(answer) if is_right(&answer) => Ok(answer),

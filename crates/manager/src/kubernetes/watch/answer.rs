@@ -8,8 +8,9 @@ use kube::client::Body;
 use replica_count_wire::{ACCEPT, Encoding};
 
 use super::decode::{self, Page};
+use super::error::WatchError;
 use super::events::Events;
-use super::{Followed, Interruption};
+use super::object::Object;
 use crate::kubernetes::retry_after;
 
 /// The longest page that is taken, in bytes: 500 Deployments of 128 kB. It is held as a whole, so it has to fit into a pod.
@@ -46,12 +47,12 @@ impl Answer {
     }
 
     /// The page that it is.
-    pub(super) async fn page<K: Followed>(self) -> Result<Page<K>, Interruption> {
+    pub(super) async fn page<K: Object>(self) -> Result<Page<K>, WatchError> {
         let body = collect(self.body, LONGEST_PAGE).await.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                Interruption::PageTooLong(LONGEST_PAGE)
+                WatchError::PageTooLong(LONGEST_PAGE)
             } else {
-                Interruption::Kube(kube::Error::Service(error))
+                WatchError::Kube(kube::Error::Service(error))
             }
         })?;
         decode::page(self.encoding, body)

@@ -11,7 +11,8 @@ use kube::core::{ObjectList, Status, WatchEvent};
 use prost::Message as _;
 use replica_count_wire::{Encoding, Envelope, Event, Unreadable, messages};
 
-use super::{Followed, Interruption};
+use super::error::WatchError;
+use super::object::Object;
 
 /// How much of what a refusal says is told, in characters. It may be a whole page of a proxy.
 const LONGEST_REASON: usize = 1000;
@@ -25,7 +26,7 @@ pub(super) struct Page<K> {
     pub(super) version: String,
 }
 
-pub(super) fn event<K: Followed>(encoding: Encoding, frame: Bytes) -> Result<WatchEvent<K>, Interruption> {
+pub(super) fn event<K: Object>(encoding: Encoding, frame: Bytes) -> Result<WatchEvent<K>, WatchError> {
     match encoding {
         // Some send a Status that is no event.
         Encoding::Json => Ok(serde_json::from_slice(&frame).or_else(|unreadable| {
@@ -40,13 +41,13 @@ pub(super) fn event<K: Followed>(encoding: Encoding, frame: Bytes) -> Result<Wat
                 "DELETED" => WatchEvent::Deleted(object.object::<K::Message>()?.into()),
                 "BOOKMARK" => WatchEvent::Bookmark(bookmark(object.object()?)),
                 "ERROR" => WatchEvent::Error(status(object.object()?).boxed()),
-                other => return Err(Interruption::Unreadable(format!("an event of type {other:?}"))),
+                other => return Err(WatchError::Unreadable(format!("an event of type {other:?}"))),
             })
         }
     }
 }
 
-pub(super) fn page<K: Followed>(encoding: Encoding, body: Bytes) -> Result<Page<K>, Interruption> {
+pub(super) fn page<K: Object>(encoding: Encoding, body: Bytes) -> Result<Page<K>, WatchError> {
     let (objects, next, version) = match encoding {
         Encoding::Json => {
             let ObjectList { items, metadata, .. } = serde_json::from_slice(&body)?;
@@ -55,7 +56,7 @@ pub(super) fn page<K: Followed>(encoding: Encoding, body: Bytes) -> Result<Page<
         Encoding::Protobuf => {
             let messages::List { items, metadata } = Envelope::open(body)?.object()?;
             let read = |item| Ok(K::Message::decode(item).map_err(Unreadable::from)?.into());
-            let objects = items.into_iter().map(read).collect::<Result<_, Interruption>>()?;
+            let objects = items.into_iter().map(read).collect::<Result<_, WatchError>>()?;
             let messages::ListMeta { r#continue, resource_version } = metadata.unwrap_or_default();
             (objects, Some(r#continue), resource_version)
         }

@@ -5,7 +5,9 @@ use kube::client::Body;
 use kube::core::WatchEvent;
 use replica_count_wire::{Encoding, Frames};
 
-use super::{Followed, Interruption, decode};
+use super::decode;
+use super::error::WatchError;
+use super::object::Object;
 
 /// A watch that is open.
 pub(super) struct Events {
@@ -20,7 +22,7 @@ impl Events {
 
     /// The next event; `None` when the API server ends the watch in good order. Nothing is lost if it is dropped while it
     /// waits.
-    pub(super) async fn next<K: Followed>(&mut self) -> Result<Option<WatchEvent<K>>, Interruption> {
+    pub(super) async fn next<K: Object>(&mut self) -> Result<Option<WatchEvent<K>>, WatchError> {
         loop {
             if let Some(frame) = self.frames.take()? {
                 return decode::event(self.frames.encoding(), frame).map(Some);
@@ -28,7 +30,7 @@ impl Events {
             match self.body.frame().await.transpose()? {
                 Some(more) => self.frames.push(more.data_ref().map_or(&[], |data| data)),
                 None if self.frames.is_empty() => return Ok(None),
-                None => return Err(Interruption::EndedEarly),
+                None => return Err(WatchError::EndedEarly),
             }
         }
     }

@@ -5,15 +5,15 @@ mod encodings;
 mod pages;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response};
 use kube::client::Body;
-use kube::{Api, Client};
 use tower::Service;
 
 use super::*;
-use crate::kubernetes::deployment::SlimDeployment;
+use crate::kubernetes::workload::Deployment;
 
 const LISTED: &str = r#"{"type":"BOOKMARK","object":{"kind":"Deployment","apiVersion":"apps/v1","metadata":{
     "resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
@@ -25,7 +25,10 @@ const GONE: &str =
 struct Counts {
     listings: AtomicUsize,
     windows: AtomicUsize,
+    /// What the sink was told.
+    complete: AtomicUsize,
     recoveries: AtomicUsize,
+    refusals: AtomicUsize,
 }
 
 impl Counts {
@@ -51,25 +54,58 @@ async fn watch(
             Ok::<_, Infallible>(answer)
         }
     });
-    let recovered = Arc::clone(&counts);
-    let watch = watch_of(service, move || {
-        recovered.recoveries.fetch_add(1, Ordering::SeqCst);
-    });
+    let watch = watch_of(service, Arc::clone(&counts));
     let shutdown = CancellationToken::new();
     let _ = timeout(lasting, watch.run(shutdown)).await;
     counts
 }
 
-fn watch_of<S>(service: S, recovered: impl Fn() + Send + Sync + 'static) -> Watch<SlimDeployment>
+/// A sink that counts.
+struct Counting(Arc<Counts>);
+
+impl Sink for Counting {
+    type Object = Deployment;
+
+    fn watched(&self) -> &'static str {
+        "deployments"
+    }
+
+    fn restart(&self) {}
+
+    fn apply(&self, _: Deployment) -> Result<(), MalformedObject> {
+        Ok(())
+    }
+
+    fn delete(&self, _: Deployment) -> Result<(), MalformedObject> {
+        Ok(())
+    }
+
+    fn complete(&self) -> usize {
+        self.0.complete.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn live(&self) {}
+
+    fn stale(&self, _: Instant) {}
+
+    fn refused(&self, _: &str) {
+        self.0.refusals.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn recovered(&self) {
+        self.0.recoveries.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn watch_of<S>(service: S, counts: Arc<Counts>) -> Watch<Counting>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send,
 {
     Watch {
-        api: Api::all(Client::new(service, "default")),
-        cluster: Arc::default(),
-        changed: Box::new(|_| ()),
-        recovered: Box::new(recovered),
+        client: Client::new(service, "default"),
+        path: "/apis/apps/v1/deployments".to_owned(),
+        sink: Counting(counts),
         metrics: WatchMetrics::default(),
     }
 }
@@ -112,4 +148,15 @@ async fn an_api_server_with_too_much_to_do_is_given_as_long_as_it_asks_for() {
         let windows = Counts::of(&counts.windows);
         assert!(expected.contains(&windows), "{status}, {asked:?}: {windows} windows in 10 seconds");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_once_and_then_asked_about_at_most_once_a_minute() {
+    let refuse = || Response::builder().status(403).body(Body::empty()).unwrap();
+    let counts = watch(Duration::from_mins(10), refuse).await;
+    assert_eq!(Counts::of(&counts.refusals), 1);
+    let early = Counts::of(&counts.windows);
+    assert!((15..=25).contains(&early), "{early} windows in 10 minutes");
+    let late = Counts::of(&watch(Duration::from_mins(70), refuse).await.windows) - early;
+    assert!((20..=61).contains(&late), "{late} windows in an hour");
 }

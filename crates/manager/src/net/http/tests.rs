@@ -1,25 +1,21 @@
-//! The port as its clients see it, over a socket, and the sharing of probes with paused time.
+//! The port as its clients see it, over a socket.
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, advance};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::probe::SharedProbe;
-use super::{CONNECTION_TIMEOUT, HttpState, MAX_CONNECTIONS, OPENMETRICS, Probe, serve};
+use super::{CONNECTION_TIMEOUT, Health, HttpState, MAX_CONNECTIONS, OPENMETRICS, serve};
 
 /// Says what the test tells it to, and counts the questions.
 #[derive(Clone)]
@@ -51,7 +47,7 @@ impl Fake {
     }
 }
 
-impl Probe for Fake {
+impl Health for Fake {
     async fn kubernetes(&self) -> Result<(), String> {
         self.questions.fetch_add(1, Ordering::SeqCst);
         if let Some(release) = &self.release {
@@ -72,13 +68,13 @@ struct Server {
 }
 
 impl Server {
-    async fn start(probe: Fake) -> Self {
+    async fn start(health: Fake) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut registry = Registry::with_prefix("replica_count_manager");
         registry.register("repairs", "Repairs", Counter::<u64>::default());
         let shutdown = CancellationToken::new();
-        let state = HttpState::new(probe, Arc::new(registry));
+        let state = HttpState { health, registry };
         let task = tokio::spawn(serve(listener, state, shutdown.clone()));
         Self { address, shutdown, task }
     }
@@ -173,44 +169,4 @@ async fn shutdown_answers_what_was_asked() {
     release.notify_waiters();
     assert!(asked.await.unwrap().unwrap().starts_with("HTTP/1.1 200 OK"));
     server.task.await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_is_shared_for_a_second() {
-    let fake = Fake::new(Ok(()));
-    let probe = SharedProbe::new(fake.clone());
-    let answers = join_all((0..100).map(|_| probe.kubernetes())).await;
-    assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(fake.questions(), 1);
-
-    *fake.answer.lock().unwrap() = Err("gone".to_owned());
-    advance(Duration::from_millis(999)).await;
-    assert_eq!((probe.kubernetes().await, fake.questions()), (Ok(()), 1));
-    advance(Duration::from_millis(1)).await;
-    assert_eq!((probe.kubernetes().await, fake.questions()), (Err("gone".to_owned()), 2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_answer_is_an_answer_after_three_seconds() {
-    let fake = Fake::waiting();
-    let probe = SharedProbe::new(fake.clone());
-    let before = Instant::now();
-    let (first, late) = (pin!(probe.kubernetes()), async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        probe.kubernetes().await
-    });
-    let (first, late) = tokio::join!(first, late);
-    let expected = Err("Kubernetes has not answered within 3s".to_owned());
-    assert_eq!((&first, &late), (&expected, &expected));
-    assert_eq!((before.elapsed(), fake.questions()), (Duration::from_secs(3), 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_question_that_everyone_left_is_asked_again() {
-    let fake = Fake::waiting();
-    let probe = SharedProbe::new(fake.clone());
-    assert!(probe.kubernetes().now_or_never().is_none());
-    advance(Duration::from_secs(3)).await;
-    assert!(probe.kubernetes().now_or_never().is_none());
-    assert_eq!(fake.questions(), 2);
 }

@@ -12,7 +12,9 @@ use http::{Method, Request, Response, header};
 use kube::client::Body;
 use prometheus_client::registry::Registry;
 use replica_count_core::autoscalers::Autoscaler;
+use replica_count_core::change::{Action, Change, Changed};
 use replica_count_core::failures::BACKOFF;
+use replica_count_core::kind::Kind;
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
 use tempfile::TempDir;
@@ -21,8 +23,10 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::reconcile::metrics::ReconcileMetrics;
+use crate::reconcile::work::Work;
+use crate::store::Store;
 
-/// A moment in which all that is due is done.
+/// Long enough for all that is due to be done.
 const MOMENT: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const DESIRED: i32 = 3;
@@ -45,7 +49,7 @@ struct Writes {
     most_open: AtomicUsize,
 }
 
-/// A write under way, until it is dropped.
+/// A write in flight, until it is dropped.
 struct Open(Arc<Writes>);
 
 impl Drop for Open {
@@ -55,7 +59,7 @@ impl Drop for Open {
 }
 
 impl Writes {
-    /// Takes note of one more; returns how many there were before.
+    /// Records one more; returns how many there were before.
     fn open(self: &Arc<Self>) -> (usize, Open) {
         let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_open.fetch_max(open, Ordering::SeqCst);
@@ -109,13 +113,12 @@ impl Scene {
             cluster.insert(target(n), observed(1, FOUND));
             records.begin(target(n), count(DESIRED));
         }
-        cluster.end_listing();
+        cluster.end_listing(Kind::Deployment);
         let (writes, work, report) = (Arc::<Writes>::default(), Arc::<Work>::default(), Report::default());
         let metrics = report.metrics.clone();
         let reconciler = Reconciler {
-            store,
             cluster: Arc::clone(&cluster),
-            work: Arc::clone(&work),
+            marker: Marker { store, work: Arc::clone(&work) },
             records: Arc::clone(&records),
             policy: Arc::default(),
             client: stand_in(Arc::clone(&writes), answer),
@@ -170,7 +173,7 @@ fn count(n: i32) -> Replicas {
 }
 
 fn target(n: usize) -> Target {
-    Target::new("ns", &format!("web-{n}")).unwrap()
+    Target::deployment("ns", &format!("web-{n}")).unwrap()
 }
 
 fn observed(version: u64, replicas: i32) -> Observed {
@@ -183,6 +186,13 @@ fn version(number: usize) -> u64 {
     100 * (number as u64 + 1)
 }
 
+/// A Set of the first target.
+fn set(replicas: i32) -> Changed {
+    let action = Action::Set { replicas: count(replicas), reason: None };
+    let (by, at) = ("alice".to_owned(), clock::now().wall);
+    Change { expected_generation: None, by, at, action }.apply(target(0), None).unwrap()
+}
+
 fn store(folder: &TempDir, targets: usize) -> Store {
     let settings: Vec<String> = (0..targets)
         .map(|n| {
@@ -192,7 +202,7 @@ fn store(folder: &TempDir, targets: usize) -> Store {
         .collect();
     let path = folder.path().join("replicas.json");
     fs::write(&path, format!("[{}]", settings.join(","))).unwrap();
-    Store::open(&path).unwrap().0
+    Store::open_file(&path).unwrap().0
 }
 
 fn stand_in(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Client {
@@ -234,7 +244,7 @@ async fn a_missing_right_is_told_once_and_tried_ever_more_slowly() {
     assert!(matches!(&warnings[..], [line] if line.contains("forbidden")), "{warnings:#?}");
 
     // A new setting does not wait.
-    scene.records.follow(&target(0), Some(count(DESIRED)));
+    scene.records.follow(&set(DESIRED));
     scene.work.mark(target(0));
     sleep(MOMENT).await;
     assert_eq!(scene.writes(), writes + 1);
@@ -245,8 +255,8 @@ async fn the_api_server_is_left_alone_as_long_as_it_asks() {
     let scene = Scene::start(1, |n| if n == 0 { Answer::Throttled(7 * SECOND) } else { Answer::Written });
     sleep(SECOND).await;
     // Not even a new setting or contact hastens it.
-    scene.records.follow(&target(0), Some(count(DESIRED)));
-    assert_eq!(scene.records.forgive_for_contact(), []);
+    scene.records.follow(&set(DESIRED));
+    assert_eq!(scene.records.record_contact(), []);
     scene.work.mark(target(0));
     sleep(10 * SECOND).await;
     let gaps = scene.gaps();
@@ -265,7 +275,7 @@ async fn a_write_without_an_answer_is_made_again_after_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_landed_without_an_answer_settles_the_drift() {
+async fn a_write_that_landed_without_an_answer_resolves_the_drift() {
     let scene = Scene::start(1, |_| Answer::Never);
     sleep(SECOND).await;
     scene.cluster.insert(target(0), observed(2, DESIRED));
@@ -294,7 +304,7 @@ async fn what_is_stale_again_and_again_waits_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_under_way_are_limited() {
+async fn writes_in_flight_are_limited() {
     let scene = Scene::start(MAX_WRITES + 8, |_| Answer::Never);
     sleep(SECOND).await;
     assert_eq!(scene.writes(), MAX_WRITES);
@@ -349,7 +359,7 @@ async fn a_fight_is_damped_and_told_once_until_it_is_over() {
     sleep(600 * SECOND).await;
     assert_eq!(scene.records.count(), (0, 0));
     fight(&scene, SECOND).await;
-    assert_eq!(scene.writes(), writes + 3 + 12, "with a whole budget");
+    assert_eq!(scene.writes(), writes + 3 + 12, "with a full budget");
 }
 
 #[tokio::test(start_paused = true)]
@@ -359,7 +369,7 @@ async fn a_new_setting_forgives() {
     let writes = scene.writes();
     for (n, desired, contested) in [(1, DESIRED, 1), (2, DESIRED + 1, 0)] {
         scene.drift(0);
-        scene.records.follow(&target(0), Some(count(desired)));
+        scene.records.follow(&set(desired));
         scene.work.mark(target(0));
         sleep(MOMENT).await;
         assert_eq!((scene.writes(), scene.records.count()), (writes + n, (0, contested)), "{desired}");

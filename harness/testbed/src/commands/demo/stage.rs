@@ -89,6 +89,7 @@ impl Stage {
             name: NAME.to_owned(),
             namespace: NAMESPACE.to_owned(),
             expected_generation: None,
+            ..proto::DeleteDeploymentRequest::default()
         };
         self.manager()?.client().await?.delete_deployment(request).await?;
         Ok(())
@@ -154,7 +155,11 @@ impl Stage {
         expected: impl Fn(&proto::GetDeploymentResponse) -> bool,
     ) -> Result<proto::GetDeploymentResponse> {
         let mut client = self.manager()?.client().await?;
-        let request = proto::GetDeploymentRequest { name: NAME.to_owned(), namespace: NAMESPACE.to_owned() };
+        let request = proto::GetDeploymentRequest {
+            name: NAME.to_owned(),
+            namespace: NAMESPACE.to_owned(),
+            ..proto::GetDeploymentRequest::default()
+        };
         let deadline = Instant::now() + DEADLINE;
         loop {
             let got = client.get_deployment(request.clone()).await?.into_inner();

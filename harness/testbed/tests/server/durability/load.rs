@@ -149,7 +149,7 @@ impl Load {
     /// Compares with what is stored, which is what is known from now on.
     pub(super) fn learn(&mut self, settings: &Settings, ending: Ending, context: &str) {
         for target in &self.targets {
-            let stored = settings.get(&Target::new(&self.namespace, &target.name).unwrap());
+            let stored = settings.get(&Target::deployment(&self.namespace, &target.name).unwrap());
             let stored = stored
                 .map(|setting| Stored { generation: setting.generation, count: setting.replicas.get() });
             let mut known = target.known.lock().unwrap();
@@ -166,8 +166,11 @@ impl Load {
     /// Expects Get to say what is known.
     pub(super) async fn check_answers(&self, scene: &Scene<'_>, context: &str) {
         let answers = self.targets.iter().map(async |target| {
-            let request =
-                proto::GetDeploymentRequest { name: target.name.clone(), namespace: self.namespace.clone() };
+            let request = proto::GetDeploymentRequest {
+                name: target.name.clone(),
+                namespace: self.namespace.clone(),
+                ..proto::GetDeploymentRequest::default()
+            };
             let answer = scene.client.clone().get_deployment(request).await;
             let answered = answer.map(tonic::Response::into_inner).ok().and_then(|answer| {
                 let generation = answer.generation.try_into().unwrap();

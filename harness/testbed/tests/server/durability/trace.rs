@@ -83,7 +83,7 @@ async fn a_crash_between_two_steps_leaves_the_old_file_or_the_new_one() {
         scene.client.set_deployment(scene.set_request("web", 7)).await.expect_err(&context);
         strace.ended().await;
 
-        let target = Target::new(&scene.namespace, "web").unwrap();
+        let target = Target::deployment(&scene.namespace, "web").unwrap();
         let stored = settings(&scene.options)[&target].replicas.get();
         assert_eq!(stored, expected, "{context}");
         scene = scene.restart(async |_| {}).await;

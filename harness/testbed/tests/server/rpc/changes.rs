@@ -29,6 +29,7 @@ async fn a_set_answers_with_the_counts_before_and_after() {
         old_replicas: Some(old),
         new_replicas: Some(new),
         generation,
+        kind: 0,
     };
     let expected = [expected(2, 0, 1), expected(0, 6, 2), expected(6, 6, 3)];
     for expected in expected {
@@ -97,6 +98,7 @@ async fn a_change_of_something_else_than_expected_is_aborted() {
         name: "web".to_owned(),
         namespace: scene.namespace.clone(),
         expected_generation: Some(1),
+        ..DeleteDeploymentRequest::default()
     };
     assert_aborted(&scene, &client.delete_deployment(delete.clone()).await.unwrap_err());
     let enforce = SetEnforcementRequest {
@@ -126,12 +128,14 @@ async fn a_deleted_setting_is_forgotten_and_the_count_stays() {
         name: "web".to_owned(),
         namespace: scene.namespace.clone(),
         expected_generation: None,
+        ..DeleteDeploymentRequest::default()
     };
     let answer = scene.client.delete_deployment(request.clone()).await.unwrap().into_inner();
     let expected = DeleteDeploymentResponse {
         name: "web".to_owned(),
         namespace: scene.namespace.clone(),
         old_replicas: Some(4),
+        kind: 0,
     };
     assert_eq!(answer, expected);
     assert_eq!(file(&scene), serde_json::json!([]));
@@ -154,6 +158,7 @@ async fn enforcement_is_kept_through_sets_and_restarts() {
         mode: EnforcementMode::Ignore.into(),
         until: Some(until),
         expected_generation: None,
+        ..SetEnforcementRequest::default()
     };
     let answer = scene.client.set_enforcement(request.clone()).await.unwrap().into_inner();
     let expected = SetEnforcementResponse {
@@ -162,6 +167,7 @@ async fn enforcement_is_kept_through_sets_and_restarts() {
         mode: EnforcementMode::Ignore.into(),
         until: Some(until),
         generation: 2,
+        kind: 0,
     };
     assert_eq!(answer, expected);
     scene.set("web", 5).await;

@@ -68,8 +68,9 @@ async fn a_field_that_is_not_valid_is_named() {
         name: name.clone(),
         namespace: namespace.clone(),
         expected_generation: None,
+        ..DeleteDeploymentRequest::default()
     };
-    let get = GetDeploymentRequest { name, namespace };
+    let get = GetDeploymentRequest { name, namespace, ..GetDeploymentRequest::default() };
     let list = ListDeploymentsRequest::default();
     let past = Some(response::timestamp("2020-01-01T00:00:00Z".parse().unwrap()));
     let no_time = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
@@ -155,13 +156,18 @@ async fn what_is_not_there_or_not_managed_is_refused() {
         })
     };
     let get = |namespace: &str, name: &str| {
-        Call::Get(GetDeploymentRequest { name: name.to_owned(), namespace: namespace.to_owned() })
+        Call::Get(GetDeploymentRequest {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            ..GetDeploymentRequest::default()
+        })
     };
     let delete = |name: &str| {
         Call::Delete(DeleteDeploymentRequest {
             name: name.to_owned(),
             namespace: namespace.clone(),
             expected_generation: None,
+            ..DeleteDeploymentRequest::default()
         })
     };
     let enforce = |namespace: &str, name: &str| {

@@ -28,7 +28,11 @@ async fn managed_targets_are_unknown_and_others_unavailable() {
     manager.kill().unwrap();
     let mut manager = Manager::start(&options).await.unwrap();
     let mut client = manager.client().await.unwrap();
-    let get = |name: &str| GetDeploymentRequest { name: name.to_owned(), namespace: namespace.clone() };
+    let get = |name: &str| GetDeploymentRequest {
+        name: name.to_owned(),
+        namespace: namespace.clone(),
+        ..GetDeploymentRequest::default()
+    };
     let set = |name: &str, replicas| SetDeploymentRequest {
         name: name.to_owned(),
         namespace: namespace.clone(),

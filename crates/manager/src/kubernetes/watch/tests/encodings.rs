@@ -5,12 +5,15 @@ use bytes::Bytes;
 use http::StatusCode;
 use kube::core::{Status, WatchEvent};
 use prost::Message as _;
+use replica_count_core::kind::Kind;
 use replica_count_wire::{Encoding, Envelope, Event, Frames, LONGEST_FRAME, messages};
 
+use super::super::decode;
+use super::super::error::WatchError;
 use super::super::events::Events;
-use super::super::{Followed, Interruption, decode};
-use crate::kubernetes::autoscaler::SlimAutoscaler;
-use crate::kubernetes::deployment::SlimDeployment;
+use super::super::object::Object;
+use crate::kubernetes::autoscaler::HorizontalPodAutoscaler;
+use crate::kubernetes::workload::{Deployment, Workload};
 
 /// An answer in both encodings.
 struct Answers {
@@ -38,14 +41,14 @@ impl Answers {
     }
 }
 
-fn page<K: Followed>(encoding: Encoding, body: &Bytes) -> (Vec<String>, bool, String) {
+fn page<K: Object>(encoding: Encoding, body: &Bytes) -> (Vec<String>, bool, String) {
     let page = decode::page::<K>(encoding, body.clone()).expect("readable");
     let objects = page.objects.iter().map(|object| format!("{object:?}")).collect();
     (objects, page.next.is_some(), page.version)
 }
 
 /// All events of a stream in words.
-fn events<K: Followed>(encoding: Encoding, stream: &Bytes) -> Vec<String> {
+fn events<K: Object>(encoding: Encoding, stream: &Bytes) -> Vec<String> {
     let mut frames = Frames::new(encoding);
     frames.push(stream);
     let mut events = Vec::new();
@@ -56,7 +59,7 @@ fn events<K: Followed>(encoding: Encoding, stream: &Bytes) -> Vec<String> {
     events
 }
 
-fn words<K: Followed>(event: WatchEvent<K>) -> String {
+fn words<K: Object>(event: WatchEvent<K>) -> String {
     match event {
         WatchEvent::Added(object) => format!("added {object:?}"),
         WatchEvent::Modified(object) => format!("modified {object:?}"),
@@ -74,9 +77,9 @@ fn said(status: &Status) -> (u16, &str, &str) {
 
 #[test]
 fn of_deployments() {
-    let (objects, more, version) = answers!("deployments.page").read(page::<SlimDeployment>);
+    let (objects, more, version) = answers!("deployments.page").read(page::<Deployment>);
     assert_eq!((objects.len(), more, version.as_str()), (3, true, "221"));
-    let events = answers!("deployments.events").read(events::<SlimDeployment>);
+    let events = answers!("deployments.events").read(events::<Deployment>);
     assert_eq!(events.len(), 6);
     for (event, word) in [
         (0, "\"api\""),
@@ -91,16 +94,16 @@ fn of_deployments() {
 
 #[test]
 fn of_autoscalers() {
-    let (objects, more, version) = answers!("autoscalers.list").read(page::<SlimAutoscaler>);
+    let (objects, more, version) = answers!("autoscalers.list").read(page::<HorizontalPodAutoscaler>);
     assert_eq!((objects.len(), more, version.as_str()), (3, false, "221"));
-    let events = answers!("autoscalers.events").read(events::<SlimAutoscaler>);
+    let events = answers!("autoscalers.events").read(events::<HorizontalPodAutoscaler>);
     assert_eq!(events.len(), 4);
     assert!(events[0].contains("ScaledObject"), "{events:#?}");
 }
 
 #[test]
 fn of_refusals() {
-    let event = answers!("gone").read(events::<SlimDeployment>);
+    let event = answers!("gone").read(events::<Deployment>);
     assert_eq!(event, [r#"error (410, "Expired", "too old resource version: 1 (227)")"#]);
     let refusal = answers!("forbidden").read(|encoding, body| {
         let status = decode::refusal(encoding, StatusCode::FORBIDDEN, body);
@@ -118,12 +121,14 @@ fn of_refusals() {
 /// The same Deployment in both encodings, as the domain has it.
 #[track_caller]
 fn check(json: &str, message: &messages::Deployment, expected: &str) {
-    let by_json: SlimDeployment = serde_json::from_str(json).expect("valid");
-    let by_protobuf: SlimDeployment =
+    let by_json: Deployment = serde_json::from_str(json).expect("valid");
+    let by_protobuf: Deployment =
         messages::Deployment::decode(message.encode_to_vec().as_slice()).expect("valid").into();
-    let [by_json, by_protobuf] = [by_json, by_protobuf].map(|deployment| match deployment.into_observed() {
-        Ok(observed) => format!("{observed:?}"),
-        Err(malformed) => malformed.to_string(),
+    let [by_json, by_protobuf] = [by_json, by_protobuf].map(|deployment| {
+        match Workload::from(deployment).into_observed(Kind::Deployment) {
+            Ok(observed) => format!("{observed:?}"),
+            Err(malformed) => malformed.to_string(),
+        }
     });
     assert_eq!(by_protobuf, by_json);
     assert!(by_json.contains(expected), "{by_json}");
@@ -188,7 +193,7 @@ fn of_what_no_api_server_should_send() {
 #[test]
 fn a_status_that_is_no_event_says_why_a_watch_ends() {
     let status = br#"{"kind":"Status","message":"too old","reason":"Expired","code":410}"#;
-    let event = decode::event::<SlimDeployment>(Encoding::Json, Bytes::from_static(status));
+    let event = decode::event::<Deployment>(Encoding::Json, Bytes::from_static(status));
     assert_eq!(words(event.expect("readable")), r#"error (410, "Expired", "too old")"#);
 }
 
@@ -221,9 +226,9 @@ fn texts_that_are_none_make_no_event_unreadable() {
     let autoscaler = event("ADDED", Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler));
     let status = event("ERROR", Envelope::new("v1", "Status", &status));
     let shown = [
-        decode::event::<SlimDeployment>(Encoding::Protobuf, deployment).map(words),
-        decode::event::<SlimAutoscaler>(Encoding::Protobuf, autoscaler).map(words),
-        decode::event::<SlimDeployment>(Encoding::Protobuf, status).map(words),
+        decode::event::<Deployment>(Encoding::Protobuf, deployment).map(words),
+        decode::event::<HorizontalPodAutoscaler>(Encoding::Protobuf, autoscaler).map(words),
+        decode::event::<Deployment>(Encoding::Protobuf, status).map(words),
     ];
     for event in shown {
         let event = event.expect("readable");
@@ -232,9 +237,9 @@ fn texts_that_are_none_make_no_event_unreadable() {
 }
 
 #[track_caller]
-fn check_unreadable<T>(read: Result<T, Interruption>) {
+fn check_unreadable<T>(read: Result<T, WatchError>) {
     match read {
-        Err(interruption @ Interruption::Unreadable(_)) => assert_eq!(interruption.reason(), "unreadable"),
+        Err(interruption @ WatchError::Unreadable(_)) => assert_eq!(interruption.reason(), "unreadable"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("readable"),
     }
@@ -245,7 +250,7 @@ async fn what_makes_no_sense_interrupts_the_watch() {
     let event = |r#type: &str, object| Event { r#type: r#type.to_owned(), object }.write();
     let status = || Envelope::new("v1", "Status", &messages::Status::default());
     for frame in [Bytes::from_static(b"{}"), event("OTHER", status()), Bytes::new()] {
-        check_unreadable(decode::event::<SlimDeployment>(Encoding::Protobuf, frame));
+        check_unreadable(decode::event::<Deployment>(Encoding::Protobuf, frame));
     }
     let autoscaler = messages::HorizontalPodAutoscaler {
         metadata: None,
@@ -255,15 +260,15 @@ async fn what_makes_no_sense_interrupts_the_watch() {
     };
     let another_kind =
         event("ADDED", Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler));
-    check_unreadable(decode::event::<SlimDeployment>(Encoding::Protobuf, another_kind));
-    check_unreadable(decode::event::<SlimDeployment>(Encoding::Json, Bytes::from_static(b"{")));
+    check_unreadable(decode::event::<Deployment>(Encoding::Protobuf, another_kind));
+    check_unreadable(decode::event::<Deployment>(Encoding::Json, Bytes::from_static(b"{")));
     for encoding in [Encoding::Json, Encoding::Protobuf] {
-        check_unreadable(decode::page::<SlimDeployment>(encoding, Bytes::from_static(b"<html>")));
+        check_unreadable(decode::page::<Deployment>(encoding, Bytes::from_static(b"<html>")));
     }
 
     let longer = u32::try_from(LONGEST_FRAME + 1).expect("small").to_be_bytes().to_vec();
     let mut events = Events::new(Encoding::Protobuf, longer.into());
-    check_unreadable(events.next::<SlimDeployment>().await);
+    check_unreadable(events.next::<Deployment>().await);
 }
 
 #[tokio::test]
@@ -271,7 +276,7 @@ async fn a_stream_that_ends_within_an_event_has_ended_early() {
     for encoding in [Encoding::Json, Encoding::Protobuf] {
         let frame = encoding.frame(b"{}");
         let mut events = Events::new(encoding, frame[..frame.len() - 1].to_vec().into());
-        let next = events.next::<SlimDeployment>().await;
-        assert!(matches!(next, Err(Interruption::EndedEarly)), "{encoding:?}");
+        let next = events.next::<Deployment>().await;
+        assert!(matches!(next, Err(WatchError::EndedEarly)), "{encoding:?}");
     }
 }

@@ -30,11 +30,11 @@ async fn are_asked_for_with_fewer_rows() {
         let answer = answer(request.uri().query().unwrap_or_default());
         async move { Ok::<_, Infallible>(answer) }
     });
-    let watch = watch_of(service, || ());
-    let cluster = Arc::clone(&watch.cluster);
+    let counts = Arc::<Counts>::default();
+    let watch = watch_of(service, Arc::clone(&counts));
     let _ = timeout(Duration::from_secs(5), watch.run(CancellationToken::new())).await;
     assert_eq!(*asked.lock().unwrap(), [500, 250, 125]);
-    assert!(cluster.view().freshness(Watched::Deployments).is_read());
+    assert_eq!(Counts::of(&counts.complete), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What can interrupt the watch, and how the API server's answers become that.
+//! Why a watch ends early, and how the answers of the API server become that.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use replica_count_wire::{FrameTooLong, Unreadable};
 
 use crate::kubernetes::retry_after;
 
-/// Why a session ended early.
+/// Why a watch ended early.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Interruption {
+pub(crate) enum WatchError {
     #[error("the version to continue from is gone: {0}")]
     Gone(String),
     #[error("the API server cannot list as a stream: {0}")]
@@ -24,17 +24,17 @@ pub(crate) enum Interruption {
     EndedEarly,
     #[error("the API server has too much to do: {reason}")]
     Throttled { reason: String, retry_after: Option<Duration> },
-    #[error("the right is missing, or the API: {0}")]
+    #[error("the right is missing, or the API server does not know the resource: {0}")]
     Forbidden(String),
     #[error(transparent)]
     Kube(kube::Error),
-    #[error("what the API server sent makes no sense: {0}")]
+    #[error("what the API server sent cannot be decoded: {0}")]
     Unreadable(String),
     #[error("{0}")]
     Status(String),
 }
 
-impl Interruption {
+impl WatchError {
     /// All words that `reason` has.
     pub(crate) const REASONS: [&'static str; 11] = [
         "gone",
@@ -68,7 +68,7 @@ impl Interruption {
     }
 }
 
-impl From<kube::Error> for Interruption {
+impl From<kube::Error> for WatchError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => (*status).into(),
@@ -77,25 +77,25 @@ impl From<kube::Error> for Interruption {
     }
 }
 
-impl From<Unreadable> for Interruption {
+impl From<Unreadable> for WatchError {
     fn from(error: Unreadable) -> Self {
         Self::Unreadable(error.to_string())
     }
 }
 
-impl From<FrameTooLong> for Interruption {
+impl From<FrameTooLong> for WatchError {
     fn from(error: FrameTooLong) -> Self {
         Self::Unreadable(error.to_string())
     }
 }
 
-impl From<serde_json::Error> for Interruption {
+impl From<serde_json::Error> for WatchError {
     fn from(error: serde_json::Error) -> Self {
         Self::Unreadable(error.to_string())
     }
 }
 
-impl From<Status> for Interruption {
+impl From<Status> for WatchError {
     fn from(status: Status) -> Self {
         let text = format!("{} ({})", status.message, status.code);
         let asked = status.details.map_or(0, |details| details.retry_after_seconds);

@@ -86,7 +86,7 @@ async fn each_change_of_a_batch_sees_those_before_it() {
     let answers: Vec<_> = batch.into_iter().map(|(name, change)| running.submit(name, change)).collect();
     drop(hold);
     other.await.expect("applied");
-    let counts = |applied: Applied| (count_of(applied.before.as_ref()), count_of(applied.after.as_ref()));
+    let counts = |applied: Changed| (count_of(applied.before.as_ref()), count_of(applied.after.as_ref()));
     let answers: Vec<_> = join_all(answers).await.into_iter().map(|answer| answer.map(counts)).collect();
     assert_eq!(
         answers,
@@ -175,7 +175,7 @@ async fn too_many_waiting_changes_are_refused() {
     let first = running.submit("first", set(1));
     hold.wait_until_reached();
     let waiting: Vec<_> = (0..4096).map(|count| running.submit("web", set(count))).collect();
-    assert_eq!(running.store.apply(target("web"), set(1)).await, Err(StoreError::Busy));
+    assert_eq!(running.store.apply(target("web"), set(1)).await, Err(failure::busy()));
     drop(hold);
     first.await.expect("applied");
     for answer in join_all(waiting).await {
@@ -199,10 +199,10 @@ async fn closing_commits_what_was_submitted_and_refuses_the_rest() {
         answer.await.expect("applied");
     }
     running.committer.join().expect("the committer ends");
-    assert_eq!(running.store.apply(target("late"), set(4)).await, Err(StoreError::Closed));
+    assert_eq!(running.store.apply(target("late"), set(4)).await, Err(failure::closed()));
     running.store.close().await;
 
-    let (reopened, _committer) = Store::open(&running.path).expect("the lock is free");
+    let (reopened, _committer) = Store::open_file(&running.path).expect("the lock is free");
     assert_eq!(reopened.read(Settings::clone), running.store.read(Settings::clone));
     assert_eq!(reopened.len(), 3);
 }
@@ -210,8 +210,8 @@ async fn closing_commits_what_was_submitted_and_refuses_the_rest() {
 #[tokio::test]
 async fn the_committer_ends_when_no_handle_is_left() {
     let folder = TempDir::new().expect("a temporary folder");
-    let (store, committer) = Store::open(&folder.path().join("replicas.json")).expect("opens");
-    let committer = thread::spawn(move || committer.run(|_| ()));
+    let (store, committer) = Store::open_file(&folder.path().join("replicas.json")).expect("opens");
+    let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
     store.apply(target("web"), set(1)).await.expect("applied");
     drop(store);
     committer.join().expect("the committer ends");

@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use replica_count_core::backoff::Moment;
-use replica_count_core::damping::{BUDGET, DELAYS, Damping, QUIET, REFILL, Truce};
+use replica_count_core::conflict::{BUDGET, DELAYS, Damping, QUIET, Quiet, REFILL};
 
 use crate::ms;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Bout { jitter: f64 },
+    Conflict { jitter: f64 },
     Drift,
     Quiet,
     Wait(Duration),
@@ -18,7 +17,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0.0..1.0).prop_map(|jitter| Step::Bout { jitter }),
+        4 => (0.0..1.0).prop_map(|jitter| Step::Conflict { jitter }),
         1 => Just(Step::Drift),
         1 => Just(Step::Quiet),
         3 => (0..30_000u64).prop_map(|wait| Step::Wait(ms(wait))),
@@ -31,16 +30,16 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     tokens: Duration,
     /// How often a repair was delayed, and when drift was seen last.
-    contest: Option<(u32, Duration)>,
+    contested: Option<(u32, Duration)>,
 }
 
 impl Model {
     fn new(budget: u32) -> Self {
-        Self { tokens: REFILL * budget, contest: None }
+        Self { tokens: REFILL * budget, contested: None }
     }
 
-    fn bout(&mut self, now: Duration) {
-        self.contest = match self.contest {
+    fn conflict(&mut self, now: Duration) {
+        self.contested = match self.contested {
             Some((delays, _)) => Some((delays + 1, now)),
             None => {
                 self.tokens -= REFILL;
@@ -60,38 +59,38 @@ proptest! {
         let (mut damping, mut model) = (Damping::default(), Model::new(budget));
         for step in steps {
             match step {
-                Step::Bout { jitter } => {
-                    damping.record_bout(budget, Moment { at: start + now, jitter });
-                    model.bout(now);
-                    if let Some((delays, _)) = model.contest {
-                        let wait = damping.contest().unwrap().next_repair - (start + now);
+                Step::Conflict { jitter } => {
+                    damping.record_conflict(budget, start + now, jitter);
+                    model.conflict(now);
+                    if let Some((delays, _)) = model.contested {
+                        let wait = damping.contested().unwrap().next_repair - (start + now);
                         let full = (DELAYS.base * 2u32.pow((delays - 1).min(20))).min(DELAYS.cap);
                         prop_assert!(full / 2 <= wait && wait <= full, "{wait:?} of {full:?}");
                     }
                 }
                 Step::Drift => {
                     damping.record_drift(start + now);
-                    if let Some((_, last)) = &mut model.contest {
+                    if let Some((_, last)) = &mut model.contested {
                         *last = now;
                     }
                 }
                 Step::Quiet => {
-                    let truce = match model.contest {
-                        None => Truce::Calm,
-                        Some((_, last)) if now < last + QUIET => Truce::Until(start + last + QUIET),
+                    let quiet = match model.contested {
+                        None => Quiet::NotContested,
+                        Some((_, last)) if now < last + QUIET => Quiet::EndsAt(start + last + QUIET),
                         Some(_) => {
                             model = Model::new(budget);
-                            Truce::Peace
+                            Quiet::Ended
                         }
                     };
-                    prop_assert_eq!(damping.record_quiet(start + now), truce);
+                    prop_assert_eq!(damping.record_quiet(start + now), quiet);
                 }
                 Step::Wait(wait) => {
                     now += wait;
                     model.tokens = (model.tokens + wait).min(REFILL * budget);
                 }
             }
-            prop_assert_eq!(damping.contest().is_some(), model.contest.is_some());
+            prop_assert_eq!(damping.contested().is_some(), model.contested.is_some());
         }
     }
 
@@ -103,10 +102,10 @@ proptest! {
         let (start, minute) = (Instant::now(), Duration::from_mins(1));
         let (mut damping, mut now, mut writes) = (Damping::default(), start, 0);
         for (pause, jitter) in pauses {
-            damping.record_bout(BUDGET, Moment { at: now, jitter });
+            damping.record_conflict(BUDGET, now, jitter);
             writes += u32::from(now < start + minute);
             now += ms(pause);
-            now = damping.contest().map_or(now, |contest| now.max(contest.next_repair));
+            now = damping.contested().map_or(now, |contested| now.max(contested.next_repair));
         }
         prop_assert!(writes <= 16, "{writes}");
     }

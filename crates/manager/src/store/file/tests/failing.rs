@@ -2,12 +2,9 @@
 
 use rustix::io::Errno;
 
+use super::failure::unavailable;
 use super::*;
-use crate::store::committer::LONGEST_TEXT;
-
-fn unavailable(reason: &str) -> StoreError {
-    StoreError::Unavailable { reason: reason.into() }
-}
+use crate::store::file::committer::LONGEST_TEXT;
 
 /// Stores a count, fails the next change at `step`, and checks what is left; then the same change works.
 async fn check_fault(step: Step, errno: Errno, expected: StoreError, reason: &str) {
@@ -19,10 +16,10 @@ async fn check_fault(step: Step, errno: Errno, expected: StoreError, reason: &st
     let failed = running.store.apply(target("web"), set(2)).await;
     assert_eq!(failed, Err(expected.clone()), "{context}");
     running.assert_memory_equals_file();
-    let count = if expected == StoreError::Uncertain { 2 } else { 1 };
+    let count = if expected == failure::uncertain() { 2 } else { 1 };
     assert_eq!(count_of(running.store.get(&target("web")).as_ref()), Some(count), "{context}");
     let changed = running.changed.lock().expect("no panic").len();
-    assert_eq!(changed, if expected == StoreError::Uncertain { 2 } else { 1 }, "{context}");
+    assert_eq!(changed, if expected == failure::uncertain() { 2 } else { 1 }, "{context}");
 
     running.store.apply(target("web"), set(3)).await.expect("the next change works");
     running.assert_memory_equals_file();
@@ -41,7 +38,7 @@ async fn a_full_disk_refuses_the_change() {
         (Step::Sync, Errno::NOSPC),
         (Step::Rename, Errno::NOSPC),
     ] {
-        check_fault(step, errno, StoreError::Full, "full").await;
+        check_fault(step, errno, failure::full(), "full").await;
     }
 }
 
@@ -62,7 +59,7 @@ async fn a_disk_that_cannot_write_refuses_the_change() {
 #[tokio::test]
 async fn a_failed_sync_of_the_folder_is_an_unknown_outcome() {
     for errno in [Errno::IO, Errno::NOSPC] {
-        check_fault(Step::SyncFolder, errno, StoreError::Uncertain, "uncertain").await;
+        check_fault(Step::SyncFolder, errno, failure::uncertain(), "uncertain").await;
     }
 }
 
@@ -78,9 +75,9 @@ async fn a_failed_sync_is_never_repeated() {
 #[tokio::test]
 async fn a_failed_write_fails_its_whole_batch() {
     for (step, accepted, refused) in [
-        (Step::Sync, StoreError::Full, StoreError::Full),
+        (Step::Sync, failure::full(), failure::full()),
         // Here the change that led to the refusal is in force.
-        (Step::SyncFolder, StoreError::Uncertain, ChangeError::Generation { expected: 0, actual: 1 }.into()),
+        (Step::SyncFolder, failure::uncertain(), ChangeError::Generation { expected: 0, actual: 1 }.into()),
     ] {
         let running = Running::new();
         let hold = running.disk.hold(Step::SyncFolder);
@@ -137,11 +134,11 @@ async fn what_stands_in_the_way_on_a_real_disk_refuses_the_change() {
 #[tokio::test]
 async fn a_committer_that_dies_leaves_nobody_waiting() {
     let folder = TempDir::new().expect("a temporary folder");
-    let (store, committer) = Store::open(&folder.path().join("replicas.json")).expect("opens");
-    let committer = thread::spawn(move || committer.run(|_| panic!("on purpose")));
-    assert_eq!(store.apply(target("web"), set(1)).await, Err(StoreError::Uncertain));
+    let (store, committer) = Store::open_file(&folder.path().join("replicas.json")).expect("opens");
+    let committer = thread::spawn(move || committer.run(|_: &Changed| panic!("on purpose")));
+    assert_eq!(store.apply(target("web"), set(1)).await, Err(failure::uncertain()));
     committer.join().expect_err("panicked");
-    assert_eq!(store.apply(target("web"), set(2)).await, Err(StoreError::Closed));
+    assert_eq!(store.apply(target("web"), set(2)).await, Err(failure::closed()));
     assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(1), "reads go on");
 }
 
@@ -156,10 +153,10 @@ async fn what_is_stored_has_a_bound() {
         (0..LONGEST_TEXT / 1024).map(|n| (target(&format!("web-{n}")), Arc::new(setting(1)))).collect();
     let text = settings_file::Text::of(settings.iter().map(|(target, setting)| (target, &**setting)));
     fs::write(&path, text.current()).expect("written");
-    let (store, committer) = Store::open(&path).expect("opens");
-    let committer = thread::spawn(move || committer.run(|_| ()));
+    let (store, committer) = Store::open_file(&path).expect("opens");
+    let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
 
-    assert_eq!(store.apply(target("one-more"), set(1)).await, Err(StoreError::TooMany));
+    assert_eq!(store.apply(target("one-more"), set(1)).await, Err(failure::too_many()));
     store.apply(target("web-0"), set(2)).await.expect("it does not grow");
     store.apply(target("web-1"), delete()).await.expect("it shrinks");
     assert_eq!(count_of(store.get(&target("web-0")).as_ref()), Some(2));

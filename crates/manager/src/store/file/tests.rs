@@ -1,4 +1,4 @@
-//! The store on real files. Only the faults and the waits that a real disk has rarely come from a test disk.
+//! The file backend on real files. Only the faults and the waits that a real disk has rarely come from a test disk.
 
 mod committing;
 mod failing;
@@ -7,7 +7,7 @@ mod opening;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc as channel};
+use std::sync::{Arc, Mutex, mpsc as channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,13 +16,15 @@ use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::Action;
+use replica_count_core::change::{Action, Change, ChangeError, Changed};
 use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::{Setting, Settings};
 use replica_count_core::settings_file;
+use replica_count_core::target::Target;
 use tempfile::TempDir;
 
-use super::file::{Disk, RealDisk};
-use super::*;
+use super::failure;
+use crate::store::{Disk, OpenError, RealDisk, Store, StoreError};
 
 /// A changed target, and the count that memory held when the committer reported it.
 type Seen = (Target, Option<i32>);
@@ -43,12 +45,12 @@ impl Running {
         let folder = TempDir::new().expect("a temporary folder");
         let path = folder.path().join("replicas.json");
         let disk = Arc::new(TestDisk::default());
-        let (store, committer) = Store::open_on(&path, Box::new(Arc::clone(&disk))).expect("opens");
+        let (store, committer) = Store::open_file_on(&path, Box::new(Arc::clone(&disk))).expect("opens");
         disk.steps.lock().expect("no panic").clear();
         let changed = Arc::<Mutex<Vec<Seen>>>::default();
         let report = {
             let (store, changed) = (store.clone(), Arc::clone(&changed));
-            move |target: &Target| {
+            move |Changed { target, .. }: &Changed| {
                 let seen = (target.clone(), count_of(store.get(target).as_ref()));
                 changed.lock().expect("no panic").push(seen);
             }
@@ -59,7 +61,7 @@ impl Running {
 
     /// Submits the change at once; the future is for the answer.
     #[track_caller]
-    fn submit(&self, name: &str, change: Change) -> LocalBoxFuture<'static, Result<Applied, StoreError>> {
+    fn submit(&self, name: &str, change: Change) -> LocalBoxFuture<'static, Result<Changed, StoreError>> {
         let store = self.store.clone();
         let target = target(name);
         let mut answer = async move { store.apply(target, change).await }.boxed_local();
@@ -82,7 +84,7 @@ impl Running {
     #[track_caller]
     fn metric(&self, name: &str) -> String {
         let mut registry = Registry::default();
-        self.store.metrics().register(&mut registry);
+        self.store.register(&mut registry);
         let mut metrics = String::new();
         text::encode(&mut metrics, &registry).expect("encodes");
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -96,13 +98,12 @@ impl Running {
 }
 
 fn target(name: &str) -> Target {
-    Target::new("default", name).expect("valid")
+    Target::deployment("default", name).expect("valid")
 }
 
 fn set(count: i32) -> Change {
     let replicas = Replicas::new(count).expect("valid");
-    let action = Action::Set { replicas, by: "alice".into(), at: Timestamp::UNIX_EPOCH, reason: None };
-    Change { expected_generation: None, action }
+    change(Action::Set { replicas, reason: None })
 }
 
 fn create(count: i32) -> Change {
@@ -110,7 +111,11 @@ fn create(count: i32) -> Change {
 }
 
 fn delete() -> Change {
-    Change { expected_generation: None, action: Action::Delete }
+    change(Action::Delete)
+}
+
+fn change(action: Action) -> Change {
+    Change { expected_generation: None, by: "alice".into(), at: Timestamp::UNIX_EPOCH, action }
 }
 
 fn count_of(setting: Option<&Arc<Setting>>) -> Option<i32> {

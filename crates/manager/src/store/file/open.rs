@@ -1,4 +1,4 @@
-//! Opening the store: find the real file, keep other processes out, read it once.
+//! Opening the file: find the real file, keep other processes out, read it once.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -6,11 +6,15 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use replica_count_core::setting::Settings;
-use replica_count_core::settings_file::{self, SettingsFileError};
+use replica_count_core::settings_file::{self, SettingsFileError, Text};
 use tokio::sync::mpsc;
 
-use super::file::{Disk, RealDisk, SettingsFile, beside};
-use super::{Committer, QUEUE_CHANGES, SharedSettings, Store, StoreMetrics};
+use super::committer::Committer;
+use super::disk::{Disk, SettingsFile, beside};
+use super::handle::Handle;
+use super::metrics::FileMetrics;
+use super::queue::QUEUE_CHANGES;
+use crate::store::mirror::Mirror;
 
 /// Why the store cannot be opened. Each is one line that says what to look at.
 #[derive(Debug, thiserror::Error)]
@@ -81,28 +85,21 @@ pub enum OpenError {
     },
 }
 
-impl Store {
-    /// Opens the settings file at `path`. If there is none, the first change makes it.
-    ///
-    /// Nothing is stored until the caller runs the [`Committer`], which also holds the lock that keeps other processes
-    /// from the file. A file that is refused is left as it is.
-    pub fn open(path: &Path) -> Result<(Self, Committer), OpenError> {
-        Self::open_on(path, Box::new(RealDisk))
-    }
-
-    /// The same, on a disk of one's own making: of the simulated one that `faults` breaks.
-    pub fn open_on(path: &Path, disk: Box<dyn Disk>) -> Result<(Self, Committer), OpenError> {
-        let (folder, name) = resolve(path)?;
-        let lock = lock(&folder, &name)?;
-        let file = SettingsFile::new(folder, &name, disk);
-        file.probe().map_err(|reason| OpenError::NotWritable { folder: file.folder().to_owned(), reason })?;
-        let settings = read(file.path())?;
-        let metrics = StoreMetrics::new();
-        let (sender, receiver) = mpsc::channel(QUEUE_CHANGES);
-        let settings = SharedSettings::new(settings);
-        let store = Self { settings: settings.clone(), queue: sender, metrics: metrics.clone() };
-        Ok((store, Committer::new(settings, file, lock, receiver, metrics)))
-    }
+/// Opens the settings file at `path` on a disk. The committer holds its lock.
+pub(in crate::store) fn open(
+    path: &Path,
+    disk: Box<dyn Disk>,
+) -> Result<(Mirror, Handle, Committer), OpenError> {
+    let (folder, name) = resolve(path)?;
+    let lock = lock(&folder, &name)?;
+    let file = SettingsFile::new(folder, &name, disk);
+    file.probe().map_err(|reason| OpenError::NotWritable { folder: file.folder().to_owned(), reason })?;
+    let settings = read(file.path())?;
+    let text = Text::of(settings.iter().map(|(target, setting)| (target, &**setting)));
+    let (metrics, mirror) = (FileMetrics::new(), Mirror::new(settings));
+    let (sender, queue) = mpsc::channel(QUEUE_CHANGES);
+    let handle = Handle { queue: sender, metrics: metrics.clone() };
+    Ok((mirror.clone(), handle, Committer { mirror, file, queue, metrics, text, lock }))
 }
 
 /// The real folder and the name of the file at `path`, all links followed.

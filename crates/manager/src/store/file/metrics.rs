@@ -1,20 +1,18 @@
-//! What the store counts: whether changes reach the disk, how fast, and how many share a write.
+//! What the committer counts: whether changes reach the disk, how fast, and how many share a write.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// The metrics of a [`Store`](super::Store). All clones count together.
+/// The metrics of the settings file. All clones count together.
 #[derive(Clone, Debug)]
-pub struct StoreMetrics {
+pub(super) struct FileMetrics {
     pub(super) commits: Counter,
     pub(super) commit_failures: Family<FailureLabels, Counter>,
     pub(super) commit_seconds: Histogram,
     pub(super) commit_changes: Histogram,
-    settings: Gauge,
 }
 
 /// Why a commit can fail.
@@ -29,7 +27,7 @@ pub(super) struct FailureLabels {
     pub(super) reason: &'static str,
 }
 
-impl StoreMetrics {
+impl FileMetrics {
     pub(super) fn new() -> Self {
         Self {
             commits: Counter::default(),
@@ -37,21 +35,15 @@ impl StoreMetrics {
             // From 100 µs (a disk with a protected cache) to 13 s (a disk in trouble).
             commit_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
-            settings: Gauge::default(),
         }
     }
 
-    pub(super) fn show_settings(&self, settings: usize) {
-        self.settings.set(i64::try_from(settings).unwrap_or(i64::MAX));
-    }
-
-    /// Makes the metrics part of what `registry` shows, under names that begin with `store_`.
-    pub fn register(&self, registry: &mut Registry) {
+    /// Makes the metrics part of what `registry` shows.
+    pub(super) fn register(&self, registry: &mut Registry) {
         // A reason that has not happened yet shows as 0, so that its first time is an increase.
         for reason in FAILURES {
             self.commit_failures.get_or_create_owned(&FailureLabels { reason });
         }
-        let registry = registry.sub_registry_with_prefix("store");
         registry.register("commits", "Durable writes of the settings file", self.commits.clone());
         registry.register(
             "commit_failures",
@@ -69,6 +61,5 @@ impl StoreMetrics {
             "Changes that shared one write of the settings file",
             self.commit_changes.clone(),
         );
-        registry.register("settings", "Targets with a stored replica count", self.settings.clone());
     }
 }

@@ -1,11 +1,9 @@
-//! A Deployment as this server reads it: the few fields it needs, picked out while parsing.
+//! A workload as this server reads it: the few fields it needs, picked out while parsing.
 
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use replica_count_core::kind::Kind;
 use replica_count_core::managed_fields::{FieldOwner, ManagedFields, owner_among, owner_of_replicas};
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
@@ -14,31 +12,30 @@ use replica_count_wire::messages;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::metadata;
-use super::watch::{Followed, MalformedObject};
-use crate::cluster::{Cluster, Watched};
+use super::malformed::MalformedObject;
+use super::metadata::Metadata;
+use super::watch::Object;
 
 /// What an API server means by an absent `spec.replicas`.
 const DEFAULT_REPLICAS: i32 = 1;
 
-/// A Deployment without all that this server has no use for.
+/// A workload of any kind, without all that this server has no use for.
 ///
 /// Of `metadata.managedFields` it keeps only who owns `spec.replicas`.
-#[derive(Clone, Debug, Deserialize, Resource)]
-#[resource(inherit = Deployment)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Received")]
-pub struct SlimDeployment {
-    metadata: ObjectMeta,
+pub struct Workload {
+    metadata: Metadata,
     deleting: bool,
     owner: Option<FieldOwner>,
     spec: Spec,
     status: Status,
 }
 
-/// What is picked out while parsing JSON.
+/// What is picked out while parsing JSON, in which all kinds look alike.
 #[derive(Deserialize)]
 struct Received {
-    metadata: Metadata,
+    metadata: ReceivedMetadata,
     #[serde(default)]
     spec: Spec,
     #[serde(default)]
@@ -47,7 +44,7 @@ struct Received {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct ReceivedMetadata {
     namespace: Option<String>,
     name: Option<String>,
     uid: Option<String>,
@@ -69,18 +66,18 @@ struct Status {
     ready_replicas: i32,
 }
 
-impl SlimDeployment {
-    /// The words of the domain for this Deployment.
-    pub fn into_observed(self) -> Result<(Target, Observed), MalformedObject> {
-        let ObjectMeta { namespace, name, uid, resource_version, .. } = self.metadata;
+impl Workload {
+    /// The words of the domain for this workload, which is of the kind that was asked for.
+    pub fn into_observed(self, kind: Kind) -> Result<(Target, Observed), MalformedObject> {
+        let Metadata { namespace, name, uid, resource_version } = self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         let malformed = |reason: &dyn fmt::Display| MalformedObject {
-            kind: "Deployment",
+            kind: kind.as_str(),
             namespace: namespace.clone(),
             name: name.clone(),
             reason: reason.to_string(),
         };
-        let target = Target::new(&namespace, &name).map_err(|error| malformed(&error))?;
+        let target = Target::new(kind, &namespace, &name).map_err(|error| malformed(&error))?;
         let replicas = Replicas::new(self.spec.replicas.unwrap_or(DEFAULT_REPLICAS))
             .map_err(|error| malformed(&error))?;
         let observed = Observed {
@@ -93,58 +90,34 @@ impl SlimDeployment {
         };
         Ok((target, observed))
     }
-}
 
-impl Followed for SlimDeployment {
-    const WATCHED: Watched = Watched::Deployments;
-    type Message = messages::Deployment;
-
-    fn begin_listing(cluster: &Cluster) {
-        cluster.begin_listing();
-    }
-
-    fn end_listing(cluster: &Cluster) -> Vec<Target> {
-        cluster.end_listing()
-    }
-
-    fn insert(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
-        let (target, observed) = self.into_observed()?;
-        cluster.insert(target.clone(), observed);
-        Ok(vec![target])
-    }
-
-    fn remove(self, cluster: &Cluster) -> Result<Vec<Target>, MalformedObject> {
-        let (target, observed) = self.into_observed()?;
-        cluster.remove(&target, &observed.uid);
-        Ok(vec![target])
-    }
-}
-
-impl From<Received> for SlimDeployment {
-    fn from(received: Received) -> Self {
-        let Received { metadata, spec, status } = received;
-        let (deleting, owner) = (metadata.deletion_timestamp.is_some(), metadata.managed_fields);
-        let metadata = ObjectMeta {
-            namespace: metadata.namespace,
-            name: metadata.name,
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
-            ..ObjectMeta::default()
-        };
-        Self { metadata, deleting, owner, spec, status }
-    }
-}
-
-impl From<messages::Deployment> for SlimDeployment {
-    fn from(deployment: messages::Deployment) -> Self {
-        let metadata = deployment.metadata.unwrap_or_default();
-        let status = deployment.status.unwrap_or_default();
+    /// What came as protobuf, in which each kind has numbers of its own for its fields.
+    fn of_message(
+        metadata: Option<messages::ObjectMeta>,
+        replicas: Option<i32>,
+        ready_replicas: i32,
+    ) -> Self {
+        let metadata = metadata.unwrap_or_default();
         Self {
             deleting: metadata.deletion_timestamp.is_some(),
             owner: owner_among(metadata.managed_fields.iter().map(managed_fields)),
-            metadata: metadata::known_by(metadata),
-            spec: Spec { replicas: deployment.spec.and_then(|spec| spec.replicas) },
-            status: Status { ready_replicas: status.ready_replicas },
+            metadata: metadata.into(),
+            spec: Spec { replicas },
+            status: Status { ready_replicas },
+        }
+    }
+}
+
+impl From<Received> for Workload {
+    fn from(received: Received) -> Self {
+        let Received { metadata, spec, status } = received;
+        let ReceivedMetadata { namespace, name, uid, resource_version, .. } = metadata;
+        Self {
+            metadata: Metadata { namespace, name, uid, resource_version },
+            deleting: metadata.deletion_timestamp.is_some(),
+            owner: metadata.managed_fields,
+            spec,
+            status,
         }
     }
 }
@@ -160,17 +133,55 @@ fn managed_fields(entry: &messages::ManagedFieldsEntry) -> ManagedFields<'_> {
     }
 }
 
+/// A workload of a kind that is known by its type, as a watch needs it.
+pub trait OfKind: Object + Into<Workload> {
+    /// The kind.
+    const KIND: Kind;
+}
+
+/// An `apps/v1` Deployment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Deployment(Workload);
+
+impl OfKind for Deployment {
+    const KIND: Kind = Kind::Deployment;
+}
+
+impl Object for Deployment {
+    type Message = messages::Deployment;
+
+    fn resource_version(&self) -> Option<&str> {
+        self.0.metadata.resource_version.as_deref()
+    }
+}
+
+impl From<messages::Deployment> for Deployment {
+    fn from(deployment: messages::Deployment) -> Self {
+        let ready = deployment.status.unwrap_or_default().ready_replicas;
+        let replicas = deployment.spec.and_then(|spec| spec.replicas);
+        Self(Workload::of_message(deployment.metadata, replicas, ready))
+    }
+}
+
+impl From<Deployment> for Workload {
+    fn from(deployment: Deployment) -> Self {
+        deployment.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU64;
+    use std::sync::Arc;
 
-    use replica_count_core::managed_fields::Operation;
+    use replica_count_core::managed_fields::{Operation, Writer};
 
     use super::*;
 
     fn parse(json: &str) -> Result<(Target, Observed), String> {
-        let deployment: SlimDeployment = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        deployment.into_observed().map_err(|error| error.to_string())
+        let workload: Workload = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        workload.into_observed(Kind::Deployment).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -184,12 +195,9 @@ mod tests {
         )
         .expect("valid");
         assert_eq!(target.to_string(), "shop/web");
-        let owner = FieldOwner {
-            manager: "kubectl".into(),
-            operation: Operation::Apply,
-            subresource: None,
-            time: Some("2026-01-02T03:04:05Z".parse().expect("valid")),
-        };
+        let writer = Writer { manager: "kubectl".into(), operation: Operation::Apply, subresource: None };
+        let time = Some("2026-01-02T03:04:05Z".parse().expect("valid"));
+        let owner = FieldOwner { writer: Arc::new(writer), time };
         let expected = Observed {
             uid: "u-1".into(),
             resource_version: NonZeroU64::new(42),
@@ -210,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_makes_no_sense() {
+    fn refuses_what_cannot_be_a_workload() {
         let cases = [
             (r#"{"metadata":{"name":"web","namespace":"shop"}}"#, "has no uid"),
             (r#"{"metadata":{"name":"WEB","namespace":"shop","uid":"u"}}"#, "is not valid"),

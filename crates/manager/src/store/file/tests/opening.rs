@@ -15,7 +15,7 @@ fn folder() -> (TempDir, PathBuf) {
 #[track_caller]
 fn check_refused(path: &Path, expected: &str) {
     let folder = path.parent().map_or_else(String::new, |folder| folder.display().to_string());
-    let refused = Store::open(path).map(|_| "opened").map_err(|error| error.to_string());
+    let refused = Store::open_file(path).map(|_| "opened").map_err(|error| error.to_string());
     assert_eq!(refused, Err(expected.replace("{folder}", &folder)));
 }
 
@@ -26,7 +26,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn a_missing_file_holds_no_settings_and_is_not_made() {
     let (_folder, path) = folder();
-    let (store, _committer) = Store::open(&path).expect("opens");
+    let (store, _committer) = Store::open_file(&path).expect("opens");
     assert!(store.is_empty());
     assert!(!path.exists());
 }
@@ -35,7 +35,7 @@ fn a_missing_file_holds_no_settings_and_is_not_made() {
 fn the_file_is_read() {
     let (_folder, path) = folder();
     fs::write(&path, r#"[{"name": "web", "namespace": "default", "replicas": 3}]"#).expect("written");
-    let (store, _committer) = Store::open(&path).expect("opens");
+    let (store, _committer) = Store::open_file(&path).expect("opens");
     assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(3));
     assert_eq!(store.len(), 1);
 }
@@ -49,18 +49,18 @@ fn a_broken_file_is_named_and_stays_as_it_is() {
     check_refused(&path, expected);
     assert_eq!(fs::read_to_string(&path).expect("still there"), text);
     fs::write(&path, "[]").expect("written");
-    Store::open(&path).expect("the refusal left no lock");
+    Store::open_file(&path).expect("the refusal left no lock");
 }
 
 #[test]
 fn a_file_in_use_is_refused() {
     let (_folder, path) = folder();
-    let opened = Store::open(&path).expect("opens");
+    let opened = Store::open_file(&path).expect("opens");
     let expected = "{folder}/replicas.json is in use: \
                     another process holds the lock on {folder}/replicas.json.lock";
     check_refused(&path, expected);
     drop(opened);
-    Store::open(&path).expect("the lock is free");
+    Store::open_file(&path).expect("the lock is free");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_folder_that_takes_no_files_is_refused() {
     let (_folder, path) = folder();
     let disk = Arc::new(TestDisk::default());
     disk.fail(Step::Create, rustix::io::Errno::ROFS);
-    let refused = Store::open_on(&path, Box::new(disk)).expect_err("not writable").to_string();
+    let refused = Store::open_file_on(&path, Box::new(disk)).expect_err("not writable").to_string();
     let folder = path.parent().expect("a folder").display();
     let expected = format!(
         "cannot write to the folder {folder} of the settings file: Read-only file system (os error 30)"
@@ -108,10 +108,10 @@ async fn a_link_stays_a_link() {
     check_refused(&link, &expected);
 
     fs::write(&real, "[]").expect("written");
-    let (store, committer) = Store::open(&link).expect("opens");
-    let refused = Store::open(&real).expect_err("the lock is that of the real file");
+    let (store, committer) = Store::open_file(&link).expect("opens");
+    let refused = Store::open_file(&real).expect_err("the lock is that of the real file");
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
-    let committer = thread::spawn(move || committer.run(|_| ()));
+    let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
     store.apply(target("web"), set(3)).await.expect("applied");
     assert!(fs::symlink_metadata(&link).expect("exists").is_symlink(), "the link was replaced");
     assert_eq!(settings_file::parse(&fs::read(&real).expect("exists")).expect("valid").len(), 1);
@@ -125,7 +125,7 @@ fn what_an_interrupted_write_left_is_removed() {
     let temporary = path.with_extension("json.tmp");
     fs::write(&temporary, "[\n  {\"na").expect("written");
     fs::write(&path, "[]").expect("written");
-    let (store, _committer) = Store::open(&path).expect("opens");
+    let (store, _committer) = Store::open_file(&path).expect("opens");
     assert!(store.is_empty());
     assert!(!temporary.exists());
 }

@@ -1,0 +1,211 @@
+//! The one vocabulary of what happened to a target.
+//!
+//! Events are made by the transition of a target ([`step`](crate::step::step)) and of its setting
+//! ([`Event::of_change`]), and by nothing else. The log and the metrics consume them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::change::Changed;
+use crate::drift::Drift;
+use crate::failures::Failure;
+use crate::replicas::Replicas;
+use crate::setting::Enforcement;
+use crate::target::Target;
+
+/// Something that happened to a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The target.
+    pub target: Target,
+    /// When it happened, or when it was seen.
+    pub at: Timestamp,
+    /// The generation of the setting. `None`: the setting is gone.
+    pub generation: Option<u64>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// A count was stored.
+    Set {
+        /// The user. `None`: not known.
+        by: Option<String>,
+        /// The desired count before. `None`: the target was not managed.
+        from: Option<Replicas>,
+        /// The desired count.
+        to: Replicas,
+        /// Why, in the words of the user.
+        reason: Option<String>,
+    },
+    /// A setting was deleted.
+    Deleted {
+        /// The user. `None`: not known.
+        by: Option<String>,
+        /// The count that was desired.
+        desired: Replicas,
+    },
+    /// A setting is enforced from now on, or ignored.
+    EnforcementSet {
+        /// The user. `None`: not known.
+        by: Option<String>,
+        /// Which of the two.
+        enforcement: Enforcement,
+    },
+    /// A drift was seen for the first time.
+    Drifted {
+        /// The drift.
+        drift: Drift,
+        /// Whether the target was contested already.
+        is_contested: bool,
+    },
+    /// An answered write of ours repaired a drift.
+    Repaired {
+        /// The drift.
+        drift: Drift,
+        /// The count before the write.
+        from: Replicas,
+        /// The count that was written.
+        to: Replicas,
+        /// How long the write took.
+        took: Duration,
+    },
+    /// A new setting was put into effect.
+    Applied {
+        /// The count before the write.
+        from: Replicas,
+        /// The count that was written.
+        to: Replicas,
+        /// How long the write took.
+        took: Duration,
+    },
+    /// A drift ended, and no answered write of ours repaired it.
+    Resolved {
+        /// The drift.
+        drift: Drift,
+        /// How it ended.
+        how: Resolution,
+        /// Whether the target was contested already.
+        is_contested: bool,
+    },
+    /// Somebody keeps changing the count: repairs are delayed from now on.
+    Contested {
+        /// The last drift.
+        drift: Option<Drift>,
+        /// How long the next repair waits.
+        wait: Duration,
+    },
+    /// Nobody changes the count any more.
+    Calmed,
+    /// The workload does not exist, or is being deleted.
+    Missing,
+    /// Another autoscaler targets the workload, or none does any more.
+    Autoscaled {
+        /// Kind and name of the autoscaler. `None`: there is none any more.
+        autoscaler: Option<Arc<str>>,
+    },
+    /// A write failed.
+    WriteFailed(WriteFailure),
+}
+
+/// How a drift ended that was not repaired, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// The cluster has the desired count again: somebody restored it, or a write of ours did that was not answered.
+    InSync,
+    /// Another drift took its place.
+    Replaced,
+    /// A new setting was put into effect.
+    NewSetting,
+}
+
+impl Resolution {
+    /// A stable word for the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Replaced => "drifted_again",
+            Self::NewSetting => "new_setting",
+        }
+    }
+}
+
+/// A write that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriteFailure {
+    /// The drift that it should have repaired. `None`: it should have put a new setting into effect.
+    pub drift: Option<Drift>,
+    /// The count that should have been written.
+    pub to: Replicas,
+    /// Why it failed.
+    pub failure: Failure,
+    /// The same in words.
+    pub words: String,
+    /// How many writes failed in a row.
+    pub in_a_row: u32,
+    /// Whether people should be warned: of the first one for a new reason, and not of more of the same.
+    pub is_news: bool,
+    /// How long until the next attempt.
+    pub delay: Duration,
+}
+
+impl Event {
+    /// What a change of a setting means.
+    pub fn of_change(changed: &Changed) -> Option<Self> {
+        let by = changed.by.clone();
+        let kind = match (&changed.before, &changed.after) {
+            (None, None) => return None,
+            (Some(before), None) => EventKind::Deleted { by, desired: before.replicas },
+            (Some(before), Some(after)) if before.is_same_count_as(after) => {
+                EventKind::EnforcementSet { by, enforcement: after.enforcement }
+            }
+            (before, Some(after)) => EventKind::Set {
+                by,
+                from: before.as_ref().map(|before| before.replicas),
+                to: after.replicas,
+                reason: after.reason.clone(),
+            },
+        };
+        let generation = changed.after.as_ref().map(|after| after.generation);
+        Some(Self { target: changed.target.clone(), at: changed.at, generation, kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Action, Change};
+    use crate::setting::Setting;
+
+    #[track_caller]
+    fn check(before: Option<&Arc<Setting>>, action: Action, expected: (Option<u64>, EventKind)) {
+        let target = Target::deployment("shop", "web").expect("valid");
+        let (by, at) = ("alice".to_owned(), Timestamp::UNIX_EPOCH);
+        let change = Change { expected_generation: None, by, at, action };
+        let changed = change.apply(target, before.cloned()).expect("accepted");
+        let event = Event::of_change(&changed).map(|event| (event.generation, event.kind));
+        assert_eq!(event, Some(expected));
+    }
+
+    #[test]
+    fn a_change_of_a_setting_is_told_with_its_author() {
+        let count = |n| Replicas::new(n).expect("valid");
+        let by = || Some("alice".to_owned());
+        let set = |n| Action::Set { replicas: count(n), reason: Some("sale".into()) };
+        let (from, to, reason) = (None, count(3), Some("sale".to_owned()));
+        check(None, set(3), (Some(1), EventKind::Set { by: by(), from, to, reason: reason.clone() }));
+
+        let before = Arc::new(Setting::of(count(3)));
+        let (from, to) = (Some(count(3)), count(3));
+        check(Some(&before), set(3), (Some(2), EventKind::Set { by: by(), from, to, reason }));
+        let enforcement = Enforcement::Ignore { until: None };
+        let expected = EventKind::EnforcementSet { by: by(), enforcement };
+        check(Some(&before), Action::Enforce(enforcement), (Some(2), expected));
+        let expected = EventKind::Deleted { by: by(), desired: count(3) };
+        check(Some(&before), Action::Delete, (None, expected));
+    }
+}

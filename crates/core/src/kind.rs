@@ -1,0 +1,88 @@
+//! The kinds of workloads: what has a replica count and a `scale` subresource.
+
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+/// The kind of a workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A Deployment, which is meant wherever no kind is said.
+    #[default]
+    Deployment,
+}
+
+impl Kind {
+    /// All kinds, sorted.
+    pub const ALL: [Self; 1] = [Self::Deployment];
+
+    /// The kind, as in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+        }
+    }
+
+    /// The name of the resource, as in paths of the API and in RBAC rules.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployments",
+        }
+    }
+
+    /// The name of one of them, as in `kubectl get KIND/NAME`.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+        }
+    }
+
+    /// The kind that is written so in manifests.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A value for each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByKind<T>([T; Kind::ALL.len()]);
+
+impl<T> ByKind<T> {
+    /// What `of` says of each kind.
+    pub fn of(of: impl FnMut(Kind) -> T) -> Self {
+        Self(Kind::ALL.map(of))
+    }
+}
+
+impl<T> Index<Kind> for ByKind<T> {
+    type Output = T;
+
+    fn index(&self, kind: Kind) -> &T {
+        &self.0[kind as usize]
+    }
+}
+
+impl<T> IndexMut<Kind> for ByKind<T> {
+    fn index_mut(&mut self, kind: Kind) -> &mut T {
+        &mut self.0[kind as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_sorted_and_known_by_their_names() {
+        assert!(Kind::ALL.is_sorted());
+        for (number, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!((kind as usize, Kind::from_name(kind.as_str())), (number, Some(kind)));
+        }
+        assert_eq!(Kind::from_name("deployment"), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! Where resources are in the API.
+
+use replica_count_core::kind::Kind;
+use replica_count_core::target::Target;
+
+/// The path of all workloads of a kind, or of those in one namespace.
+pub fn workloads(kind: Kind, namespace: Option<&str>) -> String {
+    collection("apps/v1", kind.resource(), namespace)
+}
+
+/// The path of one workload.
+pub(super) fn workload(target: &Target) -> String {
+    format!("{}/{}", workloads(target.kind(), Some(target.namespace())), target.name())
+}
+
+/// The path of all HorizontalPodAutoscalers, or of those in one namespace.
+pub fn autoscalers(namespace: Option<&str>) -> String {
+    collection("autoscaling/v2", "horizontalpodautoscalers", namespace)
+}
+
+fn collection(api_version: &str, resource: &str, namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("/apis/{api_version}/namespaces/{namespace}/{resource}"),
+        None => format!("/apis/{api_version}/{resource}"),
+    }
+}

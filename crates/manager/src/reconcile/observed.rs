@@ -1,0 +1,149 @@
+//! The observed side: what the watches show goes to the cluster's index, and marks the targets that it concerns.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use replica_count_core::kind::Kind;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::marker::Marker;
+use super::records::Records;
+use crate::cluster::{Cluster, Watched};
+use crate::kubernetes::MalformedObject;
+use crate::kubernetes::autoscaler::HorizontalPodAutoscaler;
+use crate::kubernetes::watch::Sink;
+use crate::kubernetes::workload::OfKind;
+
+/// Takes in the workloads of a kind.
+pub struct WorkloadSink<K> {
+    cluster: Arc<Cluster>,
+    records: Arc<Records>,
+    marker: Marker,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: OfKind> WorkloadSink<K> {
+    const WATCHED: Watched = Watched::Workloads(K::KIND);
+
+    /// Marks in the queue of `marker`.
+    pub fn new(cluster: Arc<Cluster>, records: Arc<Records>, marker: Marker) -> Self {
+        Self { cluster, records, marker, kind: PhantomData }
+    }
+}
+
+impl<K: OfKind> Sink for WorkloadSink<K> {
+    type Object = K;
+
+    fn watched(&self) -> &'static str {
+        Self::WATCHED.resource()
+    }
+
+    fn restart(&self) {
+        self.cluster.begin_listing(K::KIND);
+    }
+
+    fn apply(&self, object: K) -> Result<(), MalformedObject> {
+        let (target, observed) = object.into().into_observed(K::KIND)?;
+        self.cluster.insert(target.clone(), observed);
+        self.marker.mark(&target);
+        Ok(())
+    }
+
+    fn delete(&self, object: K) -> Result<(), MalformedObject> {
+        let (target, observed) = object.into().into_observed(K::KIND)?;
+        self.cluster.remove(&target, &observed.uid);
+        self.marker.mark(&target);
+        Ok(())
+    }
+
+    fn complete(&self) -> usize {
+        self.cluster.end_listing(K::KIND);
+        // There is no event for what the listing did not show.
+        self.marker.mark_kind(K::KIND);
+        self.cluster.view().known(Self::WATCHED)
+    }
+
+    fn live(&self) {
+        self.cluster.set_live(Self::WATCHED);
+    }
+
+    fn stale(&self, since: Instant) {
+        self.cluster.set_stale(Self::WATCHED, since);
+    }
+
+    fn refused(&self, reason: &str) {
+        self.cluster.set_refused(Self::WATCHED);
+        let managed = count_of_kind(&self.marker, K::KIND);
+        let (watched, kind) = (self.watched(), K::KIND);
+        if managed > 0 {
+            error!(watched, %reason, managed, "watch refused: grant the right; counts of {kind}s are not enforced");
+        } else {
+            info!(watched, %reason, "watch refused: the server goes on without {kind}s");
+        }
+    }
+
+    fn recovered(&self) {
+        for target in self.records.record_contact() {
+            self.marker.work.mark(target);
+        }
+    }
+}
+
+fn count_of_kind(marker: &Marker, kind: Kind) -> usize {
+    marker.store.read(|settings| settings.keys().filter(|target| target.kind() == kind).count())
+}
+
+/// Takes in the autoscalers.
+pub struct AutoscalerSink {
+    /// Where they go.
+    pub cluster: Arc<Cluster>,
+    /// Marks their targets.
+    pub marker: Marker,
+}
+
+impl Sink for AutoscalerSink {
+    type Object = HorizontalPodAutoscaler;
+
+    fn watched(&self) -> &'static str {
+        Watched::Autoscalers.resource()
+    }
+
+    fn restart(&self) {
+        self.cluster.begin_autoscalers_listing();
+    }
+
+    fn apply(&self, object: HorizontalPodAutoscaler) -> Result<(), MalformedObject> {
+        let (uid, autoscaler) = object.into_autoscaler()?;
+        self.cluster.insert_autoscaler(&uid, autoscaler).iter().for_each(|target| self.marker.mark(target));
+        Ok(())
+    }
+
+    fn delete(&self, object: HorizontalPodAutoscaler) -> Result<(), MalformedObject> {
+        let (uid, _) = object.into_autoscaler()?;
+        self.cluster.insert_autoscaler(&uid, None).iter().for_each(|target| self.marker.mark(target));
+        Ok(())
+    }
+
+    fn complete(&self) -> usize {
+        self.cluster.end_autoscalers_listing().iter().for_each(|target| self.marker.mark(target));
+        self.cluster.view().known(Watched::Autoscalers)
+    }
+
+    fn live(&self) {
+        self.cluster.set_live(Watched::Autoscalers);
+    }
+
+    fn stale(&self, since: Instant) {
+        self.cluster.set_stale(Watched::Autoscalers, since);
+    }
+
+    fn refused(&self, reason: &str) {
+        self.cluster.set_refused(Watched::Autoscalers);
+        let watched = self.watched();
+        warn!(watched, %reason, "watch forbidden: grant the right; the server goes on without");
+    }
+
+    /// Whether the API server can be reached again is told by the watches of workloads.
+    fn recovered(&self) {}
+}

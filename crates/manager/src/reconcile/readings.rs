@@ -1,0 +1,100 @@
+//! Gauges that are read when somebody asks, instead of being kept up to date.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use replica_count_core::kind::Kind;
+use tokio::time::Instant;
+
+use super::records::Records;
+use super::work::Work;
+use crate::cluster::{Cluster, Freshness, View, Watched};
+use crate::store::Store;
+
+/// Gauges that are read when somebody asks.
+#[derive(Debug)]
+pub struct Readings {
+    /// What is desired.
+    pub store: Store,
+    /// What the watches have shown.
+    pub cluster: Arc<Cluster>,
+    /// What happened.
+    pub records: Arc<Records>,
+    /// What waits.
+    pub work: Arc<Work>,
+    /// The kinds that are managed.
+    pub kinds: BTreeSet<Kind>,
+    /// When the server started.
+    pub started: Instant,
+}
+
+impl Readings {
+    /// Managed targets whose kind the API server refuses to show.
+    fn unreadable(&self) -> usize {
+        let refused: Vec<Kind> = {
+            let view = self.cluster.view();
+            let is_refused = |kind: &Kind| view.freshness(Watched::Workloads(*kind)) == Freshness::Refused;
+            self.kinds.iter().copied().filter(is_refused).collect()
+        };
+        if refused.is_empty() {
+            return 0;
+        }
+        self.store.read(|settings| settings.keys().filter(|target| refused.contains(&target.kind())).count())
+    }
+
+    /// What is known of a watch: how much, and how old.
+    fn watch(&self, view: &View<'_>, watched: Watched, now: Instant) -> (f64, f64) {
+        (float(view.known(watched)), view.freshness(watched).age(self.started, now).as_secs_f64())
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut show = |name: &str, help: &str, value: f64| -> Result<(), std::fmt::Error> {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        };
+        let now = Instant::now();
+        let (autoscaled, contested) = self.records.count();
+        show("queued_targets", "Targets that wait for work or are worked on.", float(self.work.depth()))?;
+        show("contested_targets", "Targets that somebody keeps changing.", float(contested))?;
+        show("autoscaled_targets", "Managed targets that an autoscaler targets.", float(autoscaled))?;
+        show(
+            "unreadable_targets",
+            "Managed targets of kinds that the API server refuses to show: a right is missing.",
+            float(self.unreadable()),
+        )?;
+        let (workloads, autoscalers) = {
+            let view = self.cluster.view();
+            let of_kind = |kind: &Kind| (*kind, self.watch(&view, Watched::Workloads(*kind), now));
+            let workloads: Vec<_> = self.kinds.iter().map(of_kind).collect();
+            (workloads, self.watch(&view, Watched::Autoscalers, now))
+        };
+        for (kind, (known, age)) in workloads {
+            let prefix = watch_prefix(kind);
+            show(kind.resource(), &format!("{kind}s in the cluster."), known)?;
+            show(
+                &format!("{prefix}watch_stale_seconds"),
+                "Age of what is known while the watch is broken, or time since the start while nothing is known.",
+                age,
+            )?;
+        }
+        show("autoscalers", "Autoscalers of workloads in the cluster.", autoscalers.0)?;
+        show("autoscaler_watch_stale_seconds", "The same of the watch of autoscalers.", autoscalers.1)
+    }
+}
+
+/// What the names of the metrics of a watch begin with. That of Deployments was there first, without a prefix.
+pub fn watch_prefix(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Deployment => "",
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count of objects is far below 2^52")]
+fn float(count: usize) -> f64 {
+    count as f64
+}

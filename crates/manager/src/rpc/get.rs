@@ -1,0 +1,75 @@
+//! GetDeployment: what is desired and what is observed of one target.
+
+use replica_count_api::{proto, response};
+use replica_count_core::observed::Observation;
+use replica_count_core::state::State;
+use replica_count_core::target::Target;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::status::Refusal;
+use super::unknown::Unknown;
+use crate::cluster::Watched;
+use crate::reconcile::clock;
+
+pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploymentResponse, Refusal> {
+    let now = clock::now();
+    let setting = context.store.get(target);
+    let record = context.records.get(target).unwrap_or_default();
+    let view = context.cluster.view();
+    let observation = view.observation(target);
+    let freshness = view.freshness(Watched::Workloads(target.kind()));
+    let unknown = Unknown::of(target.kind(), freshness);
+    if setting.is_none() {
+        check_exists(context, target, observation, unknown)?;
+    }
+    let observed = match observation {
+        Observation::Present(observed) => Some(observed),
+        Observation::Unread | Observation::Absent => None,
+    };
+    let conflict = record.conflict_state();
+    let state = State::of(target, setting.as_deref(), observation, conflict, &context.policy, now.wall);
+    let unknown = unknown.filter(|_| state == State::Unknown);
+    let mut answer = proto::GetDeploymentResponse {
+        name: target.name().to_owned(),
+        namespace: target.namespace().to_owned(),
+        kind: proto::Kind::from(target.kind()).into(),
+        current_replicas: observed.map(|observed| observed.replicas.get()),
+        ready_replicas: observed.map(|observed| observed.ready),
+        state: proto::DeploymentState::from(state).into(),
+        state_reason: unknown.map(|unknown| unknown.to_string()).unwrap_or_default(),
+        last_drift: record.last.as_ref().map(Into::into),
+        drift_count: response::generation(record.drifts),
+        contest: response::contest(&record, now),
+        autoscaler: view.autoscaler(target).map(ToString::to_string).unwrap_or_default(),
+        observed_age: freshness.stale_for(Instant::from_std(now.monotonic)).map(response::duration),
+        ..proto::GetDeploymentResponse::default()
+    };
+    if let Some(setting) = setting {
+        let (mode, until) = response::enforcement(context.policy.enforcement(&setting, now.wall));
+        answer.desired_replicas = Some(setting.replicas.get());
+        answer.generation = response::generation(setting.generation);
+        answer.set_by = setting.set_by.clone().unwrap_or_default();
+        answer.set_at = setting.set_at.map(response::timestamp);
+        answer.reason = setting.reason.clone().unwrap_or_default();
+        answer.enforcement = mode.into();
+        answer.enforcement_until = until;
+    }
+    Ok(answer)
+}
+
+/// Whether a target that is not managed is there to be shown.
+fn check_exists(
+    context: &Context,
+    target: &Target,
+    observation: Observation<'_>,
+    unknown: Option<Unknown>,
+) -> Result<(), Refusal> {
+    match (observation, unknown) {
+        (Observation::Present(_), _) => Ok(()),
+        (Observation::Unread | Observation::Absent, unknown) => {
+            context.policy.scope.check_watched(target.namespace(), target.kind())?;
+            Err(unknown.map_or_else(|| Refusal::NotFound(target.clone()), Refusal::Unknown))
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! SetDeployment: what must hold before a count is stored.
+
+use std::sync::Arc;
+
+use replica_count_api::request::SetRequest;
+use replica_count_api::{proto, response};
+use replica_count_core::change::{Action, Change, Changed};
+use replica_count_core::observed::Observation;
+use replica_count_core::target::Target;
+use tracing::warn;
+
+use super::context::Context;
+use super::status::Refusal;
+use super::unknown::Unknown;
+use crate::cluster::{Freshness, Watched};
+use crate::kubernetes::reads;
+use crate::reconcile::clock;
+
+pub(super) async fn set(
+    context: &Context,
+    request: SetRequest,
+    by: String,
+) -> Result<proto::SetDeploymentResponse, Refusal> {
+    let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
+    let SetRequest { allow_missing, allow_autoscaled, .. } = request;
+    let old_replicas = current_replicas(context, &target, allow_missing).await?;
+    if !allow_autoscaled {
+        check_not_autoscaled(context, &target, allow_missing)?;
+    }
+    let action = Action::Set { replicas, reason };
+    let change = Change { expected_generation, by, at: clock::now().wall, action };
+    let changed = if is_dry_run {
+        context.store.check(&target, &change).map_err(|error| Refusal::of_change(&target, error))?
+    } else {
+        apply(context, &target, change).await?
+    };
+    Ok(proto::SetDeploymentResponse {
+        name: target.name().to_owned(),
+        namespace: target.namespace().to_owned(),
+        kind: proto::Kind::from(target.kind()).into(),
+        old_replicas,
+        new_replicas: Some(replicas.get()),
+        generation: generation(&changed),
+    })
+}
+
+/// Makes a change and returns when it is durable.
+pub(super) async fn apply(context: &Context, target: &Target, change: Change) -> Result<Changed, Refusal> {
+    let applied = context.store.apply(target.clone(), change).await;
+    applied.map_err(|error| Refusal::of_store(target, error))
+}
+
+/// The generation after a change; 0 when the setting is gone.
+pub(super) fn generation(changed: &Changed) -> i64 {
+    changed.after.as_ref().map_or(0, |setting| response::generation(setting.generation))
+}
+
+/// Whether no autoscaler would fight with a setting. A target that may be missing, or is managed already, need not wait
+/// until the autoscalers were read. Where the right to see them is missing, none is known.
+fn check_not_autoscaled(context: &Context, target: &Target, allow_missing: bool) -> Result<(), Refusal> {
+    let is_managed = context.store.get(target).is_some();
+    let view = context.cluster.view();
+    match view.autoscaler(target) {
+        Some(autoscaler) => {
+            Err(Refusal::Autoscaled { target: target.clone(), autoscaler: Arc::clone(autoscaler) })
+        }
+        None if is_managed || allow_missing => Ok(()),
+        None if view.freshness(Watched::Autoscalers) == Freshness::Unread => {
+            Err(Refusal::Unknown(Unknown::Unread))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The count in the cluster. The API server is asked if the watch has not shown the workload.
+async fn current_replicas(
+    context: &Context,
+    target: &Target,
+    allow_missing: bool,
+) -> Result<Option<i32>, Refusal> {
+    let unknown = {
+        let view = context.cluster.view();
+        if let Observation::Present(observed) = view.observation(target) {
+            return Ok(Some(observed.replicas.get()));
+        }
+        Unknown::of(target.kind(), view.freshness(Watched::Workloads(target.kind())))
+    };
+    if let Some(refused @ Unknown::Refused(_)) = unknown {
+        return Err(Refusal::Unknown(refused));
+    }
+    match reads::get(&context.client, target).await {
+        Ok(Some(observed)) => Ok(Some(observed.replicas.get())),
+        Ok(None) | Err(_) if allow_missing => Ok(None),
+        Ok(None) => Err(Refusal::NotFound(target.clone())),
+        // What is managed was found to exist, or was allowed not to, when it was first set.
+        Err(_) if context.store.get(target).is_some() => Ok(None),
+        Err(error) => {
+            warn!(%target, %error, "could not ask whether it exists");
+            Err(unknown.map_or_else(|| Refusal::Unreachable(target.clone()), Refusal::Unknown))
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The watches of the server: one of each kind of workload that is managed, and one of autoscalers.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use replica_count_core::kind::Kind;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::shared::Shared;
+use super::tasks::Tasks;
+use crate::kubernetes::watch::{Sink, Watch, WatchMetrics};
+use crate::kubernetes::workload::{Deployment, OfKind};
+use crate::kubernetes::{autoscalers, workloads};
+use crate::reconcile::observed::{AutoscalerSink, WorkloadSink};
+use crate::reconcile::readings::watch_prefix;
+
+/// Starts watches.
+pub(super) struct Watches<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) registry: &'a mut Registry,
+    pub(super) tasks: &'a mut Tasks,
+    pub(super) runtime: &'a Handle,
+    pub(super) shutdown: &'a CancellationToken,
+}
+
+impl Watches<'_> {
+    /// Starts all of them.
+    pub(super) fn start(mut self) {
+        for kind in &self.shared.policy.scope.kinds {
+            match kind {
+                Kind::Deployment => self.start_workloads::<Deployment>(),
+            }
+        }
+        let sink =
+            AutoscalerSink { cluster: Arc::clone(&self.shared.cluster), marker: self.shared.marker.clone() };
+        self.start_one(autoscalers(self.shared.namespace()), sink, "autoscaler_");
+    }
+
+    fn start_workloads<K: OfKind>(&mut self) {
+        let Shared { cluster, records, marker, .. } = self.shared;
+        let sink = WorkloadSink::<K>::new(Arc::clone(cluster), Arc::clone(records), marker.clone());
+        self.start_one(workloads(K::KIND, self.shared.namespace()), sink, watch_prefix(K::KIND));
+    }
+
+    fn start_one(&mut self, path: String, sink: impl Sink, prefix: &'static str) {
+        let metrics = WatchMetrics::default();
+        metrics.register(self.registry, prefix);
+        let name = format!("the watch of {}", sink.watched());
+        let watch = Watch { client: self.shared.client.clone(), path, sink, metrics };
+        self.tasks.spawn_on(self.runtime, name, watch.run(self.shutdown.clone()));
+    }
+}

@@ -1,0 +1,52 @@
+//! A batch: the changes that share one write of the file, decided before anything is written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use replica_count_core::change::{Change, ChangeError, Changed};
+use replica_count_core::setting::{Setting, Settings};
+use replica_count_core::target::Target;
+
+/// The accepted changes of a batch.
+///
+/// It lies over the settings instead of being a changed copy, so a change costs nothing for each of the others.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    changes: Vec<Changed>,
+    /// What the changes lead to; `None` for a target that they delete.
+    settings: BTreeMap<Target, Option<Arc<Setting>>>,
+}
+
+impl Batch {
+    /// Adds `change`, which sees the changes that were added before it. A refused one leaves no trace.
+    pub(super) fn add(
+        &mut self,
+        settings: &Settings,
+        target: Target,
+        change: &Change,
+    ) -> Result<Changed, ChangeError> {
+        let before = match self.settings.get(&target) {
+            Some(changed) => changed.clone(),
+            None => settings.get(&target).cloned(),
+        };
+        let changed = change.apply(target.clone(), before)?;
+        self.settings.insert(target, changed.after.clone());
+        self.changes.push(changed.clone());
+        Ok(changed)
+    }
+
+    /// Whether nothing was accepted, so that there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The accepted changes, in order.
+    pub(super) fn changes(&self) -> &[Changed] {
+        &self.changes
+    }
+
+    /// What they lead to, sorted by target.
+    pub(super) fn settings(&self) -> impl ExactSizeIterator<Item = (&Target, Option<&Setting>)> {
+        self.settings.iter().map(|(target, setting)| (target, setting.as_deref()))
+    }
+}

@@ -1,0 +1,49 @@
+//! The side of the backend that callers talk to.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use prometheus_client::registry::Registry;
+use replica_count_core::change::{Change, Changed};
+use replica_count_core::target::Target;
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure;
+use super::metrics::FileMetrics;
+use super::queue::{Message, Submission};
+use crate::store::backend::Backend;
+use crate::store::error::StoreError;
+
+/// Submits changes to the committer.
+#[derive(Debug)]
+pub(in crate::store) struct Handle {
+    pub(super) queue: mpsc::Sender<Message>,
+    pub(super) metrics: FileMetrics,
+}
+
+impl Backend for Handle {
+    fn apply(&self, target: Target, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let submitted = self.queue.try_send(Message::Apply(Submission { target, change, answer }));
+        async move {
+            submitted.map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => failure::busy(),
+                mpsc::error::TrySendError::Closed(_) => failure::closed(),
+            })?;
+            // The committer answers whatever it took. If it died before it answered, nobody knows.
+            answered.await.unwrap_or_else(|_| Err(failure::uncertain()))
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            // An error says that the committer has ended already.
+            let _ = self.queue.send(Message::Close).await;
+        }
+        .boxed()
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+}
