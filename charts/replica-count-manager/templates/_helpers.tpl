@@ -160,6 +160,7 @@ CA_CERT_FILE: /certificates/ca.crt
 NAMESPACE: {{ .Values.config.namespace | quote }}
 ENFORCEMENT: {{ .Values.config.enforcement }}
 EXCLUDE_NAMESPACES: {{ join "," .Values.config.excludeNamespaces | quote }}
+KINDS: {{ join "," .Values.config.kinds | quote }}
 MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_FORMAT: {{ .Values.config.logFormat }}

@@ -70,8 +70,10 @@ impl Target {
 /// `NAMESPACE/NAME` for a Deployment, and `NAMESPACE/KIND/NAME` for other kinds, with the kind as kubectl takes it.
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            Kind::Deployment => write!(formatter, "{}/{}", self.namespace, self.name),
+        if self.kind == Kind::default() {
+            write!(formatter, "{}/{}", self.namespace, self.name)
+        } else {
+            write!(formatter, "{}/{}/{}", self.namespace, self.kind.singular(), self.name)
         }
     }
 }
@@ -84,10 +86,10 @@ impl FromStr for Target {
         let (namespace, rest) = text.split_once('/').ok_or(ParseTargetError)?;
         let (kind, name) = match rest.split_once('/') {
             Some((singular, name)) => {
-                let mut others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Deployment);
+                let mut others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::default());
                 (others.find(|kind| kind.singular() == singular).ok_or(ParseTargetError)?, name)
             }
-            None => (Kind::Deployment, rest),
+            None => (Kind::default(), rest),
         };
         Self::new(kind, namespace, name).map_err(|_| ParseTargetError)
     }

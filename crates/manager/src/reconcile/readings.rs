@@ -88,10 +88,8 @@ impl Collector for Readings {
 }
 
 /// What the names of the metrics of a watch begin with. That of Deployments was there first, without a prefix.
-pub fn watch_prefix(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Deployment => "",
-    }
+pub fn watch_prefix(kind: Kind) -> String {
+    if kind == Kind::default() { String::new() } else { format!("{}_", kind.singular()) }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a count of objects is far below 2^52")]

@@ -40,10 +40,10 @@ impl Watches<'_> {
     fn start_workloads<K: OfKind>(&mut self) {
         let Shared { cluster, records, marker, .. } = self.shared;
         let sink = WorkloadSink::<K>::new(Arc::clone(cluster), Arc::clone(records), marker.clone());
-        self.start_one(workloads(K::KIND, self.shared.namespace()), sink, watch_prefix(K::KIND));
+        self.start_one(workloads(K::KIND, self.shared.namespace()), sink, &watch_prefix(K::KIND));
     }
 
-    fn start_one(&mut self, path: String, sink: impl Sink, prefix: &'static str) {
+    fn start_one(&mut self, path: String, sink: impl Sink, prefix: &str) {
         let metrics = WatchMetrics::default();
         metrics.register(self.registry, prefix);
         let name = format!("the watch of {}", sink.watched());

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::Client;
 use kube::api::{Api, PostParams};
+use replica_count_core::kind::Kind;
 use serde_json::{Value, json};
 
 use super::objects::ensure;
@@ -67,11 +68,13 @@ pub(super) async fn grant(client: &Client, scope: &Scope) -> Result<String> {
 }
 
 fn role() -> Value {
+    let workloads = Kind::ALL.map(Kind::resource);
+    let scales = workloads.map(|resource| format!("{resource}/scale"));
     json!({
         "metadata": { "name": NAME },
         "rules": [
-            { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"] },
-            { "apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"] },
+            { "apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list", "watch"] },
+            { "apiGroups": ["apps"], "resources": scales, "verbs": ["patch"] },
             { "apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list", "watch"] },
         ],
     })
