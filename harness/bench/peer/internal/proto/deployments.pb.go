@@ -1,4 +1,5 @@
-// The API of Replica Count Manager: one source of truth for the replica counts of Deployments.
+// The API of Replica Count Manager: one source of truth for the replica counts of workloads: Deployments, unless a Kind
+// says otherwise.
 //
 // This file imports nothing but google/protobuf, so `grpcurl -proto proto/deployments.proto` needs no include path.
 // Field names and numbers are a contract with existing clients: fields and RPCs are added, never renamed or renumbered.
@@ -30,11 +31,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// How a deployment stands.
+// The kind of a workload.
+type Kind int32
+
+const (
+	Kind_DEPLOYMENT Kind = 0
+)
+
+// Enum value maps for Kind.
+var (
+	Kind_name = map[int32]string{
+		0: "DEPLOYMENT",
+	}
+	Kind_value = map[string]int32{
+		"DEPLOYMENT": 0,
+	}
+)
+
+func (x Kind) Enum() *Kind {
+	p := new(Kind)
+	*p = x
+	return p
+}
+
+func (x Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_deployments_proto_enumTypes[0].Descriptor()
+}
+
+func (Kind) Type() protoreflect.EnumType {
+	return &file_deployments_proto_enumTypes[0]
+}
+
+func (x Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Kind.Descriptor instead.
+func (Kind) EnumDescriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{0}
+}
+
+// The state of a workload.
 type DeploymentState int32
 
 const (
-	// The cluster has not been read yet.
+	// The cluster has not been read yet, or cannot be: StateReason says why.
 	DeploymentState_UNKNOWN DeploymentState = 0
 	// It exists and no count is stored for it.
 	DeploymentState_UNMANAGED DeploymentState = 1
@@ -46,7 +91,7 @@ const (
 	DeploymentState_IGNORED DeploymentState = 4
 	// A count is stored and the deployment does not exist (or is being deleted).
 	DeploymentState_MISSING DeploymentState = 5
-	// A count is stored for a namespace that this server does not manage.
+	// A count is stored for a namespace or a kind that this server does not manage.
 	DeploymentState_OUT_OF_SCOPE DeploymentState = 6
 	// Somebody keeps changing the count. It is put back each time, but ever more slowly, and may have either value now.
 	DeploymentState_CONTESTED DeploymentState = 7
@@ -92,11 +137,11 @@ func (x DeploymentState) String() string {
 }
 
 func (DeploymentState) Descriptor() protoreflect.EnumDescriptor {
-	return file_deployments_proto_enumTypes[0].Descriptor()
+	return file_deployments_proto_enumTypes[1].Descriptor()
 }
 
 func (DeploymentState) Type() protoreflect.EnumType {
-	return &file_deployments_proto_enumTypes[0]
+	return &file_deployments_proto_enumTypes[1]
 }
 
 func (x DeploymentState) Number() protoreflect.EnumNumber {
@@ -105,7 +150,7 @@ func (x DeploymentState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeploymentState.Descriptor instead.
 func (DeploymentState) EnumDescriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{0}
+	return file_deployments_proto_rawDescGZIP(), []int{1}
 }
 
 // Whether a desired count is enforced.
@@ -144,11 +189,11 @@ func (x EnforcementMode) String() string {
 }
 
 func (EnforcementMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_deployments_proto_enumTypes[1].Descriptor()
+	return file_deployments_proto_enumTypes[2].Descriptor()
 }
 
 func (EnforcementMode) Type() protoreflect.EnumType {
-	return &file_deployments_proto_enumTypes[1]
+	return &file_deployments_proto_enumTypes[2]
 }
 
 func (x EnforcementMode) Number() protoreflect.EnumNumber {
@@ -157,7 +202,7 @@ func (x EnforcementMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EnforcementMode.Descriptor instead.
 func (EnforcementMode) EnumDescriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{1}
+	return file_deployments_proto_rawDescGZIP(), []int{2}
 }
 
 type ListDeploymentsRequest struct {
@@ -171,7 +216,9 @@ type ListDeploymentsRequest struct {
 	// At most this many rows. 0: all rows.
 	PageSize int32 `protobuf:"varint,4,opt,name=PageSize,proto3" json:"PageSize,omitempty"`
 	// NextPageToken of the page before. Empty: the first page.
-	PageToken     string `protobuf:"bytes,5,opt,name=PageToken,proto3" json:"PageToken,omitempty"`
+	PageToken string `protobuf:"bytes,5,opt,name=PageToken,proto3" json:"PageToken,omitempty"`
+	// Only these kinds. Empty: Deployments only.
+	Kinds         []Kind `protobuf:"varint,6,rep,packed,name=Kinds,proto3,enum=proto.Kind" json:"Kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +288,13 @@ func (x *ListDeploymentsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListDeploymentsRequest) GetKinds() []Kind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
 type DeploymentsReplicaConfig struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -252,6 +306,9 @@ type DeploymentsReplicaConfig struct {
 	// status.readyReplicas in the cluster. Absent: not known.
 	ReadyReplicas *int32          `protobuf:"varint,5,opt,name=ReadyReplicas,proto3,oneof" json:"ReadyReplicas,omitempty"`
 	State         DeploymentState `protobuf:"varint,6,opt,name=State,proto3,enum=proto.DeploymentState" json:"State,omitempty"`
+	Kind          Kind            `protobuf:"varint,7,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	// Why the state is UNKNOWN. Empty in every other state.
+	StateReason   string `protobuf:"bytes,8,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +385,20 @@ func (x *DeploymentsReplicaConfig) GetState() DeploymentState {
 	return DeploymentState_UNKNOWN
 }
 
+func (x *DeploymentsReplicaConfig) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
+func (x *DeploymentsReplicaConfig) GetStateReason() string {
+	if x != nil {
+		return x.StateReason
+	}
+	return ""
+}
+
 type DeploymentsReplicaConfigs struct {
 	state                    protoimpl.MessageState      `protogen:"open.v1"`
 	DeploymentsReplicaConfig []*DeploymentsReplicaConfig `protobuf:"bytes,1,rep,name=deploymentsReplicaConfig,proto3" json:"deploymentsReplicaConfig,omitempty"`
@@ -394,6 +465,7 @@ type GetDeploymentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace     string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
+	Kind          Kind                   `protobuf:"varint,3,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -442,6 +514,13 @@ func (x *GetDeploymentRequest) GetNamespace() string {
 	return ""
 }
 
+func (x *GetDeploymentRequest) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
 type GetDeploymentResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -474,7 +553,10 @@ type GetDeploymentResponse struct {
 	Contest *Contest `protobuf:"bytes,16,opt,name=Contest,proto3" json:"Contest,omitempty"`
 	// Kind and name of the autoscaler that targets the deployment, for example "HorizontalPodAutoscaler/web". Empty: none
 	// is known.
-	Autoscaler    string `protobuf:"bytes,17,opt,name=Autoscaler,proto3" json:"Autoscaler,omitempty"`
+	Autoscaler string `protobuf:"bytes,17,opt,name=Autoscaler,proto3" json:"Autoscaler,omitempty"`
+	Kind       Kind   `protobuf:"varint,18,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	// Why the state is UNKNOWN. Empty in every other state.
+	StateReason   string `protobuf:"bytes,19,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -624,6 +706,20 @@ func (x *GetDeploymentResponse) GetContest() *Contest {
 func (x *GetDeploymentResponse) GetAutoscaler() string {
 	if x != nil {
 		return x.Autoscaler
+	}
+	return ""
+}
+
+func (x *GetDeploymentResponse) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
+func (x *GetDeploymentResponse) GetStateReason() string {
+	if x != nil {
+		return x.StateReason
 	}
 	return ""
 }
@@ -790,6 +886,7 @@ type SetDeploymentRequest struct {
 	AllowMissing bool `protobuf:"varint,7,opt,name=AllowMissing,proto3" json:"AllowMissing,omitempty"`
 	// Accept a deployment that an autoscaler targets, and fight with it.
 	AllowAutoscaled bool `protobuf:"varint,8,opt,name=AllowAutoscaled,proto3" json:"AllowAutoscaled,omitempty"`
+	Kind            Kind `protobuf:"varint,9,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -880,6 +977,13 @@ func (x *SetDeploymentRequest) GetAllowAutoscaled() bool {
 	return false
 }
 
+func (x *SetDeploymentRequest) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
 type SetDeploymentResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -889,6 +993,7 @@ type SetDeploymentResponse struct {
 	// The desired count now.
 	NewReplicas   *int32 `protobuf:"varint,4,opt,name=NewReplicas,proto3,oneof" json:"NewReplicas,omitempty"`
 	Generation    int64  `protobuf:"varint,5,opt,name=Generation,proto3" json:"Generation,omitempty"`
+	Kind          Kind   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -958,12 +1063,20 @@ func (x *SetDeploymentResponse) GetGeneration() int64 {
 	return 0
 }
 
+func (x *SetDeploymentResponse) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
 type DeleteDeploymentRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
 	// Only if the setting has this generation.
 	ExpectedGeneration *int64 `protobuf:"varint,3,opt,name=ExpectedGeneration,proto3,oneof" json:"ExpectedGeneration,omitempty"`
+	Kind               Kind   `protobuf:"varint,4,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1019,12 +1132,20 @@ func (x *DeleteDeploymentRequest) GetExpectedGeneration() int64 {
 	return 0
 }
 
+func (x *DeleteDeploymentRequest) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
 type DeleteDeploymentResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
 	// The desired count that was forgotten.
 	OldReplicas   *int32 `protobuf:"varint,3,opt,name=OldReplicas,proto3,oneof" json:"OldReplicas,omitempty"`
+	Kind          Kind   `protobuf:"varint,4,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1080,6 +1201,13 @@ func (x *DeleteDeploymentResponse) GetOldReplicas() int32 {
 	return 0
 }
 
+func (x *DeleteDeploymentResponse) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
 type SetEnforcementRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -1090,6 +1218,7 @@ type SetEnforcementRequest struct {
 	Until *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=Until,proto3" json:"Until,omitempty"`
 	// Only if the setting has this generation.
 	ExpectedGeneration *int64 `protobuf:"varint,5,opt,name=ExpectedGeneration,proto3,oneof" json:"ExpectedGeneration,omitempty"`
+	Kind               Kind   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1159,6 +1288,13 @@ func (x *SetEnforcementRequest) GetExpectedGeneration() int64 {
 	return 0
 }
 
+func (x *SetEnforcementRequest) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
 type SetEnforcementResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -1166,6 +1302,7 @@ type SetEnforcementResponse struct {
 	Mode          EnforcementMode        `protobuf:"varint,3,opt,name=Mode,proto3,enum=proto.EnforcementMode" json:"Mode,omitempty"`
 	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=Until,proto3" json:"Until,omitempty"`
 	Generation    int64                  `protobuf:"varint,5,opt,name=Generation,proto3" json:"Generation,omitempty"`
+	Kind          Kind                   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1235,34 +1372,45 @@ func (x *SetEnforcementResponse) GetGeneration() int64 {
 	return 0
 }
 
+func (x *SetEnforcementResponse) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
 var File_deployments_proto protoreflect.FileDescriptor
 
 const file_deployments_proto_rawDesc = "" +
 	"\n" +
-	"\x11deployments.proto\x12\x05proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x01\n" +
+	"\x11deployments.proto\x12\x05proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x01\n" +
 	"\x16ListDeploymentsRequest\x12\x1c\n" +
 	"\tNamespace\x18\x01 \x01(\tR\tNamespace\x12\x12\n" +
 	"\x04Name\x18\x02 \x01(\tR\x04Name\x12*\n" +
 	"\x10IncludeUnmanaged\x18\x03 \x01(\bR\x10IncludeUnmanaged\x12\x1a\n" +
 	"\bPageSize\x18\x04 \x01(\x05R\bPageSize\x12\x1c\n" +
-	"\tPageToken\x18\x05 \x01(\tR\tPageToken\"\xa8\x02\n" +
+	"\tPageToken\x18\x05 \x01(\tR\tPageToken\x12!\n" +
+	"\x05Kinds\x18\x06 \x03(\x0e2\v.proto.KindR\x05Kinds\"\xeb\x02\n" +
 	"\x18DeploymentsReplicaConfig\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
 	"\bReplicas\x18\x03 \x01(\x05H\x00R\bReplicas\x88\x01\x01\x12-\n" +
 	"\x0fCurrentReplicas\x18\x04 \x01(\x05H\x01R\x0fCurrentReplicas\x88\x01\x01\x12)\n" +
 	"\rReadyReplicas\x18\x05 \x01(\x05H\x02R\rReadyReplicas\x88\x01\x01\x12,\n" +
-	"\x05State\x18\x06 \x01(\x0e2\x16.proto.DeploymentStateR\x05StateB\v\n" +
+	"\x05State\x18\x06 \x01(\x0e2\x16.proto.DeploymentStateR\x05State\x12\x1f\n" +
+	"\x04Kind\x18\a \x01(\x0e2\v.proto.KindR\x04Kind\x12 \n" +
+	"\vStateReason\x18\b \x01(\tR\vStateReasonB\v\n" +
 	"\t_ReplicasB\x12\n" +
 	"\x10_CurrentReplicasB\x10\n" +
 	"\x0e_ReadyReplicas\"\xdb\x01\n" +
 	"\x19DeploymentsReplicaConfigs\x12[\n" +
 	"\x18deploymentsReplicaConfig\x18\x01 \x03(\v2\x1f.proto.DeploymentsReplicaConfigR\x18deploymentsReplicaConfig\x12$\n" +
 	"\rNextPageToken\x18\x02 \x01(\tR\rNextPageToken\x12;\n" +
-	"\vObservedAge\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vObservedAge\"H\n" +
+	"\vObservedAge\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vObservedAge\"i\n" +
 	"\x14GetDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
-	"\tNamespace\x18\x02 \x01(\tR\tNamespace\"\x8f\x06\n" +
+	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
+	"\x04Kind\x18\x03 \x01(\x0e2\v.proto.KindR\x04Kind\"\xd2\x06\n" +
 	"\x15GetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12-\n" +
@@ -1287,7 +1435,9 @@ const file_deployments_proto_rawDesc = "" +
 	"\aContest\x18\x10 \x01(\v2\x0e.proto.ContestR\aContest\x12\x1e\n" +
 	"\n" +
 	"Autoscaler\x18\x11 \x01(\tR\n" +
-	"AutoscalerB\x12\n" +
+	"Autoscaler\x12\x1f\n" +
+	"\x04Kind\x18\x12 \x01(\x0e2\v.proto.KindR\x04Kind\x12 \n" +
+	"\vStateReason\x18\x13 \x01(\tR\vStateReasonB\x12\n" +
 	"\x10_CurrentReplicasB\x12\n" +
 	"\x10_DesiredReplicasB\x10\n" +
 	"\x0e_ReadyReplicas\"K\n" +
@@ -1302,7 +1452,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x04From\x18\x05 \x01(\x05H\x00R\x04From\x88\x01\x01\x12\x13\n" +
 	"\x02To\x18\x06 \x01(\x05H\x01R\x02To\x88\x01\x01B\a\n" +
 	"\x05_FromB\x05\n" +
-	"\x03_To\"\xc0\x02\n" +
+	"\x03_To\"\xe1\x02\n" +
 	"\x14SetDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
@@ -1311,9 +1461,10 @@ const file_deployments_proto_rawDesc = "" +
 	"\x06DryRun\x18\x05 \x01(\bR\x06DryRun\x12\x16\n" +
 	"\x06Reason\x18\x06 \x01(\tR\x06Reason\x12\"\n" +
 	"\fAllowMissing\x18\a \x01(\bR\fAllowMissing\x12(\n" +
-	"\x0fAllowAutoscaled\x18\b \x01(\bR\x0fAllowAutoscaledB\v\n" +
+	"\x0fAllowAutoscaled\x18\b \x01(\bR\x0fAllowAutoscaled\x12\x1f\n" +
+	"\x04Kind\x18\t \x01(\x0e2\v.proto.KindR\x04KindB\v\n" +
 	"\t_ReplicasB\x15\n" +
-	"\x13_ExpectedGeneration\"\xd7\x01\n" +
+	"\x13_ExpectedGeneration\"\xf8\x01\n" +
 	"\x15SetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12%\n" +
@@ -1321,26 +1472,30 @@ const file_deployments_proto_rawDesc = "" +
 	"\vNewReplicas\x18\x04 \x01(\x05H\x01R\vNewReplicas\x88\x01\x01\x12\x1e\n" +
 	"\n" +
 	"Generation\x18\x05 \x01(\x03R\n" +
-	"GenerationB\x0e\n" +
+	"Generation\x12\x1f\n" +
+	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04KindB\x0e\n" +
 	"\f_OldReplicasB\x0e\n" +
-	"\f_NewReplicas\"\x97\x01\n" +
+	"\f_NewReplicas\"\xb8\x01\n" +
 	"\x17DeleteDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x123\n" +
-	"\x12ExpectedGeneration\x18\x03 \x01(\x03H\x00R\x12ExpectedGeneration\x88\x01\x01B\x15\n" +
-	"\x13_ExpectedGeneration\"\x83\x01\n" +
+	"\x12ExpectedGeneration\x18\x03 \x01(\x03H\x00R\x12ExpectedGeneration\x88\x01\x01\x12\x1f\n" +
+	"\x04Kind\x18\x04 \x01(\x0e2\v.proto.KindR\x04KindB\x15\n" +
+	"\x13_ExpectedGeneration\"\xa4\x01\n" +
 	"\x18DeleteDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12%\n" +
-	"\vOldReplicas\x18\x03 \x01(\x05H\x00R\vOldReplicas\x88\x01\x01B\x0e\n" +
-	"\f_OldReplicas\"\xf3\x01\n" +
+	"\vOldReplicas\x18\x03 \x01(\x05H\x00R\vOldReplicas\x88\x01\x01\x12\x1f\n" +
+	"\x04Kind\x18\x04 \x01(\x0e2\v.proto.KindR\x04KindB\x0e\n" +
+	"\f_OldReplicas\"\x94\x02\n" +
 	"\x15SetEnforcementRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12*\n" +
 	"\x04Mode\x18\x03 \x01(\x0e2\x16.proto.EnforcementModeR\x04Mode\x120\n" +
 	"\x05Until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05Until\x123\n" +
-	"\x12ExpectedGeneration\x18\x05 \x01(\x03H\x00R\x12ExpectedGeneration\x88\x01\x01B\x15\n" +
-	"\x13_ExpectedGeneration\"\xc8\x01\n" +
+	"\x12ExpectedGeneration\x18\x05 \x01(\x03H\x00R\x12ExpectedGeneration\x88\x01\x01\x12\x1f\n" +
+	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04KindB\x15\n" +
+	"\x13_ExpectedGeneration\"\xe9\x01\n" +
 	"\x16SetEnforcementResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12*\n" +
@@ -1348,7 +1503,11 @@ const file_deployments_proto_rawDesc = "" +
 	"\x05Until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05Until\x12\x1e\n" +
 	"\n" +
 	"Generation\x18\x05 \x01(\x03R\n" +
-	"Generation*\x92\x01\n" +
+	"Generation\x12\x1f\n" +
+	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04Kind*\x16\n" +
+	"\x04Kind\x12\x0e\n" +
+	"\n" +
+	"DEPLOYMENT\x10\x00*\x92\x01\n" +
 	"\x0fDeploymentState\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tUNMANAGED\x10\x01\x12\v\n" +
@@ -1385,59 +1544,70 @@ func file_deployments_proto_rawDescGZIP() []byte {
 	return file_deployments_proto_rawDescData
 }
 
-var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_deployments_proto_goTypes = []any{
-	(DeploymentState)(0),              // 0: proto.DeploymentState
-	(EnforcementMode)(0),              // 1: proto.EnforcementMode
-	(*ListDeploymentsRequest)(nil),    // 2: proto.ListDeploymentsRequest
-	(*DeploymentsReplicaConfig)(nil),  // 3: proto.DeploymentsReplicaConfig
-	(*DeploymentsReplicaConfigs)(nil), // 4: proto.DeploymentsReplicaConfigs
-	(*GetDeploymentRequest)(nil),      // 5: proto.GetDeploymentRequest
-	(*GetDeploymentResponse)(nil),     // 6: proto.GetDeploymentResponse
-	(*Contest)(nil),                   // 7: proto.Contest
-	(*Drift)(nil),                     // 8: proto.Drift
-	(*SetDeploymentRequest)(nil),      // 9: proto.SetDeploymentRequest
-	(*SetDeploymentResponse)(nil),     // 10: proto.SetDeploymentResponse
-	(*DeleteDeploymentRequest)(nil),   // 11: proto.DeleteDeploymentRequest
-	(*DeleteDeploymentResponse)(nil),  // 12: proto.DeleteDeploymentResponse
-	(*SetEnforcementRequest)(nil),     // 13: proto.SetEnforcementRequest
-	(*SetEnforcementResponse)(nil),    // 14: proto.SetEnforcementResponse
-	(*durationpb.Duration)(nil),       // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
+	(Kind)(0),                         // 0: proto.Kind
+	(DeploymentState)(0),              // 1: proto.DeploymentState
+	(EnforcementMode)(0),              // 2: proto.EnforcementMode
+	(*ListDeploymentsRequest)(nil),    // 3: proto.ListDeploymentsRequest
+	(*DeploymentsReplicaConfig)(nil),  // 4: proto.DeploymentsReplicaConfig
+	(*DeploymentsReplicaConfigs)(nil), // 5: proto.DeploymentsReplicaConfigs
+	(*GetDeploymentRequest)(nil),      // 6: proto.GetDeploymentRequest
+	(*GetDeploymentResponse)(nil),     // 7: proto.GetDeploymentResponse
+	(*Contest)(nil),                   // 8: proto.Contest
+	(*Drift)(nil),                     // 9: proto.Drift
+	(*SetDeploymentRequest)(nil),      // 10: proto.SetDeploymentRequest
+	(*SetDeploymentResponse)(nil),     // 11: proto.SetDeploymentResponse
+	(*DeleteDeploymentRequest)(nil),   // 12: proto.DeleteDeploymentRequest
+	(*DeleteDeploymentResponse)(nil),  // 13: proto.DeleteDeploymentResponse
+	(*SetEnforcementRequest)(nil),     // 14: proto.SetEnforcementRequest
+	(*SetEnforcementResponse)(nil),    // 15: proto.SetEnforcementResponse
+	(*durationpb.Duration)(nil),       // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
 }
 var file_deployments_proto_depIdxs = []int32{
-	0,  // 0: proto.DeploymentsReplicaConfig.State:type_name -> proto.DeploymentState
-	3,  // 1: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
-	15, // 2: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
-	0,  // 3: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
-	16, // 4: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
-	1,  // 5: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
-	16, // 6: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
-	8,  // 7: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
-	15, // 8: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
-	7,  // 9: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
-	16, // 10: proto.Contest.Until:type_name -> google.protobuf.Timestamp
-	16, // 11: proto.Drift.At:type_name -> google.protobuf.Timestamp
-	1,  // 12: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
-	16, // 13: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
-	1,  // 14: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
-	16, // 15: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
-	2,  // 16: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
-	5,  // 17: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
-	9,  // 18: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
-	11, // 19: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
-	13, // 20: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
-	4,  // 21: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
-	6,  // 22: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
-	10, // 23: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
-	12, // 24: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
-	14, // 25: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	0,  // 0: proto.ListDeploymentsRequest.Kinds:type_name -> proto.Kind
+	1,  // 1: proto.DeploymentsReplicaConfig.State:type_name -> proto.DeploymentState
+	0,  // 2: proto.DeploymentsReplicaConfig.Kind:type_name -> proto.Kind
+	4,  // 3: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
+	16, // 4: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
+	0,  // 5: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
+	1,  // 6: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
+	17, // 7: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
+	2,  // 8: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
+	17, // 9: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
+	9,  // 10: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
+	16, // 11: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
+	8,  // 12: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
+	0,  // 13: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
+	17, // 14: proto.Contest.Until:type_name -> google.protobuf.Timestamp
+	17, // 15: proto.Drift.At:type_name -> google.protobuf.Timestamp
+	0,  // 16: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 17: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
+	0,  // 18: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 19: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
+	2,  // 20: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
+	17, // 21: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
+	0,  // 22: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
+	2,  // 23: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
+	17, // 24: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
+	0,  // 25: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
+	3,  // 26: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
+	6,  // 27: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
+	10, // 28: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
+	12, // 29: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
+	14, // 30: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
+	5,  // 31: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
+	7,  // 32: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
+	11, // 33: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
+	13, // 34: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
+	15, // 35: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
+	31, // [31:36] is the sub-list for method output_type
+	26, // [26:31] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_deployments_proto_init() }
@@ -1458,7 +1628,7 @@ func file_deployments_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_deployments_proto_rawDesc), len(file_deployments_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,

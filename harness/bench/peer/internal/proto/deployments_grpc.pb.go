@@ -1,4 +1,5 @@
-// The API of Replica Count Manager: one source of truth for the replica counts of Deployments.
+// The API of Replica Count Manager: one source of truth for the replica counts of workloads: Deployments, unless a Kind
+// says otherwise.
 //
 // This file imports nothing but google/protobuf, so `grpcurl -proto proto/deployments.proto` needs no include path.
 // Field names and numbers are a contract with existing clients: fields and RPCs are added, never renamed or renumbered.
@@ -37,7 +38,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type DeploymentsServiceClient interface {
-	// Lists the managed deployments, or on request every deployment of the cluster, sorted by namespace and name.
+	// Lists the managed workloads, or on request every workload of the cluster, sorted by namespace, name and kind.
 	ListDeployments(ctx context.Context, in *ListDeploymentsRequest, opts ...grpc.CallOption) (*DeploymentsReplicaConfigs, error)
 	// Returns what is desired and what is observed of one deployment.
 	GetDeployment(ctx context.Context, in *GetDeploymentRequest, opts ...grpc.CallOption) (*GetDeploymentResponse, error)
@@ -112,7 +113,7 @@ func (c *deploymentsServiceClient) SetEnforcement(ctx context.Context, in *SetEn
 // All implementations must embed UnimplementedDeploymentsServiceServer
 // for forward compatibility.
 type DeploymentsServiceServer interface {
-	// Lists the managed deployments, or on request every deployment of the cluster, sorted by namespace and name.
+	// Lists the managed workloads, or on request every workload of the cluster, sorted by namespace, name and kind.
 	ListDeployments(context.Context, *ListDeploymentsRequest) (*DeploymentsReplicaConfigs, error)
 	// Returns what is desired and what is observed of one deployment.
 	GetDeployment(context.Context, *GetDeploymentRequest) (*GetDeploymentResponse, error)
