@@ -173,6 +173,7 @@ pub fn target(kind: i32, namespace: &str, name: &str) -> Result<Target, FieldErr
 fn kind(field: &'static str, kind: i32) -> Result<Kind, FieldError> {
     match proto::Kind::try_from(kind) {
         Ok(proto::Kind::Deployment) => Ok(Kind::Deployment),
+        Ok(proto::Kind::StatefulSet) => Ok(Kind::StatefulSet),
         Err(_) => {
             let known: Vec<_> =
                 Kind::ALL.into_iter().map(|kind| proto::Kind::from(kind).as_str_name()).collect();
@@ -253,7 +254,7 @@ mod tests {
         check_set(|request| request.replicas = Some(-1), Err("Replicas: -1 is negative"));
         check_set(|request| request.replicas = Some(1001), Err("Replicas: 1001 is more than 1000"));
         check_set(|request| request.name = String::new(), Err("Name: is empty"));
-        check_set(|request| request.kind = 9, Err("Kind: 9 is unknown: use DEPLOYMENT"));
+        check_set(|request| request.kind = 9, Err("Kind: 9 is unknown: use DEPLOYMENT or STATEFUL_SET"));
         check_set(|request| request.namespace = "Shop".into(), Err("Namespace: \"Shop\" is not valid"));
         check_set(|request| request.reason = "x".repeat(1025), Err("Reason: has 1025 bytes"));
         check_set(|request| request.expected_generation = Some(-1), Err("ExpectedGeneration: is negative"));

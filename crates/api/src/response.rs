@@ -17,6 +17,7 @@ impl From<Kind> for proto::Kind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Deployment => Self::Deployment,
+            Kind::StatefulSet => Self::StatefulSet,
         }
     }
 }

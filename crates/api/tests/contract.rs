@@ -159,7 +159,7 @@ fn enums_keep_their_names() {
         let found = file.enum_type.iter().find(|candidate| candidate.name() == name).expect("the enum");
         found.value.iter().map(|value| format!("{} {}", value.number(), value.name())).collect()
     };
-    assert_eq!(names("Kind"), ["0 DEPLOYMENT"]);
+    assert_eq!(names("Kind"), ["0 DEPLOYMENT", "1 STATEFUL_SET"]);
     assert_eq!(names("EnforcementMode"), ["0 MODE_UNSPECIFIED", "1 ENFORCE", "2 IGNORE"]);
     let states = [
         "0 UNKNOWN",

@@ -9,16 +9,19 @@ pub enum Kind {
     /// A Deployment, which is meant wherever no kind is said.
     #[default]
     Deployment,
+    /// A StatefulSet.
+    StatefulSet,
 }
 
 impl Kind {
     /// All kinds, sorted.
-    pub const ALL: [Self; 1] = [Self::Deployment];
+    pub const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
 
     /// The kind, as in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
         }
     }
 
@@ -26,6 +29,7 @@ impl Kind {
     pub fn resource(self) -> &'static str {
         match self {
             Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
         }
     }
 
@@ -33,6 +37,7 @@ impl Kind {
     pub fn singular(self) -> &'static str {
         match self {
             Self::Deployment => "deployment",
+            Self::StatefulSet => "statefulset",
         }
     }
 

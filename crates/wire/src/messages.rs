@@ -39,6 +39,36 @@ pub struct DeploymentStatus {
     pub ready_replicas: i32,
 }
 
+/// `apps/v1` StatefulSet.
+#[derive(Clone, PartialEq, Message)]
+pub struct StatefulSet {
+    /// `metadata`.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<ObjectMeta>,
+    /// `spec`.
+    #[prost(message, optional, tag = "2")]
+    pub spec: Option<StatefulSetSpec>,
+    /// `status`.
+    #[prost(message, optional, tag = "3")]
+    pub status: Option<StatefulSetStatus>,
+}
+
+/// The `spec` of a StatefulSet.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct StatefulSetSpec {
+    /// `replicas`.
+    #[prost(int32, optional, tag = "1")]
+    pub replicas: Option<i32>,
+}
+
+/// The `status` of a StatefulSet.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct StatefulSetStatus {
+    /// `readyReplicas`.
+    #[prost(int32, tag = "3")]
+    pub ready_replicas: i32,
+}
+
 /// `autoscaling/v2` HorizontalPodAutoscaler.
 #[derive(Clone, PartialEq, Message)]
 pub struct HorizontalPodAutoscaler {

@@ -170,6 +170,37 @@ impl From<Deployment> for Workload {
     }
 }
 
+/// An `apps/v1` StatefulSet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct StatefulSet(Workload);
+
+impl OfKind for StatefulSet {
+    const KIND: Kind = Kind::StatefulSet;
+}
+
+impl Object for StatefulSet {
+    type Message = messages::StatefulSet;
+
+    fn resource_version(&self) -> Option<&str> {
+        self.0.metadata.resource_version.as_deref()
+    }
+}
+
+impl From<messages::StatefulSet> for StatefulSet {
+    fn from(set: messages::StatefulSet) -> Self {
+        let ready = set.status.unwrap_or_default().ready_replicas;
+        let replicas = set.spec.and_then(|spec| spec.replicas);
+        Self(Workload::of_message(set.metadata, replicas, ready))
+    }
+}
+
+impl From<StatefulSet> for Workload {
+    fn from(set: StatefulSet) -> Self {
+        set.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU64;

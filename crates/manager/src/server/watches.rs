@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use crate::kubernetes::watch::{Sink, Watch, WatchMetrics};
-use crate::kubernetes::workload::{Deployment, OfKind};
+use crate::kubernetes::workload::{Deployment, OfKind, StatefulSet};
 use crate::kubernetes::{autoscalers, workloads};
 use crate::reconcile::observed::{AutoscalerSink, WorkloadSink};
 use crate::reconcile::readings::watch_prefix;
@@ -30,6 +30,7 @@ impl Watches<'_> {
         for kind in &self.shared.policy.scope.kinds {
             match kind {
                 Kind::Deployment => self.start_workloads::<Deployment>(),
+                Kind::StatefulSet => self.start_workloads::<StatefulSet>(),
             }
         }
         let sink =

@@ -35,16 +35,19 @@ const (
 type Kind int32
 
 const (
-	Kind_DEPLOYMENT Kind = 0
+	Kind_DEPLOYMENT   Kind = 0
+	Kind_STATEFUL_SET Kind = 1
 )
 
 // Enum value maps for Kind.
 var (
 	Kind_name = map[int32]string{
 		0: "DEPLOYMENT",
+		1: "STATEFUL_SET",
 	}
 	Kind_value = map[string]int32{
-		"DEPLOYMENT": 0,
+		"DEPLOYMENT":   0,
+		"STATEFUL_SET": 1,
 	}
 )
 
@@ -1504,10 +1507,11 @@ const file_deployments_proto_rawDesc = "" +
 	"\n" +
 	"Generation\x18\x05 \x01(\x03R\n" +
 	"Generation\x12\x1f\n" +
-	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04Kind*\x16\n" +
+	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04Kind*(\n" +
 	"\x04Kind\x12\x0e\n" +
 	"\n" +
-	"DEPLOYMENT\x10\x00*\x92\x01\n" +
+	"DEPLOYMENT\x10\x00\x12\x10\n" +
+	"\fSTATEFUL_SET\x10\x01*\x92\x01\n" +
 	"\x0fDeploymentState\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tUNMANAGED\x10\x01\x12\v\n" +
