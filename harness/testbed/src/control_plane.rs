@@ -181,6 +181,11 @@ impl ControlPlane {
         objects::create_deployment(&self.admin().await?, namespace, name, replicas).await
     }
 
+    /// Creates a small StatefulSet. There is no node, so its pods stay pending.
+    pub async fn stateful_set(&self, namespace: &str, name: &str, replicas: i32) -> Result<()> {
+        objects::create_stateful_set(&self.admin().await?, namespace, name, replicas).await
+    }
+
     /// Kills the API server. etcd keeps its data, and its port stays reserved in the sense that nothing here takes it.
     pub fn stop_api_server(&self) -> Result<()> {
         self.api_server.stop()

@@ -1,7 +1,7 @@
 //! Objects that tests work on.
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
@@ -30,18 +30,32 @@ pub(super) async fn create_deployment(
     name: &str,
     replicas: i32,
 ) -> Result<()> {
+    create::<Deployment>(&Api::namespaced(client.clone(), namespace), workload(name, replicas)).await?;
+    Ok(())
+}
+
+/// Creates a StatefulSet of the same container, without volumes and without a Service.
+pub(super) async fn create_stateful_set(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    replicas: i32,
+) -> Result<()> {
+    create::<StatefulSet>(&Api::namespaced(client.clone(), namespace), workload(name, replicas)).await?;
+    Ok(())
+}
+
+fn workload(name: &str, replicas: i32) -> serde_json::Value {
     let labels = json!({ "app": name });
     let container = json!({ "name": "pause", "image": "registry.k8s.io/pause:3.10" });
-    let deployment = json!({
+    json!({
         "metadata": { "name": name, "labels": labels },
         "spec": {
             "replicas": replicas,
             "selector": { "matchLabels": labels },
             "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
         },
-    });
-    create::<Deployment>(&Api::namespaced(client.clone(), namespace), deployment).await?;
-    Ok(())
+    })
 }
 
 /// Creates an object unless there is one of its name already.

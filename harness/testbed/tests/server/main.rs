@@ -14,6 +14,7 @@ mod durability;
 mod encodings;
 mod grpcurl;
 mod hostile;
+mod kinds;
 mod listing;
 mod mass;
 mod namespaced;
