@@ -35,7 +35,7 @@ fn is_met(placed: &Placed, lines: &[Line]) -> bool {
                 }
                 false
             }
-            ProxyNote::Met => requests.contains(&entry.ordinal),
+            ProxyNote::Injected => requests.contains(&entry.ordinal),
             ProxyNote::Served { .. }
             | ProxyNote::Answered { .. }
             | ProxyNote::Shown { .. }
@@ -70,7 +70,7 @@ mod tests {
             let (method, uri) = ("GET".to_owned(), "/apis/apps/v1/deployments?watch=true".to_owned());
             told(3, ProxyNote::Request { kind, method, uri, body: None, fault })
         };
-        let met = |ordinal| told(ordinal, ProxyNote::Met);
+        let met = |ordinal| told(ordinal, ProxyNote::Injected);
         let cases = [
             (vec![request(Some(fault)), met(3)], false),
             (vec![request(Some(fault))], true),

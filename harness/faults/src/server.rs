@@ -95,7 +95,7 @@ impl Server {
             manager.kill()?;
         }
         let launcher = strace::launcher(&self.options, operation, Injection::Kill);
-        let (status, _) = Manager::start_in_vain(&self.options.clone().through(launcher)).await?;
+        let (status, _) = Manager::start_expecting_failure(&self.options.clone().through(launcher)).await?;
         if status.signal() == Some(Signal::KILL.as_raw()) {
             self.trace.note(Note::Struck);
         }

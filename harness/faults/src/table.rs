@@ -36,7 +36,7 @@ impl Table {
                         self.count("requests", kind.name());
                         faults.extend(fault.map(|fault| (entry.ordinal, (*kind, fault))));
                     }
-                    ProxyNote::Met => {
+                    ProxyNote::Injected => {
                         let (kind, fault) = faults[&entry.ordinal];
                         self.count("faults", &format!("{}: {}", kind.name(), fault.name()));
                     }

@@ -46,11 +46,11 @@ async fn run(stage: &Stage) -> Result<Outcome> {
     stage.programs.run(apply(&none).into_iter().chain(["--force-conflicts"])).await?;
     ensure!(stage.count("applied").await? == Some(DESIRED), "a manifest without a count changed it");
     forced(&stage.programs, &other).await?;
-    let repair = observer.until_repaired(4, DESIRED).await?;
+    let repair = observer.wait_for_repair(4, DESIRED).await?;
     let by = session.culprit("applied", "acceptance", 4).await?;
     Ok(passed(format!(
         "refused as a conflict; forced: repaired in {:.1} ms, by {by}",
-        repair.took().as_secs_f64() * 1000.0
+        repair.duration().as_secs_f64() * 1000.0
     )))
 }
 

@@ -19,8 +19,8 @@ async fn run(stage: &Stage) -> Result<Outcome> {
     let mut observer = Observer::start(stage.deployments(), "scaled").await?;
     let scale = ["kubectl", "scale", "deployment", "scaled", "--namespace", APPS, "--replicas", "6"];
     stage.programs.run(scale).await?;
-    let repair = observer.until_repaired(6, desired).await?;
+    let repair = observer.wait_for_repair(6, desired).await?;
     let by = stage.session().await?.culprit("scaled", "kubectl", 6).await?;
     stage.until_ready("scaled", desired).await?;
-    Ok(passed(format!("repaired in {:.1} ms, by {by}", repair.took().as_secs_f64() * 1000.0)))
+    Ok(passed(format!("repaired in {:.1} ms, by {by}", repair.duration().as_secs_f64() * 1000.0)))
 }

@@ -39,12 +39,12 @@ async fn run(stage: &Stage) -> Result<Outcome> {
             upgrade(stage, 2, &["--force-conflicts"]).await?;
         }
     }
-    let repair = observer.until_repaired(2, DESIRED).await?;
+    let repair = observer.wait_for_repair(2, DESIRED).await?;
     let by = session.culprit(NAME, "helm", 2).await?;
     stage.until_ready(NAME, DESIRED).await?;
     session.forget(NAME).await?;
     stage.programs.run(["helm", "uninstall", NAME, "--namespace", APPS, "--wait"]).await?;
-    Ok(passed(format!("{seen}repaired in {:.1} ms, by {by}", repair.took().as_secs_f64() * 1000.0)))
+    Ok(passed(format!("{seen}repaired in {:.1} ms, by {by}", repair.duration().as_secs_f64() * 1000.0)))
 }
 
 async fn upgrade(stage: &Stage, replicas: i32, more: &[&str]) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use replica_count_testbed::frames::{self, PING};
-use replica_count_testbed::manager::{self, Caller, Certificates};
+use replica_count_testbed::manager::{self, Certificates, TlsClient};
 use rustls::AlertDescription;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -62,7 +62,7 @@ struct Stranger<'a> {
 impl Stranger<'_> {
     async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
         let address = self.server.borrow().address;
-        Caller::GOOD.connect(address, self.ours, self.theirs).await
+        TlsClient::GOOD.connect(address, self.ours, self.theirs).await
     }
 
     /// A new connection is served, and kept.

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use futures_util::future::join_all;
 use replica_count_api::proto::{ListDeploymentsRequest, SetDeploymentRequest};
 use replica_count_testbed::frames::{self, CONTINUATION, DATA, GOAWAY, HEADERS, PING, REFLECTION, frame};
-use replica_count_testbed::manager::{self, Caller, Certificates, Client};
+use replica_count_testbed::manager::{self, Certificates, Client, TlsClient};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -140,7 +140,7 @@ fn empty_frames() -> Vec<u8> {
 
 /// The server must end the connection before it has read all of it, and answers what comes last.
 async fn flood(address: SocketAddr, certificates: &Certificates, attack: Vec<u8>) -> Result<Strike> {
-    let caller = Caller { name: Some(HOSTILE), ..Caller::GOOD };
+    let caller = TlsClient { name: Some(HOSTILE), ..TlsClient::GOOD };
     let mut stream = caller.connect(address, certificates, certificates).await?;
     let sent = [frames::preface(&[]), attack, frames::ping()].concat();
     // The connection may end before all is sent.
@@ -161,7 +161,7 @@ async fn flood(address: SocketAddr, certificates: &Certificates, attack: Vec<u8>
 async fn open(address: SocketAddr) -> Result<Vec<TcpStream>> {
     let mut strangers = Vec::new();
     for _ in 0..STRANGERS {
-        let mut stream = manager::intrude(address).await?;
+        let mut stream = manager::connect_without_handshake(address).await?;
         // It may have been closed already.
         let _ = stream.write_u8(manager::HANDSHAKE).await;
         strangers.push(stream);
