@@ -63,7 +63,7 @@ pub enum Encodings {
 }
 
 impl Encodings {
-    /// The words for it in tables.
+    /// Their name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::AsAsked => "as asked",

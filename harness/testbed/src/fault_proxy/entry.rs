@@ -7,7 +7,7 @@ use super::{Fault, Kind};
 /// Something that happened to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Which request, from 0 on.
+    /// The ordinal of the request, from 0.
     pub ordinal: u64,
     /// What happened.
     #[serde(flatten)]

@@ -10,7 +10,7 @@ use super::Kind;
 pub enum Fault {
     /// The request arrives late.
     Delay {
-        /// By how much.
+        /// The delay.
         ms: u64,
     },
     /// The request never arrives, and its connection stays open.
@@ -46,34 +46,34 @@ pub enum Fault {
 pub enum StreamFault {
     /// The connection is closed in the middle of this event.
     Cut {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
     /// This event and all later ones are withheld, and the connection stays open.
     Freeze {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
     /// An error replaces this event: the version is gone.
     Gone {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
     /// The stream ends normally before this event.
     End {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
     /// Each event is delayed.
     Lag {
-        /// By how much.
+        /// The delay.
         ms: u64,
     },
     /// Each event is sent twice.
     Duplicate,
     /// The connection is closed after this event, and the next watch repeats the latest events.
     Replay {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
     /// Events that change a count and change it back are suppressed.

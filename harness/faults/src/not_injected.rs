@@ -1,4 +1,4 @@
-//! What a schedule places, and what never happened. A case in which nothing happened shows nothing.
+//! Detects scheduled faults that were never injected. A case without its fault proves nothing.
 
 use std::collections::HashSet;
 
@@ -8,21 +8,21 @@ use crate::arrival::Objects;
 use crate::schedule::{Faults, Placed, Schedule};
 use crate::trace::{Line, Note};
 
-/// Says what was placed and did not happen.
-pub(crate) fn missed(schedule: &Schedule, lines: &[Line]) -> Option<String> {
-    let is_struck = lines.iter().any(|line| matches!(line.note, Note::Struck));
-    if let Some(blow) = schedule.blow.as_ref().filter(|_| !is_struck) {
-        return Some(format!("{blow:?} was not struck"));
+/// Describes a scheduled fault that was not injected, if any.
+pub(crate) fn not_injected(schedule: &Schedule, lines: &[Line]) -> Option<String> {
+    let is_injected = lines.iter().any(|line| matches!(line.note, Note::ServerFaultInjected));
+    if let Some(server_fault) = schedule.server_fault.as_ref().filter(|_| !is_injected) {
+        return Some(format!("{server_fault:?} was not injected"));
     }
     let placed = match &schedule.faults {
         Faults::Placed(placed) => &**placed,
         Faults::None | Faults::Drawn { .. } | Faults::Listed(_) => &[],
     };
-    let placed = placed.iter().find(|placed| !is_met(placed, lines))?;
-    Some(format!("no request met {placed:?}"))
+    let placed = placed.iter().find(|placed| !was_injected(placed, lines))?;
+    Some(format!("{placed:?} was not injected"))
 }
 
-fn is_met(placed: &Placed, lines: &[Line]) -> bool {
+fn was_injected(placed: &Placed, lines: &[Line]) -> bool {
     let mut requests = HashSet::new();
     lines.iter().any(|line| {
         let Note::Proxy(entry) = &line.note else { return false };
@@ -51,44 +51,48 @@ mod tests {
     use replica_count_testbed::fault_proxy::{Entry, Fault, Kind};
 
     use super::*;
-    use crate::schedule::{Blow, Load};
+    use crate::schedule::{Load, ServerFault};
 
     fn line(note: Note) -> Line {
         Line { at: Duration::ZERO, note }
     }
 
     #[test]
-    fn a_fault_that_no_request_met_is_missed() {
+    fn a_fault_without_a_matching_request_is_reported() {
         let (kind, fault) = (Kind::Watch, Fault::Cut);
         let place = |objects| Placed { kind, objects, after: 0, fault };
         let schedule = |objects| Schedule {
             faults: Faults::Placed(vec![place(objects)]),
-            ..Schedule::calm(0, Load::Script)
+            ..Schedule::without_faults(0, Load::Script)
         };
-        let told = |ordinal, note| line(Note::Proxy(Entry { ordinal, note }));
+        let entry = |ordinal, note| line(Note::Proxy(Entry { ordinal, note }));
         let request = |fault| {
             let (method, uri) = ("GET".to_owned(), "/apis/apps/v1/deployments?watch=true".to_owned());
-            told(3, ProxyNote::Request { kind, method, uri, body: None, fault })
+            entry(3, ProxyNote::Request { kind, method, uri, body: None, fault })
         };
-        let met = |ordinal| told(ordinal, ProxyNote::Injected);
+        let injected = |ordinal| entry(ordinal, ProxyNote::Injected);
         let cases = [
-            (vec![request(Some(fault)), met(3)], false),
+            (vec![request(Some(fault)), injected(3)], false),
             (vec![request(Some(fault))], true),
-            (vec![request(Some(fault)), met(4)], true),
-            (vec![request(Some(Fault::Freeze)), met(3)], true),
+            (vec![request(Some(fault)), injected(4)], true),
+            (vec![request(Some(Fault::Freeze)), injected(3)], true),
             (vec![], true),
         ];
         for (lines, expected) in cases {
-            assert_eq!(missed(&schedule(Objects::Deployments), &lines).is_some(), expected, "{lines:?}");
-            assert!(missed(&schedule(Objects::Autoscalers), &lines).is_some(), "{lines:?}");
+            assert_eq!(
+                not_injected(&schedule(Objects::Deployments), &lines).is_some(),
+                expected,
+                "{lines:?}"
+            );
+            assert!(not_injected(&schedule(Objects::Autoscalers), &lines).is_some(), "{lines:?}");
         }
     }
 
     #[test]
-    fn a_blow_that_was_not_struck_is_missed() {
-        let blow = Some(Blow::Pause { ms: 1 });
-        let schedule = Schedule { blow, ..Schedule::calm(0, Load::Script) };
-        assert!(missed(&schedule, &[]).is_some());
-        assert_eq!(missed(&schedule, &[line(Note::Struck)]), None);
+    fn a_server_fault_that_did_not_happen_is_reported() {
+        let server_fault = Some(ServerFault::Pause { ms: 1 });
+        let schedule = Schedule { server_fault, ..Schedule::without_faults(0, Load::Script) };
+        assert!(not_injected(&schedule, &[]).is_some());
+        assert_eq!(not_injected(&schedule, &[line(Note::ServerFaultInjected)]), None);
     }
 }
