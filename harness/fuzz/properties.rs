@@ -1,5 +1,5 @@
-//! Properties that hold for any input. The targets in `targets/` search for counterexamples; a test of the server checks
-//! the inputs kept in `corpus/`.
+//! Properties that hold for any input. The targets in `targets/` search for counterexamples; a test of the server
+//! checks the inputs kept in `corpus/`.
 
 // Each target uses only one of these.
 #![allow(dead_code)]
