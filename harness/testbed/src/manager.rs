@@ -70,13 +70,13 @@ impl Manager {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             self.component.check_alive()?;
-            let said = match self.get("/readyz").await {
+            let last = match self.get("/readyz").await {
                 Ok((200, _)) => return Ok(()),
                 Ok((status, body)) => format!("{status} {body}"),
                 Err(error) => format!("{error:#}"),
             };
             if Instant::now() >= deadline {
-                bail!("{NAME} was not ready within {START_DEADLINE:?} ({said}):\n{}", self.component.tail());
+                bail!("{NAME} was not ready within {START_DEADLINE:?} ({last}):\n{}", self.component.tail());
             }
             time::sleep(POLL).await;
         }
