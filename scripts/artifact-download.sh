@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Downloads an artifact that an earlier job of this workflow run uploaded: artifact-download.sh NAME FOLDER
 #
-# Needs curl, jq and unzip, which hosted runners and the image of the self-hosted ones have; GitHub's own client is not
-# in the latter. From the environment: GITHUB_TOKEN (with actions: read), GITHUB_REPOSITORY, GITHUB_RUN_ID, and
-# GITHUB_API_URL if it is not the public one.
+# Needs curl, jq and unzip, which both hosted runners and our self-hosted image have. (The latter has no `gh`.)
+# Environment: GITHUB_TOKEN (with actions: read), GITHUB_REPOSITORY, GITHUB_RUN_ID, and GITHUB_API_URL unless it is the
+# public one.
 set -euo pipefail
 (($# == 2)) || { echo 'usage: artifact-download.sh NAME FOLDER' >&2; exit 64; }
 readonly name=$1 folder=$2
 : "${GITHUB_TOKEN:?}" "${GITHUB_REPOSITORY:?}" "${GITHUB_RUN_ID:?}"
 readonly api=${GITHUB_API_URL:-https://api.github.com}
 
-# The token is passed by file descriptor: arguments of a process can be read by others.
+# Passes the token by file descriptor, because other users can read the arguments of a process.
 call() {
   curl --fail --silent --show-error --location --retry 5 --retry-all-errors --max-time 600 \
     --header @<(printf 'Authorization: Bearer %s\n' "$GITHUB_TOKEN") \
@@ -18,7 +18,7 @@ call() {
 }
 
 listing=$(call "$api/repos/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID/artifacts?per_page=100&name=$name")
-# The newest, for a job that ran again has uploaded it again.
+# The newest one, because a repeated job uploads again.
 url=$(jq -r '[.artifacts[] | select(.expired | not)] | sort_by(.created_at) | last // {} | .archive_download_url // empty' \
   <<<"$listing")
 [[ -n $url ]] || { printf 'this run has no artifact %s\n' "$name" >&2; exit 1; }

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Puts the static binary into an image and writes it as an OCI archive, without a daemon and without pulling anything.
+# Builds an image with the static binary and writes it as an OCI archive, without a daemon and without pulling anything.
 #
 # Usage: scripts/build-image.sh [NAME:TAG]
-#   NAME:TAG  how the image is called (default replica-count-manager:VERSION, the version of Cargo.toml)
-#   TARGET    (environment) the Rust target of the binary (default: that of this machine, with glibc)
-#   PROFILE   (environment) the profile that scripts/build-static.sh was given
+#   NAME:TAG  the name of the image (default: replica-count-manager:VERSION, with the version in Cargo.toml)
+#   TARGET    (environment) the Rust target of the binary (default: this machine's, with glibc)
+#   PROFILE   (environment) the profile used for scripts/build-static.sh
 #
-# Writes target/image/replica-count-manager-ARCH.tar and beside it the SBOM, with the suffix .cdx.json instead, and
-# prints the image's digest, which is the same for each build of one commit. Needs buildah, and the binary of
+# Writes target/image/replica-count-manager-ARCH.tar and the SBOM beside it, with the suffix .cdx.json, and prints the
+# image's digest, which is the same for every build of a commit. Needs buildah, and the binary from
 # scripts/build-static.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,13 +29,13 @@ readonly folder=target/image
 readonly archive=$folder/replica-count-manager-$arch.tar
 mkdir -p "$folder"
 work=$(mktemp -d "$PWD/$folder/work-XXXXXX")
-# Layers may belong to other users of a user namespace; only buildah can remove those.
+# In a user namespace, layers may belong to other users, and only buildah can remove them.
 trap 'buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs rm --all >/dev/null 2>&1 || true
   rm -rf "$work"' EXIT
 mkdir "$work/context"
 cp "$binary" "$work/context/"
 
-# The time of the commit, not of the build, and no version of buildah: the same source gives the same digest.
+# Uses the time of the commit instead of the build, and omits buildah's version, so the same source has the same digest.
 commit=$(git describe --always --abbrev=40 --exclude '*' --dirty)
 timestamp=$(git log -1 --format=%ct)
 in_work() { buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs "$@"; }

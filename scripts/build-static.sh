@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the server as it is shipped: static, reproducible, with the list of its dependencies inside.
+# Builds the server for release: static, reproducible, with an embedded list of its dependencies.
 #
 # Usage: scripts/build-static.sh [TARGET]
-#   TARGET   a Rust target (default: that of this machine, with glibc)
-#   PROFILE  (environment) the profile of cargo (default: release, which is shipped; dev is quick, for tries)
+#   TARGET   a Rust target (default: this machine's, with glibc)
+#   PROFILE  (environment) the cargo profile (default: release; dev builds faster)
 #
-# Two builds of one commit in different folders give the same bytes: paths are mapped away, and nothing else of the
-# machine goes in but its C compiler and C library. The path of the result is printed at the end.
+# Two builds of a commit in different folders are identical: paths are remapped, and the only other inputs from the
+# machine are its C compiler and C library. Prints the path of the result at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ cargo auditable --version >/dev/null 2>&1 ||
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 target_folder=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")
-# Of several that fit, the last one counts.
+# If several match, the last one wins.
 maps=("$PWD=/src" "$target_folder=/src/target" "$cargo_home=/cargo" "$sysroot=/rust")
 rust_flags=(-C target-feature=+crt-static)
 c_flags=()
@@ -31,7 +31,7 @@ for map in "${maps[@]}"; do
   c_flags+=("-ffile-prefix-map=$map")
 done
 export CFLAGS="${c_flags[*]}" CXXFLAGS="${c_flags[*]}"
-# Flags may hold spaces in paths: this variable separates them by a character that paths do not have.
+# Paths in flags may contain spaces, so this variable separates the flags with a character that paths do not contain.
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${rust_flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS
 

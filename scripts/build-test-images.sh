@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes the images that `make test-k8s` needs beside that of the server, as OCI archives in target/image:
+# Builds the images that `make test-k8s` needs besides the server's, as OCI archives in target/image:
 #
-#   next.tar      localhost/replica-count-manager:next: the server's image with one label more, to upgrade to
-#   podinfo.tar   localhost/podinfo:1: podinfo, whose published chart is managed, of the sources that tools/podinfo pins
+#   next.tar      localhost/replica-count-manager:next: the server's image with an extra label, to upgrade to
+#   podinfo.tar   localhost/podinfo:1: podinfo, a third-party application, from the sources that tools/podinfo pins
 #
-# Prints the digest of the first. Needs buildah, Go, and the image of the server (make image).
+# Prints the digest of the first one. Needs buildah, Go, and the server's image (make image).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ podcli=$(scripts/tool.sh podcli)
 
 work=$(mktemp -d "$folder/work-XXXXXX")
 in_work() { buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs "$@"; }
-# Layers may belong to other users of a user namespace; only buildah can remove those.
+# In a user namespace, layers may belong to other users, and only buildah can remove them.
 trap 'in_work rm --all >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 
 # commit CONTAINER NAME IMAGE

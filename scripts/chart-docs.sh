@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the chart's README from README.md.gotmpl and the comments in values.yaml.
+# Generates the chart's README from README.md.gotmpl and the comments in values.yaml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 "$(scripts/tool.sh helm-docs)" --chart-search-root charts --sort-values-order file --log-level warning

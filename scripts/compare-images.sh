@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the image of HEAD twice, from clean clones and without any cache, and fails unless both are the same.
+# Builds the image of HEAD twice, from clean clones and without any cache, and fails if they differ.
 #
-# The two builds differ in what must not matter: path, folder of cargo, umask, language, time zone and, of course, time.
-# Takes twice a release build. Needs what `make image` needs, and the network: cargo downloads everything anew.
+# The two builds differ in what must not matter: path, cargo home, umask, language, time zone and time. Takes as long as
+# two release builds. Needs what `make image` needs, and the network, because cargo downloads everything again.
 set -euo pipefail
-# A function in $(...) ends at its first error, too.
+# Makes functions in $(...) also stop at their first error.
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 # build FOLDER UMASK LANGUAGE ZONE: prints the digest of the image.
 build() (
   mkdir -p "$1/cargo"
-  # What a machine needs to reach a registry, and nothing that it has downloaded.
+  # Copies the registry configuration, but no downloads.
   for config in "${CARGO_HOME:-$HOME/.cargo}"/config{,.toml}; do
     [[ ! -e $config ]] || cp "$config" "$1/cargo/"
   done
@@ -31,7 +31,7 @@ first=$(build "$work/a" 022 C UTC0)
 second=$(build "$work/another/much/longer/path" 077 C.UTF-8 XXX-05:45)
 printf '%s\n%s\n' "$first" "$second"
 for digest in "$first" "$second"; do
-  [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || { echo 'a build gave no digest' >&2; exit 1; }
+  [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || { echo 'a build printed no digest' >&2; exit 1; }
 done
 if [[ $first != "$second" ]]; then
   find "$work" -path '*/release/replica-count-manager' -exec sha256sum {} + >&2

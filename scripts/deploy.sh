@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs or upgrades the chart with one image, by digest; waits, tests, and rolls back if anything fails.
+# Installs or upgrades the chart with an image, by digest; then waits, tests, and rolls back if anything fails.
 #
 #   deploy.sh REPOSITORY@sha256:...
 #
-# It works on the cluster that helm and kubectl reach: in a pod, that of its ServiceAccount. From the environment:
-#   NAMESPACE      replica-count-manager; must exist
-#   VALUES_FILE    charts/replica-count-manager/values-eks.yaml
-#   VALUES         more values, as YAML text, which win over that file
-#   CLIENT_SECRET  the Secret with the client certificate of the smoke test: replica-count-manager-client-tls
-#   TIMEOUT        how long the upgrade, and then the rollback, may take: 10m
+# Uses the cluster that helm and kubectl connect to: in a pod, the one of its ServiceAccount. Environment (defaults):
+#   NAMESPACE      must exist (replica-count-manager)
+#   VALUES_FILE    a file of chart values (charts/replica-count-manager/values-eks.yaml)
+#   VALUES         more values, as YAML text, which override that file
+#   CLIENT_SECRET  the Secret with the smoke test's client certificate (replica-count-manager-client-tls)
+#   TIMEOUT        how long the upgrade and the rollback may each take (10m)
 #
-# The release is replica-count-manager, and only one deploy may run at a time. Needs helm (3 or 4), kubectl, jq and grpcurl.
+# The release is replica-count-manager. Only one deploy may run at a time. Needs helm (3 or 4), kubectl, jq and grpcurl.
 set -euo pipefail
 (($# == 1)) || { echo 'usage: deploy.sh REPOSITORY@sha256:...' >&2; exit 64; }
 [[ $1 =~ ^[^@]+@sha256:[0-9a-f]{64}$ ]] || { printf 'not REPOSITORY@sha256:...: %s\n' "$1" >&2; exit 64; }
@@ -23,13 +23,13 @@ readonly client_secret=${CLIENT_SECRET:-$release-client-tls}
 
 say() { printf '=== %s\n' "$*"; }
 
-# The newest revision that was deployed whole; empty if there is none.
+# The newest successfully deployed revision; empty if there is none.
 deployed() {
   { helm history "$release" --namespace "$namespace" --max 1000 --output json 2>/dev/null || echo '[]'; } |
     jq -r '[.[] | select(.status == "deployed")] | last // {} | .revision // empty'
 }
 
-# The newest revision, whatever became of it.
+# The newest revision, whatever its status.
 newest() {
   { helm history "$release" --namespace "$namespace" --max 1 --output json 2>/dev/null || echo '[]'; } |
     jq -r 'last // {} | .revision // empty'
@@ -43,7 +43,7 @@ smoke_test() {
   scripts/smoke-test.sh --service "$release" --namespace "$namespace" --client-secret "$client_secret"
 }
 
-# What a person wants to know first. Nothing here may hide the failure itself.
+# Prints diagnostics. Errors are ignored, so they cannot hide the original failure.
 explain() {
   local selector="app.kubernetes.io/instance=$release"
   kubectl get deployments,pods,persistentvolumeclaims --namespace "$namespace" --selector "$selector" || true
@@ -54,27 +54,27 @@ explain() {
 roll_back() {
   local to=$1
   if [[ -z $to ]]; then
-    say 'Nothing was deployed before, so there is nothing to roll back to. What is there is left for you to look at.'
+    say 'There is no earlier revision to roll back to. The failed one is left for inspection.'
     return
   fi
   say "Rolling back to revision $to"
   if helm rollback "$release" "$to" --namespace "$namespace" --wait --timeout "$timeout" && smoke_test; then
     say "Revision $to is back and serves."
   else
-    say 'THE ROLLBACK FAILED TOO: look at the cluster now.'
+    say 'THE ROLLBACK FAILED, TOO: inspect the cluster now.'
     return 1
   fi
 }
 
-# A deploy that was killed leaves a release that helm refuses to upgrade. Nothing else works on it now, as only one
-# deploy runs at a time.
+# A killed deploy leaves a pending release, which helm refuses to upgrade. No other deploy is running, because only one
+# may run at a time.
 case $(status) in
   pending-install)
-    say 'The first installation was interrupted; look at it, then remove it: helm uninstall' "$release"
+    say 'The first installation was interrupted. Inspect it, then remove it: helm uninstall' "$release"
     exit 1
     ;;
   pending-*)
-    say 'The deploy before this one was interrupted.'
+    say 'The previous deploy was interrupted.'
     roll_back "$(deployed)"
     ;;
 esac

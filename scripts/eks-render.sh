@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Puts your account, region, cluster and repository into the files of deploy/eks: eks-render.sh [FOLDER]
+# Fills your account, region, cluster and repository into the files of deploy/eks: eks-render.sh [FOLDER]
 #
-# FOLDER (target/eks) gets the files. From the environment:
+# Writes the files to FOLDER (target/eks). Environment:
 #   AWS_ACCOUNT_ID   12 digits
-#   AWS_REGION       of the cluster and the registry, such as eu-west-1
-#   OIDC_ID          the last part of the address of the OIDC provider of the cluster
+#   AWS_REGION       of the cluster and the registry, for example eu-west-1
+#   OIDC_ID          the last part of the URL of the cluster's OIDC provider
 #   GITHUB_REPO      owner/name
-# Fails if one is absent or still a placeholder.
+# Fails if one is missing or still a placeholder.
 set -euo pipefail
 (($# <= 1)) || { echo 'usage: eks-render.sh [FOLDER]' >&2; exit 64; }
 cd "$(dirname "$0")/.."
 readonly folder=${1:-target/eks}
 
-# need NAME PATTERN: the variable must match.
+# need NAME PATTERN: fails unless the variable matches.
 need() {
   [[ ${!1:-} =~ ^$2$ ]] || { printf '%s is not set to %s: %s\n' "$1" "$2" "${!1:-}" >&2; exit 64; }
 }

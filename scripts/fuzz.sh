@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Looks for input that breaks what reads the words of others: settings files, requests, managed fields, watches,
-# names in certificates.
+# Fuzzes the parsers of external input: settings files, requests, managed fields, watches, names in certificates.
 #
-#   scripts/fuzz.sh [SECONDS]      so long for each target, by default a minute
+#   scripts/fuzz.sh [SECONDS]      time for each target (default: 60)
 #
-# Begins with harness/fuzz/corpus, and keeps what it learns in target/fuzz/found. An input that breaks something ends up
-# in harness/fuzz/artifacts: it goes into the corpus together with the fix, where `make test` runs it from then on.
-# Needs rustup, which installs a nightly toolchain, and installs cargo-fuzz into a cache outside the tree.
+# Starts with harness/fuzz/corpus, and keeps new inputs in target/fuzz/found. An input that breaks a property is written
+# to harness/fuzz/artifacts. Add it to the corpus together with the fix; `make test` then checks it. Needs rustup;
+# installs a nightly toolchain, and cargo-fuzz into a cache outside the tree.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Joins the images of several platforms into one: image-index.sh FOLDER ARCHIVE...
+# Combines the images of several platforms into one: image-index.sh FOLDER ARCHIVE...
 #
-# Each ARCHIVE is an OCI archive of one image, as `make image` makes it. FOLDER becomes an OCI image layout that holds
-# them all under one image index. Nothing is compressed or written anew, so the digest, which is printed, follows from
-# those of the images alone. In a step of GitHub Actions it is the output `digest` too, and the digest of each image the
-# output with the name of its architecture. Needs tar, jq and sha256sum.
+# Each ARCHIVE is an OCI archive of one image, from `make image`. FOLDER becomes an OCI image layout with an image index
+# of them all. Nothing is recompressed, so the digest, which is printed, depends only on those of the images. In GitHub
+# Actions, it is also the step output `digest`, and each image's digest is an output named after its architecture. Needs
+# tar, jq and sha256sum.
 set -euo pipefail
 (($# >= 2)) || { echo 'usage: image-index.sh FOLDER ARCHIVE...' >&2; exit 64; }
 readonly folder=$1
@@ -14,7 +14,7 @@ rm -rf "$folder"
 mkdir -p "$folder/blobs/sha256"
 printf '{"imageLayoutVersion":"1.0.0"}' >"$folder/oci-layout"
 
-# The file of the blob with this digest.
+# The path of the blob with this digest.
 blob() { printf '%s/blobs/sha256/%s\n' "$folder" "${1#sha256:}"; }
 
 manifests='[]'
@@ -35,7 +35,7 @@ trap - EXIT
 jq -e 'map(.platform) | length == (unique | length)' <<<"$manifests" >/dev/null ||
   { echo 'two of the images are for the same platform' >&2; exit 1; }
 
-# What is named by a digest has it.
+# Verifies the digests of all blobs.
 for file in "$folder"/blobs/sha256/*; do
   printf '%s  %s\n' "${file##*/}" "$file"
 done | sha256sum --check --quiet --strict >&2

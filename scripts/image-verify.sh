@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fails unless the release workflow of this repository, on its primary branch, signed an image: image-verify.sh IMAGE
+# Verifies that an image was signed by the release workflow of this repository on the main branch: image-verify.sh IMAGE
 #
-# IMAGE is REPOSITORY@DIGEST. From the environment: GITHUB_REPOSITORY (OWNER/REPO). Needs cosign.
+# IMAGE is REPOSITORY@DIGEST. Environment: GITHUB_REPOSITORY (OWNER/REPO). Needs cosign.
 set -euo pipefail
 (($# == 1)) || { echo 'usage: image-verify.sh REPOSITORY@sha256:...' >&2; exit 64; }
 [[ $1 == *@sha256:* ]] || { echo 'only a digest can be verified, not a tag' >&2; exit 64; }

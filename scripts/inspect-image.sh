@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Looks into the image that `make image` wrote and fails unless it is what it says: one static file of this commit,
-# small, for a user without rights, with its labels, its dependencies and root certificates.
+# Checks the image from `make image`: a single, small, static file of this commit, run by an unprivileged user, with
+# labels, a list of dependencies, and root certificates.
 #
-# TARGET (environment): as for build-image.sh; the machine must be able to run that binary. Needs jq, tar and readelf.
+# TARGET (environment): as for build-image.sh. The machine must be able to run the binary. Needs jq, tar and readelf.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,21 +50,21 @@ jq -r '.layers[].digest' "$manifest" | while read -r layer; do
   tar -tvf "$(blob "$layer")" --numeric-owner | awk '{ print $1, $2, $NF }'
   tar -xf "$(blob "$layer")" -C "$work/root"
 done >"$work/files"
-# One file, and so no shell, no library and nothing that gives rights.
+# Only one file: no shell, no libraries, and nothing that grants privileges.
 same 'all files' "$(grep -v '/$' "$work/files")" '-r-xr-xr-x 0/0 replica-count-manager'
 
 readonly binary=$work/root/replica-count-manager
 bytes=$(stat -c %s "$binary")
 holds "below $size_limit bytes: $bytes unpacked, $(stat -c %s "$archive") packed" test "$bytes" -lt "$size_limit"
-holds 'needs no interpreter and no library' \
+holds 'needs no interpreter and no libraries' \
   awk '/INTERP|NEEDED/ { exit 1 }' <(readelf --wide --program-headers --dynamic "$binary")
-holds 'names no folder of the machine that built it' \
+holds 'contains no paths of the build machine' \
   none_of "$PWD" "${CARGO_HOME:-$HOME/.cargo}" "$(rustc --print sysroot)"
-holds 'holds root certificates' grep -aqF 'ISRG Root X1' "$binary"
+holds 'contains root certificates' grep -aqF 'ISRG Root X1' "$binary"
 same 'version' "$(env -i "$binary" --version)" "replica-count-manager $version"
 
 scripts/sbom.sh "$binary" >"$work/sbom"
-holds 'the SBOM beside the archive is that of the binary' cmp "$work/sbom" "$sbom"
+holds 'the SBOM beside the archive matches the binary' cmp "$work/sbom" "$sbom"
 cargo tree --locked --package replica-count-manager --edges normal --target "$target" --prefix none --format '{p}' |
   awk '{ print $1 "@" substr($2, 2) }' | sort -u >"$work/expected"
 jq -r '(.metadata.component, .components[]) | "\(.name)@\(.version)"' "$work/sbom" | sort -u >"$work/found"

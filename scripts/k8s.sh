@@ -1,24 +1,23 @@
 #!/usr/bin/env bash
-# The chart of this checkout on a cluster with nodes.
+# Runs the chart of this checkout on a cluster with nodes.
 #
-#   k8s.sh test [--kubeconfig FILE]   shows on running pods what the documents promise, and prints it as a table
+#   k8s.sh test [--kubeconfig FILE]   verifies the promises of the documentation on running pods, and prints a table
 #   k8s.sh run [--kubeconfig FILE]    installs it, prints the notes, and forwards port 8080 until Ctrl-C
-#   k8s.sh check                      fails unless NODE=local can be used for test here, and says what is missing
+#   k8s.sh check                      fails with the reason if test cannot use NODE=local on this machine
 #
-# Which cluster:
-#   --kubeconfig FILE  any; its nodes must find IMAGE and, for test, NEXT_IMAGE: another image of the server
-#   NODE=local         a node of its own on this machine, with images that are built here; needs root, and says which
-#                      packages are missing
-#   neither            minikube, which is started if it does not run, with images that are built here
-# From the environment also:
+# The cluster:
+#   --kubeconfig FILE  your own; its nodes must be able to pull IMAGE and, for test, NEXT_IMAGE: another server image
+#   NODE=local         a real node on this machine, with locally built images; needs root, and lists missing packages
+#   neither            minikube, which is started if necessary, with locally built images
+# Other environment variables:
 #   HELM     helm3, helm4 or, for test, both: helm3,helm4 (default: both for test, helm4 for run)
-#   PROFILE  dev builds the server in a minute or two, release as it is shipped (default)
-#   ONLY     the names of some steps, for test
-# With a cluster of your own, VALUES names a file of values for the chart, if it needs some.
+#   PROFILE  release (default), or dev, which builds the server in a minute or two
+#   ONLY     for test, the steps to run
+#   VALUES   for your own cluster, a file of additional chart values
 #
-# Needs what `make` needs; buildah where images are built. What test leaves is in target/test-k8s.
+# Needs what `make` needs, and buildah to build images. Writes its results to target/test-k8s.
 set -euo pipefail
-# A function in $(...) ends at its first error, too.
+# Makes functions in $(...) also stop at their first error.
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
@@ -34,28 +33,28 @@ case $(uname -m) in
   *) archive=target/image/$name-amd64.tar ;;
 esac
 
-# Its package has the same name. Like the node, it looks where administrators have their programs.
+# need PROGRAM: the program and its package have the same name. Also searches the system folders, like the node.
 need() {
   PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1" >/dev/null ||
     fail "$1 is missing: install the package of that name"
 }
 
-# check_node test|run: before anything is built.
+# check_node test|run: checks the machine before anything is built.
 check_node() {
   "$built/testbed" node --check
   need buildah
   [[ $1 == run ]] || need conntrack
 }
 
-# build_images test|run: the images that are loaded into a node. For test, prints the digest of the one to upgrade to.
+# build_images test|run: builds the images for a node. For test, prints the digest of the image to upgrade to.
 build_images() {
   scripts/build-static.sh >&2
   scripts/build-image.sh "$local_image" >&2
   [[ $1 == run ]] || scripts/build-test-images.sh
 }
 
-# prepare test|run: what has to be fetched or built, before there is no network. For test, also the first words of the
-# command for `acceptance`.
+# prepare test|run: downloads and builds everything, because later there is no network. For test, also sets the start of
+# the acceptance command.
 prepare() {
   local tool
   for tool in ${helm//,/ }; do scripts/tool.sh "$tool" >/dev/null; done
@@ -67,7 +66,7 @@ prepare() {
   acceptance=("$built/acceptance" --podinfo-chart "$podinfo_chart" ${ONLY:+--only "$ONLY"})
 }
 
-# install IMAGE KUBECONFIG [VALUE...]: by the chart in the tree, then forwards port 8080.
+# install IMAGE KUBECONFIG [ARGUMENT...]: installs the chart of this checkout, then forwards port 8080.
 install() {
   local image=$1
   export KUBECONFIG=$2
@@ -77,19 +76,19 @@ install() {
     --wait --timeout 3m --set-string "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" "$@"
   say 'Port 8080 is forwarded until Ctrl-C.'
   if [[ -n ${TESTBED_NODE_ID:-} ]]; then
-    say 'The node has a network of its own. Another terminal gets there by this line, which starts a shell:'
+    say 'The node has its own network. To enter it from another terminal, start a shell there:'
     printf 'nsenter --target %s --net --mount --pid --wd="$PWD" env KUBECONFIG=%q PATH=%q bash\n' \
       "$TESTBED_NODE_ID" "$KUBECONFIG" "$PATH"
   fi
   trap 'exit 0' INT TERM
-  # It ends with its pod; the next one is forwarded to again.
+  # A port-forward ends with its pod, so it is restarted.
   while true; do
     kubectl port-forward --namespace "$name" "service/$name" 8080:grpc || true
     sleep 1
   done
 }
 
-# In the network of a node of our own, which has KUBECONFIG and CONTAINERD_ADDRESS set.
+# Runs inside the testbed's node, which sets KUBECONFIG and CONTAINERD_ADDRESS.
 on_node() {
   local what=$1
   shift
@@ -112,11 +111,11 @@ on_local_node() {
   if [[ $1 == run ]]; then exec "$built/testbed" node -- "$0" on-node run; fi
   rm -f "$pages" "$log"
   acceptance+=(--image "$local_image" --next-image "localhost/$name@$next")
-  # The server lists in pages where lists are not streamed, and only there. That is a right that it has to use.
-  say 'A node whose API server streams no lists'
+  # The server only uses its list right if lists are not streamed, and every right must be used.
+  say 'A node whose API server does not stream lists'
   "$built/testbed" node --audit-log "$pages" --api-server-arg=--feature-gates=WatchList=false -- \
     "$0" on-node test "${acceptance[@]}" --helm "${helm##*,}" --only listing,drift
-  say 'A node as usual'
+  say 'A normal node'
   exec "$built/testbed" node --audit-log "$log" -- \
     "$0" on-node test "${acceptance[@]}" --helm "$helm" --audit-log "$pages" --audit-log "$log" --json "$folder/table.json"
 }
@@ -124,7 +123,7 @@ on_local_node() {
 on_cluster() {
   local what=$1 kubeconfig=$2 wanted='IMAGE=NAME:TAG'
   [[ $what == run ]] || wanted+=' NEXT_IMAGE=NAME@sha256:DIGEST'
-  [[ -n ${IMAGE:-} && ($what == run || -n ${NEXT_IMAGE:-}) ]] || fail "name images that the cluster finds: $wanted"
+  [[ -n ${IMAGE:-} && ($what == run || -n ${NEXT_IMAGE:-}) ]] || fail "set images that the cluster can pull: $wanted"
   prepare "$what"
   if [[ $what == run ]]; then
     install "$IMAGE" "$kubeconfig" ${VALUES:+--values "$VALUES"}
@@ -134,7 +133,7 @@ on_cluster() {
   fi
 }
 
-# docker_archive FILE IMAGE TO: the archive of an image as docker takes it.
+# docker_archive FILE IMAGE TO: converts an OCI archive to a docker archive.
 docker_archive() {
   local work
   work=$(mktemp -d "$folder/work-XXXXXX")
@@ -145,13 +144,13 @@ docker_archive() {
   rm -rf "$work"
 }
 
-# Not run by the authors, who had no minikube.
+# Not tested by the authors, who had no minikube.
 on_minikube() {
   local what=$1
-  command -v minikube >/dev/null || fail 'Which cluster? There are three ways:' \
-    "  make $what-k8s NODE=local                        a real node of its own on this machine, as root" \
-    "  make $what-k8s KUBECONFIG=FILE IMAGE=NAME:TAG …  a cluster of yours" \
-    "  make $what-k8s                                   minikube, once you have installed it"
+  command -v minikube >/dev/null || fail 'Choose a cluster:' \
+    "  make $what-k8s NODE=local                        a real node on this machine, as root" \
+    "  make $what-k8s KUBECONFIG=FILE IMAGE=NAME:TAG …  your own cluster" \
+    "  make $what-k8s                                   minikube, which must be installed"
   export KUBECONFIG=$folder/minikube.kubeconfig
   need buildah
   mkdir -p "$folder"
@@ -163,7 +162,7 @@ on_minikube() {
     docker_archive target/image/next.tar "localhost/$name:next" "$folder/next.tar"
     minikube image load "$folder/next.tar"
   fi
-  # Its API server has a port that the NetworkPolicy of the chart does not expect.
+  # The chart's NetworkPolicy does not allow the port of minikube's API server by default.
   printf 'networkPolicy: {apiServer: {ports: [443, 6443, 8443]}}\n' >"$folder/minikube.yaml"
   IMAGE=$local_image NEXT_IMAGE=localhost/$name:next VALUES=$folder/minikube.yaml on_cluster "$what" "$KUBECONFIG"
 }
@@ -178,11 +177,11 @@ case $action in
 esac
 readonly helm
 [[ $helm =~ ^helm[34]$ || ($action == test && $helm =~ ^helm[34],helm[34]$) ]] ||
-  fail "HELM is helm3, helm4 or, for test, both: $helm"
+  fail "HELM must be helm3, helm4 or, for test, both: $helm"
 
 case ${NODE:-}:${2:-} in
   local:) on_local_node "$action" ;;
   :--kubeconfig) on_cluster "$action" "${3:?}" ;;
   :) on_minikube "$action" ;;
-  *) fail 'NODE is local or not set, and without a kubeconfig' ;;
+  *) fail 'NODE must be local or unset, and not combined with a kubeconfig' ;;
 esac

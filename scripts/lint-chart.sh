@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the chart without a cluster: helm lint, its tests, the schemas of the oldest and the newest supported Kubernetes,
-# kube-score, checkov, its README, and an installation from a chart repository as users do it, rendered.
+# Checks the chart without a cluster: helm lint, its tests, the schemas of the oldest and the newest supported
+# Kubernetes, kube-score, checkov, its README, and rendering from a chart repository, as users install it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,10 +10,10 @@ readonly install=(--namespace "$name" --kube-version "${minors[0]}")
 helm=$(scripts/tool.sh helm4)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# Nothing of the user's Helm may change what is seen here.
+# Isolates Helm from the user's own configuration.
 export HELM_CACHE_HOME=$scratch/helm/cache HELM_CONFIG_HOME=$scratch/helm/config HELM_DATA_HOME=$scratch/helm/data
 
-# What the chart can be asked for, beside the defaults: a file of values for each.
+# Files of values that cover the options of the chart, besides the defaults.
 mkdir "$scratch/values"
 touch "$scratch/values/defaults.yaml"
 cp "$chart/values-eks.yaml" "$scratch/values/eks.yaml"
@@ -68,7 +68,7 @@ for minor in "${minors[@]}"; do
   "$scratch/chart" schemas "$sources/api/openapi-spec/swagger.json" "$scratch/schemas/$minor"
   for values in "$scratch"/values/*.yaml; do
     "$helm" template "$name" "$chart" --namespace "$name" --kube-version "$minor" --values "$values" >"$scratch/objects.yaml"
-    # Kinds that are not part of Kubernetes: the tests look at them.
+    # Skips kinds that are not part of Kubernetes; the template tests cover them.
     printf '%s, %s: ' "$minor" "$(basename "$values" .yaml)"
     "$conform" -strict -summary -skip Certificate,Issuer,ServiceMonitor \
       -schema-location "$scratch/schemas/$minor/{{.ResourceKind}}{{.KindSuffix}}.json" "$scratch/objects.yaml"
@@ -76,11 +76,11 @@ for minor in "${minors[@]}"; do
 done
 
 echo '--- kube-score'
-# Findings that are left out, and why:
-#   a CPU limit            throttles repairs just when there are many
-#   always pull            images are named by version or digest, and may be loaded into nodes without a registry
-#   strategy, replicas     the file store takes one server at a time
-#   a policy for the test  that pod lives for seconds and is not reached by anyone
+# Ignored findings, with reasons:
+#   CPU limit              would throttle repairs just when there are many
+#   always pull            images have a version or digest, and may be loaded into nodes without a registry
+#   strategy, replicas     the file store supports only one server at a time
+#   policy for the test    the pod lives for seconds and accepts no connections
 score=("$(scripts/tool.sh kube-score)" score --exit-one-on-warning --kubernetes-version "v${minors[0]}" --output-format ci
   --ignore-container-cpu-limit --ignore-test container-image-pull-policy)
 "$helm" template "$name" "$chart" "${install[@]}" --skip-tests >"$scratch/server.yaml"
@@ -90,19 +90,19 @@ score=("$(scripts/tool.sh kube-score)" score --exit-one-on-warning --kubernetes-
 
 echo '--- checkov'
 # The same reasons, and:
-#   CKV_K8S_11, 15, 43     no CPU limit, not always pulled, named by version until someone sets a digest
-#   CKV_K8S_38             the server calls the API server, and so needs its token
-#   CKV_K8S_8, 9           (the test) a pod that ends has no probes
-#   CKV2_K8S_6             (the test) see above
+#   CKV_K8S_11, 15, 43     no CPU limit, no forced pull, a version tag unless a digest is set
+#   CKV_K8S_38             the server needs its token to call the API server
+#   CKV_K8S_8, 9           (test pod) a short-lived pod has no probes
+#   CKV2_K8S_6             (test pod) see above
 if checkov=$(scripts/tool.sh checkov); then
   policy=("$checkov" --framework kubernetes --compact --quiet --skip-download)
   "${policy[@]}" --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43,CKV_K8S_38 --file "$scratch/server.yaml"
   "${policy[@]}" --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43,CKV_K8S_8,CKV_K8S_9,CKV2_K8S_6 --file "$scratch/test.yaml"
 else
-  printf '\n%s\n' '*** There is no checkov and it cannot be installed: ITS POLICIES ARE NOT CHECKED in this run. ***' >&2
+  printf '\n%s\n' '*** checkov cannot be installed: ITS POLICIES ARE NOT CHECKED in this run. ***' >&2
 fi
 
-echo '--- README of the values is current'
+echo '--- README is up to date'
 scripts/chart-docs.sh
 git diff --exit-code -- "$chart/README.md"
 
@@ -112,10 +112,10 @@ mkdir "$scratch/repository"
 coproc "$scratch/chart" serve "$scratch/repository"
 read -r url <&"${COPROC[0]}"
 "$helm" repo index --url "$url" "$scratch/repository"
-# The user's line, but for the cluster.
+# The documented command, but without a cluster.
 "$helm" template "$name" "$name" --repo "$url" "${install[@]}" --show-only templates/service.yaml | grep '^  name: "replica-count-manager"$'
 "$helm" show readme "$name" --repo "$url" | head -n 1
 if tar -tf "$scratch"/repository/*.tgz | grep '^[^/]*/tests/'; then
-  echo 'the package has tests in it' >&2
+  echo 'the package contains tests' >&2
   exit 1
 fi

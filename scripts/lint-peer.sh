@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the Go operator that the benchmarks compare with: gofmt, go vet, its tests, and that its generated package is
-# the one that the contract stands for.
+# Checks the Go operator of the benchmarks: gofmt, go vet, its tests, and that its generated package matches the proto
+# file.
 #
 # Needs Go, and what scripts/lint-tools.sh needs.
 set -euo pipefail
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 tools=$(scripts/lint-tools.sh)
 PATH="$tools:$PATH"
-# As the benchmarks build it, so that nothing is compiled twice.
+# The same flags as in the benchmarks, so nothing is compiled twice.
 export GOWORK=off GOFLAGS='-mod=readonly -trimpath'
 cd harness/bench/peer
 
@@ -24,7 +24,7 @@ generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT
 buf generate ../../.. --output "$generated"
 diff -r internal/proto "$generated/internal/proto" || {
-  echo 'The contract has changed: run `buf generate ../../..` in harness/bench/peer.' >&2
+  echo 'The proto file has changed: run `buf generate ../../..` in harness/bench/peer.' >&2
   exit 1
 }
 echo 'ok      the Go operator'

@@ -1,20 +1,19 @@
 #!/usr/bin/env bash
-# Checks what CI and people read rather than run: workflows, scripts, the Dockerfile, YAML, JSON, the contract,
-# links.
+# Lints everything except Rust and the chart: workflows, scripts, the Dockerfile, YAML, JSON, the proto contract, links.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$(scripts/lint-tools.sh)
 PATH="$tools:$PATH"
 
-# Files of the repository that are there, added and not yet added ones alike. Nothing else: not target/, not a venv.
+# Existing tracked and untracked files, except ignored ones such as target/.
 files() { git ls-files -z --cached --others --exclude-standard -- "$@" | while IFS= read -r -d '' file; do
   [[ ! -e $file ]] || printf '%s\0' "$file"
 done; }
 
 failed=0
 
-# check NAME COMMAND...: runs it and goes on, so that one run shows everything.
+# check NAME COMMAND...: runs a check and continues after a failure, so one run shows everything.
 check() {
   local name=$1
   shift
@@ -32,7 +31,7 @@ dockerfile() { hadolint Dockerfile; }
 
 workflows() { actionlint; }
 
-# --offline: no question to GitHub about known bad actions; everything else is checked.
+# --offline skips only the lookup of known bad actions on GitHub.
 workflow_security() { zizmor --offline --quiet --persona auditor .github; }
 
 yaml() { files '*.yaml' '*.yml' | xargs -0 yamllint --strict; }
@@ -52,8 +51,8 @@ links() { files '*.md' | xargs -0 lychee --offline --include-fragments --no-prog
 # The rules and exceptions are in buf.yaml.
 contract_style() { buf lint; }
 
-# The contract as it was first published is there for ever; clients of it exist. Messages were renamed since, which is
-# not on the wire, so only what is on the wire is compared.
+# The first published contract must be supported permanently, because it has clients. Messages have been renamed since,
+# which does not affect the wire, so only the wire format is compared.
 contract_since_the_first() {
   local old
   old=$(mktemp -d)
@@ -62,15 +61,15 @@ contract_since_the_first() {
   breaking "$old"
 }
 
-# And as it was on the primary branch before this change.
+# Compares with the contract on the main branch.
 contract_since_main() {
   local old base main
   for main in origin/main main; do
     base=$(git merge-base HEAD "$main" 2>/dev/null) && break
   done
-  # On the primary branch itself: against the commit before.
+  # On the main branch itself, compares with the previous commit.
   [[ -n $base && $base != "$(git rev-parse HEAD)" ]] || base=$(git rev-parse --quiet --verify HEAD^) || {
-    echo '*** This clone has no history: THE CONTRACT IS NOT COMPARED with the one on main in this run. ***' >&2
+    echo '*** This clone has no history: THE CONTRACT IS NOT COMPARED with the main branch in this run. ***' >&2
     return 0
   }
   old=$(mktemp -d)

@@ -1,8 +1,8 @@
-"""Checks of the workflows that no public checker makes. Prints what is wrong; exits with 1 if anything is.
+"""Checks the workflows beyond what public linters do. Prints problems, and exits with 1 if there are any.
 
-- The checks that .github/rulesets/main.json requires are the jobs that a pull request runs: one that no job reports
-  blocks every merge, and a job that is not required holds up none.
-- A pull request runs on machines of GitHub only, and may do nothing but read the contents of the repository.
+- The checks required by .github/rulesets/main.json must be exactly the jobs of a pull request: a check without a job
+  would block every merge, and a job without a check would block none.
+- Jobs of a pull request must run on GitHub-hosted runners, and may only read the contents of the repository.
 """
 
 import json
@@ -21,7 +21,7 @@ def jobs(workflow):
 
 
 def variants(job):
-    """The job once for each entry of its matrix, filled in."""
+    """Yields the job for each entry of its matrix."""
     for entry in job.get("strategy", {}).get("matrix", {}).get("include", [{}]):
         text = json.dumps(job)
         for key, value in entry.items():
@@ -30,7 +30,7 @@ def variants(job):
 
 
 def run_by(workflow, prefix=""):
-    """All jobs of a workflow and of those that it calls, by the names that GitHub shows."""
+    """Yields all jobs of a workflow and of the workflows it calls, with the names that GitHub shows."""
     for job_id, job in jobs(workflow):
         for variant in variants(job):
             name = prefix + variant.get("name", job_id)
@@ -39,23 +39,23 @@ def run_by(workflow, prefix=""):
                 yield from run_by(pathlib.Path(variant["uses"]).name, f"{name} / ")
 
 
-wrong = []
+problems = []
 run = dict(run_by("pull-request.yml"))
 
 for name, job in run.items():
     if job.get("permissions") != {"contents": "read"}:
-        wrong.append(f"{name}: a job of a pull request has other rights than contents: read")
+        problems.append(f"{name}: a job of a pull request must have exactly the permission contents: read")
     if "uses" not in job and not HOSTED.fullmatch(str(job["runs-on"])):
-        wrong.append(f"{name}: a job of a pull request runs on {job['runs-on']}, which is no machine of GitHub")
+        problems.append(f"{name}: a job of a pull request runs on {job['runs-on']}, not on a GitHub-hosted runner")
     if "secrets." in json.dumps(job) or "secrets" in job:
-        wrong.append(f"{name}: a job of a pull request uses secrets")
+        problems.append(f"{name}: a job of a pull request must not use secrets")
 
 rules = json.loads((github / "rulesets" / "main.json").read_text())["rules"]
 (checks,) = (rule["parameters"]["required_status_checks"] for rule in rules if rule["type"] == "required_status_checks")
 required = {check["context"] for check in checks}
 reported = {name for name, job in run.items() if "uses" not in job}
-wrong += [f"rulesets/main.json does not require: {name}" for name in sorted(reported - required)]
-wrong += [f"rulesets/main.json requires what no job is called: {name}" for name in sorted(required - reported)]
+problems += [f"rulesets/main.json does not require: {name}" for name in sorted(reported - required)]
+problems += [f"rulesets/main.json requires a check without a job: {name}" for name in sorted(required - reported)]
 
-print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
-sys.exit(bool(wrong))
+print("\n".join(problems), file=sys.stderr, end="\n" if problems else "")
+sys.exit(bool(problems))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A nameserver that knows one name, for scripts/test-image.sh: nameserver.py ADDRESS NAME ANSWER
+"""A DNS server for a single name, for scripts/test-image.sh: nameserver.py ADDRESS NAME ANSWER
 
-Listens on UDP port 53 of ADDRESS until it is killed, and prints "ready" first. NAME has the IPv4 address ANSWER and no
-other record; whatever else is asked for does not exist.
+Prints "ready" and listens on UDP port 53 of ADDRESS until killed. NAME has the IPv4 address ANSWER and no other
+record; all other names do not exist.
 """
 
 import socket
@@ -15,7 +15,7 @@ RESPONSE, AUTHORITATIVE, RECURSION_DESIRED = 0x8000, 0x0400, 0x0100
 
 
 def question(packet):
-    """The name, the type and the whole section of the only question of a query."""
+    """Returns the name, the type and the whole section of a query's only question."""
     labels, at = [], 12
     while length := packet[at]:
         labels.append(packet[at + 1 : at + 1 + length].decode().lower())
@@ -30,7 +30,7 @@ def answer(packet, known, address):
     flags = RESPONSE | AUTHORITATIVE | (flags & RECURSION_DESIRED) | (0 if name == known else NO_SUCH_NAME)
     records = b""
     if name == known and kind == A:
-        # The name of the record is that of the question, 12 bytes from the start.
+        # The record's name is a pointer to the name in the question, at byte 12.
         records = struct.pack("!HHHIH", 0xC00C, A, IN, TTL_S, 4) + socket.inet_aton(address)
     return struct.pack("!HHHHHH", number, flags, 1, 1 if records else 0, 0, 0) + asked + records
 

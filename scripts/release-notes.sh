@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Prints the release notes of a version, its section of CHANGELOG.md: release-notes.sh TAG
+# Prints the release notes of a version, from CHANGELOG.md: release-notes.sh TAG
 #
-# TAG is v and the version in Cargo.toml; a tag that says something else is refused, and so is a version without notes.
+# TAG must be v followed by the version in Cargo.toml, and the version must have notes.
 set -euo pipefail
 (($# == 1)) || { echo 'usage: release-notes.sh v1.2.3' >&2; exit 64; }
 cd "$(dirname "$0")/.."
 readonly tag=$1 version=${1#v}
 
 cargo=$(sed -n '/^\[workspace\.package\]/,/^\[/ s/^version = "\(.*\)"$/\1/p' Cargo.toml)
-[[ $tag == "v$cargo" ]] || { printf 'the tag is %s and the version in Cargo.toml %s\n' "$tag" "$cargo" >&2; exit 1; }
+[[ $tag == "v$cargo" ]] || { printf 'the tag is %s, but Cargo.toml has version %s\n' "$tag" "$cargo" >&2; exit 1; }
 
 notes=$(awk -v heading="## [$version]" '
   index($0, "## ") == 1 { inside = index($0, heading) == 1; next }

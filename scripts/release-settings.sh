@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fails, with all reasons, unless everything is set that a release needs. See docs/EKS.md.
+# Checks that everything a release needs is configured, and prints all problems. See docs/EKS.md.
 #
-# From the environment: ECR_REPOSITORY, a variable of the repository on GitHub.
+# Environment: ECR_REPOSITORY, a variable of the repository on GitHub.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,14 +14,14 @@ if [[ -z ${ECR_REPOSITORY:-} ]]; then
 elif [[ ! $ECR_REPOSITORY =~ $registry ]]; then
   lacks "ECR_REPOSITORY is not ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME: $ECR_REPOSITORY"
 elif [[ $ECR_REPOSITORY == 123456789012.* ]]; then
-  lacks 'ECR_REPOSITORY still names the account of the examples.'
+  lacks 'ECR_REPOSITORY still has the account number of the examples.'
 fi
 if grep -q '@OWNER/' .github/CODEOWNERS; then
-  lacks '.github/CODEOWNERS still names a placeholder instead of the maintainers.'
+  lacks '.github/CODEOWNERS still has a placeholder instead of the maintainers.'
 fi
 
 if ((missing)); then
   echo 'This repository is not set up for releases: see docs/EKS.md.' >&2
   exit 1
 fi
-echo 'Everything that a release needs is set.'
+echo 'Everything that a release needs is configured.'

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the programs that publishing and deploying need, and that a self-hosted runner does not have, into
-# target/release-tools/: crane and docker-credential-ecr-login (deploy/tools), kubectl and grpcurl (cluster).
+# Builds the programs that publishing and deploying need but self-hosted runners lack, into target/release-tools/: crane
+# and docker-credential-ecr-login (deploy/tools), kubectl and grpcurl (cluster).
 #
-# They are static, pinned with checksums by go.mod and go.sum, and built where nothing but Go is needed.
+# They are static, and go.mod and go.sum pin them with checksums. Building needs only Go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 output=$PWD/target/release-tools

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes the programs of scripts/release-tools.sh usable in the steps that follow: runner-setup.sh FOLDER
+# Makes the programs from scripts/release-tools.sh available to later steps: runner-setup.sh FOLDER
 #
-# Puts FOLDER on the PATH and has ECR ask docker-credential-ecr-login, which uses the IAM role of the pod (IRSA), for
-# passwords: none is stored. From the environment: ECR_REPOSITORY, and GITHUB_PATH and GITHUB_ENV of GitHub Actions.
+# Adds FOLDER to PATH, and configures docker-credential-ecr-login for ECR. It uses the IAM role of the pod (IRSA), so no
+# password is stored. Environment: ECR_REPOSITORY, and GITHUB_PATH and GITHUB_ENV from GitHub Actions.
 set -euo pipefail
 (($# == 1)) || { echo 'usage: runner-setup.sh FOLDER' >&2; exit 64; }
 : "${ECR_REPOSITORY:?}" "${GITHUB_PATH:?}" "${GITHUB_ENV:?}"
 folder=$(cd "$1" && pwd)
 
-# Artifacts keep no permissions.
+# Artifacts do not keep file permissions.
 chmod +x "$folder"/*
 printf '%s\n' "$folder" >>"$GITHUB_PATH"
 

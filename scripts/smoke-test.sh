@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Calls a running server as a client does, over mutual TLS, and changes nothing.
+# Calls a running server over mutual TLS, like a client, without changing anything.
 #
 #   smoke-test.sh                        the server at ADDRESS (localhost:8080), with the files in CERTIFICATES
-#                                        (certificates/), as `make run` makes them
+#                                        (certificates/), as created by `make run`
 #   smoke-test.sh --service NAME --namespace NAMESPACE --client-secret SECRET
-#                                        a Service of the cluster that kubectl reaches, through a port-forward, with the
-#                                        client certificate of a Secret (tls.crt, tls.key, ca.crt)
+#                                        a Service of kubectl's cluster, through a port-forward, with the client
+#                                        certificate in a Secret (tls.crt, tls.key, ca.crt)
 #
-# SERVER_NAME, if the certificate of the server is not for the host of the address. WAIT_S: how long the server may take
-# until it serves (60). Needs grpcurl; with --service also kubectl.
+# SERVER_NAME: the name in the server's certificate, if it is not the host of the address. WAIT_S: how many seconds the
+# server may take until it serves (60). Needs grpcurl, and kubectl for --service.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,7 +47,7 @@ if [[ -n $service ]]; then
   )
   ca=$work/ca.crt cert=$work/tls.crt key=$work/tls.key
 
-  # Any free port here. It is forwarded as soon as kubectl says which; the file must be there before kubectl is.
+  # Any free local port; kubectl prints which one. The file must exist before kubectl starts.
   : >"$work/forward"
   kubectl port-forward --namespace "$namespace" "service/$service" :grpc >"$work/forward" 2>&1 &
   forward=$!
@@ -61,7 +61,7 @@ if [[ -n $service ]]; then
   address=localhost:$port
 fi
 
-# The server's own certificate is checked in every call.
+# Every call verifies the server's certificate.
 tls=(-cacert "$ca" -connect-timeout 5 -max-time 10)
 [[ -z ${SERVER_NAME:-} ]] || tls+=(-servername "$SERVER_NAME")
 call() { grpcurl "${tls[@]}" -cert "$cert" -key "$key" "$@"; }
@@ -75,7 +75,7 @@ until call "$address" grpc.health.v1.Health/Check >"$work/answer" 2>&1 && grep -
   fi
   sleep 1
 done
-echo 'ok      the server serves, says its health'
+echo 'ok      the server reports that it serves'
 
 call -proto proto/deployments.proto -d '{"PageSize": 1}' "$address" proto.DeploymentsService.ListDeployments \
   >"$work/answer" 2>&1 || { echo 'FAILED  ListDeployments:' >&2; cat "$work/answer" >&2; exit 1; }

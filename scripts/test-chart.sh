@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tries the chart on a real control plane without nodes: objects are accepted under pod security `restricted`, upgrades
-# keep the certificates, the server works with them and with the rights of its role, and uninstalling leaves the volume.
-# HELM=helm3 does the same with Helm 3. Needs `make build` and Go.
+# Tests the chart on a real control plane without nodes: pod security `restricted` accepts all objects, upgrades keep
+# the certificates, the server works with them and with the rights of its role, and uninstalling keeps the volume.
+# HELM=helm3 uses Helm 3. Needs `make build` and Go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ scratch=$(mktemp -d)
 children=()
 finish() {
   local status=$?
-  # Each by its id, and only then the folder they work in.
+  # Stops the children before removing their folder.
   for child in "${children[@]}"; do kill -INT "$child" 2>/dev/null && wait "$child" || true; done
   rm -rf "$scratch"
   exit "$status"
@@ -30,17 +30,17 @@ export HELM_CACHE_HOME=$scratch/helm/cache HELM_CONFIG_HOME=$scratch/helm/config
 step() { printf '%s\n' "--- $*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# until_true WHAT COMMAND...: awaits a condition, for a minute.
+# until_true WHAT COMMAND...: waits for a condition, at most a minute.
 until_true() {
   local what=$1 deadline=$((SECONDS + 60))
   shift
   until "$@" >/dev/null 2>&1; do
-    ((SECONDS < deadline)) || fail "not within a minute: $what"
+    ((SECONDS < deadline)) || fail "timed out after a minute: $what"
     sleep 0.2
   done
 }
 
-# The data of a Secret, as a digest.
+# A digest of the data of a Secret.
 digest() { kubectl get secret --namespace "$name" "$name-$1" -o jsonpath='{.data}' | sha256sum; }
 field() { kubectl get "$1" --namespace "$name" "$2" -o jsonpath="$3"; }
 checksum() { field deployment "$name" '{.spec.template.metadata.annotations.checksum/certificate}'; }
@@ -48,7 +48,7 @@ upgrade() { "$helm" upgrade --install "$name" "$chart" --namespace "$name" "$@" 
 same() { [[ $1 == "$2" ]] || fail "$3 changed"; }
 other() { [[ $1 != "$2" ]] || fail "$3 did not change"; }
 
-step "a control plane, and a namespace that enforces pod security"
+step "start a control plane, and create a namespace that enforces pod security"
 "$built/testbed" up >"$scratch/up" 2>"$scratch/up.log" &
 children+=($!)
 until_true "the control plane is up" grep -q KUBECONFIG "$scratch/up"
@@ -66,7 +66,7 @@ mkdir "$scratch/repository"
 coproc chart serve "$scratch/repository"
 read -r url <&"${COPROC[0]}"
 "$helm" repo index --url "$url" "$scratch/repository"
-# The line that users were given, but for the address.
+# The documented command, except for the address.
 "$helm" upgrade --install replica-count-manager replica-count-manager \
   --repo "$url" \
   --namespace replica-count-manager \
@@ -75,42 +75,42 @@ admitted() { kubectl get pods --namespace "$name" -o name -l app.kubernetes.io/c
 until_true "the pod is admitted" admitted
 "$helm" template "$name" "$chart" --namespace "$name" --kube-version 1.36.0 --show-only templates/tests/check.yaml |
   kubectl create --dry-run=server -f - 2>&1 | tee "$scratch/pod"
-! grep -i warning "$scratch/pod" || fail 'the pod of helm test is not restricted'
+! grep -i warning "$scratch/pod" || fail 'the pod of helm test violates pod security'
 
 step "an upgrade keeps the certificates"
 ca=$(digest ca) server=$(digest server-tls) client=$(digest client-tls) sum=$(checksum)
 upgrade --set config.logLevel=debug
 same "$ca" "$(digest ca)" 'the CA'
-same "$server" "$(digest server-tls)" 'the pair of the server'
-same "$client" "$(digest client-tls)" 'the pair of the client'
+same "$server" "$(digest server-tls)" "the server's pair"
+same "$client" "$(digest client-tls)" "the client's pair"
 same "$sum" "$(checksum)" 'the checksum of the certificate'
 
-step "a further name makes a new pair of the same CA, and a new pod"
+step "an additional DNS name makes a new server pair with the same CA, and a new pod"
 upgrade --set 'tls.dnsNames={replicas.example.com}'
 same "$ca" "$(digest ca)" 'the CA'
-other "$server" "$(digest server-tls)" 'the pair of the server'
-same "$client" "$(digest client-tls)" 'the pair of the client'
+other "$server" "$(digest server-tls)" "the server's pair"
+same "$client" "$(digest client-tls)" "the client's pair"
 other "$sum" "$(checksum)" 'the checksum of the certificate'
 
-step "so does the last third of its life"
+step "the pair is also renewed in the last third of its lifetime"
 server=$(digest server-tls) sum=$(checksum)
 soon=$(date -u -d '+121 days' +%FT%TZ)
-# In the name of Helm: version 4 would see a conflict with any other.
+# As field manager helm, because Helm 4 would report a conflict with any other.
 kubectl get secret --namespace "$name" "$name-server-tls" -o yaml | sed "s/not-after: .*/not-after: \"$soon\"/" |
   kubectl apply --server-side --force-conflicts --field-manager helm -f - >/dev/null
-same "$soon" "$(field secret "$name-server-tls" '{.metadata.annotations.replicacount\.dev/not-after}')" 'the end of its life'
+same "$soon" "$(field secret "$name-server-tls" '{.metadata.annotations.replicacount\.dev/not-after}')" 'the expiry'
 upgrade --set 'tls.dnsNames={replicas.example.com}'
 same "$ca" "$(digest ca)" 'the CA'
-other "$server" "$(digest server-tls)" 'the pair of the server'
-same "$client" "$(digest client-tls)" 'the pair of the client'
+other "$server" "$(digest server-tls)" "the server's pair"
+same "$client" "$(digest client-tls)" "the client's pair"
 
-step "without its Secret there is a new CA, and all that it signs"
+step "deleting the Secret of the CA makes a new CA and new pairs"
 kubectl delete secret --namespace "$name" "$name-ca" >/dev/null
 upgrade
-other "$client" "$(digest client-tls)" 'the pair of the client'
-until_true "claims are seen" kubectl get persistentvolumeclaim --namespace "$name" "$name"
+other "$client" "$(digest client-tls)" "the client's pair"
+until_true "the claim exists" kubectl get persistentvolumeclaim --namespace "$name" "$name"
 
-step "the server, with the certificates and the rights of the chart"
+step "the server works with the chart's certificates and rights"
 mkdir "$scratch/pod-files" "$scratch/user"
 for file in 'tls\.crt:server.crt' 'tls\.key:server.key' 'ca\.crt:ca.crt'; do
   field secret "$name-server-tls" "{.data.${file%%:*}}" | base64 -d >"$scratch/pod-files/${file##*:}"
@@ -120,7 +120,7 @@ token=$(kubectl create token --namespace "$name" "$name")
 admin=$(kubectl config view -o jsonpath='{.contexts[0].context.user}')
 KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
-# The settings of the ConfigMap, but for the ports and the folders of this machine.
+# The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
 ((${#settings[@]} == 12)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
@@ -131,19 +131,19 @@ children+=($!)
 until_true "the server listens" grep -q '"grpc":"127' "$scratch/server.log"
 port=$(sed -n 's/.*"grpc":"127.0.0.1:\([0-9]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
 
-step "the lines of the notes fetch a certificate that it trusts"
+step "the commands in the notes fetch a certificate that the server trusts"
 grep -E '^  (mkdir|\(?umask|kubectl get secret|\(umask)' "$scratch/notes" >"$scratch/lines"
-(($(wc -l <"$scratch/lines") == 4)) || fail "not four lines: $(cat "$scratch/lines")"
+(($(wc -l <"$scratch/lines") == 4)) || fail "expected four lines: $(cat "$scratch/lines")"
 (cd "$scratch/user" && bash -euo pipefail "$scratch/lines")
-[[ $(stat -c %a "$scratch/user/certificates/client/client.key") == 600 ]] || fail 'others can read the key'
+[[ $(stat -c %a "$scratch/user/certificates/client/client.key") == 600 ]] || fail 'other users can read the key'
 manager=$(realpath "$built/replica-count-manager")
 (cd "$scratch/user" && "$manager" check --address "localhost:$port" --wait 30)
-# And the call itself, at the port of this server.
+# And the grpcurl call, at this server's port.
 sed -n '/^  grpcurl/,/ListDeployments/p' "$scratch/notes" | sed "s/localhost:8080/localhost:$port/" >"$scratch/call"
 (cd "$scratch/user" && bash -euo pipefail "$scratch/call")
 ! grep -q '"level":"\(WARN\|ERROR\)"' "$scratch/server.log" || fail "$(cat "$scratch/server.log")"
 
-step "uninstalling leaves the claim, and a release of the same name finds it again"
+step "uninstalling keeps the claim, and a new release with the same name uses it again"
 claim=$(field persistentvolumeclaim "$name" '{.metadata.uid}')
 "$helm" uninstall "$name" --namespace "$name" >/dev/null
 left() { kubectl get "$1" --all-namespaces -o name -l "app.kubernetes.io/instance=$name" 2>/dev/null; }
@@ -153,7 +153,7 @@ until_true "only the claim is left" claim_is_left
 upgrade
 same "$claim" "$(field persistentvolumeclaim "$name" '{.metadata.uid}')" 'the claim'
 
-step "on request the claim goes, too; limited to a namespace, there is no right in others"
+step "persistence.keep=false removes the claim; config.namespace limits the rights to that namespace"
 kubectl create namespace shop >/dev/null
 upgrade --set persistence.keep=false --set config.namespace=shop
 may() { kubectl auth can-i --quiet --as "system:serviceaccount:$name:$name" "$@"; }
@@ -162,13 +162,13 @@ may patch deployments.apps --subresource scale --namespace shop || fail 'it may 
 ! may list deployments.apps --namespace default || fail 'it may list Deployments elsewhere'
 ! may patch deployments.apps --namespace shop || fail 'it may patch Deployments'
 "$helm" uninstall "$name" --namespace "$name" >/dev/null
-# Its end waits for a controller that does not run here.
+# The claim's deletion needs a controller that does not run here.
 nothing_is_left() { ! left "$kinds" | grep -v '^persistentvolumeclaim/'; }
 until_true "nothing is left" nothing_is_left
 [[ -n $(field persistentvolumeclaim "$name" '{.metadata.deletionTimestamp}') ]] || fail 'the claim is not being deleted'
 kubectl get namespace "$name" shop -o name
 
-step "a namespace that is part of the release gets its labels, and stays"
+step "namespace.create labels the namespace, which is kept by an uninstall"
 kubectl create namespace made >/dev/null
 "$helm" install "$name" "$chart" --namespace made --take-ownership --set namespace.create=true >/dev/null
 label=$(kubectl get namespace made -o jsonpath='{.metadata.labels.pod-security\.kubernetes\.io/enforce}')

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# scripts/tool.sh NAME: prints the path of a tool that checks the chart, built from source once and kept in the user's
-# cache. The checksum database of Go proves the sources of a version. helm-unittest has a module of its own, because it
-# needs a replaced dependency, and so has podinfo, which is no tool but a third party's server with a chart: it has no
-# versions in Go's sense. checkov alone is Python, and has an environment of its own.
+# scripts/tool.sh NAME: prints the path of a tool for checking the chart. It is built from source once and kept in the
+# user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it needs a
+# replaced dependency. So has podinfo, a third-party server with a chart, because it has no Go module versions. checkov
+# is written in Python and has its own virtual environment.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -31,7 +31,7 @@ readonly name=$1 package version module=$root/tools/${1/podcli/podinfo}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools/$name-$version-$(uname -sm | tr ' ' -)
 if [[ $name == checkov ]]; then binary=$cache/bin/$name; else binary=$cache/$name; fi
 
-# What is left of an interrupted build has no file with this name.
+# An interrupted installation has no file with this name.
 if [[ $name == checkov ]] && [[ ! -e $cache/complete ]]; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || { echo 'checkov needs python3 with venv' >&2; exit 1; }
   echo "installing $name (once; kept in $cache)" >&2
@@ -42,19 +42,19 @@ if [[ $name == checkov ]] && [[ ! -e $cache/complete ]]; then
 fi
 
 if [[ ! -x $binary ]]; then
-  command -v go >/dev/null || { echo "$name has to be built, and there is no go: see https://go.dev/dl" >&2; exit 1; }
+  command -v go >/dev/null || { echo "$name has to be built, but there is no go: see https://go.dev/dl" >&2; exit 1; }
   echo "building $name (once; kept in $cache)" >&2
   mkdir -p "$cache"
   unfinished=$(mktemp -d "$cache/unfinished-XXXXXX")
   trap 'rm -rf "$unfinished"' EXIT
-  # Static, as podinfo runs in an empty image.
+  # Static, because podinfo runs in an empty image.
   export GOWORK=off GOFLAGS='' CGO_ENABLED=0 GOBIN=$unfinished
   if [[ -f $module/go.mod ]]; then
     (cd "$module" && go install -mod=readonly -trimpath -ldflags '-s -w' "$package")
   else
     (cd / && go install -trimpath -ldflags '-s -w' "$package@$version")
   fi
-  # By rename, so that an interrupted build leaves nothing that looks finished.
+  # By rename, so an interrupted build leaves no file that looks finished.
   mv "$unfinished/$(basename "$package")" "$binary"
 fi
 echo "$binary"

@@ -1,4 +1,4 @@
-// CoreDNS with the few plugins that the testbed's node needs. The whole of it would bring the clients of three clouds.
+// CoreDNS with only the plugins that the testbed's node needs. The full version includes the clients of three clouds.
 package main
 
 import (

@@ -1,7 +1,7 @@
-//! What holds for any input, whoever made it. The targets in `targets/` look for input for which it does not; a test of
-//! the server runs all that is kept in `corpus/`.
+//! Properties that hold for any input. The targets in `targets/` search for counterexamples; a test of the server
+//! checks the inputs kept in `corpus/`.
 
-// Each target uses one of them.
+// Each target uses only one of these.
 #![allow(dead_code)]
 
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use replica_count_manager::net::tls::identity::Identity;
 use replica_count_wire::{Encoding, Event, Frames, messages};
 use serde_json::Value;
 
-/// A client's certificate names nobody, or somebody in words that can be shown.
+/// A client's certificate is rejected, or its names are not empty and have no control characters.
 pub(crate) fn identity(der: &[u8]) {
     let Ok(Identity { user, groups }) = Identity::from_certificate(der) else { return };
     for name in std::iter::once(&*user).chain(groups.iter().map(String::as_str)) {
@@ -26,7 +26,7 @@ pub(crate) fn identity(der: &[u8]) {
     }
 }
 
-/// The owner of a count is one whom Kubernetes names as an owner of it.
+/// The owner of a count is one of its owners in `managedFields`.
 pub(crate) fn managed_fields(json: &[u8]) {
     let Ok(Some(owner)) = owner_of_replicas(&mut serde_json::Deserializer::from_slice(json)) else { return };
     let Ok(Value::Array(entries)) = serde_json::from_slice(json) else { return };
@@ -36,7 +36,7 @@ pub(crate) fn managed_fields(json: &[u8]) {
     assert!(entries.iter().any(owns), "{owner:?}");
 }
 
-/// A request that is accepted is valid in all its fields. The first byte says which RPC it is for.
+/// All fields of an accepted request are valid. The first byte selects the RPC.
 pub(crate) fn request(input: &[u8]) {
     let Some((rpc, message)) = input.split_first() else { return };
     let check_target = |target: &Target| {
@@ -67,7 +67,7 @@ pub(crate) fn request(input: &[u8]) {
     }
 }
 
-/// A settings file that is read is written such that it is read as the same again.
+/// A settings file that can be parsed can be written and parsed again with the same result.
 pub(crate) fn settings_file(text: &[u8]) {
     let Ok(settings) = settings_file::parse(text) else { return };
     let mut written = Vec::new();
@@ -75,8 +75,7 @@ pub(crate) fn settings_file(text: &[u8]) {
     assert_eq!(settings_file::parse(&written), Ok(settings));
 }
 
-/// A watch has the same events however it is cut on its way, and what is read of a Deployment in protobuf is what is said
-/// there.
+/// The events of a watch do not depend on how the stream is split, and a Deployment in protobuf is read correctly.
 pub(crate) fn watch(stream: &[u8]) {
     let events = |encoding, piece| {
         let mut frames = Frames::new(encoding);
@@ -99,13 +98,13 @@ pub(crate) fn watch(stream: &[u8]) {
 }
 
 fn deployment_in_protobuf(deployment: messages::Deployment) {
-    let said = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+    let expected = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
     let entries = deployment.metadata.iter().flat_map(|metadata| &metadata.managed_fields);
     let managers: Vec<String> =
         entries.map(|entry| String::from_utf8_lossy(&entry.manager).into_owned()).collect();
     let workload = Workload::from(Deployment::from(deployment));
     let Ok((target, observed)) = workload.into_observed(Kind::Deployment) else { return };
     assert_eq!(request::target(0, target.namespace(), target.name()).as_ref(), Ok(&target));
-    assert_eq!(observed.replicas.get(), said);
+    assert_eq!(observed.replicas.get(), expected);
     assert!(observed.owner.is_none_or(|owner| managers.iter().any(|manager| *manager == owner.manager())));
 }

@@ -1,7 +1,7 @@
 {{/*
-Certificates of tls.source=helm. Functions that make keys give others at each call, and several templates need the same,
-so the first call keeps what it made in .Values.made. What the cluster has is kept: the CA always, a pair as long as it
-is of that CA, for the same names and not in the last third of its life.
+Certificates for tls.source=helm. Functions that generate keys return new ones on each call, but several templates need
+the same ones, so the first call stores them in .Values.made. What is already in the cluster is kept: always the CA, and
+a pair if it has this CA and the same names, and is not in the last third of its validity.
 */}}
 {{- define "rcm.makeCertificates" -}}
 {{- if not (hasKey .Values "made") -}}
@@ -13,7 +13,7 @@ is of that CA, for the same names and not in the last third of its life.
 {{- $ca = buildCustomCert (index $old.data "tls.crt") (index $old.data "tls.key") -}}
 {{- $caNotAfter = dig "metadata" "annotations" "replicacount.dev/not-after" "" $old -}}
 {{- else -}}
-{{- /* A name of its own: else a client of an earlier CA would look like one with a forged signature. */ -}}
+{{- /* A unique name: otherwise a client of an earlier CA would look like one with a forged signature. */ -}}
 {{- $ca = genCAWithKey (printf "%s CA %s" $name (randAlphaNum 8 | lower)) (int .Values.tls.helm.caValidityDays) (genPrivateKey "ecdsa") -}}
 {{- $caNotAfter = include "rcm.notAfter" .Values.tls.helm.caValidityDays -}}
 {{- end -}}
@@ -26,7 +26,7 @@ is of that CA, for the same names and not in the last third of its life.
 {{- end -}}
 {{- end -}}
 
-{{/* A pair as JSON, the one in the cluster if it will do: (list root ca suffix user ips names). */}}
+{{/* A pair as JSON, the one in the cluster if still usable: (list root ca suffix user ips names). */}}
 {{- define "rcm.makePair" -}}
 {{- $root := index . 0 -}}
 {{- $ca := index . 1 -}}
@@ -54,7 +54,7 @@ is of that CA, for the same names and not in the last third of its life.
 {{- dateInZone "2006-01-02T15:04:05Z07:00" (now | dateModify (printf "+%dh" (mul 24 (int .)))) "UTC" -}}
 {{- end -}}
 
-{{/* Changes when the server must read its certificates anew. Where others make them, as far as they are known now. */}}
+{{/* Changes with the certificates, to replace the pod. Other sources' certificates count as they are in the cluster now. */}}
 {{- define "rcm.certificateChecksum" -}}
 {{- if eq .Values.tls.source "helm" -}}
 {{- include "rcm.makeCertificates" . -}}

@@ -1,9 +1,9 @@
-{{/* The name of the chart, cut to what a label may have. */}}
+{{/* The name of the chart, truncated to the maximum length of a label. */}}
 {{- define "rcm.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of all objects. 52 characters leave room for what follows: the longest is "-server-tls". */}}
+{{/* The name of all objects. 52 characters leave room for suffixes: the longest is "-server-tls". */}}
 {{- define "rcm.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
@@ -17,13 +17,13 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What never changes: a Deployment's selector cannot. */}}
+{{/* Labels that never change, because a Deployment's selector cannot. */}}
 {{- define "rcm.identity" -}}
 app.kubernetes.io/name: {{ include "rcm.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* The labels by which the server's pod is found: not the test's. */}}
+{{/* The labels that select the server's pod, but not the test's. */}}
 {{- define "rcm.selectorLabels" -}}
 {{ include "rcm.identity" . }}
 app.kubernetes.io/component: server
@@ -81,7 +81,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret of the first client; empty if there is none. */}}
+{{/* The client's Secret; empty if there is none. */}}
 {{- define "rcm.clientSecret" -}}
 {{- if eq .Values.tls.source "existingSecret" -}}
 {{- .Values.tls.existingSecret.client -}}
@@ -101,7 +101,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* How the server is called, in YAML. */}}
+{{/* The server's DNS names, in YAML. */}}
 {{- define "rcm.dnsNames" -}}
 {{- $name := include "rcm.fullname" . -}}
 {{- $names := list "localhost" $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
@@ -112,37 +112,37 @@ annotations:
 {{- concat (list "127.0.0.1" "::1") .Values.tls.ipAddresses | uniq | toYaml -}}
 {{- end -}}
 
-{{/* Combinations that cannot work, each in a sentence. What a single value may be is in values.schema.json. */}}
+{{/* Refuses invalid combinations of values. Single values are checked by values.schema.json. */}}
 {{- define "rcm.validate" -}}
 {{- if gt (int .Values.replicas) 1 -}}
-{{- fail "replicas must be 0 or 1: the file store takes one server at a time." -}}
+{{- fail "replicas must be 0 or 1: the file store supports only one server at a time." -}}
 {{- end -}}
 {{- if ne .Values.strategy.type "Recreate" -}}
-{{- fail "strategy.type must be Recreate: with the file store a new server can only start when the old one has ended." -}}
+{{- fail "strategy.type must be Recreate: with the file store, a new server can only start after the old one has ended." -}}
 {{- end -}}
 {{- if lt (int .Values.terminationGracePeriodSeconds) 20 -}}
-{{- fail "terminationGracePeriodSeconds must be 20 or more: requests under way get 10 seconds, then what is queued is written." -}}
+{{- fail "terminationGracePeriodSeconds must be 20 or more: requests in flight get 10 seconds, then queued changes are written." -}}
 {{- end -}}
 {{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) -}}
-{{- fail "persistence.existingClaim is set, but persistence.enabled is false: set it to true, or leave the claim out." -}}
+{{- fail "persistence.existingClaim is set, but persistence.enabled is false: set it to true, or remove the claim." -}}
 {{- end -}}
 {{- if and (eq .Values.tls.source "existingSecret") (not .Values.tls.existingSecret.server) -}}
-{{- fail "tls.source is existingSecret, but tls.existingSecret.server is empty: name the Secret with the server's certificate." -}}
+{{- fail "tls.source is existingSecret, but tls.existingSecret.server is empty: set it to the Secret with the server's certificate." -}}
 {{- end -}}
 {{- if and (ne .Values.tls.source "existingSecret") (or .Values.tls.existingSecret.server .Values.tls.existingSecret.client) -}}
-{{- fail (printf "tls.existingSecret names a Secret, but tls.source is %s: set it to existingSecret, or leave the Secret out." .Values.tls.source) -}}
+{{- fail (printf "tls.existingSecret names a Secret, but tls.source is %s: set it to existingSecret, or remove the Secret." .Values.tls.source) -}}
 {{- end -}}
 {{- if and (ne .Values.tls.source "cert-manager") .Values.tls.certManager.issuerRef.name -}}
-{{- fail (printf "tls.certManager.issuerRef names an issuer, but tls.source is %s: set it to cert-manager, or leave the issuer out." .Values.tls.source) -}}
+{{- fail (printf "tls.certManager.issuerRef names an issuer, but tls.source is %s: set it to cert-manager, or remove the issuer." .Values.tls.source) -}}
 {{- end -}}
 {{- if and (ne .Values.tls.source "existingSecret") (not (regexMatch "^[^,=+<>#;\"\\\\]{1,64}$" .Values.tls.client.user)) -}}
-{{- fail "tls.client.user must have 1 to 64 characters, none of them one of , = + < > # ; \" \\" -}}
+{{- fail "tls.client.user must have 1 to 64 characters, and none of , = + < > # ; \" \\" -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.service.http.enabled) -}}
-{{- fail "metrics.serviceMonitor.enabled needs service.http.enabled: Prometheus finds the metrics by the Service." -}}
+{{- fail "metrics.serviceMonitor.enabled needs service.http.enabled: Prometheus finds the metrics through the Service." -}}
 {{- end -}}
 {{- if and .Values.service.http.enabled (eq (int .Values.service.port) (int .Values.service.http.port)) -}}
-{{- fail "service.port and service.http.port are the same: choose two." -}}
+{{- fail "service.port and service.http.port are the same: choose different ports." -}}
 {{- end -}}
 {{- if has .Values.config.namespace .Values.config.excludeNamespaces -}}
 {{- fail (printf "config.namespace is %s, which config.excludeNamespaces excludes: nothing would be managed." .Values.config.namespace) -}}

@@ -1,4 +1,4 @@
-//! How a client gets to a Service of the cluster.
+//! Access to Services of the cluster.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -17,28 +17,28 @@ use tokio::time;
 use crate::eventually::eventually;
 use crate::programs::Programs;
 
-/// Between the end of a port-forward, which does not survive its pod, and the next.
+/// The pause before a port-forward is restarted. It ends with its pod.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// From where this process looks at the cluster.
+/// How this process reaches Services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// From the network of the node, by the address of the Service.
+    /// By the Service's address, from the network of the node.
     Node,
-    /// From outside, through kubectl.
+    /// Through kubectl port-forward, from outside.
     PortForward,
 }
 
-/// An address that leads to a Service for as long as this lives.
+/// An address of a Service, valid until this is dropped.
 #[derive(Debug)]
 pub(crate) struct PortForward {
     pub(crate) address: SocketAddr,
-    /// Ends the port-forward when it is dropped.
+    /// Ends the port-forward on drop.
     _forward: Option<JoinSet<()>>,
 }
 
 impl Access {
-    /// Opens a way to a port of a Service.
+    /// Makes a port of a Service reachable.
     pub(crate) async fn open(
         self,
         kubernetes: &Client,
@@ -49,7 +49,7 @@ impl Access {
             Self::Node => {
                 let found = Api::<Service>::namespaced(kubernetes.clone(), namespace).get(service).await?;
                 let address =
-                    found.spec.and_then(|spec| spec.cluster_ip).context("a Service without address")?;
+                    found.spec.and_then(|spec| spec.cluster_ip).context("the Service has no address")?;
                 Ok(PortForward { address: SocketAddr::new(address.parse()?, port), _forward: None })
             }
             Self::PortForward => forward(programs, namespace, service, port).await,
@@ -57,9 +57,9 @@ impl Access {
     }
 }
 
-/// Forwards a free port, again and again.
+/// Forwards a free port, and restarts kubectl whenever it ends.
 async fn forward(programs: &Arc<Programs>, namespace: &str, service: &str, port: u16) -> Result<PortForward> {
-    // Freed at once: kubectl takes it a moment later.
+    // Freed immediately, so kubectl can bind it.
     let local = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?;
     let words = [
         "kubectl".to_owned(),

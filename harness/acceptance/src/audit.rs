@@ -1,4 +1,4 @@
-//! The audit log of the API server: what the server's ServiceAccount asked for.
+//! The requests of the server's ServiceAccount, according to the audit log of the API server.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-/// A right as a rule grants it and a request uses it.
+/// A right that a rule grants and a request uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Right {
     pub(crate) group: String,
@@ -17,12 +17,12 @@ pub(crate) struct Right {
     pub(crate) verb: String,
 }
 
-/// What one user did.
+/// The requests of one user.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
-    /// How many requests used a right.
+    /// The number of requests that used each right.
     pub(crate) rights: BTreeMap<Right, usize>,
-    /// Requests that were refused, in words.
+    /// Descriptions of forbidden requests.
     pub(crate) forbidden: Vec<String>,
 }
 
@@ -57,24 +57,24 @@ struct Status {
 }
 
 impl Usage {
-    /// Adds what `user` did according to a log: a JSON object a line.
+    /// Adds the requests of `user` from a log with one JSON object per line.
     pub(crate) fn add(&mut self, log: &Path, user: &str) -> Result<()> {
         let file = File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
         for line in BufReader::new(file).lines() {
             let line = line?;
-            // The last line may be half written; most lines are of others.
+            // The last line may be incomplete. Most lines belong to other users.
             if line.contains(user)
                 && let Ok(event) = serde_json::from_str::<Event>(&line)
                 && event.user.username == user
             {
-                self.note(event);
+                self.add_event(event);
             }
         }
         Ok(())
     }
 
-    /// A request is in the log several times. The answer to a watch is there when it begins and when it ends.
-    fn note(&mut self, event: Event) {
+    /// Each request has several entries. A watch has one when its answer starts and one when it ends.
+    fn add_event(&mut self, event: Event) {
         if event.stage == "RequestReceived" {
             return;
         }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_and_refusals_of_one_user_are_told_apart() {
+    fn rights_and_refusals_of_one_user_are_counted() {
         let scale = r#""objectRef":{"resource":"deployments","subresource":"scale","apiGroup":"apps"},"#;
         let list = r#""objectRef":{"resource":"deployments","apiGroup":"apps"},"#;
         let text = [

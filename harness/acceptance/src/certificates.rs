@@ -1,4 +1,4 @@
-//! The certificates that the chart makes, as the cluster keeps them.
+//! The certificates of the chart, read from their Secrets.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use kube::{Api, Client};
 use replica_count_testbed::manager;
 use tonic::transport::{Certificate, Endpoint, Identity};
 
-use crate::stage::NAME;
+use crate::fixture::NAME;
 
-/// What a client needs to call the server.
+/// The credentials of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     pub(crate) authority: Vec<u8>,
@@ -21,12 +21,12 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Those of the first client.
+    /// The credentials of the chart's client.
     pub(crate) async fn of_client(kubernetes: &Client) -> Result<Self> {
         Self::read(kubernetes, "client-tls").await
     }
 
-    /// Those of the Secret of the release with this suffix.
+    /// Reads the release's Secret with this suffix.
     pub(crate) async fn read(kubernetes: &Client, suffix: &str) -> Result<Self> {
         let name = format!("{NAME}-{suffix}");
         let secret = Api::<Secret>::namespaced(kubernetes.clone(), NAME).get(&name).await?;
@@ -37,7 +37,7 @@ impl Credentials {
         Ok(Self { authority: field("ca.crt")?, certificate: field("tls.crt")?, key: field("tls.key")? })
     }
 
-    /// Writes them as the README has them: `ca/ca.crt`, `client/client.crt`, `client/client.key`.
+    /// Writes the files that the README uses: `ca/ca.crt`, `client/client.crt`, `client/client.key`.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         for (file, text) in [
             ("ca/ca.crt", &self.authority),
@@ -51,7 +51,7 @@ impl Credentials {
         Ok(())
     }
 
-    /// How a client with them gets to the server.
+    /// The endpoint of the server for a client with these credentials.
     pub(crate) fn endpoint(&self, address: SocketAddr) -> Result<Endpoint> {
         let pair = Identity::from_pem(&self.certificate, &self.key);
         manager::endpoint(address, Certificate::from_pem(&self.authority), pair)

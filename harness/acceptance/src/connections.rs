@@ -1,4 +1,4 @@
-//! Who connects to the server's pods, and to whom they connect, as the kernel of the node tracks it.
+//! The connections of the server's pods, as tracked by the node's kernel.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -14,65 +14,65 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time;
 
+use crate::fixture::NAME;
 use crate::pods::LABELS;
-use crate::stage::NAME;
 
-/// How often the addresses of pods are looked up. A pod lives longer.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the addresses of pods are looked up. Every pod lives longer.
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Which way a connection was opened.
+/// The direction of a connection, from the pod's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Direction {
     In,
     Out,
 }
 
-/// Connections that look the same to a NetworkPolicy.
+/// Connections that a NetworkPolicy treats the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Flow {
     pub(crate) direction: Direction,
-    /// As Kubernetes writes it: TCP, UDP.
+    /// In the notation of Kubernetes: TCP, UDP.
     pub(crate) protocol: String,
-    /// The port that was asked for.
+    /// The requested port.
     pub(crate) port: u16,
-    /// The port behind it: another one where the address of a Service was translated.
+    /// The actual port. It differs if the address of a Service was translated.
     pub(crate) translated: u16,
 }
 
-/// The record of one run.
+/// The recorded connections of one run.
 #[derive(Debug)]
 pub(crate) struct Connections {
     log: PathBuf,
-    /// All addresses that a pod of the server had.
+    /// All addresses of the server's pods so far.
     pods: Arc<Mutex<BTreeSet<String>>>,
     _lookup: JoinSet<()>,
     conntrack: Mutex<Child>,
-    /// What conntrack says of itself.
-    complaints: PathBuf,
+    /// The file with conntrack's stderr.
+    stderr: PathBuf,
 }
 
 impl Connections {
-    /// Follows connections from now on. Needs conntrack, and to be in the network of the node.
+    /// Records connections from now on. Requires conntrack, and the network of the node.
     pub(crate) fn follow(kubernetes: &Client, folder: &Path) -> Result<Self> {
-        let (log, complaints) = (folder.join("connections"), folder.join("connections.stderr"));
+        let (log, stderr) = (folder.join("connections"), folder.join("connections.stderr"));
         let mut command = Command::new("conntrack");
         command.args(["--event", "--event-mask", "NEW", "--buffer-size", "8388608"]).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::create(&complaints)?);
+        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::create(&stderr)?);
         let conntrack = Mutex::new(command.spawn().context("cannot run conntrack")?);
         let pods = Arc::new(Mutex::new(BTreeSet::new()));
         let mut lookup = JoinSet::new();
         lookup.spawn(look_up(kubernetes.clone(), Arc::clone(&pods)));
-        Ok(Self { log, pods, _lookup: lookup, conntrack, complaints })
+        Ok(Self { log, pods, _lookup: lookup, conntrack, stderr })
     }
 
-    /// What was seen so far of the server's pods. A record that has ended early is none.
+    /// The flows recorded so far. Fails if the recording has ended early.
     pub(crate) fn flows(&self) -> Result<BTreeSet<Flow>> {
         if let Some(status) = self.conntrack.lock().unwrap_or_else(PoisonError::into_inner).try_wait()? {
-            let complaints = fs::read_to_string(&self.complaints)?;
-            bail!("conntrack has ended ({status}): {}", complaints.trim());
+            let stderr = fs::read_to_string(&self.stderr)?;
+            bail!("conntrack has ended ({status}): {}", stderr.trim());
         }
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ensure!(!pods.is_empty(), "no pod of the server was seen");
+        ensure!(!pods.is_empty(), "no pod of the server was observed");
         let log = fs::read_to_string(&self.log)?;
         Ok(log.lines().filter_map(|line| parse(line, &pods)).collect())
     }
@@ -81,17 +81,17 @@ impl Connections {
 async fn look_up(kubernetes: Client, addresses: Arc<Mutex<BTreeSet<String>>>) {
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(kubernetes, NAME);
     loop {
-        // An API server that does not answer is asked again.
+        // On failure, the next round tries again.
         if let Ok(list) = pods.list(&ListParams::default().labels(LABELS)).await {
             let found = list.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
             addresses.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
         }
-        time::sleep(LOOK).await;
+        time::sleep(LOOKUP_INTERVAL).await;
     }
 }
 
-/// A line such as `[NEW] tcp 6 120 SYN_SENT src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4`: first
-/// as it was asked, then as an answer will come.
+/// Parses a line like `[NEW] tcp 6 120 SYN_SENT src=A dst=B sport=1 dport=2 [UNREPLIED] src=C dst=D sport=3 dport=4`:
+/// first the original direction, then the expected reply.
 fn parse(line: &str, pods: &BTreeSet<String>) -> Option<Flow> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let all = |key: &str| -> Vec<&str> {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_flow_of_a_pod_or_nothing() {
+    fn only_lines_of_pods_are_flows() {
         let pods = BTreeSet::from(["10.2.0.5".to_owned()]);
         let line = |rest: &str| format!("    [NEW] {rest}");
         let flow = |direction, protocol: &str, port, translated| {

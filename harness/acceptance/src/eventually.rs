@@ -1,16 +1,16 @@
-//! Waiting for what no event announces.
+//! Polls conditions.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::time::{self, Instant};
 
-/// How long a pod may take, image and volume included, on a busy machine.
+/// How long a pod may take to start, including image and volume, on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// Awaits the first answer that is no error, and returns it. The last error says what is missing.
+/// Polls until `condition` succeeds, and returns its value. After the deadline, fails with the last error.
 pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {

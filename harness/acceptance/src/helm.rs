@@ -1,4 +1,4 @@
-//! Helm, as the user runs it.
+//! Runs Helm as users do.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::fixture::{Fixture, NAME};
 use crate::image::Image;
-use crate::stage::{NAME, Stage};
 
-/// The versions that are supported.
+/// The supported versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Version {
@@ -34,9 +34,9 @@ impl Version {
     }
 }
 
-impl Stage {
-    /// Installs or upgrades our chart from a repository, by the line that users were given, and waits for the pod.
-    /// Returns the notes.
+impl Fixture {
+    /// Installs or upgrades our chart from a repository with the documented command, and waits for the pod. Returns the
+    /// notes.
     pub(crate) async fn install(&self, image: &Image, more: &[&str]) -> Result<String> {
         let mut words = vec!["helm", "upgrade", "--install", NAME, NAME];
         words.extend(["--repo", self.repository.url(), "--namespace", NAME, "--create-namespace", "--wait"]);

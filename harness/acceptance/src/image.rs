@@ -1,4 +1,4 @@
-//! The name of an image.
+//! References to images.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,16 +12,16 @@ pub(crate) struct Image {
     pub(crate) version: Version,
 }
 
-/// Which image of a repository.
+/// The version of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     Tag(String),
-    /// With the algorithm before it.
+    /// Including the algorithm.
     Digest(String),
 }
 
 impl Image {
-    /// The values of our chart, and of most others, that name it. The empty one undoes what an upgrade reused.
+    /// Its values for our chart, and for most others. The empty one overrides a value that an upgrade would reuse.
     pub(crate) fn values(&self) -> [String; 3] {
         let (tag, digest) = match &self.version {
             Version::Tag(tag) => (tag.as_str(), ""),
@@ -43,7 +43,7 @@ impl FromStr for Image {
             });
         }
         match text.rsplit_once(':') {
-            // A colon before the last slash is that of a port.
+            // A colon before the last slash belongs to a port.
             Some((repository, tag)) if !tag.contains('/') && !repository.is_empty() => {
                 Ok(Self { repository: repository.to_owned(), version: Version::Tag(tag.to_owned()) })
             }

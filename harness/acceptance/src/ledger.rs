@@ -1,27 +1,27 @@
-//! What a client was told of its Sets, and whether that is what the server kept.
+//! Records the outcomes of a client's Sets, and checks them against what the server stored.
 
 use anyhow::{Result, bail, ensure};
 
-/// The Sets of one client for one target that nobody else changes, in their order.
+/// The Sets of one client, in order, for a target that no one else changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    /// The last one that is known to be stored, as it was acknowledged or read: count and generation.
+    /// Count and generation of the last setting known to be stored, because it was acknowledged or read.
     stored: Option<(i32, i64)>,
-    /// Counts of those without an answer. Each may have been stored, and may still be.
+    /// The counts of unanswered Sets. Each may have been stored, or may still be stored later.
     unanswered: Vec<i32>,
-    /// How many generations were explained by those.
+    /// How many generations are attributed to unanswered Sets.
     explained: usize,
-    /// How many were acknowledged.
+    /// The number of acknowledged Sets.
     pub(crate) acknowledgements: usize,
 }
 
 impl Ledger {
-    /// A Set was sent and nothing is known of it.
+    /// Records a Set with an unknown outcome.
     pub(crate) fn unanswered(&mut self, count: i32) {
         self.unanswered.push(count);
     }
 
-    /// A Set was acknowledged. Its generation follows the last one, but for Sets without an answer that were stored.
+    /// Records an acknowledged Set. Only stored, unanswered Sets may lie between its generation and the last one.
     pub(crate) fn acknowledged(&mut self, count: i32, generation: i64) -> Result<()> {
         self.explain(generation - self.generation() - 1)?;
         self.stored = Some((count, generation));
@@ -29,16 +29,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// Compares it with what is read: the last one, or a later one without an answer.
+    /// Checks a setting that was read: it must be the last one, or a later, unanswered one.
     pub(crate) fn read(&mut self, count: Option<i32>, generation: i64) -> Result<()> {
         let last = self.generation();
         if generation == last {
             let expected = self.stored.map(|(count, _)| count);
-            ensure!(count == expected, "{count:?} is read as generation {last}, which was {expected:?}");
+            ensure!(count == expected, "read {count:?} at generation {last}, which was {expected:?}");
             return Ok(());
         }
         let Some(count) = count.filter(|count| self.unanswered.contains(count)) else {
-            bail!("after generation {last} {count:?} is read, which no Set without an answer can be");
+            bail!("read {count:?} after generation {last}, which matches no unanswered Set");
         };
         self.explain(generation - last)?;
         self.stored = Some((count, generation));
@@ -49,12 +49,12 @@ impl Ledger {
         self.stored.map_or(0, |(_, generation)| generation)
     }
 
-    /// That many generations are those of Sets without an answer.
+    /// Attributes this many generations to unanswered Sets.
     fn explain(&mut self, generations: i64) -> Result<()> {
         let explained = usize::try_from(generations).ok().map(|more| self.explained + more);
         let possible = explained.filter(|explained| *explained <= self.unanswered.len());
         let Some(explained) = possible else {
-            bail!("after generation {} a stored Set was lost, or one came from nowhere", self.generation());
+            bail!("after generation {}, a stored Set was lost or an unknown one appeared", self.generation());
         };
         self.explained = explained;
         Ok(())
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// What a client sees, in its order. A Get ends every story.
+    /// The observations of a client.
     #[derive(Clone, Copy, Debug)]
     enum Event {
         Acknowledged(i32, i64),
@@ -75,9 +75,9 @@ mod tests {
         Read(Option<i32>, i64),
     }
 
-    fn play(story: &[Event]) -> Result<()> {
+    fn replay(history: &[Event]) -> Result<()> {
         let mut ledger = Ledger::default();
-        for event in story {
+        for event in history {
             match *event {
                 Acknowledged(count, generation) => ledger.acknowledged(count, generation)?,
                 Unanswered(count) => ledger.unanswered(count),
@@ -88,43 +88,43 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_is_stored() {
+    fn consistent_histories_pass() {
         let good: [&[Event]; 8] = [
             &[Read(None, 0)],
             &[Acknowledged(5, 1), Acknowledged(6, 2), Read(Some(6), 2)],
-            // Without an answer: stored or not.
+            // An unanswered Set may or may not be stored.
             &[Acknowledged(5, 1), Unanswered(6), Read(Some(5), 1)],
             &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 2)],
             &[Acknowledged(5, 1), Unanswered(6), Acknowledged(7, 3), Read(Some(7), 3)],
             &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 2), Acknowledged(7, 3), Read(Some(7), 3)],
-            // Only one of them, and the other one later.
+            // One of two, and the other one later.
             &[Unanswered(5), Unanswered(6), Read(Some(6), 1), Read(Some(5), 2)],
             &[Unanswered(5), Unanswered(6), Acknowledged(7, 2), Read(Some(6), 3)],
         ];
-        for story in good {
-            play(story).unwrap();
+        for history in good {
+            replay(history).unwrap();
         }
     }
 
     #[test]
-    fn what_was_acknowledged_and_lost_is_found() {
+    fn lost_sets_are_detected() {
         let bad: [&[Event]; 9] = [
             &[Acknowledged(5, 1), Acknowledged(6, 2), Read(Some(5), 1)],
             &[Acknowledged(5, 1), Acknowledged(6, 2), Read(Some(5), 2)],
-            // It was lost, and the generation given again.
+            // Lost, and its generation reused.
             &[Acknowledged(5, 1), Acknowledged(6, 1)],
-            // The same, to one without an answer.
+            // The same, reused by an unanswered Set.
             &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 1), Acknowledged(7, 2), Read(Some(7), 2)],
-            // What was read is stored as well.
+            // A setting that was read is stored, too.
             &[Unanswered(5), Read(Some(5), 1), Read(None, 0)],
-            // From nowhere.
+            // An unknown Set.
             &[Acknowledged(5, 1), Acknowledged(6, 3)],
             &[Acknowledged(5, 1), Unanswered(6), Read(Some(9), 2)],
             &[Acknowledged(5, 1), Unanswered(6), Read(Some(6), 3)],
             &[Acknowledged(5, 1), Read(None, 0)],
         ];
-        for story in bad {
-            assert!(play(story).is_err(), "{story:?}");
+        for history in bad {
+            assert!(replay(history).is_err(), "{history:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `acceptance`: installs the chart on a cluster that exists, does what users and accidents do to it, and shows what
-//! became of it in a table. What it made is removed at the end.
+//! `acceptance`: installs the chart on an existing cluster, exercises it with user actions and failures, and prints the
+//! results as a table. Removes everything it created at the end.
 
 mod access;
 mod application;
@@ -7,20 +7,20 @@ mod arguments;
 mod audit;
 mod certificates;
 mod connections;
+mod diagnostics;
 mod eventually;
-mod evidence;
+mod fixture;
 mod helm;
 mod image;
 mod ledger;
 mod load;
 mod output;
-mod paste;
 mod pods;
 mod programs;
 mod repository;
 mod runner;
 mod session;
-mod stage;
+mod shell;
 mod steps;
 mod table;
 mod trivial;

@@ -1,4 +1,4 @@
-//! The pods of the server, of which there is one at a time.
+//! The server's pods, one at a time.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -6,24 +6,24 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
 use crate::eventually::eventually;
-use crate::stage::{NAME, Stage};
+use crate::fixture::{Fixture, NAME};
 
-/// What the chart gives the server's pod, and no other.
+/// The labels that only the server's pod has.
 pub(crate) const LABELS: &str =
     "app.kubernetes.io/instance=replica-count-manager,app.kubernetes.io/component=server";
 
-impl Stage {
-    /// Pods in the namespace of the release.
+impl Fixture {
+    /// The pods in the namespace of the release.
     pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.kubernetes.clone(), NAME)
     }
 
-    /// Awaits the server's pod, ready and alone.
+    /// Waits until the server's only pod is ready.
     pub(crate) async fn pod(&self) -> Result<Pod> {
         eventually("the server's pod is ready", async || self.ready_pod().await).await
     }
 
-    /// Awaits the pod that follows `old`.
+    /// Waits for the pod that replaces `old`.
     pub(crate) async fn pod_after(&self, old: &Pod) -> Result<Pod> {
         eventually("another pod of the server is ready", async || {
             let pod = self.ready_pod().await?;
@@ -44,13 +44,13 @@ impl Stage {
     }
 }
 
-/// Do its probes say so?
+/// Whether the pod is ready.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// How often its first container was started again.
+/// How often its first container was restarted.
 pub(crate) fn restarts(pod: &Pod) -> i32 {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
     containers.and_then(<[_]>::first).map_or(0, |container| container.restart_count)

@@ -1,4 +1,4 @@
-//! The programs that a user would run, in an environment of their own.
+//! Runs the programs of a user in an isolated environment.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::symlink;
@@ -15,17 +15,17 @@ use tokio::{task, time};
 
 use crate::helm::Version;
 
-/// Longer than anything that is run here waits for pods.
+/// Longer than any of these programs waits for pods.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// kubectl, grpcurl and one version of Helm under their own names, and a cluster for them.
+/// kubectl, grpcurl and one version of Helm on PATH, and a kubeconfig for them.
 #[derive(Debug)]
 pub(crate) struct Programs {
     variables: Vec<(&'static str, OsString)>,
 }
 
 impl Programs {
-    /// Finds them, or builds them; `folder` is theirs to write to.
+    /// Finds or builds the programs. `folder` is their scratch space.
     pub(crate) async fn find(helm: Version, kubeconfig: &Path, folder: &Path) -> Result<Self> {
         let bin = folder.join("bin");
         fs::create_dir(&bin)?;
@@ -34,7 +34,7 @@ impl Programs {
         let variables = vec![
             ("PATH", env::join_paths(path)?),
             ("KUBECONFIG", kubeconfig.canonicalize().context("no such kubeconfig")?.into()),
-            // Nothing of the user's Helm may change what is seen here.
+            // Isolates Helm from the user's own configuration.
             ("HELM_CACHE_HOME", folder.join("helm/cache").into()),
             ("HELM_CONFIG_HOME", folder.join("helm/config").into()),
             ("HELM_DATA_HOME", folder.join("helm/data").into()),
@@ -50,14 +50,14 @@ impl Programs {
         Ok(this)
     }
 
-    /// The program and its arguments, to be run in a folder. It is killed when it is dropped.
+    /// A command that runs a program in a folder. The process is killed when dropped.
     pub(crate) fn command<S: AsRef<OsStr>>(
         &self,
         folder: &Path,
         words: impl IntoIterator<Item = S>,
     ) -> Command {
         let mut words = words.into_iter();
-        // Through env, because a PATH that is given to a child does not help to find that child.
+        // Through env, because the child's own PATH is not used to find the child.
         let mut command = Command::new("/usr/bin/env");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(program) = words.next() {
@@ -67,7 +67,7 @@ impl Programs {
         command
     }
 
-    /// What a program says on stdout. That it fails is an error.
+    /// Runs a program, and returns its stdout. Fails if the program fails.
     pub(crate) async fn run<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Result<String> {
         self.run_in(&workspace::root()?, words).await
     }
@@ -81,29 +81,29 @@ impl Programs {
         output(self.command(folder, words)).await
     }
 
-    /// What a program says when it fails, which it has to.
-    pub(crate) async fn run_in_vain<S: AsRef<OsStr>>(
+    /// Runs a program that must fail, and returns its output.
+    pub(crate) async fn run_expecting_failure<S: AsRef<OsStr>>(
         &self,
         words: impl IntoIterator<Item = S>,
     ) -> Result<String> {
-        refusal(self.command(&workspace::root()?, words)).await
+        output_of_failure(self.command(&workspace::root()?, words)).await
     }
 }
 
-/// What a command says when it fails, which it has to.
-pub(crate) async fn refusal(command: Command) -> Result<String> {
+/// Runs a command that must fail, and returns its output.
+pub(crate) async fn output_of_failure(command: Command) -> Result<String> {
     let line = line(&command);
     let output = finish(command).await?;
-    let said = said(&output);
-    ensure!(!output.status.success(), "`{line}` was to fail, and did not: {said}");
-    Ok(said)
+    let text = text(&output);
+    ensure!(!output.status.success(), "`{line}` should fail, but did not: {text}");
+    Ok(text)
 }
 
-/// What a command says on stdout. That it fails is an error.
+/// Runs a command, and returns its stdout. Fails if the command fails.
 pub(crate) async fn output(command: Command) -> Result<String> {
     let line = line(&command);
     let output = finish(command).await?;
-    ensure!(output.status.success(), "`{line}` failed ({}): {}", output.status, said(&output));
+    ensure!(output.status.success(), "`{line}` failed ({}): {}", output.status, text(&output));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -115,7 +115,7 @@ async fn finish(mut command: Command) -> Result<Output> {
     }
 }
 
-fn said(output: &Output) -> String {
+fn text(output: &Output) -> String {
     [&output.stderr, &output.stdout].map(|text| String::from_utf8_lossy(text).trim().to_owned()).join("\n")
 }
 

@@ -1,4 +1,4 @@
-//! A chart repository with our chart in it, so that the user's line can be run as it is.
+//! Serves our chart from a chart repository, so the documented commands run unchanged.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::process::Child;
 
 use crate::programs::Programs;
 
-/// A small server of files on loopback, which ends when it is dropped.
+/// A small file server on loopback. It ends on drop.
 #[derive(Debug)]
 pub(crate) struct Repository {
     url: String,
@@ -18,7 +18,7 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    /// Packages the chart of this checkout and serves it from `folder`.
+    /// Packages the chart of this checkout into `folder` and serves it.
     pub(crate) async fn start(programs: &Programs, folder: &Path) -> Result<Self> {
         let root = workspace::root()?;
         let (chart, server) = (root.join("charts/replica-count-manager"), folder.join("chart-server"));

@@ -1,4 +1,4 @@
-//! The API of the server, called over mutual TLS as clients do.
+//! Calls the server's API over mutual TLS, like any client.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use replica_count_api::proto;
@@ -8,22 +8,22 @@ use tonic::{Code, Status};
 use crate::access::PortForward;
 use crate::certificates::Credentials;
 use crate::eventually::eventually;
-use crate::stage::{APPS, Stage};
+use crate::fixture::{APPS, Fixture};
 
-/// The port of gRPC at the Service.
+/// The Service's gRPC port.
 pub(crate) const GRPC: u16 = 8080;
 
-/// The port of probes and metrics at the Service.
+/// The Service's port for probes and metrics.
 pub(crate) const HTTP: u16 = 8081;
 
-/// A client on a connection of its own. What it names is in the namespace of the applications.
+/// A client with its own connection. All names are in the namespace of the applications.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
     _port_forward: PortForward,
 }
 
-/// What is stored for a Deployment, as far as Get tells.
+/// The stored setting of a Deployment, as returned by Get.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Setting {
     pub(crate) name: String,
@@ -34,15 +34,16 @@ pub(crate) struct Setting {
     pub(crate) set_at: Option<(i64, i32)>,
 }
 
-impl Stage {
-    /// Connects as the first client, with the certificate that the cluster has now. A pod is ready a moment before its
-    /// Service leads to it.
+impl Fixture {
+    /// Connects with the client certificate that is currently in the cluster. Retries, because a pod is ready slightly
+    /// before its Service routes to it.
     pub(crate) async fn session(&self) -> Result<Session> {
         let credentials = Credentials::of_client(&self.kubernetes).await?;
         eventually("the server answers", async || self.session_as(&credentials).await).await
     }
 
-    /// Connects at once as whoever has these credentials, and makes a call: whom TLS refuses learns it then.
+    /// Connects with these credentials, without retries. Makes a call, because a client learns only then that TLS
+    /// refuses it.
     pub(crate) async fn session_as(&self, credentials: &Credentials) -> Result<Session> {
         let port_forward = self.port_forward(GRPC).await?;
         let channel = credentials.endpoint(port_forward.address)?.connect().await?;
@@ -53,13 +54,13 @@ impl Stage {
 }
 
 impl Session {
-    /// Is it refused, because there is no such Deployment?
-    pub(crate) async fn set_in_vain(&mut self, name: &str) -> Result<()> {
+    /// Sets a count, and expects a refusal because there is no such Deployment.
+    pub(crate) async fn set_expecting_not_found(&mut self, name: &str) -> Result<()> {
         match self.set(name, 1).await.map_err(anyhow::Error::downcast::<Status>) {
             Err(Ok(status)) if status.code() == Code::NotFound => Ok(()),
             Err(Ok(status)) => Err(status.into()),
             Err(Err(error)) => Err(error),
-            Ok(answer) => bail!("there is no {name}, and Set answers {answer:?}"),
+            Ok(answer) => bail!("there is no {name}, but Set answered {answer:?}"),
         }
     }
 
@@ -84,7 +85,7 @@ impl Session {
         Ok(self.client.get_deployment(request).await?.into_inner())
     }
 
-    pub(crate) async fn forget(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn delete_setting(&mut self, name: &str) -> Result<()> {
         let request = proto::DeleteDeploymentRequest {
             name: name.to_owned(),
             namespace: APPS.to_owned(),
@@ -95,38 +96,38 @@ impl Session {
         Ok(())
     }
 
-    /// Awaits an answer of Get.
-    pub(crate) async fn until(
+    /// Polls Get until the answer satisfies `is_right`, and returns it.
+    pub(crate) async fn wait_for(
         &mut self,
         name: &str,
         what: &str,
         is_right: impl Fn(&proto::GetDeploymentResponse) -> bool,
     ) -> Result<proto::GetDeploymentResponse> {
-        eventually(&format!("Get shows of {name}: {what}"), async || {
+        eventually(&format!("Get of {name} returns {what}"), async || {
             let answer = self.get(name).await?;
             if is_right(&answer) { Ok(answer) } else { bail!("it answers {answer:?}") }
         })
         .await
     }
 
-    /// Awaits that the cluster has the desired count.
-    pub(crate) async fn until_in_sync(&mut self, name: &str) -> Result<proto::GetDeploymentResponse> {
-        self.until(name, "IN_SYNC", |answer| answer.state() == proto::DeploymentState::InSync).await
+    /// Waits until the cluster has the desired count.
+    pub(crate) async fn wait_until_in_sync(&mut self, name: &str) -> Result<proto::GetDeploymentResponse> {
+        self.wait_for(name, "IN_SYNC", |answer| answer.state() == proto::DeploymentState::InSync).await
     }
 
-    /// Awaits that Get names this field manager for a drift to `replicas`, and returns it in words.
-    pub(crate) async fn culprit(&mut self, name: &str, by: &str, replicas: i32) -> Result<String> {
+    /// Waits until Get reports a drift to `replicas` by this field manager, and returns a description of the author.
+    pub(crate) async fn wait_for_drift_by(&mut self, name: &str, by: &str, replicas: i32) -> Result<String> {
         let is_right = |answer: &proto::GetDeploymentResponse| {
             answer.last_drift.as_ref().is_some_and(|drift| drift.by == by && drift.to == Some(replicas))
         };
-        let answer = self.until(name, &format!("a drift to {replicas} by {by}"), is_right).await?;
+        let answer = self.wait_for(name, &format!("a drift to {replicas} by {by}"), is_right).await?;
         let drift = answer.last_drift.context("there is a drift")?;
         let through =
             if drift.subresource.is_empty() { String::new() } else { format!(" of {}", drift.subresource) };
         Ok(format!("{} ({}{through})", drift.by, drift.operation))
     }
 
-    /// All that is stored, in the order of names.
+    /// All stored settings, sorted by name.
     pub(crate) async fn settings(&mut self) -> Result<Vec<Setting>> {
         let request = proto::ListDeploymentsRequest::default();
         let rows = self.client.list_deployments(request).await?.into_inner().deployments_replica_config;

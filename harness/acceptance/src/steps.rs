@@ -1,4 +1,4 @@
-//! The steps, in the order in which they are shown. Each file is one step, and says what it shows.
+//! The steps, in order. Each file is one step and describes what it verifies.
 
 mod certificates;
 mod conflict;
@@ -22,22 +22,22 @@ mod upgrade;
 use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 use crate::table::Outcome;
 
-/// Something that is shown.
+/// A step.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Says in a line what was seen. An error is a step that failed.
-    pub(crate) run: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Result<Outcome>>,
+    /// Returns a one-line result. An error means that the step failed.
+    pub(crate) run: for<'a> fn(&'a Fixture) -> LocalBoxFuture<'a, Result<Outcome>>,
 }
 
-/// The step that all others need.
+/// The step that all others depend on.
 pub(crate) const INSTALL: Step = install::STEP;
 
-/// All of them. What looks back at the others comes before the end.
+/// All steps. Those that evaluate the others come near the end.
 pub(crate) const ALL: &[Step] = &[
     INSTALL,
     listing::STEP,
@@ -59,12 +59,12 @@ pub(crate) const ALL: &[Step] = &[
     uninstall::STEP,
 ];
 
-/// How steps are called on the command line.
+/// The names of the steps on the command line.
 pub(crate) fn names() -> Vec<&'static str> {
     ALL.iter().map(|step| step.name).collect()
 }
 
-/// The usual end of a step.
+/// The usual result of a step.
 fn passed(seen: impl Into<String>) -> Outcome {
     Outcome::Passed(seen.into())
 }

@@ -1,4 +1,4 @@
-//! What came of the steps, as a table and as JSON.
+//! The results of the steps, as a table and as JSON.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::helm::Version;
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "ended", content = "seen")]
 pub(crate) enum Outcome {
-    /// As it should; what was seen.
+    /// It passed; what was observed.
     Passed(String),
-    /// It cannot be shown here; why.
+    /// It cannot run here; the reason.
     Skipped(String),
-    /// What was expected, and what was seen.
+    /// It failed; what was expected and what was observed.
     Failed(String),
 }
 
@@ -34,7 +34,7 @@ impl Outcome {
     }
 }
 
-/// A step with one version of Helm.
+/// The result of a step with one version of Helm.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) step: &'static str,
@@ -54,7 +54,7 @@ impl Row {
     }
 }
 
-/// A row a step, with the versions of Helm beside each other and what was seen with each below one another.
+/// One row per step. The versions of Helm are side by side; their observations are below each other if they differ.
 pub(crate) fn render(rows: &[Row], versions: &[Version]) -> String {
     let mut steps: Vec<&str> = Vec::new();
     for row in rows {
@@ -65,7 +65,7 @@ pub(crate) fn render(rows: &[Row], versions: &[Version]) -> String {
     let find = |step: &str, version: Version| rows.iter().find(|row| row.step == step && row.helm == version);
     let width = steps.iter().map(|step| step.len()).max().unwrap_or(0);
     let head: Vec<String> = versions.iter().map(|version| format!("{:<17}", version.title())).collect();
-    let mut lines = vec![format!("{:<width$}  {}  what was seen", "step", head.join("  "))];
+    let mut lines = vec![format!("{:<width$}  {}  observations", "step", head.join("  "))];
     for step in steps {
         let cells: Vec<[String; 3]> = versions
             .iter()
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_a_row_with_what_each_version_saw() {
+    fn each_step_is_a_row_with_the_results_of_each_version() {
         let row = |step, helm, seconds, outcome| Row::new(step, helm, Duration::from_secs(seconds), outcome);
         let rows = [
             row("set", Version::Helm3, 3, Outcome::Passed("same".to_owned())),
@@ -102,7 +102,7 @@ mod tests {
             row("drift", Version::Helm4, 5, Outcome::Failed("by b\nand more".to_owned())),
         ];
         let expected = "\
-step   Helm 3             Helm 4             what was seen
+step   Helm 3             Helm 4             observations
 set    ok          3.0 s  ok          4.0 s  same
 drift  ok         12.0 s  FAILED      5.0 s  by a
                                              by b

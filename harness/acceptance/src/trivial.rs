@@ -1,4 +1,4 @@
-//! The simplest pod that is replaced as the server is: what its replacement costs, no server can do without.
+//! The baseline for the downtime of a replacement: the simplest pod that is replaced in the same way as the server.
 
 use std::net::SocketAddr;
 
@@ -11,23 +11,23 @@ use replica_count_testbed::http;
 use serde_json::json;
 use tokio::time;
 
+use crate::fixture::{APPS, Fixture, NAME};
 use crate::load::{Caller, TIMEOUT};
-use crate::stage::{APPS, NAME, Stage};
 
 pub(crate) const TRIVIAL: &str = "trivial";
 
 pub(crate) const PORT: u16 = 8080;
 
-/// What the file holds.
+/// The content of the file.
 const CONTENT: &str = "ok\n";
 
-/// A file server that ends as soon as it is told to. (The first process of a container ignores SIGTERM by itself.) The
-/// file is that of the volume, which the second pod finds.
+/// A file server that ends immediately on SIGTERM, which the first process of a container ignores by default. The file
+/// is on the volume, where the next pod finds it.
 const SCRIPT: &str =
     "trap 'exit 0' TERM; [ -e /mnt/index.html ] || echo ok >/mnt/index.html; httpd -f -p 8080 -h /mnt & wait";
 
-impl Stage {
-    /// Creates the trivial pod, with a volume, probes and security as the server's, and waits for it.
+impl Fixture {
+    /// Creates the trivial pod, with a volume, probes and security context like the server's, and waits for it.
     pub(crate) async fn trivial(&self) -> Result<()> {
         let ours = Api::<Deployment>::namespaced(self.kubernetes.clone(), NAME).get(NAME).await?;
         let template = ours.spec.context("a Deployment has a spec")?.template;
@@ -79,10 +79,10 @@ impl Stage {
         self.deployments().create(&new, &serde_json::from_value(deployment)?).await?;
         let services = Api::<Service>::namespaced(client.clone(), APPS);
         services.create(&new, &serde_json::from_value(service)?).await?;
-        self.until_ready(TRIVIAL, 1).await
+        self.wait_until_ready(TRIVIAL, 1).await
     }
 
-    /// Has it replaced, and waits until the new one is there.
+    /// Replaces the pod, and waits for the new one.
     pub(crate) async fn replace_trivial(&self, round: usize) -> Result<()> {
         let (deployment, round) = (format!("deployment/{TRIVIAL}"), format!("ROUND={round}"));
         self.programs.run(["kubectl", "set", "env", "--namespace", APPS, &deployment, &round]).await?;
@@ -90,7 +90,7 @@ impl Stage {
     }
 }
 
-/// Reads a file of it.
+/// Reads its file.
 #[derive(Debug)]
 pub(crate) struct Reader(pub(crate) SocketAddr);
 
@@ -99,7 +99,7 @@ impl Caller for Reader {
         match time::timeout(TIMEOUT, http::get(self.0, "/index.html")).await {
             Ok(Ok((status, body))) => {
                 ensure!(status == 200 && CONTENT.starts_with(&body), "it answers {status} {body}");
-                // Whoever is killed between the head and the body of an answer has not answered.
+                // A pod killed between the head and the body of its answer has not answered.
                 Ok(body == CONTENT)
             }
             Ok(Err(_)) | Err(_) => Ok(false),

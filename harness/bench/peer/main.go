@@ -1,4 +1,4 @@
-// Peer does the job of Replica Count Manager as a Go operator: what a platform team would write instead.
+// Peer is a Go operator that does the job of Replica Count Manager: what a platform team would write instead.
 package main
 
 import (
@@ -30,13 +30,13 @@ import (
 	"replicacount.dev/bench/peer/internal/settings"
 )
 
-// How many changes of settings wait until the controller takes them.
+// How many changes of settings can wait for the controller.
 const pendingChanges = 1024
 
-// How long readiness waits for the cache before it is refused.
+// How long a readiness probe waits for the cache.
 const readinessTimeout = time.Second
 
-// How long a client of the HTTP port may take for the head of its request.
+// How long a client of the HTTP port may take to send its headers.
 const readTimeout = 5 * time.Second
 
 type options struct {
@@ -77,7 +77,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	// Known to the cache before it starts, or it counts as filled while it does not know yet what with.
+	// Registers the informer before the cache starts; otherwise an empty cache would count as synced.
 	if _, err := mgr.GetCache().GetInformer(ctx, &appsv1.Deployment{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func newManager(tuned bool) (ctrl.Manager, error) {
 	}
 	options := ctrl.Options{
 		Scheme: scheme,
-		// Both are served by the one server below.
+		// The server below serves both.
 		HealthProbeBindAddress: "0",
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 	}

@@ -1,4 +1,4 @@
-//! The physical limit of following what happens: `curl`, which reads the watch of all Deployments to nowhere.
+//! The physical limit of watching: `curl`, which reads the watch of all Deployments and discards it.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use replica_count_testbed::{ControlPlane, parent_death, workspace};
 use replica_count_wire::ACCEPT;
 use serde_json::Value;
 
-/// Begins with everything there is, as nobody says what was seen before.
+/// Begins with all existing Deployments, because it starts from version 0.
 const PATH: &str =
     "/apis/apps/v1/deployments?watch=true&resourceVersion=0&allowWatchBookmarks=true&timeoutSeconds=86400";
 
@@ -19,7 +19,7 @@ const PATH: &str =
 pub(crate) struct Curl(Child);
 
 impl Curl {
-    /// Starts it, with the identity, the protocol and the encoding of the server.
+    /// Starts it with the identity, protocol and encoding of the server.
     pub(crate) async fn watch(control_plane: &ControlPlane) -> Result<Self> {
         let kubeconfig: Value =
             serde_json::from_slice(&fs::read(control_plane.manager_kubeconfig(&Scope::Cluster).await?)?)?;
@@ -59,7 +59,7 @@ impl Curl {
 
 impl Drop for Curl {
     fn drop(&mut self) {
-        // Fails only if it is gone already.
+        // Fails only if it has already ended.
         let _ = self.0.kill().and_then(|()| self.0.wait());
     }
 }

@@ -1,5 +1,5 @@
-//! The physical limit of everything that begins with a listing: a process that reads all Deployments as a stream, as the
-//! server does, and keeps nothing of them.
+//! The physical limit of everything that begins with a listing: a process that reads all Deployments as a stream, like
+//! the server, and discards them.
 
 use std::env;
 use std::path::Path;
@@ -15,17 +15,17 @@ use tokio::{runtime, task};
 
 use crate::{arguments, kubeconfig};
 
-/// A listing as a stream.
+/// A streamed listing.
 const PATH: &str = "/apis/apps/v1/deployments?watch=true&sendInitialEvents=true\
     &resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=290";
 
-/// The annotation of the bookmark that ends it, which is the same text in both encodings.
+/// The annotation of the bookmark that ends the listing: the same text in both encodings.
 const END: &[u8] = b"k8s.io/initial-events-end";
 
-/// More than the bookmark has behind the annotation.
+/// More than the length of the bookmark after the annotation.
 const TAIL: usize = 512;
 
-/// Starts the process with what it says to `Accept`; returns how long it took from its start to its end.
+/// Runs the process with this `Accept` header; returns the time from its start to its end.
 pub(crate) async fn measure(kubeconfig: &Path, accept: &str) -> Result<Duration> {
     let testbed = workspace::built_binary("testbed", "replica-count-testbed")?;
     let program = env::current_exe().context("the path of this program is unknown")?;
@@ -39,7 +39,7 @@ pub(crate) async fn measure(kubeconfig: &Path, accept: &str) -> Result<Duration>
     Ok(took)
 }
 
-/// Is the process.
+/// Runs as that process.
 pub(crate) fn run(arguments: &arguments::Drain) -> Result<()> {
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let client = kubeconfig::client(&arguments.kubeconfig).await?;
@@ -53,7 +53,7 @@ async fn drain(stream: impl AsyncBufRead) -> Result<()> {
     let mut stream = pin!(stream);
     let mut tail = Vec::new();
     while !tail.windows(END.len()).any(|window| window == END) {
-        let read = stream.fill_buf().await.context("the listing broke")?;
+        let read = stream.fill_buf().await.context("the listing was aborted")?;
         ensure!(!read.is_empty(), "the listing ended early");
         tail.extend_from_slice(&read[read.len().saturating_sub(TAIL)..]);
         tail.drain(..tail.len().saturating_sub(TAIL));

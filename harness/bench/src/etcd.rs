@@ -1,4 +1,4 @@
-//! etcd, behind the back of the API server. Its gateway speaks JSON, in which bytes are in base 64.
+//! Accesses etcd directly, bypassing the API server. Its gateway uses JSON with base64 for bytes.
 
 use anyhow::{Context as _, Result};
 use http::{Request, header};
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 pub(crate) struct Etcd(Client);
 
 impl Etcd {
-    /// Connects to that of a control plane.
+    /// Connects to the etcd of a control plane.
     pub(crate) fn new(control_plane: &ControlPlane) -> Result<Self> {
         Ok(Self(Client::try_from(Config::new(control_plane.etcd_url().parse()?))?))
     }
 
-    /// What is stored under a key.
+    /// Reads the value of a key.
     pub(crate) async fn read(&self, key: &str) -> Result<Vec<u8>> {
         #[derive(Deserialize)]
         struct Found {
@@ -33,7 +33,7 @@ impl Etcd {
         Ok(pair.value.0)
     }
 
-    /// Stores something under a key.
+    /// Writes the value of a key.
     pub(crate) async fn write(&self, key: &str, value: Vec<u8>) -> Result<()> {
         let pair = json!({ "key": bytes(key), "value": ByteString(value) });
         self.0.request::<Value>(post("/v3/kv/put", &pair)?).await.context("etcd refused a write")?;

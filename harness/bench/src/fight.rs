@@ -1,6 +1,7 @@
-//! How long the drifts of others live while somebody fights for one count, beside how long they live without that.
+//! Measures repair times while somebody keeps changing the count of one other Deployment, compared with repair times
+//! without that.
 //!
-//! The fight comes and goes in blocks, so that what disturbs the machine disturbs both.
+//! Blocks with and without the conflict alternate, so disturbances of the machine affect both.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -24,23 +25,23 @@ use crate::results::Outcome;
 use crate::server;
 use crate::table::{Goal, Rival, Row, Unit};
 
-/// The namespace of the Deployment that is fought for.
+/// The namespace of the contested Deployment.
 const CONTESTED: &str = "contested";
 
-/// From one change of its count to the next: 50 a second.
+/// The interval of the changes: 50 a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The most that the 99th percentile may be, in those without a fight.
+/// The allowed ratio of the 99th percentile to that without a conflict.
 const GOAL: f64 = 2.0;
 
-/// How much is measured.
+/// The amount of measurements.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     deployments: usize,
-    /// Rounds with the fight, and as many without.
+    /// Rounds with the conflict, and as many without.
     rounds: usize,
     block: usize,
-    /// Rounds that do not count.
+    /// Rounds that are not measured.
     warm_up: usize,
 }
 
@@ -48,7 +49,7 @@ impl Plan {
     const FULL: Self = Self { deployments: 200, rounds: 400, block: 50, warm_up: 50 };
     const SHORT: Self = Self { deployments: 20, rounds: 20, block: 5, warm_up: 2 };
 
-    /// The full or the short plan, with another number of rounds if one is given.
+    /// The full or the short plan, with a different number of rounds if given.
     pub(crate) fn new(rounds: Option<NonZeroUsize>, short: bool) -> Self {
         let plan = if short { Self::SHORT } else { Self::FULL };
         let rounds = rounds.map_or(plan.rounds, NonZeroUsize::get);
@@ -57,7 +58,6 @@ impl Plan {
     }
 }
 
-/// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let mut control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let ours = Fleet { namespace: "ours", size: plan.deployments, replicas: DESIRED };
@@ -74,7 +74,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let mut rounds = Rounds::new(ours, &drifter);
     rounds.play(plan.warm_up, &mut observer, || ()).await?;
     let (mut without, mut during, mut changes) = (Latencies::default(), Latencies::default(), 0);
-    let mut progress = Progress::new("rounds of drift and repair, with and without a fight", 2 * plan.rounds);
+    let mut progress =
+        Progress::new("rounds of drift and repair, with and without a conflict", 2 * plan.rounds);
     for length in rounds::blocks(plan.rounds, plan.block) {
         without.extend(&rounds.play(length, &mut observer, || progress.advance()).await?);
         let block = rounds.play(length, &mut observer, || progress.advance());
@@ -105,7 +106,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "fight", rows, kubernetes: drifter.apiserver_version().await?.git_version, details })
 }
 
-/// Who fights.
+/// Keeps changing the count.
 struct Opponent {
     api: Api<Deployment>,
     name: String,
@@ -116,15 +117,15 @@ impl Opponent {
         Self { api: Api::namespaced(client.clone(), contested.namespace), name: contested.name(0) }
     }
 
-    /// Fights until it fails. Dropped, it stops.
+    /// Changes the count until an error occurs, or until dropped.
     async fn fight(&self, changes: &mut usize) -> anyhow::Error {
         let mut ticks = time::interval(PAUSE);
         loop {
             ticks.tick().await;
-            // Never the same twice, and never the desired one.
+            // Never the same count twice in a row, and never the desired one.
             let patch = Patch::Merge(json!({ "spec": { "replicas": 5 + *changes % 2 } }));
             let changed = self.api.patch_scale(&self.name, &PatchParams::apply("opponent"), &patch).await;
-            match changed.context("cannot fight") {
+            match changed.context("cannot change the contested count") {
                 Ok(_) => *changes += 1,
                 Err(error) => return error,
             }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_deployment_drifts_so_often_that_the_rounds_look_like_fights_too() {
+    fn no_deployment_drifts_often_enough_to_be_contested() {
         for (rounds, expected) in [(400, 200), (975, 200), (976, 201), (20_000, 4_005)] {
             assert_eq!(Plan::new(NonZeroUsize::new(rounds), false).deployments, expected, "{rounds}");
         }

@@ -18,13 +18,13 @@ use crate::etcd::Etcd;
 use crate::progress::Progress;
 use crate::sample;
 
-/// Writes under way at once.
+/// The number of concurrent writes.
 const CONCURRENCY: usize = 16;
 
-/// How many Deployments the average size is taken of.
-const WEIGHED: usize = 100;
+/// The number of Deployments in the sample for the average size.
+const SIZE_SAMPLE: usize = 100;
 
-/// The Deployments `deployment-00000` and on of a namespace, which begin with one count.
+/// The Deployments `deployment-00000` and so on in a namespace, all created with the same count.
 #[derive(Clone, Debug)]
 pub(crate) struct Fleet {
     pub(crate) namespace: &'static str,
@@ -33,14 +33,14 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Creates the namespace and the Deployments, each with the status of one whose replicas are ready.
+    /// Creates the namespace and the Deployments, each with a status of ready replicas.
     pub(crate) async fn create(&self, control_plane: &ControlPlane) -> Result<()> {
         control_plane.create_namespace(self.namespace).await?;
         self.create_first(&control_plane.admin().await?).await?;
         self.grow(control_plane, 1).await
     }
 
-    /// Creates the Deployments from this one on, where those before exist.
+    /// Creates the Deployments from number `from` on; the earlier ones exist already.
     pub(crate) async fn grow(&self, control_plane: &ControlPlane, from: usize) -> Result<()> {
         if from == self.size {
             return Ok(());
@@ -62,23 +62,23 @@ impl Fleet {
         Ok(())
     }
 
-    /// The name of a Deployment. Numbers beyond the last begin again with the first.
+    /// The name of a Deployment. Numbers beyond the last wrap around.
     pub(crate) fn name(&self, number: usize) -> String {
         format!("deployment-{:05}", number % self.size)
     }
 
-    /// What a settings file says of some of them, at the count that they begin with.
+    /// The entries of a settings file for some of them, with their initial count.
     pub(crate) fn settings(&self, numbers: Range<usize>) -> Value {
         let setting = |number| json!({ "name": self.name(number), "namespace": self.namespace, "replicas": self.replicas });
         numbers.map(setting).collect()
     }
 
-    /// The average size of a Deployment in JSON, as the API server sends it.
+    /// The average JSON size of a Deployment, as sent by the API server.
     pub(crate) async fn average_bytes(&self, client: &Client) -> Result<usize> {
-        let count = self.size.min(WEIGHED);
+        let count = self.size.min(SIZE_SAMPLE);
         let path = format!("/apis/apps/v1/namespaces/{}/deployments?limit={count}", self.namespace);
         let list = client.request_text(http::Request::get(path).body(Vec::new())?).await?;
-        list.len().checked_div(count).context("there are no Deployments to weigh")
+        list.len().checked_div(count).context("there are no Deployments to measure")
     }
 
     async fn create_first(&self, client: &Client) -> Result<()> {

@@ -1,5 +1,5 @@
-//! A version that is gone: the API server is restarted, as in an upgrade, while the database has gone on. Its new memory
-//! begins after the version that watches go on from, so it answers them with 410, and they have to list anew.
+//! Makes resource versions expire: the API server is restarted, as in an upgrade, after another write to the database.
+//! Its new watch cache begins after the versions of existing watches, so it answers 410 and clients have to list again.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use tokio::time::{self, Instant};
 
 use crate::etcd::Etcd;
 
-/// How long it may take until somebody has listed anew.
+/// How long a new listing may take.
 const DEADLINE: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(500);
 
-/// What counts the listings of Deployments that were answered to the end: as a stream, and others.
+/// The metrics that count completed listings of Deployments: streamed and paginated.
 const LISTINGS: [&str; 2] = ["apiserver_watch_list_duration_seconds_count{", "apiserver_request_total{"];
 
-/// Has whoever watches all Deployments list them anew; returns when that was answered.
+/// Makes watchers of all Deployments list them again; returns when a listing is complete.
 pub(crate) async fn force(control_plane: &ControlPlane) -> Result<()> {
     control_plane.stop_api_server()?;
-    // Any write will do: versions are those of the database as a whole.
+    // Any write will do, because versions are global in the database.
     Etcd::new(control_plane)?.write("replica-count-bench", Vec::new()).await?;
     control_plane.start_api_server().await?;
     let (client, deadline) = (control_plane.admin().await?, Instant::now() + DEADLINE);
@@ -29,12 +29,12 @@ pub(crate) async fn force(control_plane: &ControlPlane) -> Result<()> {
         if listings(&metrics) > 0 {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "nobody listed anew within {DEADLINE:?}");
+        ensure!(Instant::now() < deadline, "there was no new listing within {DEADLINE:?}");
         time::sleep(POLL).await;
     }
 }
 
-/// How many listings of Deployments the API server has answered since its start.
+/// The number of listings of Deployments that the API server has answered since its start.
 fn listings(metrics: &str) -> u64 {
     let is_listing = |line: &&str| {
         line.contains(r#"resource="deployments""#)

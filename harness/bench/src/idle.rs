@@ -1,5 +1,5 @@
-//! How much of a core it takes to do nothing: while nothing happens, and while the status of Deployments changes that are
-//! not managed. All contestants run at the same time and are shown the same, beside a `curl` of the same watch.
+//! Measures idle CPU use: while nothing happens, and while only the status of unmanaged Deployments changes. All
+//! contestants run at the same time and see the same events, beside a `curl` of the same watch.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use crate::results::Outcome;
 use crate::table::{Goal, Rival, Row, Unit};
 use crate::unrelated::Unrelated;
 
-/// How much there is to watch, and how long.
+/// The size and the length of the measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     deployments: usize,
     managed: usize,
-    /// Until all have read the cluster and are done with it.
+    /// How long the contestants may process the initial listing.
     settle: Duration,
     idle: Duration,
     busy: Duration,
@@ -47,17 +47,16 @@ impl Plan {
     };
 }
 
-/// The most of a core that the server may take while nothing happens, in parts of a hundred.
+/// The limit of the server's idle CPU use, in percent of a core.
 const GOAL_IDLE: f64 = 0.1;
 
-/// What was measured of one process, in parts of a hundred of a core.
+/// The CPU use of one process, in percent of a core.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Score {
     idle: f64,
     busy: f64,
 }
 
-/// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
@@ -117,13 +116,13 @@ fn rows(scores: &Scores<Score>, limit: Score) -> Vec<Row> {
     ]
 }
 
-/// What each process takes of a core until something is over, and what that says.
-async fn percent_of_core<T>(pids: &[u32], over: impl Future<Output = T>) -> Result<(Vec<f64>, T)> {
+/// The CPU use of each process, in percent of a core, while `future` runs, and its output.
+async fn percent_of_core<T>(pids: &[u32], future: impl Future<Output = T>) -> Result<(Vec<f64>, T)> {
     let read = || pids.iter().map(|&pid| CpuTime::read(pid)).collect::<Result<Vec<_>>>();
     let (before, started) = (read()?, Instant::now());
-    let said = over.await;
+    let output = future.await;
     let (after, took) = (read()?, started.elapsed().as_secs_f64());
     let percent =
         after.iter().zip(&before).map(|(after, before)| after.since(before).as_secs_f64() / took * 100.0);
-    Ok((percent.collect(), said))
+    Ok((percent.collect(), output))
 }

@@ -1,4 +1,4 @@
-//! Clients made in the runtime, and the process, in which they are used.
+//! Kubernetes clients for the current process and runtime.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-/// A client that never tries again: what failed would have to be left out of a measurement.
+/// A client without retries, because retried requests would distort measurements.
 pub(crate) async fn client(path: &Path) -> Result<Client> {
     let kubeconfig =
         Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?;

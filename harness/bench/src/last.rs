@@ -1,5 +1,5 @@
-//! The Deployment of a fleet that sorts last, which a third party lets drift: whoever repairs it after a start has read
-//! all others before.
+//! The last Deployment of a fleet, which a third party makes drift: a process that repairs it after its start has read
+//! all the others before.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ const DRIFTER: &str = "drifter";
 /// How much its count drifts.
 const DRIFT: i32 = 4;
 
-/// It, and an independent watcher of it.
+/// The last Deployment, and an independent watcher.
 pub(crate) struct Last {
     fleet: Fleet,
     api: Api<Deployment>,
@@ -26,14 +26,14 @@ pub(crate) struct Last {
 }
 
 impl Last {
-    /// Begins to watch it.
+    /// Starts watching it.
     pub(crate) async fn of(control_plane: &ControlPlane, fleet: &Fleet) -> Result<Self> {
         let observer = Observer::of_one(control_plane, fleet, fleet.size - 1).await?;
         let api = Api::namespaced(control_plane.client_as(DRIFTER).await?, fleet.namespace);
         Ok(Self { fleet: fleet.clone(), api, observer })
     }
 
-    /// Lets it drift.
+    /// Makes it drift.
     pub(crate) async fn drift(&mut self) -> Result<()> {
         let (name, drifted) = (self.name(), self.fleet.replicas + DRIFT);
         let patch = Patch::Merge(json!({ "spec": { "replicas": drifted } }));
@@ -43,7 +43,7 @@ impl Last {
         Ok(())
     }
 
-    /// Awaits its repair, as the next thing that happens to it; returns when it was seen.
+    /// Waits for its repair, which must be its next event; returns when it was observed.
     pub(crate) async fn repaired(&mut self) -> Result<Instant> {
         let name = self.name();
         self.observer.expect(&self.fleet, &name, self.fleet.replicas).await

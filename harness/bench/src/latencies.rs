@@ -1,28 +1,28 @@
-//! A sample of durations, and what is said of it.
+//! Latency samples and their statistics.
 
 use std::time::Duration;
 
-/// Durations in the order in which they were measured.
+/// Durations in order of measurement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// Adds those of a block.
+    /// Adds the durations of a block.
     pub(crate) fn extend(&mut self, block: &Self) {
         self.0.extend_from_slice(&block.0);
     }
 
-    /// How many there are.
+    /// The number of durations.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Adds one.
+    /// Adds a duration.
     pub(crate) fn push(&mut self, latency: Duration) {
         self.0.push(latency);
     }
 
-    /// The smallest duration that `percent` of the sample do not exceed, in milliseconds; 0 of an empty sample.
+    /// A percentile in milliseconds, by the nearest-rank method; 0 for an empty sample.
     pub(crate) fn percentile_ms(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -30,7 +30,7 @@ impl Latencies {
         sorted.get(rank.saturating_sub(1)).copied().map_or(0.0, milliseconds)
     }
 
-    /// All of them, in milliseconds.
+    /// All durations, in milliseconds.
     pub(crate) fn to_ms(&self) -> Vec<f64> {
         self.0.iter().copied().map(milliseconds).collect()
     }

@@ -1,4 +1,4 @@
-//! Requests that are kept under way: as soon as one is answered, the next one is sent.
+//! A closed-loop load: as soon as a request is answered, the next one is sent.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use tonic::Status;
 use crate::fleet::Fleet;
 use crate::latencies::Latencies;
 
-/// The person whose certificate all connections show.
+/// The user of all connections.
 const USER: &str = "client";
 
-/// What is asked for, of a Deployment of a fleet.
+/// The kind of request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
     Get,
-    /// All that is managed.
+    /// Lists all managed Deployments.
     List,
-    /// The count that it has, so that nothing follows from it.
+    /// Sets the current count, so no write to Kubernetes follows.
     Set,
 }
 
-/// Connections to one server, all with the same number of requests under way.
+/// Connections to one server, all with the same number of requests in flight.
 #[derive(Debug)]
 pub(crate) struct Load {
     clients: Vec<Client>,
     requests_each: usize,
 }
 
-/// What a load has shown.
+/// The result of a load.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) latencies: Latencies,
@@ -41,7 +41,7 @@ pub(crate) struct Answered {
 }
 
 impl Load {
-    /// Connects so many times.
+    /// Opens the connections.
     pub(crate) async fn connect(
         address: SocketAddr,
         certificates: &Certificates,
@@ -52,23 +52,23 @@ impl Load {
         Ok(Self { clients: future::try_join_all((0..connections).map(connect)).await?, requests_each })
     }
 
-    /// Keeps the requests under way for so long. The last ones are waited for.
+    /// Runs the load for this long, then waits for the last answers.
     pub(crate) async fn run(&self, call: Call, fleet: &Fleet, duration: Duration) -> Result<Answered> {
         let started = Instant::now();
-        let lanes = self.clients.iter().flat_map(|client| (0..self.requests_each).map(move |_| client));
-        let lanes = lanes.enumerate().map(|(lane, client)| {
-            tokio::spawn(follow(client.clone(), call, fleet.clone(), lane, started + duration))
+        let workers = self.clients.iter().flat_map(|client| (0..self.requests_each).map(move |_| client));
+        let workers = workers.enumerate().map(|(worker, client)| {
+            tokio::spawn(send_requests(client.clone(), call, fleet.clone(), worker, started + duration))
         });
         let mut latencies = Latencies::default();
-        for lane in future::try_join_all(lanes).await.context("a lane of the load panicked")? {
-            latencies.extend(&lane.with_context(|| format!("{call:?} failed"))?);
+        for worker in future::try_join_all(workers).await.context("a worker of the load panicked")? {
+            latencies.extend(&worker.with_context(|| format!("{call:?} failed"))?);
         }
         Ok(Answered { latencies, took: started.elapsed() })
     }
 }
 
-/// Sends one request after the other until it is time, each about the next Deployment.
-async fn follow(
+/// Sends requests sequentially until `until`, each for the next Deployment.
+async fn send_requests(
     mut client: Client,
     call: Call,
     fleet: Fleet,
@@ -79,7 +79,7 @@ async fn follow(
     let mut number = first;
     while Instant::now() < until {
         let (name, namespace) = (fleet.name(number), fleet.namespace.to_owned());
-        let asked = Instant::now();
+        let sent = Instant::now();
         match call {
             Call::Get => drop(
                 client
@@ -98,7 +98,7 @@ async fn follow(
                 drop(client.set_deployment(request).await?);
             }
         }
-        latencies.push(asked.elapsed());
+        latencies.push(sent.elapsed());
         number += 1;
     }
     Ok(latencies)

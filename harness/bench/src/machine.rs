@@ -1,4 +1,4 @@
-//! The machine that was measured on, without which a figure says little.
+//! Describes the machine and the version under test.
 
 use std::process::Command;
 use std::{fmt, fs, thread};
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use replica_count_testbed::workspace;
 use serde::Serialize;
 
-/// Facts that do not change during a run.
+/// The hardware and the kernel.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     cpu: String,
@@ -16,16 +16,16 @@ pub(crate) struct Machine {
     kernel: String,
 }
 
-/// How busy the machine was: the load averages of 1, 5 and 15 minutes, ours included.
+/// The load averages of 1, 5 and 15 minutes, including the benchmark itself.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Load(String);
 
-/// Which server was measured.
+/// The version of the server under test.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Version {
     project: &'static str,
-    /// The commit, with `-dirty` where files differ from it; unknown outside of git.
+    /// The commit, with `-dirty` if files differ from it; `None` outside of git.
     commit: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Machine {
 }
 
 impl Load {
-    /// Reads the load of this moment.
+    /// Reads the current load.
     pub(crate) fn read() -> Result<Self> {
         let text = read("/proc/loadavg")?;
         Ok(Self(text.split(' ').take(3).collect::<Vec<_>>().join(" ")))

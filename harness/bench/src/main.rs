@@ -1,7 +1,7 @@
-//! Benchmarks: the real server against a real API server, beside the physical limit of each figure.
+//! Benchmarks: the real server against a real API server, compared with the physical limit of each figure.
 //!
-//! A benchmark is not a test: a target that is missed is shown in the table, and only a measurement that failed makes
-//! the exit code one.
+//! A benchmark is not a test: a missed target only shows in the table, and the exit code is 1 only if a measurement
+//! failed.
 
 mod arguments;
 mod contestant;

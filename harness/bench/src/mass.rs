@@ -1,7 +1,7 @@
-//! Everything has drifted at once: how many repairs a second, and what somebody who has nothing to do with it sees of that.
+//! Everything has drifted at once: measures repairs per second, and how an unrelated client is affected.
 //!
-//! A pass is a life of a contestant: it is started, finds that the Deployments have another count than it wants, and
-//! ends when all have been changed. Each pass wants another count, so nothing has to drift in between.
+//! In each pass, a contestant is started, finds that the Deployments have a different count than desired, and changes
+//! them all. Each pass desires a new count, so nothing has to drift in between.
 
 pub(crate) mod bare_patches;
 mod bystander;
@@ -23,22 +23,22 @@ use crate::output::say_error;
 use crate::peer::Peer;
 use crate::results::Outcome;
 
-/// Bare PATCHes under way at once. The best of these rates is the limit.
+/// Numbers of concurrent bare PATCHes. The best rate of these is the limit.
 const LIMITS: [usize; 5] = [1, 4, 16, 64, BESIDE_BYSTANDER];
 
-/// As many as the server has: what the bystander sees beside them is the limit of that.
+/// The server's own concurrency: the limit for the bystander's latency.
 const BESIDE_BYSTANDER: usize = 32;
 
-/// Where the server counts answers 429.
+/// The server's metric for answers 429.
 const THROTTLED: &str = r#"replica_count_manager_write_failures_total{reason="throttled"} "#;
 
-/// How much is changed, and how often.
+/// The size and the repetitions of the measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     deployments: usize,
-    /// What is changed by those whose rate shows sooner, or who would take too long.
+    /// The number of changes for bare PATCHes and slow contestants.
     sample: usize,
-    /// How often it is everyone's turn.
+    /// The number of turns of each contestant.
     turns: usize,
 }
 
@@ -46,7 +46,7 @@ impl Plan {
     pub(crate) const FULL: Self = Self { deployments: 10_000, sample: 2_500, turns: 2 };
     pub(crate) const SHORT: Self = Self { deployments: 100, sample: 50, turns: 1 };
 
-    /// How many Deployments a contestant changes.
+    /// The number of Deployments that a contestant changes.
     fn share(&self, contestant: Contestant) -> usize {
         match contestant {
             Contestant::Ours | Contestant::Peer(Peer::TunedGo) => self.deployments,
@@ -56,7 +56,6 @@ impl Plan {
     }
 }
 
-/// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let mut control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "drifted", size: plan.deployments, replicas: 1 };
@@ -85,10 +84,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "mass", rows: board.rows(), kubernetes, details: board.details(plan) })
 }
 
-/// What a pass needs. All have the same identity, so that the API server treats them alike.
+/// The parts of a pass. All contestants have the same identity, so the API server treats them alike.
 struct Passes<'a> {
     control_plane: &'a ControlPlane,
-    /// At the count that the last pass wanted.
+    /// The Deployments, with the count of the last pass.
     fleet: Fleet,
     observer: Observer,
     bystander: Bystander,
@@ -123,7 +122,7 @@ impl Passes<'_> {
 
     async fn watch(&mut self, began: Instant, changes: usize) -> Result<Pass> {
         let Self { observer, bystander, fleet, .. } = self;
-        // The bystander looks on from the first change on: before it, there is a listing at most.
+        // The bystander starts with the first change, because before that, there is at most a listing.
         let first = observer.expect_all(1, fleet.replicas).await?.start;
         let (seen, bystander) = bystander.beside(observer.expect_all(changes - 1, fleet.replicas)).await?;
         let to_first = first.duration_since(began);
@@ -131,7 +130,7 @@ impl Passes<'_> {
     }
 }
 
-/// How many answers 429 the server counts.
+/// The number of answers 429, according to the server's metrics.
 fn throttled(metrics: &str) -> Result<u32> {
     let count = metrics.lines().find_map(|line| line.strip_prefix(THROTTLED)?.trim().parse().ok());
     count.with_context(|| format!("/metrics has no {THROTTLED}"))
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn throttled_answers_are_told_from_other_failures() {
+    fn only_throttled_answers_are_counted() {
         let metrics = "\
             replica_count_manager_write_failures_total{reason=\"stale\"} 7\n\
             replica_count_manager_write_failures_total{reason=\"throttled\"} 3\n";

@@ -1,4 +1,4 @@
-//! Lines for the person at the terminal. A closed terminal is no reason to fail, so failed writes are ignored.
+//! Writes lines to the terminal. Failed writes are ignored, because a closed terminal is no reason to fail.
 
 use std::io::{self, Write as _};
 

@@ -1,7 +1,7 @@
-//! The Go operator of harness/bench/peer, which does the job of the server: what a platform team would write instead.
+//! The Go operator in harness/bench/peer, which does the server's job: what a platform team would write instead.
 //!
-//! It takes the flags of the server, logs where it listens as the server does, and has its identity, so it is started,
-//! asked and stopped as the server is: `Manager::start(&Peer::TunedGo.options(&control_plane).await?)`.
+//! It has the server's flags and identity and logs its addresses in the same way, so it is started, called and stopped
+//! like the server: `Manager::start(&Peer::TunedGo.options(&control_plane).await?)`.
 
 use anyhow::{Context as _, Result};
 use replica_count_testbed::cluster::{Program, Programs};
@@ -10,17 +10,17 @@ use tokio::task;
 
 use crate::server;
 
-/// How it is set up.
+/// The configuration of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// As its scaffold generates it.
     Go,
-    /// With what an expert would change.
+    /// With the changes of an expert.
     TunedGo,
 }
 
 impl Peer {
-    /// How it is started: like the server, with a folder and so with settings of its own. It is built if need be, which
+    /// Its options: like the server's, with a separate folder and settings. Builds the operator if necessary, which
     /// takes minutes.
     pub(crate) async fn options(self, control_plane: &ControlPlane) -> Result<manager::Options> {
         let program = task::spawn_blocking(|| Programs::from_env()?.ensure(Program::Peer));

@@ -1,10 +1,10 @@
-//! The ratios of a run as a picture (SVG): ours in figures of each rival, on one logarithmic axis, and where they should be.
+//! Plots the ratios of a run as SVG: our figures relative to each rival, on one logarithmic axis, with the targets.
 
 use std::fmt::Write as _;
 
 use crate::table::{Comparison, Row, Side, Target};
 
-/// Columns and lines, in pixels.
+/// The layout, in pixels.
 const WIDTH: f64 = 940.0;
 const NAME_END: f64 = 320.0;
 const RIVAL_END: f64 = 390.0;
@@ -14,7 +14,7 @@ const HEAD: f64 = 64.0;
 const LINE: f64 = 20.0;
 const GAP: f64 = 8.0;
 
-/// Background and text change together, so it is readable in light and dark.
+/// Supports light and dark mode.
 const STYLE: &str = "\
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .paper { fill: #ffffff } .quiet { fill: #59636e } .title { font-weight: 600; font-size: 14px }
@@ -28,7 +28,7 @@ text { fill: #f0f6fc } .paper { fill: #0d1117 } .quiet { fill: #9198a1 }
 .met { fill: #3fb950; stroke: #3fb950 } .missed { fill: #0d1117; stroke: #f85149 }
 }";
 
-/// Draws all ratios of the rows; `None` if there are none. `subtitle` says which run it was.
+/// Draws all ratios of the rows; `None` if there are none. `subtitle` identifies the run.
 pub(crate) fn render(subtitle: &str, rows: &[Row]) -> Option<String> {
     let groups: Vec<(&str, Vec<Comparison>)> =
         rows.iter().map(|row| (row.what(), row.comparisons())).collect();
@@ -58,7 +58,7 @@ pub(crate) fn render(subtitle: &str, rows: &[Row]) -> Option<String> {
     Some(svg + &body + "</svg>\n")
 }
 
-/// A comparison on its line: with whom, the targets, the dot and the figure.
+/// Draws a comparison: the rival, the targets, the dot and the ratio.
 fn draw(svg: &mut String, axis: Axis, y: f64, comparison: &Comparison) {
     let Comparison { rival, ratio, targets } = comparison;
     text(svg, RIVAL_END, y, "quiet", "end", rival.name());
@@ -89,7 +89,7 @@ fn draw(svg: &mut String, axis: Axis, y: f64, comparison: &Comparison) {
 
 fn text(svg: &mut String, x: f64, y: f64, class: &str, anchor: &str, words: &str) {
     let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    // Four pixels down from the middle of a line is where its letters stand.
+    // The baseline is four pixels below the middle of a line.
     let y = y + 4.0;
     push(
         svg,
@@ -120,7 +120,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// With room for all ratios, their targets, and 1.
+    /// An axis with room for all ratios, their targets, and 1.
     fn around<'a>(comparisons: impl Iterator<Item = &'a Comparison>) -> Option<Self> {
         let shown = |comparison: &'a Comparison| {
             let bounds = comparison.targets.iter().map(|target| target.bound);
@@ -130,17 +130,17 @@ impl Axis {
         let around = decades
             .map(|decade| (decade, decade))
             .reduce(|(from, to), (decade, _)| (from.min(decade), to.max(decade)));
-        // A tenth of a decade keeps dots off the edges.
+        // Adds a tenth of a decade, so no dot is on the edge.
         around.map(|(from, to)| Self { from: from.min(0.0) - 0.1, to: to.max(0.0) + 0.1 })
     }
 
-    /// Where a ratio stands; one of 0 or less stands at the left edge.
+    /// The position of a ratio. Ratios of 0 or less are at the left edge.
     fn x(self, ratio: f64) -> f64 {
         let decade = if ratio > 0.0 { ratio.log10() } else { self.from };
         AXIS_START + (decade - self.from) / (self.to - self.from) * (AXIS_END - AXIS_START)
     }
 
-    /// 1, 2 and 5 of each decade, as far as they are on it.
+    /// 1, 2 and 5 in each decade of the axis.
     fn ticks(self) -> impl Iterator<Item = (f64, String)> {
         (-6..=6)
             .flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(decade)))
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_met_differs_from_what_is_missed() {
+    fn met_and_missed_targets_look_different() {
         for (ours, goal, expected) in [
             (1.0, Goal::RatioAtMost(Rival::Limit, 1.5), "dot met"),
             (2.0, Goal::RatioAtMost(Rival::Limit, 1.5), "dot missed"),

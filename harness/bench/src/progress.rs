@@ -1,16 +1,16 @@
-//! Shows on stderr that a long step is alive and how long it will take: one line that is rewritten on a terminal, a
-//! line now and then in a log.
+//! Shows the progress of a long step on stderr, with an estimate: as one line that is rewritten on a terminal, or as
+//! occasional lines in a log.
 
 use std::io::{self, IsTerminal as _, Stderr, Write as _};
 use std::time::{Duration, Instant};
 
-/// How often a line is written where lines cannot be rewritten.
+/// How often a line is written to a log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a line is rewritten on a terminal.
+/// How often the line is rewritten on a terminal.
 const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A step of known length that is reported while it lasts.
+/// A step of known length in progress.
 #[derive(Debug)]
 pub(crate) struct Progress {
     what: String,
@@ -34,7 +34,7 @@ impl Progress {
         this
     }
 
-    /// One more part is done.
+    /// Completes one part.
     pub(crate) fn advance(&mut self) {
         self.done += 1;
         let interval = if self.terminal { TERMINAL_INTERVAL } else { LOG_INTERVAL };
@@ -46,13 +46,13 @@ impl Progress {
         self.write(&if self.terminal { format!("\r\x1b[2K{text}") } else { format!("{text}\n") });
     }
 
-    /// The step is complete.
+    /// Completes the step.
     pub(crate) fn finish(self) {
         let clear = if self.terminal { "\r\x1b[2K" } else { "" };
         self.write(&format!("{clear}{}: done in {:.1} s\n", self.what, self.started.elapsed().as_secs_f64()));
     }
 
-    /// A closed stderr must not end a measurement, so a failed write is ignored.
+    /// A closed stderr must not abort a measurement, so failed writes are ignored.
     fn write(&self, text: &str) {
         let mut stderr = self.stderr.lock();
         let _ = write!(stderr, "{text}");

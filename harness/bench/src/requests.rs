@@ -1,4 +1,4 @@
-//! What requests cost the server, in time of a core, beside a server that only answers.
+//! Measures the CPU time that requests cost, compared with a server that only gives fixed answers.
 
 pub(crate) mod bare_server;
 
@@ -22,24 +22,24 @@ use crate::results::Outcome;
 use crate::server;
 use crate::table::{Goal, Rival, Row, Unit};
 
-/// The least that a Get may get out of a core, in Gets of the bare server.
+/// The required throughput of Gets per CPU time, relative to the bare server.
 const GOAL: f64 = 0.85;
 
-/// The same beside the Go operator, of every call.
+/// The same for every call, relative to the tuned Go operator.
 const GOAL_BESIDE_GO: f64 = 1.8;
 
-/// Connections to each server, and requests under way on each.
+/// The number of connections to each server, and of requests in flight on each.
 const CONNECTIONS: usize = 4;
 const REQUESTS_EACH: usize = 16;
 
-/// How much is measured.
+/// The amount of measurements.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Deployments, all of them managed.
+    /// The number of Deployments, all managed.
     deployments: usize,
-    /// Turns of each contestant with each call.
+    /// The number of turns of each contestant with each call.
     turns: usize,
-    /// How long a turn lasts. A first one, of the same length, does not count.
+    /// The length of a turn. A first turn is not measured.
     turn: Duration,
 }
 
@@ -53,7 +53,7 @@ const CALLS: [Call; 3] = [Call::Get, Call::List, Call::Set];
 /// A server under load.
 struct Contestant {
     name: &'static str,
-    /// What it is to ours; `None` is ours.
+    /// `None` for our server.
     rival: Option<Rival>,
     pid: u32,
     load: Load,
@@ -70,7 +70,7 @@ async fn connect(address: SocketAddr, certificates: &Certificates) -> Result<Loa
     Load::connect(address, certificates, CONNECTIONS, REQUESTS_EACH).await
 }
 
-/// What it answered, and the time of a core that it took for that.
+/// The number of answers, and the CPU time they took.
 #[derive(Debug, Default)]
 struct Score {
     answered: u32,
@@ -98,7 +98,6 @@ impl Score {
     }
 }
 
-/// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
@@ -109,7 +108,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let answers = answers(&ours, &fleet).await?;
     for server in [&go, &tuned_go] {
         let theirs = self::answers(server, &fleet).await?;
-        ensure!(theirs.counts() == answers.counts(), "the Go operator answers something else: {theirs:?}");
+        ensure!(theirs.counts() == answers.counts(), "the Go operator gives different answers: {theirs:?}");
     }
     let bare = BareServer::start(ours.certificates(), &answers, &control_plane.folder("bare-server")?)?;
     let limit = connect(bare.address(), ours.certificates()).await?;
@@ -139,7 +138,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "requests", rows, kubernetes, details: details.into() })
 }
 
-/// Starts a server, and has it manage the whole fleet.
+/// Starts a server and makes it manage the whole fleet.
 async fn start(options: &manager::Options, fleet: &Fleet) -> Result<Manager> {
     let mut server = Manager::start(options).await?;
     server.wait_ready().await?;
@@ -147,7 +146,7 @@ async fn start(options: &manager::Options, fleet: &Fleet) -> Result<Manager> {
     Ok(server)
 }
 
-/// Has the contestants take turns with a call.
+/// Lets the contestants take turns with a call.
 async fn play(
     plan: &Plan,
     call: Call,
@@ -188,7 +187,7 @@ fn row(plan: &Plan, call: Call, contestants: &[Contestant], scores: &[Score]) ->
     row.judged_by(Goal::RatioAtLeast(Rival::TunedGo, GOAL_BESIDE_GO))
 }
 
-/// What the server answers, for the other one to repeat.
+/// The server's answers, for the bare server to repeat.
 async fn answers(manager: &Manager, fleet: &Fleet) -> Result<Answers> {
     let mut client = manager.client().await?;
     let (name, namespace) = (fleet.name(0), fleet.namespace.to_owned());

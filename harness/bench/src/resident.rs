@@ -1,4 +1,4 @@
-//! What the kernel says of the memory of a process.
+//! The memory of a process, according to the kernel.
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -9,16 +9,16 @@ use crate::machine;
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Resident {
     pub(crate) now: f64,
-    /// The most it has been since the start.
+    /// The maximum since the start.
     pub(crate) peak: f64,
-    /// The part that is heap and stacks.
+    /// Heap and stacks.
     anonymous: f64,
-    /// The part that is code, which others may share.
+    /// Code and other mapped files, which processes may share.
     file: f64,
 }
 
 impl Resident {
-    /// Reads it.
+    /// Reads the current values.
     pub(crate) fn read(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/status");
         let read = |key: &str| megabytes(&machine::entry(&path, key)?);
@@ -31,7 +31,7 @@ impl Resident {
     }
 }
 
-/// Reads what the kernel calls kB and means 1,024 bytes with.
+/// Parses the kernel's kB, which are 1,024 bytes.
 fn megabytes(text: &str) -> Result<f64> {
     let kibibytes: u32 = text
         .strip_suffix(" kB")

@@ -1,5 +1,5 @@
-//! How long nobody minds the Deployments when the process is restarted: from the SIGTERM to the first repair by the next
-//! one, beside the start of a process that reads all Deployments to nowhere.
+//! Measures the gap in enforcement when the process is restarted: from the SIGTERM to the first repair by the next
+//! process, compared with a process that only reads all Deployments.
 
 use std::time::Instant;
 
@@ -18,13 +18,13 @@ use crate::progress::Progress;
 use crate::results::Outcome;
 use crate::table::{Goal, Rival, Unit};
 
-/// How much there is to read, and how often.
+/// The size and the repetitions of the measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     deployments: usize,
     managed: usize,
     blocks: usize,
-    /// Restarts in a block, after which it is another's turn.
+    /// The number of restarts in a block; contestants take turns by block.
     restarts: usize,
 }
 
@@ -33,15 +33,14 @@ impl Plan {
     pub(crate) const SHORT: Self = Self { deployments: 300, managed: 30, blocks: 1, restarts: 2 };
 }
 
-/// What was measured of one contestant.
+/// The results of one contestant.
 #[derive(Debug, Default)]
 struct Score {
     gaps: Latencies,
-    /// The part of them until the old process had ended.
+    /// The part of each gap until the old process had ended.
     ends: Latencies,
 }
 
-/// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
@@ -85,19 +84,19 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "restart", rows: vec![row], kubernetes, details })
 }
 
-/// Restarts a process again and again.
+/// Restarts a process repeatedly.
 async fn block(plan: &Plan, options: &manager::Options, last: &mut Last, score: &mut Score) -> Result<()> {
     let mut process = Manager::start(options).await?;
     for _ in 0..plan.restarts {
         process.wait_ready().await?;
-        let asked = Instant::now();
+        let signalled = Instant::now();
         let status = process.terminate().await?;
-        ensure!(status.success(), "a process that was told to end ended with {status}");
-        score.ends.push(asked.elapsed());
-        // The next one is on its way before the drift is.
+        ensure!(status.success(), "after SIGTERM, a process ended with {status}");
+        score.ends.push(signalled.elapsed());
+        // The next process is started before the drift occurs.
         let (next, drifted) = tokio::join!(Manager::start(options), last.drift());
         drifted?;
-        score.gaps.push(last.repaired().await?.duration_since(asked));
+        score.gaps.push(last.repaired().await?.duration_since(signalled));
         process = next?;
     }
     process.kill()

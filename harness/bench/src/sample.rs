@@ -1,20 +1,20 @@
-//! A Deployment as clusters have them: deployed by Helm, with labels, annotations and an environment, and a status that a
-//! controller keeps. It is more than 3 kB of JSON, a good part of it `managedFields`, which the API server adds.
+//! A realistic Deployment: deployed by Helm, with labels, annotations, environment variables, and a status from a
+//! controller. It has more than 3 kB of JSON, much of it `managedFields`, which the API server adds.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
-/// Who creates it.
+/// Its creator.
 pub(crate) const CREATOR: &str = "helm";
 
-/// Who keeps its status.
+/// The owner of its status.
 pub(crate) const CONTROLLER: &str = "kube-controller-manager";
 
-/// Variables of its container.
+/// The number of variables of its container.
 const VARIABLES: usize = 4;
 
-/// The Deployment of this name.
+/// The Deployment with this name.
 pub(crate) fn deployment(name: &str, replicas: i32) -> Result<Deployment> {
     let selector = json!({ "app.kubernetes.io/name": name, "app.kubernetes.io/instance": name });
     let labels = json!({
@@ -50,7 +50,7 @@ pub(crate) fn deployment(name: &str, replicas: i32) -> Result<Deployment> {
     serde_json::from_value(object).context("the sample Deployment is not valid")
 }
 
-/// What [`CONTROLLER`] would write once all replicas are ready.
+/// The status that [`CONTROLLER`] would write once all replicas are ready.
 pub(crate) fn status(replicas: i32) -> Value {
     let condition = |kind: &str, reason: &str, message: &str| {
         json!({

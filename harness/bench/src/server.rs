@@ -1,4 +1,4 @@
-//! The server that is measured: the released binary, with mutual TLS and the rights that the chart gives it.
+//! The server under test: the release binary, with mutual TLS and the rights that the chart grants.
 
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -8,10 +8,10 @@ use replica_count_testbed::{ControlPlane, Manager, manager};
 
 use crate::fleet::Fleet;
 
-/// Sets under way at once.
+/// The number of concurrent Sets.
 const CONCURRENCY: usize = 16;
 
-/// How the server is started, with the rights that it needs everywhere.
+/// The options of the server, with cluster-wide rights.
 pub(crate) async fn options(control_plane: &ControlPlane) -> Result<manager::Options> {
     let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
     manager::Options::beside_this_program(&kubeconfig, &control_plane.folder("manager")?)
@@ -24,7 +24,7 @@ pub(crate) async fn start(control_plane: &ControlPlane) -> Result<Manager> {
     Ok(manager)
 }
 
-/// Has the server manage the first `count` of a fleet, at the count that they have.
+/// Makes the server manage the first `count` Deployments of a fleet, with their current count.
 pub(crate) async fn manage(manager: &Manager, fleet: &Fleet, count: usize) -> Result<()> {
     let client = manager.client().await?;
     let set = |number| {

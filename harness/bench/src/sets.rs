@@ -1,4 +1,4 @@
-//! How long a durable Set takes, and how many there can be, beside what the disk can do.
+//! Measures the latency and the throughput of durable Sets, compared with the limits of the disk.
 
 mod bare_writer;
 mod disk;
@@ -25,32 +25,32 @@ use crate::results::Outcome;
 use crate::server;
 use crate::table::{Goal, Rival, Row, Unit};
 
-/// The most that a Set may take: so many times what the disk takes, or so many milliseconds more, whatever is more.
+/// The limit of a Set's latency: this multiple of the disk's, or this many milliseconds more, whichever is greater.
 const GOAL_RATIO: f64 = 1.15;
 const GOAL_MORE_MS: f64 = 1.0;
 
-/// The least of what many clients together could get at best.
+/// The required share of the best possible throughput of many clients.
 const GOAL_MANY: f64 = 0.8;
 
-/// How many clients are many.
+/// The number of "many" clients.
 const MANY: u8 = 64;
 
-/// Deployments in the cluster, about which the Sets are. Other settings are stored for Deployments that do not exist.
+/// The number of Deployments, the targets of the Sets. The other settings are for Deployments that do not exist.
 const DEPLOYMENTS: usize = 100;
 
-/// A file system in memory, which every Linux has.
+/// The in-memory file system of every Linux.
 const MEMORY: &str = "/dev/shm";
 
-/// How much is measured.
+/// The amount of measurements.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Turns of each contestant. One before them does not count.
+    /// The number of turns of each contestant, after one that is not measured.
     turns: usize,
-    /// How long a turn lasts.
+    /// The length of a turn.
     turn: Duration,
-    /// How often the limit's file is replaced in a turn.
+    /// The number of file replacements by the bare writer in a turn.
     replacements: usize,
-    /// Whether the disk may be one that syncs nothing.
+    /// Whether the disk may be in memory.
     any_disk: bool,
 }
 
@@ -61,17 +61,16 @@ impl Plan {
         Self { turns: 1, turn: Duration::from_millis(100), replacements: 5, any_disk: true };
 }
 
-/// How many settings are stored, and the rows about that.
+/// The numbers of stored settings, and the names of their rows.
 const SIZES: [(usize, &str, &str); 2] = [
     (100, "sets: among 100 settings, p50", "sets: among 100, by 64 clients"),
     (10_000, "sets: among 10,000 settings, p50", "sets: among 10,000, by 64 clients"),
 ];
 
-/// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let disk = Disk::of(&control_plane.folder("disk")?)?;
-    ensure!(plan.any_disk || !disk.is_memory(), "the disk is {disk}: let TMPDIR name a folder on a real one");
+    ensure!(plan.any_disk || !disk.is_memory(), "the disk is {disk}: set TMPDIR to a folder on a real one");
     say_error(&format!("the disk is {disk}"));
     let fleet = Fleet { namespace: "storefront", size: DEPLOYMENTS, replicas: 3 };
     fleet.create(&control_plane).await?;
@@ -86,10 +85,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "sets", rows, kubernetes, details })
 }
 
-/// A server and those who ask it.
+/// A server and its clients.
 struct Contestant {
     server: Manager,
-    alone: Load,
+    single: Load,
     many: Load,
 }
 
@@ -98,23 +97,23 @@ impl Contestant {
         let mut server = Manager::start(options).await?;
         server.wait_ready().await?;
         let connect = |clients| Load::connect(server.grpc_address(), server.certificates(), clients, 1);
-        let (alone, many) = (connect(1).await?, connect(MANY.into()).await?);
-        Ok(Self { server, alone, many })
+        let (single, many) = (connect(1).await?, connect(MANY.into()).await?);
+        Ok(Self { server, single, many })
     }
 
-    /// How long each Set of one client takes.
+    /// The latencies of a single client's Sets.
     async fn one(&self, plan: &Plan, fleet: &Fleet) -> Result<Latencies> {
-        Ok(self.alone.run(Call::Set, fleet, plan.turn).await?.latencies)
+        Ok(self.single.run(Call::Set, fleet, plan.turn).await?.latencies)
     }
 
-    /// How many Sets of many clients are answered in a second.
+    /// The Sets per second of many clients.
     async fn many(&self, plan: &Plan, fleet: &Fleet) -> Result<f64> {
         let Answered { latencies, took } = self.many.run(Call::Set, fleet, plan.turn).await?;
         Ok(f64::from(u32::try_from(latencies.len())?) / took.as_secs_f64())
     }
 }
 
-/// Measures with so many settings.
+/// Measures with this number of settings.
 async fn measure_with(
     settings: usize,
     plan: &Plan,
@@ -159,7 +158,7 @@ async fn measure_with(
     Ok(figures)
 }
 
-/// Writes a file of settings as Sets leave it, for the Deployments of the fleet and for others that do not exist.
+/// Writes a settings file like the server's, with the Deployments of the fleet and others that do not exist.
 fn write_settings(path: &Path, settings: usize, fleet: &Fleet) -> Result<()> {
     let all = Fleet { size: settings, ..fleet.clone() };
     let entry = |number| {
@@ -172,21 +171,21 @@ fn write_settings(path: &Path, settings: usize, fleet: &Fleet) -> Result<()> {
     fs::write(path, serde_json::to_vec(&entries)?).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What was measured with one number of settings.
+/// The results for one number of settings.
 #[derive(Debug, Default)]
 struct Figures {
     settings: usize,
     /// The size of the file.
     bytes: usize,
-    /// Sets of one client.
+    /// Sets of a single client.
     ours: Latencies,
     /// Replacements of a file of this size.
     limit: Latencies,
-    /// Sets of many clients a second, by turn.
+    /// Sets per second of many clients, by turn.
     many: Vec<f64>,
-    /// The same where a sync costs nothing.
+    /// The same in memory, where a sync costs nothing.
     many_in_memory: Vec<f64>,
-    /// Both of the Go operator, on the disk. Tuning it changes nothing about them.
+    /// Both for the Go operator, on the disk. Its tuning does not affect them.
     go: Latencies,
     go_many: Vec<f64>,
 }
@@ -208,7 +207,8 @@ impl Figures {
         ]
     }
 
-    /// Whatever is less: every client as fast as one alone, or no waiting for the disk.
+    /// The best possible throughput: every client as fast as a single one, or no waiting for the disk, whichever is
+    /// less.
     fn most_of_many(&self) -> f64 {
         let each_as_one = f64::from(MANY) * 1000.0 / self.ours.percentile_ms(50);
         each_as_one.min(median(&self.many_in_memory))
@@ -229,7 +229,7 @@ impl Figures {
     }
 }
 
-/// The median; 0 of nothing.
+/// The median; 0 for an empty slice.
 fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! How long it takes from the start of the process to the repair of a drift that it finds, beside reading all Deployments
-//! to nowhere.
+//! Measures the time from the start of the process to the repair of an existing drift, compared with only reading all
+//! Deployments.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::results::Outcome;
 use crate::table::{Goal, Rival, Unit};
 
-/// How much there is to read, and how often.
+/// The size and the repetitions of the measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     deployments: usize,
@@ -31,7 +31,6 @@ impl Plan {
     pub(crate) const SHORT: Self = Self { deployments: 300, managed: 20, rounds: 1 };
 }
 
-/// Measures.
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
@@ -45,7 +44,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
 
     let (mut limit, mut scores) = (Latencies::default(), Scores::<Latencies>::default());
     let mut progress = Progress::new("starts, in turns", plan.rounds * (1 + contestants.len()));
-    // Whoever came first would find the API server cold.
+    // Warms up the API server.
     let limit_in_json = drain::measure(&kubeconfig, "application/json").await?;
     for _ in 0..plan.rounds {
         limit.push(drain::measure(&kubeconfig, ACCEPT).await?);
@@ -75,7 +74,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "start", rows: vec![row], kubernetes, details })
 }
 
-/// Has the last Deployment drift while nobody runs, and starts somebody.
+/// Makes the last Deployment drift while no contestant runs, then starts one.
 async fn round(options: &manager::Options, last: &mut Last) -> Result<Duration> {
     last.drift().await?;
     let started = Instant::now();

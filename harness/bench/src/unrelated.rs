@@ -1,4 +1,4 @@
-//! What happens in a cluster all the time and is nobody's business here: the status of Deployments changes.
+//! Unrelated events: status changes of Deployments, which happen in a cluster all the time.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -14,54 +14,54 @@ use tokio::time::{self, Instant};
 use crate::fleet::Fleet;
 use crate::sample;
 
-/// From one change to the next: 200 a second.
+/// The interval of the changes: 200 a second.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Changes under way at once: what is late is made up for.
+/// The number of concurrent changes, so delays are caught up.
 const CONCURRENCY: usize = 16;
 
-/// Who causes it.
+/// Causes status changes.
 #[derive(Debug)]
 pub(crate) struct Unrelated {
     fleet: Fleet,
     api: Api<Deployment>,
-    /// How many changes there have been.
+    /// The number of changes so far.
     changes: usize,
 }
 
 impl Unrelated {
-    /// Changes of the Deployments of a fleet, one after the other and again.
+    /// Changes the Deployments of a fleet in turn, repeatedly.
     pub(crate) async fn new(control_plane: &ControlPlane, fleet: Fleet) -> Result<Self> {
         let client = control_plane.client_as(sample::CONTROLLER).await?;
         Ok(Self { api: Api::namespaced(client, fleet.namespace), fleet, changes: 0 })
     }
 
-    /// Goes on until something else is over; returns what that says, and how many changes there were in a second.
-    pub(crate) async fn beside<T>(&mut self, over: impl Future<Output = T>) -> Result<(T, f64)> {
+    /// Causes changes while `future` runs; returns its output and the changes per second.
+    pub(crate) async fn beside<T>(&mut self, future: impl Future<Output = T>) -> Result<(T, f64)> {
         let (before, started) = (self.changes, Instant::now());
-        let said = tokio::select! {
-            said = over => said,
-            error = self.go_on() => return Err(error),
+        let output = tokio::select! {
+            output = future => output,
+            error = self.run() => return Err(error),
         };
         let changes = u32::try_from(self.changes - before)?;
-        Ok((said, f64::from(changes) / started.elapsed().as_secs_f64()))
+        Ok((output, f64::from(changes) / started.elapsed().as_secs_f64()))
     }
 
-    /// Goes on until it fails.
-    async fn go_on(&mut self) -> anyhow::Error {
+    /// Causes changes until an error occurs.
+    async fn run(&mut self) -> anyhow::Error {
         let Self { fleet, api, changes } = self;
         let ticks = stream::unfold(time::interval(PAUSE), async |mut ticks| {
             ticks.tick().await;
             Some(((), ticks))
         });
-        // Never what it was before, or nothing would change.
+        // Each number differs from the previous one, so the status really changes.
         let numbers = stream::iter(*changes..);
         let changed = ticks.zip(numbers).map(|((), number)| change(api, fleet.name(number), number));
         let mut changed = pin!(changed.buffer_unordered(CONCURRENCY));
         loop {
             match changed.try_next().await {
                 Ok(Some(())) => *changes += 1,
-                Ok(None) => return anyhow!("the ticks of a clock ended"),
+                Ok(None) => return anyhow!("the clock stopped"),
                 Err(error) => return error,
             }
         }

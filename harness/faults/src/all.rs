@@ -1,71 +1,73 @@
-//! `faults all`: what the rounds of a run draw from, case by case: every fault of every kind of request, a crash before
-//! and after every request, a crash at and every failure of every file operation, simulated disks, floods and nemeses.
+//! `faults all`: case by case, every fault of every kind of request, a crash before and after every request, a crash at
+//! and every failure of every file operation, simulated disks, floods and nemeses.
 
 use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, StreamFault};
 
 use crate::arrival::Objects;
-use crate::missed::missed;
+use crate::environment::Environment;
 use crate::nemesis::Nemesis;
+use crate::not_injected::not_injected;
 use crate::output::{say, say_error};
 use crate::run::play;
-use crate::schedule::{Amount, Blow, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule};
-use crate::stage::Stage;
+use crate::schedule::{
+    Amount, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule, ServerFault,
+};
 use crate::table::Table;
 use crate::{disk, script};
 
-/// All failures of a file operation that are tried.
+/// The errors injected into file operations.
 const ERRNOS: [&str; 3] = ["ENOSPC", "EIO", "EROFS"];
-/// How many seeds of a flood, and of a nemesis.
+/// The number of seeds for the flood and for each nemesis.
 const SEEDS: u64 = 3;
 
 const SWALLOW: Fault = Fault::Stream(StreamFault::Swallow);
 
-/// The cases that need no server.
+/// The name of the cases that need no server.
 const DISK: &str = "simulated disk";
 
-/// What is said of writes that differ.
+/// Part of the message for unexpected writes; `faults mutants` searches for it.
 pub(crate) const OTHER_WRITES: &str = "in the reference run";
 
-/// A case of the list.
+/// A case.
 struct Case {
     name: String,
     schedule: Schedule,
-    /// Whether the writes are to be compared with those of the reference run.
+    /// Whether to compare its writes with those of the reference run.
     is_compared: bool,
 }
 
-/// Plays all cases, or those whose name contains `only`, and says which went wrong.
-pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
+/// Runs all cases, or those whose name contains `only`, and reports which failed.
+pub async fn run(environment: &Environment, only: Option<&str>) -> Result<()> {
     let cases: Vec<Case> = [faults(), request_crashes(), file_operations(), floods(), nemeses()]
         .into_iter()
         .flatten()
-        .filter(|case| case.schedule.blow.as_ref().is_none_or(|blow| stage.can_strike(blow)))
+        .filter(|case| case.schedule.server_fault.as_ref().is_none_or(|fault| environment.can_inject(fault)))
         .filter(|case| only.is_none_or(|only| case.name.contains(only)))
         .collect();
     let with_disks = only.is_none_or(|only| DISK.contains(only));
     if cases.is_empty() && !with_disks {
-        bail!("there is no case whose name contains {:?}", only.unwrap_or_default());
+        bail!("no case has a name that contains {:?}", only.unwrap_or_default());
     }
     let mut table = Table::default();
-    let reference = play(stage, "reference", &scripted(Faults::None, None), &mut table).await;
+    let reference = play(environment, "reference", &scripted(Faults::None, None), &mut table).await;
     let reference = reference.context("the reference run")?.writes;
     let mut failed = Vec::new();
     if with_disks {
         say_error(DISK);
-        failed.extend(disk::exhaustively().await.err().map(|error| format!("{DISK}: {error}")));
+        failed.extend(disk::try_all().await.err().map(|error| format!("{DISK}: {error}")));
     }
     for (n, case) in cases.iter().enumerate() {
         let trace = case.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        let verdict = play(stage, &trace, &case.schedule, &mut table).await.and_then(|outcome| {
-            let writes = outcome.writes;
-            if let Some(missed) = missed(&case.schedule, &outcome.lines) {
-                bail!("{missed}: the case shows nothing; trace: {}", outcome.trace.display());
+        let verdict = play(environment, &trace, &case.schedule, &mut table).await.and_then(|report| {
+            let writes = report.writes;
+            if let Some(reason) = not_injected(&case.schedule, &report.lines) {
+                bail!("{reason}: the case proves nothing; trace: {}", report.trace.display());
             }
             if case.is_compared
                 && (writes.succeeded > reference.succeeded || writes.sent > reference.sent + 1)
             {
-                bail!("{writes:?}, but {reference:?} {OTHER_WRITES}; trace: {}", outcome.trace.display());
+                bail!("{writes:?}, but {reference:?} {OTHER_WRITES}; trace: {}", report.trace.display());
             }
             Ok(())
         });
@@ -86,11 +88,11 @@ pub async fn run(stage: &Stage, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn scripted(faults: Faults, blow: Option<Blow>) -> Schedule {
-    Schedule { faults, blow, ..Schedule::calm(0, Load::Script) }
+fn scripted(faults: Faults, server_fault: Option<ServerFault>) -> Schedule {
+    Schedule { faults, server_fault, ..Schedule::without_faults(0, Load::Script) }
 }
 
-/// Every fault of every kind of request, met by the first one and, for a Patch or a watch, by a later one.
+/// Every fault of every kind of request, for the first request and, for a Patch or a watch, also for a later one.
 fn faults() -> Vec<Case> {
     let all = |kind| Fault::all(kind, |below| below / 2).into_iter().map(move |fault| (kind, fault));
     let of_deployments =
@@ -104,7 +106,7 @@ fn faults() -> Vec<Case> {
         (Kind::Patch, 0),
         (Kind::Patch, 2),
     ];
-    // Of autoscalers there is one event, and no count.
+    // There is one event for autoscalers, and it has no count.
     let first = |kind| Fault::all(kind, |_| 0).into_iter().map(move |fault| (kind, fault));
     let of_autoscalers = [Kind::ListAsStream, Kind::List, Kind::Watch].into_iter().flat_map(first);
     let of_autoscalers = of_autoscalers.filter(|(_, fault)| *fault != SWALLOW);
@@ -113,49 +115,49 @@ fn faults() -> Vec<Case> {
 }
 
 fn fault_of_deployments(kind: Kind, after: u64, fault: Fault) -> Case {
-    // What comes later needs more time, as does what cancels out.
+    // Later requests need more load, and so do events that cancel out.
     let is_long = after > 0 || fault == SWALLOW;
     let load = Load::Drawn(if is_long { Amount::USUAL } else { Amount::SMALL });
     let nemesis = (fault == SWALLOW).then_some(Nemesis::ThereAndBack);
-    let schedule = Schedule { nemesis, ..Schedule::calm(after, load) };
+    let schedule = Schedule { nemesis, ..Schedule::without_faults(after, load) };
     fault_case(Objects::Deployments, kind, after, fault, schedule)
 }
 
 fn fault_of_autoscalers(kind: Kind, fault: Fault) -> Case {
-    let schedule = Schedule::calm(0, Load::Drawn(Amount::USUAL));
+    let schedule = Schedule::without_faults(0, Load::Drawn(Amount::USUAL));
     let schedule = Schedule { nemesis: Some(Nemesis::Autoscaler), ..schedule };
     fault_case(Objects::Autoscalers, kind, 0, fault, schedule)
 }
 
 fn fault_case(objects: Objects, kind: Kind, after: u64, fault: Fault, schedule: Schedule) -> Case {
-    // There is an older listing only when there was one before.
+    // A stale listing requires an earlier one.
     let after = if fault == Fault::StaleList { after + 1 } else { after };
     let place = Placed { kind, objects, after, fault };
     let name = format!("{} meets {}", name_of(&place), fault.name());
     Case { name, schedule: Schedule { faults: at(place), ..schedule }, is_compared: false }
 }
 
-/// The words for a place.
+/// The description of a place.
 fn name_of(place: &Placed) -> String {
     format!("{}{} {}", place.objects.prefix(), place.kind.name(), place.after)
 }
 
-/// A fault in a place, and what leads to a request there.
+/// A fault in a place, and the faults that cause a request there.
 fn at(place: Placed) -> Faults {
     Faults::Placed(before(&place).into_iter().chain([place]).collect())
 }
 
-/// What leads to a request in that place.
+/// The faults that cause a request in a place.
 fn before(place: &Placed) -> Vec<Placed> {
     let objects = place.objects;
     let meets = |kind, after, fault| Placed { kind, objects, after, fault };
     let mut before = match place.kind {
-        // Watches last ten seconds, longer than a load.
+        // A watch lasts ten seconds, longer than a load.
         Kind::Watch => (0..place.after).map(|after| meets(Kind::Watch, after, Fault::Cut)).collect(),
         Kind::List => {
             vec![meets(Kind::ListAsStream, 0, Fault::Refuse { status: 422, retry_after_seconds: None })]
         }
-        // What is not listed yet is asked for.
+        // The server only gets a Deployment that it has not listed yet.
         Kind::Get => vec![meets(Kind::ListAsStream, 0, Fault::Delay { ms: 1_000 })],
         Kind::ListAsStream | Kind::Patch | Kind::Other => vec![],
     };
@@ -166,7 +168,7 @@ fn before(place: &Placed) -> Vec<Placed> {
     before
 }
 
-/// A crash before and after each request of the script.
+/// A crash before and after each request that the script causes.
 fn request_crashes() -> Vec<Case> {
     let requests = [
         (Objects::Deployments, Kind::ListAsStream, 1),
@@ -190,7 +192,7 @@ fn request_crashes() -> Vec<Case> {
         .collect()
 }
 
-/// A crash at, and each failure of, each file operation of the script, and of a start.
+/// A crash at, and each failure of, each file operation of the script; a crash at each one of a start.
 fn file_operations() -> Vec<Case> {
     let operations = |calls: &[(&str, u32)], writes: u32| -> Vec<FileOperation> {
         let of_call = |&(call, count): &(&str, u32)| {
@@ -199,42 +201,44 @@ fn file_operations() -> Vec<Case> {
         };
         calls.iter().flat_map(of_call).collect()
     };
-    let case = |what: &str, operation: &FileOperation, blow: Blow| Case {
+    let case = |what: &str, operation: &FileOperation, server_fault: ServerFault| Case {
         name: format!("{what} at {} {}", operation.call, operation.when),
-        schedule: scripted(Faults::None, Some(blow)),
+        schedule: scripted(Faults::None, Some(server_fault)),
         is_compared: true,
     };
     let mut cases = Vec::new();
     for operation in operations(&FILE_CALLS, script::CHANGES) {
-        cases.push(case("kill", &operation, Blow::KillAtFile(operation.clone())));
+        cases.push(case("kill", &operation, ServerFault::KillAtFile(operation.clone())));
         for errno in ERRNOS {
-            let blow = Blow::FailFile { operation: operation.clone(), errno: errno.to_owned() };
-            cases.push(case(errno, &operation, blow));
+            let server_fault =
+                ServerFault::FailFile { operation: operation.clone(), errno: errno.to_owned() };
+            cases.push(case(errno, &operation, server_fault));
         }
     }
     for operation in operations(&START_CALLS, 1) {
-        cases.push(case("kill the start", &operation, Blow::KillAtStart(operation.clone())));
+        cases.push(case("kill the start", &operation, ServerFault::KillAtStart(operation.clone())));
     }
     cases
 }
 
-/// Floods of changes, with faults.
+/// Floods of changes, with an increasing rate of faults.
 fn floods() -> Vec<Case> {
-    (0..SEEDS).map(|seed| crowd("flood", seed, Amount::FLOOD, None)).collect()
+    (0..SEEDS).map(|seed| seeded_case("flood", seed, Amount::FLOOD, None)).collect()
 }
 
-/// Each nemesis, without faults and with ever more of them.
+/// Each nemesis, with an increasing rate of faults.
 fn nemeses() -> Vec<Case> {
     let seeds = |nemesis: Nemesis| {
         let amount = if nemesis == Nemesis::MassDrift { Amount::FLOOD } else { Amount::USUAL };
-        (0..SEEDS).map(move |seed| crowd(nemesis.name(), seed, amount, Some(nemesis)))
+        (0..SEEDS).map(move |seed| seeded_case(nemesis.name(), seed, amount, Some(nemesis)))
     };
     Nemesis::ALL.into_iter().flat_map(seeds).collect()
 }
 
-fn crowd(name: &str, seed: u64, amount: Amount, nemesis: Option<Nemesis>) -> Case {
+fn seeded_case(name: &str, seed: u64, amount: Amount, nemesis: Option<Nemesis>) -> Case {
     let faults = Faults::Drawn { percent: 20 * seed };
     let encodings = if seed.is_multiple_of(2) { Encodings::AsAsked } else { Encodings::JsonOnly };
-    let schedule = Schedule { faults, encodings, nemesis, ..Schedule::calm(seed, Load::Drawn(amount)) };
+    let schedule =
+        Schedule { faults, encodings, nemesis, ..Schedule::without_faults(seed, Load::Drawn(amount)) };
     Case { name: format!("{name} {seed}"), schedule, is_compared: false }
 }

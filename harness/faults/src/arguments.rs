@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-/// Tries to make Replica Count Manager break its promises, with a real API server, faults, crashes and broken disks.
+/// Tests the promises of Replica Count Manager with a real API server, injected faults, crashes and disk failures.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {
@@ -15,27 +15,27 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Play rounds that are drawn from a seed, and print what was tried.
+    /// Run random rounds from a seed, and print what was tested.
     Run {
-        /// Where all comes from [default: a new one, which is printed].
+        /// The seed of all random choices [default: a new one, which is printed].
         #[arg(long)]
         seed: Option<u64>,
-        /// For how long rounds are begun.
+        /// How long to start new rounds.
         #[arg(long, default_value = "3", value_parser = minutes)]
         minutes: Duration,
-        /// Play the round of this trace again instead.
+        /// Replay the round of this trace instead.
         #[arg(long, value_name = "TRACE", conflicts_with_all = ["seed", "minutes"])]
         replay: Option<PathBuf>,
     },
-    /// Try every fault of every kind of request, and a crash at every request and every file operation.
+    /// Test every fault of every kind of request, and a crash at every request and every file operation.
     All {
-        /// Only cases whose name contains this.
+        /// Run only cases whose name contains this text.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
-    /// Show that each seeded bug is caught.
+    /// Verify that each seeded bug is caught.
     Mutants {
-        /// Only these [default: all].
+        /// Test only these mutants [default: all].
         only: Vec<String>,
     },
 }

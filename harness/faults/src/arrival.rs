@@ -1,15 +1,15 @@
-//! Requests of the server, told apart: by their ordinal, and by how many of the same kind came before.
+//! Identifies requests of the server by their ordinal, and by how many of the same kind came before.
 
 use std::collections::HashMap;
 
 use replica_count_testbed::fault_proxy::Kind;
 use serde::{Deserialize, Serialize};
 
-/// What the server watches.
+/// The objects that the server watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objects {
-    /// Deployments, and one of them.
+    /// Deployments, or a single one.
     Deployments,
     /// Autoscalers.
     Autoscalers,
@@ -18,20 +18,20 @@ pub enum Objects {
 /// A request that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// How many requests came before it.
+    /// The number of requests before it.
     pub ordinal: u64,
     /// Its kind.
     pub kind: Kind,
-    /// What it is for, and how many of its kind came before it for such.
+    /// Its kind of objects, and the number of requests of the same kind for these objects before it.
     pub place: Option<(Objects, u64)>,
-    /// What it is for: the same in each round, whatever its namespace is called.
+    /// Its object, without the namespace, so it is the same in each round.
     pub object: String,
-    /// How many of its kind came before it for the same object.
+    /// The number of requests of the same kind for the same object before it.
     pub after_of_object: u64,
 }
 
 impl Objects {
-    /// What a path is about.
+    /// The kind of objects in a path.
     pub(crate) fn of(path: &str) -> Option<Self> {
         if path.contains("/deployments") {
             Some(Self::Deployments)
@@ -42,7 +42,7 @@ impl Objects {
         }
     }
 
-    /// The word for them in names of cases, before that for the kind of request.
+    /// The prefix in case names, before the kind of request.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Deployments => "",
@@ -59,19 +59,19 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Takes note of a request.
-    pub(crate) fn arrive(&mut self, ordinal: u64, kind: Kind, path: &str) -> Arrival {
+    /// Records a request.
+    pub(crate) fn record(&mut self, ordinal: u64, kind: Kind, path: &str) -> Arrival {
         let object = object(path);
         let objects = Objects::of(path);
         let place =
-            objects.map(|objects| (objects, one_more(self.for_objects.entry((kind, objects)).or_default())));
-        let after_of_object = one_more(self.for_object.entry((kind, object.clone())).or_default());
+            objects.map(|objects| (objects, increment(self.for_objects.entry((kind, objects)).or_default())));
+        let after_of_object = increment(self.for_object.entry((kind, object.clone())).or_default());
         Arrival { ordinal, kind, place, object, after_of_object }
     }
 }
 
-/// Counts one more, and returns how many there were.
-fn one_more(count: &mut u64) -> u64 {
+/// Increments a count, and returns the old value.
+fn increment(count: &mut u64) -> u64 {
     *count += 1;
     *count - 1
 }
@@ -86,11 +86,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_namespace_makes_no_difference() {
+    fn the_namespace_is_ignored() {
         let mut arrivals = Arrivals::default();
         let mut scale = |ordinal, namespace: &str, name: &str| {
             let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale");
-            let arrival = arrivals.arrive(ordinal, Kind::Patch, &path);
+            let arrival = arrivals.record(ordinal, Kind::Patch, &path);
             (arrival.object, arrival.place, arrival.after_of_object)
         };
         assert_eq!(
@@ -106,8 +106,8 @@ mod tests {
             ("deployments/web/scale".to_owned(), Some((Objects::Deployments, 2)), 1)
         );
         let autoscalers = "/apis/autoscaling/v2/horizontalpodautoscalers";
-        let listed = arrivals.arrive(3, Kind::List, autoscalers);
+        let listed = arrivals.record(3, Kind::List, autoscalers);
         assert_eq!((&*listed.object, listed.place), (autoscalers, Some((Objects::Autoscalers, 0))));
-        assert_eq!(arrivals.arrive(4, Kind::Other, "/version").place, None);
+        assert_eq!(arrivals.record(4, Kind::Other, "/version").place, None);
     }
 }

@@ -1,4 +1,4 @@
-//! The certificate files of the server, which change while it runs. Whenever it starts they are whole.
+//! The server's certificate files, which change while it runs but are valid whenever it starts.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,50 +6,50 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use replica_count_testbed::manager::{Mount, Options, Secret};
 
-/// The files.
+/// The certificate files.
 #[derive(Debug)]
 pub(crate) struct CertificateFiles(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     mount: Mount,
-    whole: Secret,
-    is_whole: bool,
+    valid: Secret,
+    is_valid: bool,
 }
 
 impl CertificateFiles {
     /// Mounts the certificates of the options.
     pub(crate) fn new(options: &Options, folder: &Path) -> Result<Self> {
-        let whole = Secret::of(&options.certificates()?)?;
-        let mount = Mount::new(&folder.join("mount"), &whole)?;
-        Ok(Self(Mutex::new(Inner { mount, whole, is_whole: true })))
+        let valid = Secret::of(&options.certificates()?)?;
+        let mount = Mount::new(&folder.join("mount"), &valid)?;
+        Ok(Self(Mutex::new(Inner { mount, valid, is_valid: true })))
     }
 
-    /// A server that uses them.
+    /// Makes the server use these files.
     pub(crate) fn used_by(&self, options: Options) -> Options {
         self.inner().mount.used_by(options)
     }
 
-    /// Changes the clients that are trusted.
+    /// Changes the trusted authorities.
     pub(crate) fn trust(&self, authorities: String) -> Result<()> {
         let mut inner = self.inner();
-        inner.whole.authorities = authorities;
-        inner.put_whole()
+        inner.valid.authorities = authorities;
+        inner.put_valid()
     }
 
-    /// Cuts the certificate off, as if it were being written.
-    pub(crate) fn cut(&self) -> Result<()> {
+    /// Truncates the certificate, as if it were being written.
+    pub(crate) fn truncate(&self) -> Result<()> {
         let mut inner = self.inner();
-        let mut half = inner.whole.clone();
+        let mut half = inner.valid.clone();
         half.certificate.truncate(half.certificate.len() / 2);
-        inner.is_whole = false;
+        inner.is_valid = false;
         inner.mount.swap(&half)
     }
 
-    /// Makes them whole if they are not.
-    pub(crate) fn mend(&self) -> Result<()> {
+    /// Restores the valid files if necessary.
+    pub(crate) fn repair(&self) -> Result<()> {
         let mut inner = self.inner();
-        if inner.is_whole { Ok(()) } else { inner.put_whole() }
+        if inner.is_valid { Ok(()) } else { inner.put_valid() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -58,8 +58,8 @@ impl CertificateFiles {
 }
 
 impl Inner {
-    fn put_whole(&mut self) -> Result<()> {
-        self.is_whole = true;
-        self.mount.swap(&self.whole)
+    fn put_valid(&mut self) -> Result<()> {
+        self.is_valid = true;
+        self.mount.swap(&self.valid)
     }
 }

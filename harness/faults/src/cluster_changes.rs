@@ -1,4 +1,4 @@
-//! Those who change the cluster behind the server's back.
+//! Changes to the cluster behind the server's back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,9 +15,9 @@ use tokio::time;
 use crate::schedule::Amount;
 use crate::trace::{Note, Trace};
 
-/// Counts from here on are never desired.
+/// Counts from here on are never set as desired.
 const DRIFTED: i32 = 2_000;
-/// Who makes the changes.
+/// The field manager of these changes.
 const SOMEBODY: &str = "somebody";
 /// The count of a new Deployment.
 pub(crate) const NEW: i32 = 1;
@@ -29,7 +29,7 @@ pub(crate) struct ClusterChanges<'a> {
     api: Api<Deployment>,
     autoscalers: Api<HorizontalPodAutoscaler>,
     trace: &'a Trace,
-    /// How often a count was made another one.
+    /// How often a count was changed.
     deviations: AtomicUsize,
 }
 
@@ -50,13 +50,13 @@ impl<'a> ClusterChanges<'a> {
         self.deviations.load(Ordering::SeqCst)
     }
 
-    /// The count in the cluster.
+    /// The current count.
     pub(crate) async fn count(&self, name: &str) -> Result<Option<i32>> {
         let found = self.api.get_opt(name).await?;
         Ok(found.and_then(|deployment| deployment.spec?.replicas))
     }
 
-    /// Changes this and that, as the load says.
+    /// Makes random changes, as many as the load says.
     pub(crate) async fn run(&self, names: &[String], load: &Amount, mut random: Rng) -> Result<()> {
         for n in 0..load.drifts {
             time::sleep(Duration::from_millis(random.u64(..=load.pause_ms))).await;
@@ -77,13 +77,13 @@ impl<'a> ClusterChanges<'a> {
         self.trace.note(Note::Cluster(format!("scale {name} to {count}")));
         let patch = Patch::Merge(json!({ "spec": { "replicas": count } }));
         match self.api.patch_scale(name, &parameters(), &patch).await {
-            // Somebody creates it again just now.
+            // Someone is re-creating it.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => Ok(other.map(drop)?),
         }
     }
 
-    /// Creates an autoscaler of a Deployment.
+    /// Creates an autoscaler for a Deployment.
     pub(crate) async fn autoscale(&self, autoscaler: &str, name: &str) -> Result<()> {
         self.trace.note(Note::Cluster(format!("{autoscaler} of {name} appears")));
         let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": name });
@@ -93,7 +93,7 @@ impl<'a> ClusterChanges<'a> {
         Ok(())
     }
 
-    /// Deletes it.
+    /// Deletes an autoscaler.
     pub(crate) async fn stop_autoscaling(&self, autoscaler: &str) -> Result<()> {
         self.trace.note(Note::Cluster(format!("{autoscaler} goes")));
         self.autoscalers.delete(autoscaler, &DeleteParams::default()).await?;
@@ -106,13 +106,13 @@ impl<'a> ClusterChanges<'a> {
         self.scale(name, before).await
     }
 
-    /// Leaves nothing to the rounds that come after, whose listings would grow.
+    /// Deletes all Deployments, which would otherwise slow down later rounds.
     pub(crate) async fn delete_all(&self) -> Result<()> {
         self.api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
         Ok(())
     }
 
-    /// Changes something else.
+    /// Changes something other than the count.
     async fn touch(&self, name: &str, n: usize) -> Result<()> {
         let patch = json!({ "metadata": { "annotations": { "touched": n.to_string() } } });
         self.api.patch(name, &parameters(), &Patch::Merge(patch)).await?;

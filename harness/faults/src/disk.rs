@@ -1,4 +1,4 @@
-//! The store on a simulated disk, which fails and loses its power: all of it case by case, or drawn from a seed.
+//! Tests the store on a simulated disk with failures and power loss: systematically, or randomly from a seed.
 
 mod crash_disk;
 mod trial;
@@ -9,14 +9,14 @@ use replica_count_core::change::{Action, Change};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use rustix::io::Errno;
-use trial::{Reader, Wrong};
+use trial::{Reader, Violation};
 
 const FAILURES: [Errno; 3] = [Errno::NOSPC, Errno::IO, Errno::ROFS];
-/// As many operations as some changes make.
+/// About the number of operations in a random trial.
 const OPERATIONS: usize = 48;
 
-/// One failure at every step, and every pair of failures of the first two changes.
-pub(crate) async fn exhaustively() -> Result<(), Wrong> {
+/// Tests one failure at every step, and every pair of failures in the first two changes.
+pub(crate) async fn try_all() -> Result<(), Violation> {
     let mut reader = Reader::default();
     let operations = trial::run(script(), &[], &mut reader).await?;
     let kinds = FAILURES.map(Kind::Fails).into_iter().chain([Kind::DoneButFails(Errno::IO), Kind::Dies]);
@@ -39,8 +39,8 @@ pub(crate) async fn exhaustively() -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Draws changes and what goes wrong from the seed, and tries them once. Returns what went wrong, in words for a table.
-pub(crate) async fn drawn(seed: u64) -> Result<Vec<&'static str>, Wrong> {
+/// Tests random changes with random failures once. Returns the names of the failures for the table.
+pub(crate) async fn try_random(seed: u64) -> Result<Vec<&'static str>, Violation> {
     let mut random = Rng::with_seed(seed);
     let script = (0..random.i32(2..=6)).map(|n| draw_change(n, &mut random)).collect();
     let faults: Vec<Fault> = (0..random.usize(1..=3))
@@ -55,7 +55,7 @@ fn draw_change(n: i32, random: &mut Rng) -> (Target, Change) {
     (target, if random.u8(..4) == 0 { delete() } else { set(n) })
 }
 
-/// Changes of two targets, the second of which goes and comes back.
+/// Changes of two targets, one of which is deleted and set again.
 fn script() -> Vec<(Target, Change)> {
     vec![
         (target("web"), set(1)),
@@ -114,19 +114,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_failure_of_every_step_leaves_what_was_acknowledged() {
-        exhaustively().await.unwrap();
+    async fn every_failure_of_every_step_keeps_acknowledged_changes() {
+        try_all().await.unwrap();
     }
 
     #[tokio::test]
-    async fn what_is_drawn_leaves_what_was_acknowledged() {
+    async fn random_failures_keep_acknowledged_changes() {
         for seed in 0..100 {
-            drawn(seed).await.unwrap();
+            try_random(seed).await.unwrap();
         }
     }
 
     #[tokio::test]
-    async fn a_rename_that_failed_and_happened_is_found_out() {
+    async fn a_rename_that_took_effect_but_failed_is_detected() {
         let folder = TempDir::new().unwrap();
         let rename = Fault { at: 9, kind: Kind::DoneButFails(Errno::IO) };
         let disk = Box::new(CrashDisk::new(&[rename]));
@@ -135,7 +135,7 @@ mod tests {
         let failed = store.apply(target("web"), set(1)).await.unwrap_err();
         assert_eq!(failed.backend_reason(), Some(BackendReason::Uncertain));
         let shown = store.get(&target("web")).unwrap();
-        assert_eq!(shown.replicas.get(), 1, "memory shows what the file holds");
+        assert_eq!(shown.replicas.get(), 1, "memory matches the file");
         store.close().await;
         committer.join().unwrap();
     }

@@ -1,10 +1,10 @@
-//! What clients asked of one target and what they were told, on one clock.
+//! The requests of clients for one target and their outcomes, on one clock.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// A setting, as answers show it.
+/// A setting, as answers report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Stored {
     /// Its generation.
@@ -13,64 +13,66 @@ pub struct Stored {
     pub count: i32,
 }
 
-/// What a client asked.
+/// A client's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Asked {
-    /// To desire a count. No count is asked for twice.
+pub enum Request {
+    /// Sets a count. No count is set twice.
     Set {
         /// The count.
         count: i32,
     },
-    /// To show the setting.
+    /// Gets the setting.
     Get,
-    /// To forget the setting.
+    /// Deletes the setting.
     Delete,
 }
 
-/// What it was told.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
-    /// A Set is stored, with this generation.
+pub enum Outcome {
+    /// The Set was stored with this generation.
     Set {
         /// The generation.
         generation: i64,
     },
-    /// This is stored; `None`: the target is not managed.
+    /// Get returned this; `None` if the target is not managed.
     Got {
-        /// What is stored.
+        /// The stored setting.
         stored: Option<Stored>,
     },
-    /// The setting is forgotten.
+    /// The setting was deleted.
     Deleted,
-    /// There is none to forget.
+    /// There was no setting to delete.
     NotManaged,
-    /// Nobody knows: no answer came, or one that says so.
+    /// Unknown: there was no answer, or the answer said so.
     Unknown,
 }
 
-/// One question and its answer. What was refused for good, and so changed and showed nothing, is not kept.
+/// A request and its outcome. Definite refusals are not recorded, because they change and reveal nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Operation {
-    /// What was asked.
-    pub asked: Asked,
-    /// When.
+    /// The request.
+    #[serde(rename = "asked")]
+    pub request: Request,
+    /// When it was sent.
     pub begun: Duration,
-    /// What was told.
-    pub told: Told,
-    /// When the answer came.
+    /// The outcome.
+    #[serde(rename = "told")]
+    pub outcome: Outcome,
+    /// When the answer arrived.
     pub ended: Duration,
 }
 
 impl Operation {
-    /// Whether it is known to have taken effect, or shown something, between its begin and its end.
+    /// Whether its outcome is known.
     pub fn is_known(&self) -> bool {
-        self.told != Told::Unknown
+        self.outcome != Outcome::Unknown
     }
 
     /// Whether it is known to have changed the setting.
     pub fn is_acknowledged_change(&self) -> bool {
-        matches!(self.told, Told::Set { .. } | Told::Deleted)
+        matches!(self.outcome, Outcome::Set { .. } | Outcome::Deleted)
     }
 }

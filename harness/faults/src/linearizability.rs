@@ -1,17 +1,17 @@
-//! Whether what clients were told can be explained by one setting that changes at single moments.
+//! Checks that a history is linearizable: that a single setting explains all answers.
 //!
-//! A history is linearizable if each operation can be given a moment between its begin and its end such that, in the order
-//! of these moments, each answer is the right one. The search is that of Wing and Gong, with Lowe's memory of what was
-//! tried. An operation without an answer may have happened at any time after its begin, or never.
+//! Each operation must take effect at some moment between its begin and its end, such that, in the order of these
+//! moments, every answer is correct. The search is that of Wing and Gong, with Lowe's cache of visited states. An
+//! operation without an answer may take effect at any time after its begin, or never.
 
 use std::collections::HashSet;
 
-use crate::history::{Asked, Operation, Stored, Told};
+use crate::history::{Operation, Outcome, Request, Stored};
 
-/// What is stored for one target.
+/// The stored setting of one target.
 type State = Option<Stored>;
 
-/// Says what cannot be explained, if anything. The target had the setting `initial` at first.
+/// Fails with a description if no order explains the history. The target starts with the setting `initial`.
 pub fn check(initial: Option<Stored>, history: &[Operation]) -> Result<(), String> {
     let mut operations = history.to_vec();
     operations.sort_by_key(|operation| operation.begun);
@@ -25,7 +25,7 @@ pub fn check(initial: Option<Stored>, history: &[Operation]) -> Result<(), Strin
     Err(format!("no order of events explains these answers, after {} others: {left:?}", farthest.len()))
 }
 
-/// Which operations have been given their place.
+/// The operations that have been placed in the order.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Taken(Vec<bool>);
 
@@ -36,10 +36,10 @@ impl Taken {
 }
 
 struct Search<'a> {
-    /// In the order of their begins.
+    /// Sorted by their begin.
     operations: &'a [Operation],
     tried: HashSet<(Taken, State)>,
-    /// The longest explained beginning.
+    /// The longest prefix explained so far.
     farthest: Vec<usize>,
 }
 
@@ -57,7 +57,7 @@ impl Search<'_> {
         if placed.len() > self.farthest.len() {
             self.farthest = placed;
         }
-        // Whatever comes next must have begun before the first of the open ones has ended.
+        // The next operation must begin before the first open one ends.
         let first_end = (0..self.operations.len())
             .filter(|&n| open(taken, n) && known(&self.operations[n]))
             .map(|n| self.operations[n].ended)
@@ -78,22 +78,24 @@ impl Search<'_> {
     }
 }
 
-/// The setting after an operation; `None` if it would have been told something else.
+/// The setting after an operation; `None` if its outcome does not match.
 fn after(state: State, operation: &Operation) -> Option<State> {
     let next_generation = state.map_or(0, |stored| stored.generation) + 1;
-    match (operation.asked, operation.told) {
-        (Asked::Set { count }, Told::Set { generation }) => {
+    match (operation.request, operation.outcome) {
+        (Request::Set { count }, Outcome::Set { generation }) => {
             (generation == next_generation).then_some(Some(Stored { generation, count }))
         }
-        (Asked::Set { count }, Told::Unknown) => Some(Some(Stored { generation: next_generation, count })),
-        (Asked::Get, Told::Got { stored }) => (stored == state).then_some(state),
-        (Asked::Delete, Told::Deleted) => state.map(|_| None),
-        (Asked::Delete, Told::NotManaged) => state.is_none().then_some(None),
-        (Asked::Delete, Told::Unknown) => Some(None),
-        (Asked::Get, Told::Unknown) => Some(state),
-        (Asked::Set { .. }, Told::Got { .. } | Told::Deleted | Told::NotManaged)
-        | (Asked::Get, Told::Set { .. } | Told::Deleted | Told::NotManaged)
-        | (Asked::Delete, Told::Set { .. } | Told::Got { .. }) => None,
+        (Request::Set { count }, Outcome::Unknown) => {
+            Some(Some(Stored { generation: next_generation, count }))
+        }
+        (Request::Get, Outcome::Got { stored }) => (stored == state).then_some(state),
+        (Request::Delete, Outcome::Deleted) => state.map(|_| None),
+        (Request::Delete, Outcome::NotManaged) => state.is_none().then_some(None),
+        (Request::Delete, Outcome::Unknown) => Some(None),
+        (Request::Get, Outcome::Unknown) => Some(state),
+        (Request::Set { .. }, Outcome::Got { .. } | Outcome::Deleted | Outcome::NotManaged)
+        | (Request::Get, Outcome::Set { .. } | Outcome::Deleted | Outcome::NotManaged)
+        | (Request::Delete, Outcome::Set { .. } | Outcome::Got { .. }) => None,
     }
 }
 
@@ -103,26 +105,26 @@ mod tests {
 
     use super::*;
 
-    fn operation(begun: u64, ended: u64, asked: Asked, told: Told) -> Operation {
+    fn operation(begun: u64, ended: u64, request: Request, outcome: Outcome) -> Operation {
         let at = Duration::from_millis;
-        Operation { asked, begun: at(begun), told, ended: at(ended) }
+        Operation { request, begun: at(begun), outcome, ended: at(ended) }
     }
 
     fn set(begun: u64, ended: u64, count: i32, generation: i64) -> Operation {
-        operation(begun, ended, Asked::Set { count }, Told::Set { generation })
+        operation(begun, ended, Request::Set { count }, Outcome::Set { generation })
     }
 
     fn lost_set(begun: u64, count: i32) -> Operation {
-        operation(begun, begun + 1, Asked::Set { count }, Told::Unknown)
+        operation(begun, begun + 1, Request::Set { count }, Outcome::Unknown)
     }
 
     fn get(begun: u64, ended: u64, stored: Option<(i64, i32)>) -> Operation {
         let stored = stored.map(|(generation, count)| Stored { generation, count });
-        operation(begun, ended, Asked::Get, Told::Got { stored })
+        operation(begun, ended, Request::Get, Outcome::Got { stored })
     }
 
     fn delete(begun: u64, ended: u64) -> Operation {
-        operation(begun, ended, Asked::Delete, Told::Deleted)
+        operation(begun, ended, Request::Delete, Outcome::Deleted)
     }
 
     #[track_caller]
@@ -131,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn what_one_setting_explains_is_right() {
+    fn consistent_histories_pass() {
         check_history(true, &[set(0, 1, 5, 1), get(2, 3, Some((1, 5))), delete(4, 5), get(6, 7, None)]);
-        // Those that overlap may have happened in any order.
+        // Overlapping operations may take effect in any order.
         check_history(true, &[set(0, 9, 5, 2), set(1, 8, 6, 1), get(2, 7, None), get(10, 11, Some((2, 5)))]);
         check_history(true, &[lost_set(0, 5), get(5, 6, None), get(7, 8, Some((1, 5)))]);
         check_history(true, &[lost_set(0, 5), get(5, 6, None), set(7, 8, 6, 1)]);
@@ -141,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not_explain_is_wrong() {
-        // A lost change, a change that came back, one from nowhere, a read that goes back, a generation given twice.
+    fn inconsistent_histories_fail() {
+        // A lost change, a reverted change, an unknown change, a read of an older state, a reused generation.
         check_history(false, &[set(0, 1, 5, 1), get(2, 3, None)]);
         check_history(false, &[set(0, 1, 5, 1), set(2, 3, 6, 2), get(4, 5, Some((1, 5)))]);
         check_history(false, &[get(0, 1, Some((1, 5)))]);
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_history_with_lost_answers_is_checked_in_no_time() {
+    fn a_long_history_with_lost_answers_is_checked_quickly() {
         let mut history = Vec::new();
         for n in 0..200_u32 {
             let begun = u64::from(n) * 10;

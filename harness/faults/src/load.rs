@@ -1,4 +1,4 @@
-//! The clients of a round, and what each was told.
+//! The clients of a round, which record the outcomes of their requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -13,20 +13,20 @@ use tokio::time::{self, Instant};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use crate::history::{Asked, Operation, Stored, Told};
-use crate::schedule::{Amount, CONVERGENCE};
+use crate::history::{Operation, Outcome, Request, Stored};
+use crate::schedule::{Amount, CONVERGENCE_DEADLINE};
 use crate::server::Access;
 use crate::trace::{Note, Trace};
 
-/// After a failure, before the next question: a server that has died takes a moment to be back.
-const AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// The pause after a failure, for a killed server to restart.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// The clients, and all that was asked so far.
+/// The clients and their requests so far.
 pub(crate) struct Clients<'a> {
     namespace: &'a str,
     trace: &'a Trace,
     histories: Mutex<BTreeMap<String, Vec<Operation>>>,
-    /// Each count is asked for once, so that an answer, or a write, says which Set it comes from.
+    /// Each count is set only once, so an answer or a write identifies its Set.
     next_count: AtomicI32,
 }
 
@@ -35,12 +35,12 @@ impl<'a> Clients<'a> {
         Self { namespace, trace, histories: Mutex::default(), next_count: AtomicI32::new(2) }
     }
 
-    /// What was asked of each target, and told.
+    /// The operations by target.
     pub(crate) fn histories(&self) -> BTreeMap<String, Vec<Operation>> {
         self.inner().clone()
     }
 
-    /// One client's questions.
+    /// Sends the requests of one client.
     pub(crate) async fn run(
         &self,
         names: &[String],
@@ -48,96 +48,110 @@ impl<'a> Clients<'a> {
         mut random: Rng,
         server: watch::Receiver<Access>,
     ) {
-        for _ in 0..load.questions {
+        for _ in 0..load.requests {
             time::sleep(Duration::from_millis(random.u64(..=load.pause_ms))).await;
             let name = &names[random.usize(..names.len())];
-            let asked = match random.u8(..10) {
+            let request = match random.u8(..10) {
                 0..=5 => self.new_set(),
-                6 => Asked::Delete,
-                _ => Asked::Get,
+                6 => Request::Delete,
+                _ => Request::Get,
             };
             let client = server.borrow().client.clone();
-            if self.ask(client, name, asked, random.bool()).await == Some(Told::Unknown) {
-                time::sleep(AFTER_FAILURE).await;
+            if self.call(client, name, request, random.bool()).await == Some(Outcome::Unknown) {
+                time::sleep(RETRY_PAUSE).await;
             }
         }
     }
 
-    /// Sets what is not managed: of a target that is, it shows if it is stuck. (To set the others would help them.)
+    /// Sets every target that is not managed. Managed ones are left alone: a Set would hide it if they are stuck.
     pub(crate) async fn manage_all(&self, names: &[String], server: &watch::Receiver<Access>) {
-        let deadline = Instant::now() + CONVERGENCE;
+        let deadline = Instant::now() + CONVERGENCE_DEADLINE;
         for name in names {
             while Instant::now() < deadline {
                 let client = server.borrow().client.clone();
-                let told = match self.ask(client.clone(), name, Asked::Get, true).await {
-                    Some(Told::Got { stored: None }) => self.ask(client, name, self.new_set(), true).await,
+                let outcome = match self.call(client.clone(), name, Request::Get, true).await {
+                    Some(Outcome::Got { stored: None }) => {
+                        self.call(client, name, self.new_set(), true).await
+                    }
                     other => other,
                 };
-                if matches!(told, Some(Told::Set { .. } | Told::Got { stored: Some(_) })) {
+                if matches!(outcome, Some(Outcome::Set { .. } | Outcome::Got { stored: Some(_) })) {
                     break;
                 }
-                time::sleep(AFTER_FAILURE).await;
+                time::sleep(RETRY_PAUSE).await;
             }
         }
     }
 
-    /// A Set of a count that was not asked for before.
-    pub(crate) fn new_set(&self) -> Asked {
-        Asked::Set { count: self.next_count.fetch_add(1, Ordering::SeqCst) }
+    /// A Set with a new count.
+    pub(crate) fn new_set(&self) -> Request {
+        Request::Set { count: self.next_count.fetch_add(1, Ordering::SeqCst) }
     }
 
-    /// Asks, and keeps the answer. `None`: refused, so that nothing changed. Who insists sets what is missing or autoscaled.
-    pub(crate) async fn ask(&self, client: Client, name: &str, asked: Asked, insist: bool) -> Option<Told> {
+    /// Sends a request and records the outcome; `None` if it was definitely refused. With `force`, also sets missing or
+    /// autoscaled targets.
+    pub(crate) async fn call(
+        &self,
+        client: Client,
+        name: &str,
+        request: Request,
+        force: bool,
+    ) -> Option<Outcome> {
         let begun = self.trace.now();
-        let answer = self.send(client, name, asked, insist).await;
+        let answer = self.send(client, name, request, force).await;
         let ended = self.trace.now();
-        let told = match &answer {
-            Ok(told) => Some(*told),
-            Err(status) => told_by(asked, status),
+        let outcome = match &answer {
+            Ok(outcome) => Some(*outcome),
+            Err(status) => outcome_of_error(request, status),
         };
         let status = answer.err().map(|status| status.to_string());
         self.trace.note(Note::Client(serde_json::json!({
-            "target": name, "asked": asked, "begun": begun, "told": told, "status": status,
+            "target": name, "asked": request, "begun": begun, "told": outcome, "status": status,
         })));
-        if let Some(told) = told {
-            let operation = Operation { asked, begun, told, ended };
+        if let Some(outcome) = outcome {
+            let operation = Operation { request, begun, outcome, ended };
             self.inner().entry(name.to_owned()).or_default().push(operation);
         }
-        told
+        outcome
     }
 
-    async fn send(&self, mut client: Client, name: &str, asked: Asked, insist: bool) -> Result<Told, Status> {
+    async fn send(
+        &self,
+        mut client: Client,
+        name: &str,
+        request: Request,
+        force: bool,
+    ) -> Result<Outcome, Status> {
         let (name, namespace) = (name.to_owned(), self.namespace.to_owned());
-        match asked {
-            Asked::Set { count } => {
+        match request {
+            Request::Set { count } => {
                 let request = proto::SetDeploymentRequest {
                     name,
                     namespace,
                     replicas: Some(count),
-                    allow_missing: insist,
-                    allow_autoscaled: insist,
+                    allow_missing: force,
+                    allow_autoscaled: force,
                     ..proto::SetDeploymentRequest::default()
                 };
                 let answer = client.set_deployment(request).await?.into_inner();
-                Ok(Told::Set { generation: answer.generation })
+                Ok(Outcome::Set { generation: answer.generation })
             }
-            Asked::Get => {
+            Request::Get => {
                 let request =
                     proto::GetDeploymentRequest { name, namespace, ..proto::GetDeploymentRequest::default() };
                 let answer = client.get_deployment(request).await?.into_inner();
                 let generation = answer.generation;
                 let stored = answer.desired_replicas.map(|count| Stored { generation, count });
-                Ok(Told::Got { stored })
+                Ok(Outcome::Got { stored })
             }
-            Asked::Delete => {
+            Request::Delete => {
                 let request = proto::DeleteDeploymentRequest {
                     name,
                     namespace,
-                    expected_generation: None,
                     ..proto::DeleteDeploymentRequest::default()
                 };
                 client.delete_deployment(request).await?;
-                Ok(Told::Deleted)
+                Ok(Outcome::Deleted)
             }
         }
     }
@@ -147,14 +161,14 @@ impl<'a> Clients<'a> {
     }
 }
 
-/// What a failure says about the setting. A reason of the server is its word; without one the answer was lost.
-fn told_by(asked: Asked, status: &Status) -> Option<Told> {
+/// What an error reveals about the setting. Errors of the server have a reason; without one, the answer was lost.
+fn outcome_of_error(request: Request, status: &Status) -> Option<Outcome> {
     let reason = status.get_details_error_info().map(|info| info.reason);
-    match (asked, reason.as_deref()) {
-        (_, None | Some("STORE_OUTCOME_UNKNOWN")) => Some(Told::Unknown),
-        (Asked::Delete, Some("DEPLOYMENT_NOT_MANAGED")) => Some(Told::NotManaged),
-        (Asked::Get, Some("DEPLOYMENT_NOT_MANAGED" | "DEPLOYMENT_NOT_FOUND")) => {
-            Some(Told::Got { stored: None })
+    match (request, reason.as_deref()) {
+        (_, None | Some("STORE_OUTCOME_UNKNOWN")) => Some(Outcome::Unknown),
+        (Request::Delete, Some("DEPLOYMENT_NOT_MANAGED")) => Some(Outcome::NotManaged),
+        (Request::Get, Some("DEPLOYMENT_NOT_MANAGED" | "DEPLOYMENT_NOT_FOUND")) => {
+            Some(Outcome::Got { stored: None })
         }
         (_, Some(_)) => None,
     }

@@ -1,4 +1,4 @@
-//! `faults`: tries to make the server break its promises.
+//! `faults`: tests the server's promises with injected faults.
 
 mod arguments;
 
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use arguments::{Arguments, Command};
 use clap::Parser as _;
-use replica_count_faults::stage::Stage;
+use replica_count_faults::environment::Environment;
 use replica_count_faults::{all, mutants, output, run};
 use tokio::runtime::Runtime;
 
@@ -25,13 +25,15 @@ fn run(arguments: Arguments) -> Result<()> {
     let runtime = Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         match arguments.command {
-            Command::Run { replay: Some(trace), .. } => run::again(&Stage::start().await?, &trace).await,
+            Command::Run { replay: Some(trace), .. } => {
+                run::replay(&Environment::start().await?, &trace).await
+            }
             Command::Run { seed, minutes, replay: None } => {
                 let seed = seed.unwrap_or_else(|| fastrand::u64(..));
                 output::say(&format!("seed {seed}"));
-                run::for_a_while(&Stage::start().await?, seed, minutes).await
+                run::run_for(&Environment::start().await?, seed, minutes).await
             }
-            Command::All { only } => all::run(&Stage::start().await?, only.as_deref()).await,
+            Command::All { only } => all::run(&Environment::start().await?, only.as_deref()).await,
             Command::Mutants { only } => mutants::run(&only),
         }
     })

@@ -1,8 +1,8 @@
-//! `faults mutants`: shows that each seeded bug is caught.
+//! `faults mutants`: verifies that each seeded bug is caught.
 //!
-//! A mutant is a patch in `harness/faults/mutants`, whose head says what is wrong with it and which check must catch it. It
-//! is applied to a copy of the project below `target/`, built there, and checked. A mutant that does not build, whose check
-//! fails without it as well, or ends without a verdict, proves nothing, and counts as missed.
+//! A mutant is a patch in `harness/faults/mutants`, with a header that describes the bug and names the check that must
+//! catch it. The patch is applied to a copy of the project below `target/`, built and checked there. A mutant counts as
+//! missed if it does not build, if its check also fails without it, or if the check ends without a verdict.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,25 +24,25 @@ struct Mutant {
     patch: PathBuf,
 }
 
-/// What must catch it.
+/// The check that must catch a mutant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Check {
     /// Unit tests whose names contain this.
     Unit(String),
-    /// Tests of the server with a real API server, whose names contain this.
+    /// End-to-end tests of the server whose names contain this.
     Server(String),
     /// Cases of `faults all` whose names contain this.
     Faults(String),
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Passed,
     Failed,
 }
 
-/// Sees that each mutant says what it is and still applies. Returns how many there are.
+/// Checks that each mutant has a valid header and still applies. Returns the number of mutants.
 pub fn check() -> Result<usize> {
     let root = workspace::root()?;
     let mutants = Mutant::find(&root, &[])?;
@@ -52,7 +52,7 @@ pub fn check() -> Result<usize> {
     Ok(mutants.len())
 }
 
-/// Tries the mutants called `only`, or all.
+/// Tests the mutants named in `only`, or all.
 pub fn run(only: &[String]) -> Result<()> {
     check()?;
     let root = workspace::root()?;
@@ -100,7 +100,7 @@ impl Mutant {
             }
         }
         if mutants.is_empty() {
-            bail!("there is no such mutant in {}", folder.display());
+            bail!("no such mutant in {}", folder.display());
         }
         mutants.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(mutants)
@@ -121,10 +121,10 @@ impl Mutant {
         })
     }
 
-    /// Has git apply it to a tree, with these options.
+    /// Applies the patch to a tree with `git apply` and these options.
     fn apply(&self, tree: &Path, options: &[&str]) -> Result<()> {
         let mut command = Command::new("git");
-        // A copy is no repository, and git is not to find the one around it.
+        // The copy is not a repository, and git must not find the one around it.
         command.env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap_or(tree));
         let output = command.arg("apply").args(options).arg(&self.patch).current_dir(tree).output()?;
         if !output.status.success() {
@@ -143,11 +143,10 @@ impl Check {
             return Ok(Self::Server(tests.to_owned()));
         }
         let cases = text.strip_prefix("faults all --only \"").and_then(|rest| rest.strip_suffix('"'));
-        cases.map(|cases| Self::Faults(cases.to_owned())).with_context(|| format!("{text:?} is no check"))
+        cases.map(|cases| Self::Faults(cases.to_owned())).with_context(|| format!("{text:?} is not a check"))
     }
 
-    /// Whether a test or an oracle says that something is wrong. A control plane that does not start makes it fail, too, but
-    /// proves nothing.
+    /// Whether a test or an oracle found a problem. A failed start of the control plane, for example, proves nothing.
     fn has_failed(&self, log: &str) -> bool {
         let verdicts: &[&str] = match self {
             Self::Unit(_) | Self::Server(_) => &["test result: FAILED"],
@@ -157,7 +156,7 @@ impl Check {
     }
 }
 
-/// A copy of the project that may be broken.
+/// A copy of the project, to which mutants are applied.
 struct Copy {
     root: PathBuf,
     tree: PathBuf,
@@ -176,7 +175,7 @@ impl Copy {
         self.tree.with_extension("log")
     }
 
-    /// Makes the copy equal. What is equal already is left alone, so that it is not built again.
+    /// Makes the copy identical to the project. Unchanged files are not touched, so they are not rebuilt.
     fn refresh(&self) -> Result<()> {
         let mut command = Command::new("git");
         command.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
@@ -217,7 +216,7 @@ impl Copy {
         Ok(Verdict::Failed)
     }
 
-    /// Builds these targets, runs their tests whose names contain `tests`, and returns whether they passed.
+    /// Builds these targets, runs the tests whose names contain `tests`, and returns whether they passed.
     fn test(&self, targets: &[&str], tests: &str) -> Result<bool> {
         let arguments = [&["test", "--locked", "--workspace"], targets].concat();
         self.build(&[&arguments, &["--no-run"][..]].concat())?;
@@ -244,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_is_of_a_known_kind() {
+    fn checks_are_parsed() {
         assert_eq!(Check::parse("unit tests").ok(), Some(Check::Unit("tests".to_owned())));
         assert_eq!(
             Check::parse("faults all --only \"flood 2\"").ok(),
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_verdict_shows_that_a_check_failed() {
+    fn only_a_verdict_counts_as_a_failed_check() {
         let (unit, faults) = (Check::Unit("tests".to_owned()), Check::Faults("flood".to_owned()));
         let cases = [
             ("error: 1 of 3 cases failed:\nflood 2: WRONG:\n  stuck", (false, true)),

@@ -1,4 +1,4 @@
-//! What goes on beside the clients of a round. Each kind knows what must hold meanwhile, or after it.
+//! Nemeses: disturbances that run beside the clients of a round. Each one checks what must hold during or after it.
 
 mod autoscaler;
 mod certificates;
@@ -18,54 +18,54 @@ use tokio::time;
 
 use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::ClusterChanges;
-use crate::history::Told;
+use crate::history::Outcome;
 use crate::load::Clients;
-use crate::patience::{Verdict, until};
-use crate::schedule::CONVERGENCE;
+use crate::retry::{Verdict, retry};
+use crate::schedule::CONVERGENCE_DEADLINE;
 use crate::server::Access;
 
-/// It begins when the clients have begun.
+/// How long after the clients a nemesis starts.
 const DELAY: Duration = Duration::from_millis(300);
 
-/// What goes on beside the clients of a round.
+/// A disturbance beside the clients of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nemesis {
-    /// The certificate files change: another authority, half a certificate, the first authority alone.
+    /// The certificate files change: a second authority is trusted, the certificate truncated, the authority removed.
     Certificates,
-    /// A client means harm.
+    /// A client attacks the server.
     Peer(Attack),
-    /// An autoscaler targets one of the Deployments, and goes when all faults have ended.
+    /// An autoscaler targets one of the Deployments, and is deleted after all faults have ended.
     Autoscaler,
-    /// Somebody changes a count 50 times a second that no client changes meanwhile.
+    /// Somebody changes the count of a reserved Deployment 50 times a second.
     Fight {
-        /// How often.
+        /// The number of changes.
         changes: usize,
     },
     /// Somebody changes all counts at once.
     MassDrift,
-    /// Somebody changes a count that no client changes meanwhile, and changes it back at once, again and again.
+    /// Somebody repeatedly changes the count of a reserved Deployment and immediately changes it back.
     ThereAndBack,
 }
 
-/// What a client that means harm does, as often as it can.
+/// An attack, repeated as often as possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attack {
-    /// It asks, and takes it back at once.
+    /// Sends requests and cancels them immediately.
     RapidReset,
-    /// It opens connections and says nothing more.
+    /// Opens connections and never finishes the handshake.
     HalfOpen,
-    /// It sends messages that are too large.
+    /// Sends messages that are too large.
     Oversized,
-    /// It begins a request with headers that never end.
+    /// Begins a request with endless headers.
     Continuation,
-    /// It sends frames that carry nothing.
+    /// Sends empty frames.
     EmptyFrames,
 }
 
-/// Where a nemesis works.
-pub(crate) struct Place<'a> {
+/// The parts of a round that a nemesis needs.
+pub(crate) struct RoundContext<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) names: &'a [String],
     pub(crate) options: &'a Options,
@@ -74,19 +74,19 @@ pub(crate) struct Place<'a> {
     pub(crate) clients: &'a Clients<'a>,
 }
 
-impl Place<'_> {
-    /// The Deployment that no client asks for meanwhile.
-    fn apart(&self) -> &str {
+impl RoundContext<'_> {
+    /// The Deployment reserved for the nemesis: no client sends requests for it.
+    fn reserved_target(&self) -> &str {
         self.names.last().expect("there is always a Deployment")
     }
 
-    /// Desires a count of it.
-    async fn set_apart(&self, server: &watch::Receiver<Access>) -> Verdict {
-        until("a Set of what is apart", CONVERGENCE, async || {
+    /// Sets a new count for the reserved Deployment.
+    async fn set_reserved(&self, server: &watch::Receiver<Access>) -> Verdict {
+        retry("a Set of the reserved Deployment", CONVERGENCE_DEADLINE, async || {
             let client = server.borrow().client.clone();
-            match self.clients.ask(client, self.apart(), self.clients.new_set(), true).await {
-                Some(Told::Set { .. }) => Ok(()),
-                told => Err(format!("{told:?}")),
+            match self.clients.call(client, self.reserved_target(), self.clients.new_set(), true).await {
+                Some(Outcome::Set { .. }) => Ok(()),
+                outcome => Err(format!("{outcome:?}")),
             }
         })
         .await
@@ -94,7 +94,7 @@ impl Place<'_> {
 }
 
 impl Nemesis {
-    /// One of each.
+    /// One nemesis of each kind.
     pub const ALL: [Self; 10] = [
         Self::Certificates,
         Self::Peer(Attack::RapidReset),
@@ -108,8 +108,8 @@ impl Nemesis {
         Self::ThereAndBack,
     ];
 
-    /// Whether it needs a Deployment that no client asks for meanwhile.
-    pub(crate) fn is_apart(self) -> bool {
+    /// Whether it needs a reserved Deployment.
+    pub(crate) fn needs_reserved_target(self) -> bool {
         match self {
             Self::Fight { .. } | Self::ThereAndBack => true,
             Self::Certificates | Self::Peer(_) | Self::Autoscaler | Self::MassDrift => false,
@@ -128,7 +128,7 @@ impl Nemesis {
         }
     }
 
-    /// The words for it in tables.
+    /// Its name in tables.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Certificates => "certificate files change",
@@ -144,25 +144,33 @@ impl Nemesis {
         }
     }
 
-    /// Makes it, while clients ask and requests meet faults.
-    pub(crate) async fn make(self, place: &Place<'_>, server: &watch::Receiver<Access>) -> Result<Verdict> {
+    /// Runs it, concurrently with clients and faults.
+    pub(crate) async fn run(
+        self,
+        context: &RoundContext<'_>,
+        server: &watch::Receiver<Access>,
+    ) -> Result<Verdict> {
         time::sleep(DELAY).await;
         match self {
-            Self::Certificates => certificates::change(place, server).await,
-            Self::Peer(attack) => peer::attack(attack, place, server).await,
-            Self::Autoscaler => autoscaler::appear(place).await,
-            Self::Fight { changes } => fight::fight(changes, place, server).await,
-            Self::MassDrift => mass_drift::drift(place).await,
-            Self::ThereAndBack => there_and_back::change(place, server).await,
+            Self::Certificates => certificates::change(context, server).await,
+            Self::Peer(attack) => peer::attack(attack, context, server).await,
+            Self::Autoscaler => autoscaler::create(context).await,
+            Self::Fight { changes } => fight::fight(changes, context, server).await,
+            Self::MassDrift => mass_drift::drift(context).await,
+            Self::ThereAndBack => there_and_back::change(context, server).await,
         }
     }
 
-    /// Ends it, after all faults.
-    pub(crate) async fn end(self, place: &Place<'_>, server: &watch::Receiver<Access>) -> Result<Verdict> {
+    /// Ends it after all faults have ended.
+    pub(crate) async fn finish(
+        self,
+        context: &RoundContext<'_>,
+        server: &watch::Receiver<Access>,
+    ) -> Result<Verdict> {
         match self {
-            Self::Autoscaler => autoscaler::go(place, server).await,
-            // A new setting does not wait until what was fought over is forgotten.
-            Self::Fight { .. } | Self::ThereAndBack => Ok(place.set_apart(server).await),
+            Self::Autoscaler => autoscaler::delete(context, server).await,
+            // A new setting is applied without waiting for the end of the conflict.
+            Self::Fight { .. } | Self::ThereAndBack => Ok(context.set_reserved(server).await),
             Self::Certificates | Self::Peer(_) | Self::MassDrift => Ok(Ok(())),
         }
     }

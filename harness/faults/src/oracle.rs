@@ -1,4 +1,4 @@
-//! The oracles: what must hold whatever happened. Each says what is wrong, in words.
+//! The oracles: each checks an invariant of a round and describes violations.
 
 #[cfg(test)]
 mod tests;
@@ -9,29 +9,29 @@ use std::time::Duration;
 use replica_count_testbed::fault_proxy::{Fault, Kind, Note as ProxyNote};
 use serde_json::Value;
 
-use crate::history::{Asked, Operation};
+use crate::history::{Operation, Request};
 use crate::linearizability;
-use crate::trace::{Deed, Line, Note};
+use crate::trace::{Line, Note, ServerEvent};
 
-/// What comes sooner after a start is from the process before, and was on its way: a new one has to list first.
+/// A write that arrives sooner after a start was sent by the previous process: a new one has to list first.
 const STARTING: Duration = Duration::from_millis(50);
-/// From the decision for a write until it arrives, on a busy machine. Faults strike after that.
+/// How long a write may take from its decision to the proxy on a busy machine, before any fault.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
-/// The most bouts that one process has over one setting of one target in a minute, whoever fights for it and how fast.
-const BOUTS: usize = 20;
+/// The limit of writes by one process for one setting of one target in a minute, however fast others change the count.
+const MAX_WRITES_PER_MINUTE: usize = 20;
 const MINUTE: Duration = Duration::from_mins(1);
-/// What an API server with too much to do asks for, in seconds.
-const SENT_AWAY: u64 = 1;
-/// Clocks and schedulers are no finer than this.
-const MOMENT: Duration = Duration::from_millis(20);
+/// The `Retry-After` of an overloaded API server, in seconds.
+const OVERLOAD_RETRY_AFTER: u64 = 1;
+/// The tolerance for clocks and schedulers.
+const TOLERANCE: Duration = Duration::from_millis(20);
 
-/// What a round leaves to be judged.
+/// The evidence of a round.
 pub(crate) struct Evidence<'a> {
-    /// What happened.
+    /// The trace.
     pub(crate) lines: &'a [Line],
-    /// What clients were told, by target.
+    /// The operations of clients, by target.
     pub(crate) histories: &'a BTreeMap<String, Vec<Operation>>,
-    /// How often somebody else made a count another one.
+    /// How often somebody else changed a count.
     pub(crate) deviations: usize,
 }
 
@@ -40,32 +40,32 @@ impl Evidence<'_> {
         self.histories.get(target).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The Set that a write puts into effect: each is of another count.
+    /// The Set that a write applies. Each Set has a unique count.
     fn set(&self, patch: &Patch<'_>) -> Option<&Operation> {
-        self.history(patch.target).iter().find(|operation| match operation.asked {
-            Asked::Set { count } => Some(i64::from(count)) == patch.count(),
-            Asked::Get | Asked::Delete => false,
+        self.history(patch.target).iter().find(|operation| match operation.request {
+            Request::Set { count } => Some(i64::from(count)) == patch.count(),
+            Request::Get | Request::Delete => false,
         })
     }
 
-    /// For how long the server was stopped, all in all, if that was between these two times.
+    /// How long the server was paused in total between these two times.
     fn stopped(&self, from: Duration, until: Duration) -> Duration {
         let stops = self.lines.iter().filter_map(|line| {
-            let Note::Server(Deed::Pause(pause)) = line.note else { return None };
+            let Note::Server(ServerEvent::Pause(pause)) = line.note else { return None };
             (line.at < until && line.at + pause > from).then_some(pause)
         });
         stops.sum()
     }
 }
 
-/// How many writes there were.
+/// The number of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Writes {
     pub(crate) sent: usize,
     pub(crate) succeeded: usize,
 }
 
-/// A write that the server sent.
+/// A write by the server.
 struct Patch<'a> {
     at: Duration,
     ordinal: u64,
@@ -73,20 +73,20 @@ struct Patch<'a> {
     body: &'a Value,
 }
 
-/// Says what is wrong.
+/// Returns all violations.
 pub(crate) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
     let patches = patches(evidence.lines);
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (target, history) in evidence.histories {
         let explained = linearizability::check(None, history);
-        wrong.extend(explained.err().map(|error| format!("{target}: {error}")));
+        violations.extend(explained.err().map(|error| format!("{target}: {error}")));
     }
-    wrong.extend(patches.iter().filter_map(untested));
-    wrong.extend(of_old_counts(&patches, evidence));
-    wrong.extend(needless(evidence));
-    wrong.extend(impatient(&patches, evidence));
-    wrong.extend(fought(&patches, evidence.lines));
-    wrong
+    violations.extend(patches.iter().filter_map(without_tests));
+    violations.extend(stale_writes(&patches, evidence));
+    violations.extend(unneeded_writes(evidence));
+    violations.extend(ignored_retry_after(&patches, evidence));
+    violations.extend(too_frequent_writes(&patches, evidence.lines));
+    violations
 }
 
 fn patches(lines: &[Line]) -> Vec<Patch<'_>> {
@@ -113,8 +113,8 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// Every write tests the object and the count that it was decided on.
-fn untested(patch: &Patch<'_>) -> Option<String> {
+/// Every write must test the object and the count that it was decided on.
+fn without_tests(patch: &Patch<'_>) -> Option<String> {
     let uid = patch.operation(0);
     let count = patch.operation(1);
     let tests_both =
@@ -122,44 +122,44 @@ fn untested(patch: &Patch<'_>) -> Option<String> {
     (!tests_both).then(|| format!("request {} writes what it did not test: {}", patch.ordinal, patch.body))
 }
 
-/// No write is sent for a count after a newer Set, or a Delete, was acknowledged. One may have been under way: one only,
-/// and not for long, unless the server was stopped meanwhile.
-fn of_old_counts(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// After a newer Set or a Delete is acknowledged, no write of an older count may be sent. One write may have been in
+/// flight, but only one, and only briefly, unless the server was paused meanwhile.
+fn stale_writes(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
+    let mut violations = Vec::new();
     let mut seen = HashSet::new();
     for patch in patches {
         let history = evidence.history(patch.target);
-        let Some(asked) = evidence.set(patch) else {
-            wrong.push(format!(
-                "request {} writes a count that nobody asked for: {}",
+        let Some(set) = evidence.set(patch) else {
+            violations.push(format!(
+                "request {} writes a count that nobody has set: {}",
                 patch.ordinal, patch.body
             ));
             continue;
         };
-        // Of a Set without an answer nobody knows what came after it.
+        // It is unknown what came after a Set without an answer.
         let newer = history
             .iter()
-            .filter(|_| asked.is_acknowledged_change())
+            .filter(|_| set.is_acknowledged_change())
             .filter(|newer| {
-                newer.is_acknowledged_change() && asked.ended < newer.begun && newer.ended < patch.at
+                newer.is_acknowledged_change() && set.ended < newer.begun && newer.ended < patch.at
             })
             .max_by_key(|newer| newer.ended);
         let Some(newer) = newer else { continue };
         let is_late = patch.at > newer.ended + IN_FLIGHT + evidence.stopped(newer.ended, patch.at);
         if is_late || !seen.insert((patch.target, newer.ended)) {
-            wrong.push(format!(
+            violations.push(format!(
                 "request {} of {}: sent at {:?}, but {newer:?} was acknowledged before: {}",
                 patch.ordinal, patch.target, patch.at, patch.body
             ));
         }
     }
-    wrong
+    violations
 }
 
-/// Each write that succeeds puts a Set into effect or puts somebody's change back, so there are no more of them.
-fn needless(evidence: &Evidence<'_>) -> Option<String> {
+/// Each successful write must apply a Set or repair somebody's change, so there cannot be more writes than these.
+fn unneeded_writes(evidence: &Evidence<'_>) -> Option<String> {
     let operations = evidence.histories.values().flatten();
-    let sets = operations.filter(|operation| matches!(operation.asked, Asked::Set { .. })).count();
+    let sets = operations.filter(|operation| matches!(operation.request, Request::Set { .. })).count();
     let (succeeded, reasons) = (writes(evidence.lines).succeeded, sets + evidence.deviations);
     (succeeded > reasons).then(|| format!("{succeeded} writes succeeded, for {reasons} reasons"))
 }
@@ -176,10 +176,10 @@ pub(crate) fn writes(lines: &[Line]) -> Writes {
     Writes { sent: sent.len(), succeeded: succeeded.count() }
 }
 
-/// Who is asked to wait with a write sends none to that target earlier, for whatever setting, drift or object; unless it
-/// has died meanwhile, or its setting was deleted, and it forgot.
-fn impatient(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// After a `Retry-After`, no write for the same target may be sent too early, whatever the setting, drift or object.
+/// This ends if the server dies or the setting is deleted.
+fn ignored_retry_after(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
+    let mut violations = Vec::new();
     let lines = evidence.lines;
     let passed: HashSet<u64> = lines.iter().filter_map(passed_on).collect();
     for (asked_at, ordinal, seconds) in lines.iter().filter_map(|line| asked_to_wait(line, &passed)) {
@@ -187,36 +187,36 @@ fn impatient(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
         let until = asked_at + Duration::from_secs(seconds);
         let is_forgotten = |at: Duration| {
             let is_dead = |line: &Line| line.at + STARTING > patch.at && line.at < at && is_death(line);
-            // The setting that the write is for, which may have been deleted before it was on its way.
+            // The Set of this write; its setting may have been deleted before the write was sent.
             let set_at = evidence.set(patch).map_or(patch.at, |set| set.begun);
             let is_deleted = |operation: &Operation| {
-                operation.asked == Asked::Delete && operation.ended > set_at && operation.begun < at
+                operation.request == Request::Delete && operation.ended > set_at && operation.begun < at
             };
             lines.iter().any(is_dead) || evidence.history(patch.target).iter().any(is_deleted)
         };
-        wrong.extend(
+        violations.extend(
             patches
                 .iter()
                 .filter(|next| next.target == patch.target && next.ordinal != ordinal)
-                .filter(|next| next.at > asked_at && next.at + MOMENT < until)
+                .filter(|next| next.at > asked_at && next.at + TOLERANCE < until)
                 .filter(|next| !is_forgotten(next.at))
                 .map(|next| {
                     format!(
-                        "request {} of {} came at {:?}, although request {ordinal} was asked to wait until {until:?}",
+                        "request {} of {} came at {:?}, but request {ordinal} was answered to wait until {until:?}",
                         next.ordinal, next.target, next.at
                     )
                 }),
         );
     }
-    wrong
+    violations
 }
 
-/// Whether the server dies here, or one that has died is started: what it knew is gone.
+/// Whether the server dies or restarts here, and so loses its state.
 fn is_death(line: &Line) -> bool {
-    matches!(line.note, Note::Server(Deed::Start | Deed::Kill(_)))
+    matches!(line.note, Note::Server(ServerEvent::Start | ServerEvent::Kill(_)))
 }
 
-/// The request of this line, if the API server's own answer to it reaches the server.
+/// The request in this line, if the server receives the API server's own answer.
 fn passed_on(line: &Line) -> Option<u64> {
     let Note::Proxy(entry) = &line.note else { return None };
     match &entry.note {
@@ -225,12 +225,12 @@ fn passed_on(line: &Line) -> Option<u64> {
     }
 }
 
-/// Who is asked to wait by this line, and how many seconds: by a fault, or by the API server itself.
+/// The time, request and seconds of a `Retry-After`, from a fault or from the API server itself.
 fn asked_to_wait(line: &Line, passed: &HashSet<u64>) -> Option<(Duration, u64, u64)> {
     let Note::Proxy(entry) = &line.note else { return None };
     match &entry.note {
         ProxyNote::Answered { status: 429 } if passed.contains(&entry.ordinal) => {
-            Some((line.at, entry.ordinal, SENT_AWAY))
+            Some((line.at, entry.ordinal, OVERLOAD_RETRY_AFTER))
         }
         ProxyNote::Request {
             fault: Some(Fault::Refuse { retry_after_seconds: Some(seconds), .. }), ..
@@ -239,28 +239,30 @@ fn asked_to_wait(line: &Line, passed: &HashSet<u64>) -> Option<(Duration, u64, u
     }
 }
 
-/// Who is fought answers ever more slowly. A bout is a write that was carried out or came too late; each process counts its
-/// own, and a new setting begins anew.
-fn fought(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
-    let bouts: HashSet<u64> = lines.iter().filter_map(bout).collect();
+/// The rate of writes for one setting must be limited. Counts writes that were executed or came too late; each process
+/// and each setting counts separately.
+fn too_frequent_writes(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
+    let counted: HashSet<u64> = lines.iter().filter_map(counted_write).collect();
     let starts: Vec<Duration> = lines.iter().filter(|line| is_death(line)).map(|line| line.at).collect();
-    let mut fights: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
-    for patch in patches.iter().filter(|patch| bouts.contains(&patch.ordinal)) {
+    let mut conflicts: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
+    for patch in patches.iter().filter(|patch| counted.contains(&patch.ordinal)) {
         let process = starts.partition_point(|start| *start <= patch.at);
-        fights.entry((process, patch.target, patch.count())).or_default().push(patch.at);
+        conflicts.entry((process, patch.target, patch.count())).or_default().push(patch.at);
     }
-    let too_many =
-        |times: &&Vec<Duration>| times.windows(BOUTS + 1).any(|some| some[BOUTS] < some[0] + MINUTE);
-    fights
+    let too_many = |times: &&Vec<Duration>| {
+        let mut windows = times.windows(MAX_WRITES_PER_MINUTE + 1);
+        windows.any(|window| window[MAX_WRITES_PER_MINUTE] < window[0] + MINUTE)
+    };
+    conflicts
         .iter()
         .filter(|(_, times)| too_many(times))
         .map(|((_, target, count), times)| {
-            format!("{target}: {} writes of {count:?} in one fight: {times:?}", times.len())
+            format!("{target}: {} writes of {count:?} in one conflict: {times:?}", times.len())
         })
         .collect()
 }
 
-fn bout(line: &Line) -> Option<u64> {
+fn counted_write(line: &Line) -> Option<u64> {
     let Note::Proxy(entry) = &line.note else { return None };
     match &entry.note {
         ProxyNote::Served { status: 200 | 409 | 422, .. }

@@ -1,4 +1,4 @@
-//! A round: everything of one schedule, and the judgement.
+//! Runs a round: executes its schedule, and judges the result.
 
 use std::cell::Cell;
 use std::os::unix::process::ExitStatusExt as _;
@@ -21,42 +21,42 @@ use tokio::time::{self, Instant};
 use crate::arrival::Arrivals;
 use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::{ClusterChanges, NEW};
-use crate::history::Asked;
+use crate::environment::Environment;
+use crate::history::Request;
 use crate::load::Clients;
-use crate::nemesis::Place;
+use crate::nemesis::RoundContext;
 use crate::oracle::{self, Evidence, Writes};
-use crate::patience::Verdict;
-use crate::schedule::{Blow, CONVERGENCE, Load, Schedule};
+use crate::retry::Verdict;
+use crate::schedule::{CONVERGENCE_DEADLINE, Load, Schedule, ServerFault};
 use crate::server::{Access, Server};
-use crate::stage::Stage;
 use crate::strace::{Injection, Strace};
-use crate::trace::{Deed, Line, Note, Trace};
+use crate::trace::{Line, Note, ServerEvent, Trace};
 use crate::{disk, script};
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// How a round ended.
+/// The result of a round.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Report {
     pub(crate) trace: PathBuf,
     pub(crate) lines: Vec<Line>,
-    /// The writes that the server sent, and how many of them succeeded.
+    /// The writes of the server.
     pub(crate) writes: Writes,
-    /// What the oracles say.
-    pub(crate) wrong: Vec<String>,
-    /// How long it took from the end of all faults until everything was as desired.
+    /// The violations that the oracles found.
+    pub(crate) violations: Vec<String>,
+    /// The time from the end of all faults until everything was as desired.
     pub(crate) converged: Option<Duration>,
 }
 
-/// Plays a round. An error says that it could not be played.
-pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Result<Outcome> {
-    let trace = Arc::new(Trace::create(stage.trace(name))?);
+/// Plays a round. An error means that it could not be played.
+pub(crate) async fn play(environment: &Environment, name: &str, schedule: &Schedule) -> Result<Report> {
+    let trace = Arc::new(Trace::create(environment.trace(name))?);
     trace.note(Note::Schedule(Box::new(schedule.clone())));
-    let mut wrong = break_disks(schedule, &trace).await;
-    let control_plane = stage.control_plane();
+    let mut violations = test_disks(schedule, &trace).await;
+    let control_plane = environment.control_plane();
     let namespace = control_plane.namespace("faults").await?;
     let names: Vec<String> = (0..schedule.targets()).map(|n| format!("web-{n}")).collect();
-    // A connection each: a few at a time.
+    // A few at a time, because each uses its own connection.
     for some in names.chunks(8) {
         try_join_all(some.iter().map(|name| control_plane.deployment(&namespace, name, NEW))).await?;
     }
@@ -77,7 +77,7 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
     let options = server.options().clone();
     let changes = ClusterChanges::new(control_plane, &namespace, &trace).await?;
     let clients = Clients::new(&namespace, &trace);
-    let place = Place {
+    let context = RoundContext {
         namespace: &namespace,
         names: &names,
         options: &options,
@@ -85,95 +85,95 @@ pub(crate) async fn play(stage: &Stage, name: &str, schedule: &Schedule) -> Resu
         changes: &changes,
         clients: &clients,
     };
-    let round = Round { schedule, place, trace: &trace, is_struck: Cell::new(false) };
-    let converged = round.run(server, proxy, &mut wrong).await?;
+    let round = Round { schedule, context, trace: &trace, is_injected: Cell::new(false) };
+    let converged = round.run(server, proxy, &mut violations).await?;
 
     let lines = trace.lines();
     let histories = clients.histories();
     let evidence = Evidence { lines: &lines, histories: &histories, deviations: changes.deviations() };
-    wrong.extend(oracle::judge(&evidence));
-    for wrong in &wrong {
-        trace.note(Note::Wrong(wrong.clone()));
+    violations.extend(oracle::judge(&evidence));
+    for violation in &violations {
+        trace.note(Note::Violation(violation.clone()));
     }
     let writes = oracle::writes(&lines);
     let lines = trace.lines();
-    Ok(Outcome { writes, trace: trace.path().to_owned(), lines, wrong, converged })
+    Ok(Report { writes, trace: trace.path().to_owned(), lines, violations, converged })
 }
 
-/// Tries the store on simulated disks; returns what is wrong.
-async fn break_disks(schedule: &Schedule, trace: &Trace) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// Tests the store on simulated disks, and returns the violations.
+async fn test_disks(schedule: &Schedule, trace: &Trace) -> Vec<String> {
+    let mut violations = Vec::new();
     for n in 0..schedule.disks {
-        match disk::drawn(schedule.seed.wrapping_add(n)).await {
+        match disk::try_random(schedule.seed.wrapping_add(n)).await {
             Ok(faults) => faults.into_iter().for_each(|fault| trace.note(Note::Disk(fault.to_owned()))),
-            Err(error) => wrong.push(format!("disk {n}: {error}")),
+            Err(error) => violations.push(format!("disk {n}: {error}")),
         }
     }
-    wrong
+    violations
 }
 
 fn plan(schedule: &Schedule) -> Plan {
     let (seed, faults) = (schedule.seed, schedule.faults.clone());
     let arrivals: Mutex<Arrivals> = Mutex::default();
     Box::new(move |ordinal, kind, path| {
-        let arrival = arrivals.lock().unwrap_or_else(PoisonError::into_inner).arrive(ordinal, kind, path);
+        let arrival = arrivals.lock().unwrap_or_else(PoisonError::into_inner).record(ordinal, kind, path);
         faults.fault(seed, &arrival)
     })
 }
 
-/// What happens while the server runs.
+/// A round while its server runs.
 struct Round<'a> {
     schedule: &'a Schedule,
-    place: Place<'a>,
+    context: RoundContext<'a>,
     trace: &'a Trace,
-    /// Whether the blow of the schedule was struck.
-    is_struck: Cell<bool>,
+    /// Whether the scheduled server fault has been injected.
+    is_injected: Cell<bool>,
 }
 
 impl Round<'_> {
-    /// Returns how long the convergence took.
+    /// Returns the time to convergence.
     async fn run(
         &self,
         mut server: Server,
         mut proxy: FaultProxy,
-        wrong: &mut Vec<String>,
+        violations: &mut Vec<String>,
     ) -> Result<Option<Duration>> {
         let strace = self.attach(&mut server).await?;
         {
             let mut load = std::pin::pin!(self.load(server.access()));
-            let mut blow = std::pin::pin!(self.wait_for_blow());
+            let mut server_fault = std::pin::pin!(self.wait_for_server_fault());
             let mut poll = time::interval(POLL);
             loop {
                 tokio::select! {
-                    disturbed = &mut load => break wrong.extend(disturbed?.err()),
+                    disturbed = &mut load => break violations.extend(disturbed?.err()),
                     ordinal = proxy.crash() => server.crash(&format!("at request {ordinal}")).await?,
-                    () = &mut blow, if !self.is_struck.get() => self.strike(&mut server).await?,
-                    _ = poll.tick() => self.look_after(&mut server, wrong).await?,
+                    () = &mut server_fault, if !self.is_injected.get() => self.inject(&mut server).await?,
+                    _ = poll.tick() => self.restart_if_dead(&mut server, violations).await?,
                 }
             }
         }
         if strace.map(Strace::detach).transpose()?.unwrap_or_default() {
-            self.struck();
+            self.note_injected();
         }
-        self.look_after(&mut server, wrong).await?;
+        self.restart_if_dead(&mut server, violations).await?;
         proxy.heal();
         self.trace.note(Note::Healed);
-        wrong.extend(self.end_nemesis(&server).await?.err());
-        let converged = self.converge(&mut server, &mut proxy, wrong).await?;
-        self.ask_all(&server).await;
-        if let Some(Blow::KillAtStart(operation)) = &self.schedule.blow {
+        violations.extend(self.finish_nemesis(&server).await?.err());
+        let converged = self.converge(&mut server, &mut proxy, violations).await?;
+        self.get_all(&server).await;
+        if let Some(ServerFault::KillAtStart(operation)) = &self.schedule.server_fault {
             server.crash_at_start(operation).await?;
         }
-        server.crash("does it find all of it again?").await?;
+        server.crash("to check that everything was stored").await?;
         server.wait_ready().await?;
-        self.ask_all(&server).await;
-        self.place.changes.delete_all().await?;
+        self.get_all(&server).await;
+        self.context.changes.delete_all().await?;
         Ok(converged)
     }
 
-    /// Asks and changes what the schedule says, with the nemesis beside it.
+    /// Runs the load of the schedule, with the nemesis beside it.
     async fn load(&self, server: watch::Receiver<Access>) -> Result<Verdict> {
-        let Place { names, changes, clients, .. } = self.place;
+        let RoundContext { names, changes, clients, .. } = self.context;
         let amount = match &self.schedule.load {
             Load::Drawn(amount) => amount,
             Load::Script => return script::run(&names[0], clients, changes, server).await.map(Ok),
@@ -184,7 +184,7 @@ impl Round<'_> {
             (0..amount.clients).map(|n| clients.run(names_of_load, amount, random(n), server.clone()));
         let disturbing = async {
             match self.schedule.nemesis {
-                Some(nemesis) => Box::pin(nemesis.make(&self.place, &server)).await,
+                Some(nemesis) => Box::pin(nemesis.run(&self.context, &server)).await,
                 None => Ok(Ok(())),
             }
         };
@@ -195,82 +195,86 @@ impl Round<'_> {
         disturbed
     }
 
-    async fn end_nemesis(&self, server: &Server) -> Result<Verdict> {
+    async fn finish_nemesis(&self, server: &Server) -> Result<Verdict> {
         match self.schedule.nemesis {
-            Some(nemesis) => nemesis.end(&self.place, &server.access()).await,
+            Some(nemesis) => nemesis.finish(&self.context, &server.access()).await,
             None => Ok(Ok(())),
         }
     }
 
     async fn attach(&self, server: &mut Server) -> Result<Option<Strace>> {
-        let (operation, injection) = match &self.schedule.blow {
-            Some(Blow::KillAtFile(operation)) => (operation, Injection::Kill),
-            Some(Blow::FailFile { operation, errno }) => (operation, Injection::Fail { errno }),
-            Some(Blow::Kill { .. } | Blow::KillAtStart(_) | Blow::Pause { .. }) | None => return Ok(None),
+        let (operation, injection) = match &self.schedule.server_fault {
+            Some(ServerFault::KillAtFile(operation)) => (operation, Injection::Kill),
+            Some(ServerFault::FailFile { operation, errno }) => (operation, Injection::Fail { errno }),
+            Some(ServerFault::Kill { .. } | ServerFault::KillAtStart(_) | ServerFault::Pause { .. })
+            | None => return Ok(None),
         };
         Strace::attach(server.pid(), server.options(), operation, injection).await.map(Some)
     }
 
-    async fn wait_for_blow(&self) {
-        match self.schedule.blow {
-            Some(Blow::Kill { after_ms }) => time::sleep(Duration::from_millis(after_ms)).await,
-            Some(Blow::Pause { .. }) => {}
-            Some(Blow::KillAtFile(_) | Blow::KillAtStart(_) | Blow::FailFile { .. }) | None => {
+    async fn wait_for_server_fault(&self) {
+        match self.schedule.server_fault {
+            Some(ServerFault::Kill { after_ms }) => time::sleep(Duration::from_millis(after_ms)).await,
+            Some(ServerFault::Pause { .. }) => {}
+            Some(ServerFault::KillAtFile(_) | ServerFault::KillAtStart(_) | ServerFault::FailFile { .. })
+            | None => {
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    fn struck(&self) {
-        self.is_struck.set(true);
-        self.trace.note(Note::Struck);
+    fn note_injected(&self) {
+        self.is_injected.set(true);
+        self.trace.note(Note::ServerFaultInjected);
     }
 
-    async fn strike(&self, server: &mut Server) -> Result<()> {
-        self.struck();
-        match self.schedule.blow {
-            Some(Blow::Kill { .. }) => server.crash("at a moment").await?,
-            Some(Blow::Pause { ms }) => {
+    async fn inject(&self, server: &mut Server) -> Result<()> {
+        self.note_injected();
+        match self.schedule.server_fault {
+            Some(ServerFault::Kill { .. }) => server.crash("at a moment").await?,
+            Some(ServerFault::Pause { ms }) => {
                 let pause = Duration::from_millis(ms);
-                self.trace.note(Note::Server(Deed::Pause(pause)));
+                self.trace.note(Note::Server(ServerEvent::Pause(pause)));
                 let pid = i32::try_from(server.pid())?;
                 let pid = Pid::from_raw(pid).expect("a process has a number");
                 kill_process(pid, Signal::STOP)?;
                 time::sleep(pause).await;
                 kill_process(pid, Signal::CONT)?;
             }
-            Some(Blow::KillAtFile(_) | Blow::KillAtStart(_) | Blow::FailFile { .. }) | None => {}
+            Some(ServerFault::KillAtFile(_) | ServerFault::KillAtStart(_) | ServerFault::FailFile { .. })
+            | None => {}
         }
         Ok(())
     }
 
-    /// Starts the server again if it has died. Only strace may have killed it, and only once.
-    async fn look_after(&self, server: &mut Server, wrong: &mut Vec<String>) -> Result<()> {
+    /// Restarts the server if it has died. Only strace may have killed it, and only once.
+    async fn restart_if_dead(&self, server: &mut Server, violations: &mut Vec<String>) -> Result<()> {
         let Some((status, log)) = server.death()? else { return Ok(()) };
-        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
-        if is_killed && !self.is_struck.get() && matches!(self.schedule.blow, Some(Blow::KillAtFile(_))) {
-            self.struck();
+        let was_killed = status.signal() == Some(Signal::KILL.as_raw());
+        let may_kill = matches!(self.schedule.server_fault, Some(ServerFault::KillAtFile(_)));
+        if was_killed && !self.is_injected.get() && may_kill {
+            self.note_injected();
         } else {
-            wrong.push(format!("the server ended by itself: {log}"));
+            violations.push(format!("the server ended by itself: {log}"));
         }
-        server.crash("it is dead").await
+        server.crash("it has died").await
     }
 
     async fn converge(
         &self,
         server: &mut Server,
         proxy: &mut FaultProxy,
-        wrong: &mut Vec<String>,
+        violations: &mut Vec<String>,
     ) -> Result<Option<Duration>> {
         let begun = Instant::now();
         loop {
-            self.look_after(server, wrong).await?;
+            self.restart_if_dead(server, violations).await?;
             let Some(last) = self.deviation(server).await? else { return Ok(Some(begun.elapsed())) };
-            if begun.elapsed() > CONVERGENCE {
-                wrong.push(format!("stuck: not within {CONVERGENCE:?}: {last}"));
+            if begun.elapsed() > CONVERGENCE_DEADLINE {
+                violations.push(format!("stuck: not within {CONVERGENCE_DEADLINE:?}: {last}"));
                 return Ok(None);
             }
-            // A crash that was drawn before the end of all faults may still come.
+            // A crash scheduled before the end of all faults may still happen.
             tokio::select! {
                 ordinal = proxy.crash() => server.crash(&format!("at request {ordinal}")).await?,
                 () = time::sleep(POLL) => {}
@@ -278,11 +282,11 @@ impl Round<'_> {
         }
     }
 
-    /// The first thing that is not as desired, if there is one.
+    /// The first deviation from the desired state, if any.
     async fn deviation(&self, server: &Server) -> Result<Option<String>> {
         let mut client = server.access().borrow().client.clone();
-        let namespace = self.place.namespace;
-        for name in self.place.names {
+        let namespace = self.context.namespace;
+        for name in self.context.names {
             let request = proto::GetDeploymentRequest {
                 name: name.clone(),
                 namespace: namespace.to_owned(),
@@ -292,24 +296,24 @@ impl Round<'_> {
                 Ok(answer) => answer.into_inner(),
                 Err(status) => return Ok(Some(format!("Get of {name}: {status}"))),
             };
-            let count = self.place.changes.count(name).await?;
-            let is_settled = match answer.state() {
+            let count = self.context.changes.count(name).await?;
+            let is_as_desired = match answer.state() {
                 DeploymentState::InSync | DeploymentState::Contested => {
                     answer.desired_replicas == count && answer.current_replicas == count
                 }
                 DeploymentState::Unmanaged => answer.current_replicas == count,
                 _ => false,
             };
-            if !is_settled || answer.observed_age.is_some() {
+            if !is_as_desired || answer.observed_age.is_some() {
                 return Ok(Some(format!("{name} has {count:?}, Get says {answer:?}")));
             }
         }
         Ok(None)
     }
 
-    async fn ask_all(&self, server: &Server) {
+    async fn get_all(&self, server: &Server) {
         let client = server.access().borrow().client.clone();
-        let Place { names, clients, .. } = self.place;
-        join_all(names.iter().map(|name| clients.ask(client.clone(), name, Asked::Get, false))).await;
+        let RoundContext { names, clients, .. } = self.context;
+        join_all(names.iter().map(|name| clients.call(client.clone(), name, Request::Get, false))).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `faults run`: rounds drawn from one seed, until the time is over.
+//! `faults run`: plays random rounds from one seed for a limited time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,31 +7,31 @@ use anyhow::{Context as _, Result, bail};
 use replica_count_testbed::fault_proxy::{Entry, Note as ProxyNote};
 
 use crate::arrival::{Arrival, Arrivals};
+use crate::environment::Environment;
 use crate::output::{say, say_error};
-use crate::round::{self, Outcome};
+use crate::round::{self, Report};
 use crate::schedule::{Faults, Planned, Schedule, round_seed};
-use crate::stage::Stage;
 use crate::table::Table;
 use crate::trace::{self, Note};
 
-/// How often a trace is played again: what several do at once comes in another order each time.
-const AGAIN: u32 = 5;
+/// How often a trace is replayed, because the order of concurrent actions differs each time.
+const REPLAYS: u32 = 5;
 
-/// Plays rounds for so long; the first one that goes wrong ends it with an error that says how to run it again.
-pub async fn for_a_while(stage: &Stage, seed: u64, duration: Duration) -> Result<()> {
+/// Plays rounds for this long. The first failed round ends the run with an error that explains how to replay it.
+pub async fn run_for(environment: &Environment, seed: u64, duration: Duration) -> Result<()> {
     let begun = Instant::now();
     let mut table = Table::default();
     let mut round = 0;
     while begun.elapsed() < duration {
-        let schedule = draw(stage, seed, round);
+        let schedule = draw(environment, seed, round);
         let name = format!("seed-{seed}-round-{round}");
-        let ended = play(stage, &name, &schedule, &mut table).await;
+        let ended = play(environment, &name, &schedule, &mut table).await;
         let left = duration.saturating_sub(begun.elapsed()).as_secs();
         if ended.is_err() {
             say(&table.render());
         }
         ended.with_context(|| format!("round {round} of seed {seed}"))?;
-        say_error(&format!("round {round}: all as promised, about {left} s left"));
+        say_error(&format!("round {round}: passed, about {left} s left"));
         round += 1;
     }
     say(&table.render());
@@ -39,25 +39,25 @@ pub async fn for_a_while(stage: &Stage, seed: u64, duration: Duration) -> Result
     Ok(())
 }
 
-/// Plays so many rounds, and returns what happened; for a test.
-pub async fn rounds(stage: &Stage, seed: u64, rounds: u64) -> Result<Table> {
+/// Plays a number of rounds, and returns the table; for a test.
+pub async fn rounds(environment: &Environment, seed: u64, rounds: u64) -> Result<Table> {
     let mut table = Table::default();
     for round in 0..rounds {
-        let schedule = draw(stage, seed, round);
-        play(stage, &format!("seed-{seed}-round-{round}"), &schedule, &mut table).await?;
+        let schedule = draw(environment, seed, round);
+        play(environment, &format!("seed-{seed}-round-{round}"), &schedule, &mut table).await?;
     }
     Ok(table)
 }
 
-/// The schedule of a round, without what cannot be done here.
-fn draw(stage: &Stage, seed: u64, round: u64) -> Schedule {
+/// The schedule of a round, without faults that this machine cannot inject.
+fn draw(environment: &Environment, seed: u64, round: u64) -> Schedule {
     let mut schedule = Schedule::draw(round_seed(seed, round));
-    schedule.blow.take_if(|blow| !stage.can_strike(blow));
+    schedule.server_fault.take_if(|server_fault| !environment.can_inject(server_fault));
     schedule
 }
 
-/// Plays the round of a trace again: the same schedule, and each request meets what the one in its place met.
-pub async fn again(stage: &Stage, trace: &Path) -> Result<()> {
+/// Replays the round of a trace: with the same schedule, and the same fault for the corresponding request.
+pub async fn replay(environment: &Environment, trace: &Path) -> Result<()> {
     let lines = trace::read(trace)?;
     let Some(Note::Schedule(schedule)) = lines.first().map(|line| &line.note) else {
         bail!("{} does not begin with a schedule", trace.display());
@@ -69,41 +69,41 @@ pub async fn again(stage: &Stage, trace: &Path) -> Result<()> {
             return None;
         };
         let path = uri.split_once('?').map_or(uri.as_str(), |(path, _)| path);
-        let arrival = arrivals.arrive(*ordinal, *kind, path);
+        let arrival = arrivals.record(*ordinal, *kind, path);
         let Arrival { kind, object, after_of_object: after, .. } = arrival;
         fault.map(|fault| Planned { kind, object, after, fault })
     });
     let schedule = Schedule { faults: Faults::Listed(planned.collect()), ..(**schedule).clone() };
     let mut table = Table::default();
-    for n in 1..=AGAIN {
-        let played = play(stage, "replay", &schedule, &mut table).await;
+    for n in 1..=REPLAYS {
+        let played = play(environment, "replay", &schedule, &mut table).await;
         if played.is_err() {
             say(&table.render());
         }
-        played.with_context(|| format!("the trace, played for time {n}"))?;
-        say_error(&format!("time {n} of {AGAIN}: all as promised"));
+        played.with_context(|| format!("replay {n}"))?;
+        say_error(&format!("replay {n} of {REPLAYS}: passed"));
     }
     say(&table.render());
-    say(&format!("the trace was played again {AGAIN} times, and all was as promised"));
+    say(&format!("the trace was replayed {REPLAYS} times, and every replay passed"));
     Ok(())
 }
 
-/// What is said when an oracle found something.
+/// Precedes violations in error messages; `faults mutants` searches for it.
 pub(crate) const WRONG: &str = "WRONG:";
 
-/// Plays one round; fails if an oracle says so.
+/// Plays one round, and fails if an oracle finds a violation.
 pub(crate) async fn play(
-    stage: &Stage,
+    environment: &Environment,
     name: &str,
     schedule: &Schedule,
     table: &mut Table,
-) -> Result<Outcome> {
-    let outcome = round::play(stage, name, schedule).await?;
-    table.add(schedule, &outcome.lines, outcome.converged);
-    if outcome.wrong.is_empty() {
-        return Ok(outcome);
+) -> Result<Report> {
+    let report = round::play(environment, name, schedule).await?;
+    table.add(schedule, &report.lines, report.converged);
+    if report.violations.is_empty() {
+        return Ok(report);
     }
-    let wrong = outcome.wrong.join("\n  ");
-    let trace = outcome.trace.display();
-    bail!("{WRONG}\n  {wrong}\ntrace: {trace}\nrun it again: target/debug/faults run --replay {trace}");
+    let violations = report.violations.join("\n  ");
+    let trace = report.trace.display();
+    bail!("{WRONG}\n  {violations}\ntrace: {trace}\nreplay it: target/debug/faults run --replay {trace}");
 }

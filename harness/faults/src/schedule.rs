@@ -1,4 +1,4 @@
-//! What a round tries, all of it drawn from its seed.
+//! The schedule of a round, drawn from its seed.
 
 use std::time::Duration;
 
@@ -9,91 +9,92 @@ use serde::{Deserialize, Serialize};
 use crate::arrival::{Arrival, Objects};
 use crate::nemesis::Nemesis;
 
-/// What one round tries.
+/// The schedule of a round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Seeds whatever the rest leaves open: what clients ask, what drifts, which faults.
+    /// The seed of all random choices during the round: requests, drifts, faults.
     pub seed: u64,
-    /// What requests to the API server meet.
+    /// The faults of requests to the API server.
     pub faults: Faults,
-    /// What happens to the server itself.
-    pub blow: Option<Blow>,
-    /// What is done meanwhile.
+    /// The fault of the server itself.
+    #[serde(rename = "blow")]
+    pub server_fault: Option<ServerFault>,
+    /// The load.
     pub load: Load,
-    /// In which encodings the API server answers.
+    /// The encodings of the API server's answers.
     pub encodings: Encodings,
-    /// What goes on beside that.
+    /// The nemesis beside the load.
     pub nemesis: Option<Nemesis>,
-    /// On how many simulated disks the store is tried.
+    /// The number of simulated disks to test the store on.
     pub disks: u64,
 }
 
-/// What requests to the API server meet.
+/// The faults of requests to the API server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Faults {
-    /// Nothing.
+    /// None.
     None,
-    /// So many in a hundred meet a fault, drawn from the seed, their ordinal and their kind.
+    /// A percentage of requests gets faults, drawn from the seed, the ordinal and the kind.
     Drawn {
-        /// How many.
+        /// The percentage.
         percent: u64,
     },
-    /// Those that are listed.
+    /// The listed faults, by object.
     Listed(Vec<Planned>),
-    /// Those that come in the listed places among the requests of their kind for the same kind of objects.
+    /// The listed faults, by kind of objects.
     Placed(Vec<Placed>),
 }
 
-/// A fault of the request that comes after so many others of its kind.
+/// A fault of the Nth request of a kind, for one kind of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
-    /// Which kind.
+    /// The kind of request.
     pub kind: Kind,
-    /// For which objects.
+    /// The kind of objects.
     pub objects: Objects,
-    /// How many come before.
+    /// The number of such requests before it.
     pub after: u64,
-    /// What it meets.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// A fault of the request that comes after so many others of its kind for the same object.
+/// A fault of the Nth request of a kind, for one object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
-    /// Which kind.
+    /// The kind of request.
     pub kind: Kind,
-    /// For which object.
+    /// The object.
     pub object: String,
-    /// How many come before.
+    /// The number of such requests before it.
     pub after: u64,
-    /// What it meets.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// What happens to the server.
+/// A fault of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Blow {
-    /// It is killed after so many milliseconds of load, and started again.
+pub enum ServerFault {
+    /// It is killed at some time during the load, and restarted.
     Kill {
-        /// When.
+        /// The time since the start of the load.
         after_ms: u64,
     },
-    /// It is killed before one of its operations on the files of the store.
+    /// It is killed before one of its file operations on the store.
     KillAtFile(FileOperation),
-    /// It is killed at the end of the round, and its next start is killed before one of its operations on these files.
+    /// It is killed at the end of the round, and then again during its restart, before a file operation on the store.
     KillAtStart(FileOperation),
-    /// One of its operations on the files of the store fails.
+    /// One of its file operations on the store fails.
     FailFile {
-        /// Which.
+        /// The operation.
         operation: FileOperation,
-        /// The error, as `strace` calls it.
+        /// The error, in the notation of strace.
         errno: String,
     },
-    /// It is stopped for so long, as by a machine that is busy, and goes on.
+    /// It is paused for a while, as on a busy machine.
     Pause {
-        /// How long.
+        /// The length of the pause.
         ms: u64,
     },
 }
@@ -101,53 +102,54 @@ pub enum Blow {
 /// A system call on a file of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileOperation {
-    /// Its name, as `strace` knows it.
+    /// Its name, in the notation of strace.
     pub call: String,
-    /// Which one: 1 is the first after the server has started.
+    /// Its number, from 1 for the first one after the server has started.
     pub when: u32,
 }
 
-/// The system calls of a write of the settings file, in their order, and how often each comes.
+/// The system calls of a write of the settings file, in order, and how often each occurs.
 pub const FILE_CALLS: [(&str, u32); 6] =
     [("unlink", 1), ("openat", 2), ("fchmod", 1), ("write", 1), ("fsync", 2), ("rename", 1)];
 
 const ERRNOS: [&str; 4] = ["ENOSPC", "EIO", "EROFS", "EDQUOT"];
 
-/// The same for the start of the server.
+/// The same for a start of the server.
 pub const START_CALLS: [(&str, u32); 3] = [("unlink", 2), ("openat", 4), ("fsync", 1)];
 
-/// What is done meanwhile.
+/// The load of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Load {
-    /// This much, drawn from the seed.
+    /// This amount of random load.
     Drawn(Amount),
-    /// A few things in a fixed order, each when the one before has taken effect: see `script`.
+    /// A fixed sequence of actions: see `script`.
     Script,
 }
 
-/// How much is done.
+/// The amount of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
-    /// How many Deployments there are.
+    /// The number of Deployments.
     pub targets: usize,
-    /// How many clients there are.
+    /// The number of clients.
     pub clients: usize,
-    /// How much each of them asks.
-    pub questions: usize,
-    /// How often somebody changes a count behind the server's back.
+    /// The number of requests of each client.
+    #[serde(rename = "questions")]
+    pub requests: usize,
+    /// The number of changes behind the server's back.
     pub drifts: usize,
-    /// How long each waits between two of its deeds, at most.
+    /// The longest pause between two actions.
     pub pause_ms: u64,
 }
 
 impl Amount {
-    /// Something of everything, for some seconds.
-    pub const USUAL: Self = Self { targets: 4, clients: 3, questions: 25, drifts: 20, pause_ms: 200 };
-    /// A little of it, for many rounds.
-    pub const SMALL: Self = Self { targets: 2, clients: 2, questions: 8, drifts: 8, pause_ms: 100 };
-    /// Everything at once.
-    pub const FLOOD: Self = Self { targets: 40, clients: 20, questions: 20, drifts: 200, pause_ms: 0 };
+    /// Some of everything, for some seconds.
+    pub const USUAL: Self = Self { targets: 4, clients: 3, requests: 25, drifts: 20, pause_ms: 200 };
+    /// A little of everything, for many rounds.
+    pub const SMALL: Self = Self { targets: 2, clients: 2, requests: 8, drifts: 8, pause_ms: 100 };
+    /// A lot at once.
+    pub const FLOOD: Self = Self { targets: 40, clients: 20, requests: 20, drifts: 200, pause_ms: 0 };
 }
 
 impl Load {
@@ -160,34 +162,34 @@ impl Load {
 }
 
 impl Schedule {
-    /// How many Deployments there are: those of the load, and one for a nemesis that needs one of its own.
+    /// The number of Deployments: those of the load, plus a reserved one if the nemesis needs it.
     pub fn targets(&self) -> usize {
-        self.load.targets() + usize::from(self.nemesis.is_some_and(Nemesis::is_apart))
+        self.load.targets() + usize::from(self.nemesis.is_some_and(Nemesis::needs_reserved_target))
     }
 
-    /// A round in which only the load happens.
-    pub fn calm(seed: u64, load: Load) -> Self {
+    /// A round with only a load.
+    pub fn without_faults(seed: u64, load: Load) -> Self {
         let encodings = Encodings::AsAsked;
-        Self { seed, faults: Faults::None, blow: None, load, encodings, nemesis: None, disks: 0 }
+        Self { seed, faults: Faults::None, server_fault: None, load, encodings, nemesis: None, disks: 0 }
     }
 
-    /// The schedule of a round.
+    /// Draws the schedule of a round.
     pub fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let faults = match random.u8(..10) {
             0 | 1 => Faults::None,
             _ => Faults::Drawn { percent: random.u64(5..50) },
         };
-        let blow = match random.u8(..10) {
+        let server_fault = match random.u8(..10) {
             0 | 1 => None,
-            2..=4 => Some(Blow::Kill { after_ms: random.u64(..4_000) }),
-            5 => Some(Blow::Pause { ms: random.u64(500..4_000) }),
-            6 => Some(Blow::KillAtFile(FileOperation::draw(&mut random))),
-            7 => Some(Blow::KillAtStart(FileOperation::draw_of_start(&mut random))),
+            2..=4 => Some(ServerFault::Kill { after_ms: random.u64(..4_000) }),
+            5 => Some(ServerFault::Pause { ms: random.u64(500..4_000) }),
+            6 => Some(ServerFault::KillAtFile(FileOperation::draw(&mut random))),
+            7 => Some(ServerFault::KillAtStart(FileOperation::draw_of_start(&mut random))),
             _ => {
                 let operation = FileOperation::draw(&mut random);
                 let errno = ERRNOS[random.usize(..ERRNOS.len())].to_owned();
-                Some(Blow::FailFile { operation, errno })
+                Some(ServerFault::FailFile { operation, errno })
             }
         };
         let nemesis = Nemesis::draw(&mut random);
@@ -200,7 +202,7 @@ impl Schedule {
             _ => Encodings::AsAsked,
         };
         let disks = random.u64(1..=4);
-        Self { seed, faults, blow, load: Load::Drawn(load), encodings, nemesis, disks }
+        Self { seed, faults, server_fault, load: Load::Drawn(load), encodings, nemesis, disks }
     }
 }
 
@@ -217,7 +219,7 @@ impl FileOperation {
 }
 
 impl Faults {
-    /// What a request meets. The same for the same seed and arrival.
+    /// The fault of a request. It is the same for the same seed and arrival.
     pub fn fault(&self, seed: u64, arrival: &Arrival) -> Option<Fault> {
         match self {
             Self::None => None,
@@ -248,15 +250,15 @@ fn draw_fault(seed: u64, percent: u64, ordinal: u64, kind: Kind) -> Option<Fault
         return None;
     }
     let mut faults = Fault::all(kind, |below| random.u64(..below));
-    // Crashes are rarer than the rest: each costs a start.
+    // Crashes are rarer than other faults, because each takes a restart.
     if random.u8(..10) == 0 {
         faults = vec![Fault::CrashBefore, Fault::CrashAfter];
     }
     Some(faults[random.usize(..faults.len())])
 }
 
-impl Blow {
-    /// The word for it in tables.
+impl ServerFault {
+    /// Its name in tables.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Kill { .. } => "kill at a moment",
@@ -273,9 +275,9 @@ pub fn round_seed(seed: u64, round: u64) -> u64 {
     Rng::with_seed(seed.wrapping_add(round.wrapping_mul(0xD134_2543_DE82_EF95))).u64(..)
 }
 
-/// From the end of all faults until everything must be as desired. What is frozen is noticed after 15 s of silence, a
-/// write that is not answered after 5 s, and after failures in a row a target waits up to 30 s.
-pub const CONVERGENCE: Duration = Duration::from_mins(1);
+/// How soon after the end of all faults everything must be as desired. A frozen stream is detected after 15 s of
+/// silence, an unanswered write after 5 s, and after repeated failures a target waits up to 30 s.
+pub const CONVERGENCE_DEADLINE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
@@ -300,35 +302,37 @@ mod tests {
     }
 
     #[test]
-    fn some_seed_draws_each_blow_and_nemesis() {
+    fn each_server_fault_and_nemesis_is_drawn() {
         let schedules: Vec<Schedule> = (0..200).map(Schedule::draw).collect();
         let drawn = |name: &str| {
-            let blows = schedules.iter().filter_map(|schedule| Some(schedule.blow.as_ref()?.name()));
+            let server_faults =
+                schedules.iter().filter_map(|schedule| Some(schedule.server_fault.as_ref()?.name()));
             let nemeses = schedules.iter().filter_map(|schedule| Some(schedule.nemesis.as_ref()?.name()));
-            blows.chain(nemeses).any(|drawn| drawn == name)
+            server_faults.chain(nemeses).any(|drawn| drawn == name)
         };
         let operation = || FileOperation { call: String::new(), when: 1 };
-        let blows = [
-            Blow::Kill { after_ms: 0 },
-            Blow::KillAtFile(operation()),
-            Blow::KillAtStart(operation()),
-            Blow::FailFile { operation: operation(), errno: String::new() },
-            Blow::Pause { ms: 0 },
+        let server_faults = [
+            ServerFault::Kill { after_ms: 0 },
+            ServerFault::KillAtFile(operation()),
+            ServerFault::KillAtStart(operation()),
+            ServerFault::FailFile { operation: operation(), errno: String::new() },
+            ServerFault::Pause { ms: 0 },
         ];
-        for name in blows.iter().map(Blow::name).chain(Nemesis::ALL.iter().map(Nemesis::name)) {
-            assert!(drawn(name), "nobody draws {name}");
+        for name in server_faults.iter().map(ServerFault::name).chain(Nemesis::ALL.iter().map(Nemesis::name))
+        {
+            assert!(drawn(name), "no seed draws {name}");
         }
     }
 
     #[test]
-    fn some_seed_draws_each_fault() {
+    fn each_fault_is_drawn() {
         for kind in Kind::ALL {
             let names = |faults: Vec<Fault>| faults.iter().map(|fault| fault.name()).collect::<Vec<_>>();
             let faults = Faults::Drawn { percent: 100 };
             let drawn =
                 names((0..2_000).filter_map(|seed| faults.fault(seed, &arrival(seed, kind))).collect());
             for name in names(Fault::all(kind, |_| 0)) {
-                assert!(drawn.contains(&name), "{kind:?} never meets {name}");
+                assert!(drawn.contains(&name), "{kind:?} never gets {name}");
             }
         }
     }

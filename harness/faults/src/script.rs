@@ -1,5 +1,5 @@
-//! A few things in a fixed order, each when the one before has taken effect. So requests and file operations come in the
-//! same order each time, and a crash can be placed at each of them.
+//! A fixed sequence of actions, each of which waits for the effect of the previous one. So requests and file operations
+//! always come in the same order, and a crash can be placed at each of them.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
 use crate::cluster_changes::ClusterChanges;
-use crate::history::{Asked, Told};
+use crate::history::{Outcome, Request};
 use crate::load::Clients;
-use crate::schedule::CONVERGENCE;
+use crate::schedule::CONVERGENCE_DEADLINE;
 use crate::server::Access;
 
-/// How many changes of the setting there are; each is one write of the settings file.
+/// The number of changes of the setting. Each is one write of the settings file.
 pub(crate) const CHANGES: u32 = 4;
 
-/// How many writes to the API server follow from it: of three counts, and one for the drift.
+/// The number of writes to the API server: three counts, and one repair.
 pub(crate) const PATCHES: u64 = 4;
 
 const POLL: Duration = Duration::from_millis(10);
 const DRIFTED: i32 = 2_000;
 
-/// Sets, lets drift, sets again, deletes, and sets once more.
+/// Sets a count, causes drift, sets another count, deletes the setting, and sets a third count.
 pub(crate) async fn run(
     name: &str,
     clients: &Clients<'_>,
@@ -30,15 +30,15 @@ pub(crate) async fn run(
     server: watch::Receiver<Access>,
 ) -> Result<()> {
     let script = Script { name, clients, changes, server };
-    script.insist(Asked::Set { count: 2 }).await?;
-    script.until_count(2).await?;
+    script.retry_until_done(Request::Set { count: 2 }).await?;
+    script.wait_for_count(2).await?;
     changes.scale(name, DRIFTED).await?;
-    script.until_count(2).await?;
-    script.insist(Asked::Set { count: 3 }).await?;
-    script.until_count(3).await?;
-    script.insist(Asked::Delete).await?;
-    script.insist(Asked::Set { count: 4 }).await?;
-    script.until_count(4).await
+    script.wait_for_count(2).await?;
+    script.retry_until_done(Request::Set { count: 3 }).await?;
+    script.wait_for_count(3).await?;
+    script.retry_until_done(Request::Delete).await?;
+    script.retry_until_done(Request::Set { count: 4 }).await?;
+    script.wait_for_count(4).await
 }
 
 struct Script<'a> {
@@ -49,27 +49,27 @@ struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Asks until it is done, as a person would.
-    async fn insist(&self, asked: Asked) -> Result<()> {
-        let deadline = Instant::now() + CONVERGENCE;
+    /// Repeats a request until it succeeds.
+    async fn retry_until_done(&self, request: Request) -> Result<()> {
+        let deadline = Instant::now() + CONVERGENCE_DEADLINE;
         while Instant::now() < deadline {
             let client = self.server.borrow().client.clone();
-            match self.clients.ask(client, self.name, asked, true).await {
-                Some(Told::Set { .. } | Told::Deleted | Told::NotManaged) => return Ok(()),
-                Some(Told::Unknown | Told::Got { .. }) | None => time::sleep(POLL).await,
+            match self.clients.call(client, self.name, request, true).await {
+                Some(Outcome::Set { .. } | Outcome::Deleted | Outcome::NotManaged) => return Ok(()),
+                Some(Outcome::Unknown | Outcome::Got { .. }) | None => time::sleep(POLL).await,
             }
         }
-        bail!("{asked:?} was not answered within {CONVERGENCE:?}")
+        bail!("{request:?} was not answered within {CONVERGENCE_DEADLINE:?}")
     }
 
-    async fn until_count(&self, count: i32) -> Result<()> {
-        let deadline = Instant::now() + CONVERGENCE;
+    async fn wait_for_count(&self, count: i32) -> Result<()> {
+        let deadline = Instant::now() + CONVERGENCE_DEADLINE;
         while Instant::now() < deadline {
             if self.changes.count(self.name).await? == Some(count) {
                 return Ok(());
             }
             time::sleep(POLL).await;
         }
-        bail!("{} did not get {count} replicas within {CONVERGENCE:?}", self.name)
+        bail!("{} did not get {count} replicas within {CONVERGENCE_DEADLINE:?}", self.name)
     }
 }

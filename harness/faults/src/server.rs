@@ -1,4 +1,4 @@
-//! The server of a round: started, killed, started again, and watched over meanwhile.
+//! The server of a round, which can be killed and restarted.
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use crate::certificate_files::CertificateFiles;
 use crate::schedule::FileOperation;
 use crate::strace::{self, Injection};
-use crate::trace::{Deed, Note, Trace};
+use crate::trace::{Note, ServerEvent, Trace};
 
-/// How to reach the server as it runs now.
+/// How to reach the running server.
 #[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) client: Client,
@@ -31,14 +31,14 @@ impl Access {
     }
 }
 
-/// A server that is started again whenever it dies.
+/// A server that is restarted whenever it dies.
 pub(crate) struct Server {
     options: Options,
     certificate_files: Arc<CertificateFiles>,
     trace: Arc<Trace>,
-    /// `None` only while it is started again.
+    /// `None` only during a restart.
     manager: Option<Manager>,
-    reach: watch::Sender<Access>,
+    access: watch::Sender<Access>,
 }
 
 impl Server {
@@ -47,11 +47,11 @@ impl Server {
         certificate_files: Arc<CertificateFiles>,
         trace: Arc<Trace>,
     ) -> Result<Self> {
-        trace.note(Note::Server(Deed::Start));
+        trace.note(Note::Server(ServerEvent::Start));
         let options = certificate_files.used_by(options);
         let manager = Manager::start(&options).await?;
-        let reach = watch::Sender::new(Access::of(&manager).await?);
-        Ok(Self { options, certificate_files, trace, manager: Some(manager), reach })
+        let access = watch::Sender::new(Access::of(&manager).await?);
+        Ok(Self { options, certificate_files, trace, manager: Some(manager), access })
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -62,42 +62,42 @@ impl Server {
         self.running().pid()
     }
 
-    /// How to reach the server as it runs now; it changes with each start.
+    /// How to reach the running server. Changes with each restart.
     pub(crate) fn access(&self) -> watch::Receiver<Access> {
-        self.reach.subscribe()
+        self.access.subscribe()
     }
 
-    /// How it ended, if it did, and the end of its log.
+    /// Its exit status and the end of its log, if it has died.
     pub(crate) fn death(&mut self) -> Result<Option<(ExitStatus, String)>> {
         let Some(status) = self.running().exit_status()? else { return Ok(None) };
         let end = self.running().check_alive().err().map(|error| format!("{error:#}"));
         Ok(Some((status, end.unwrap_or_default())))
     }
 
-    /// Kills it and starts it again.
+    /// Kills it and restarts it.
     pub(crate) async fn crash(&mut self, why: &str) -> Result<()> {
-        self.trace.note(Note::Server(Deed::Kill(why.to_owned())));
+        self.trace.note(Note::Server(ServerEvent::Kill(why.to_owned())));
         if let Some(manager) = self.manager.take() {
             manager.kill()?;
         }
-        self.trace.note(Note::Server(Deed::Start));
-        // A server refuses to start with half a certificate; somebody would notice.
-        self.certificate_files.mend()?;
+        self.trace.note(Note::Server(ServerEvent::Start));
+        // The server would refuse to start with a truncated certificate.
+        self.certificate_files.repair()?;
         let manager = self.manager.insert(Manager::start(&self.options).await?);
-        self.reach.send_replace(Access::of(manager).await?);
+        self.access.send_replace(Access::of(manager).await?);
         Ok(())
     }
 
-    /// Kills it, and the next one before an operation of its start.
+    /// Kills it, and kills the next start before a file operation.
     pub(crate) async fn crash_at_start(&mut self, operation: &FileOperation) -> Result<()> {
-        self.trace.note(Note::Server(Deed::Kill(format!("at {operation:?} of the start"))));
+        self.trace.note(Note::Server(ServerEvent::Kill(format!("at {operation:?} of the start"))));
         if let Some(manager) = self.manager.take() {
             manager.kill()?;
         }
         let launcher = strace::launcher(&self.options, operation, Injection::Kill);
-        let (status, _) = Manager::start_in_vain(&self.options.clone().through(launcher)).await?;
+        let (status, _) = Manager::start_expecting_failure(&self.options.clone().through(launcher)).await?;
         if status.signal() == Some(Signal::KILL.as_raw()) {
-            self.trace.note(Note::Struck);
+            self.trace.note(Note::ServerFaultInjected);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! strace on a running server, to kill it at, or to fail, one of its operations on the files of its store.
+//! Uses strace to kill the server at one of its file operations on the store, or to make that operation fail.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use crate::schedule::FileOperation;
 const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 
-/// A running strace. It leaves the server alone on drop.
+/// A running strace. It detaches from the server on drop.
 #[derive(Debug)]
 pub(crate) struct Strace {
     child: Child,
     calls: PathBuf,
 }
 
-/// What is done at an operation.
+/// What to inject at an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Injection<'a> {
     Kill,
@@ -41,7 +41,7 @@ impl Injection<'_> {
 }
 
 impl Strace {
-    /// Attaches to the server `pid`, and returns when no operation of it is missed any more.
+    /// Attaches to the server `pid`, and returns once every operation is traced.
     pub(crate) async fn attach(
         pid: u32,
         options: &Options,
@@ -57,21 +57,21 @@ impl Strace {
         let mut this = Self { child, calls: calls(&store) };
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let said = fs::read_to_string(&log)?;
-            if said.contains(" attached") {
+            let output = fs::read_to_string(&log)?;
+            if output.contains(" attached") {
                 return Ok(this);
             }
             if let Some(status) = this.child.try_wait()? {
-                bail!("strace ended ({status}): {said}");
+                bail!("strace ended ({status}): {output}");
             }
             if Instant::now() > deadline {
-                bail!("strace did not attach within {DEADLINE:?}: {said}");
+                bail!("strace did not attach within {DEADLINE:?}: {output}");
             }
             time::sleep(POLL).await;
         }
     }
 
-    /// Leaves the server alone; returns whether it had one of its operations fail.
+    /// Detaches from the server; returns whether an operation was made to fail.
     pub(crate) fn detach(self) -> Result<bool> {
         let calls = self.calls.clone();
         drop(self);
@@ -81,13 +81,13 @@ impl Strace {
 
 impl Drop for Strace {
     fn drop(&mut self) {
-        // It detaches and ends; fails only if it is gone already.
+        // It detaches and ends. This fails only if it has already ended.
         let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
         let _ = self.child.wait();
     }
 }
 
-/// A launcher that starts a program under strace.
+/// The command prefix that starts a program under strace.
 pub(crate) fn launcher(
     options: &Options,
     operation: &FileOperation,
@@ -111,12 +111,12 @@ fn arguments(store: &Path, operation: &FileOperation, injection: Injection<'_>) 
     arguments
 }
 
-/// Where strace says what it saw.
+/// The output file of strace.
 fn calls(store: &Path) -> PathBuf {
     store.with_extension("calls")
 }
 
-/// The names of a call on all machines.
+/// The names of a call on different architectures.
 fn variants(call: &str) -> String {
     match call {
         "unlink" => "?unlink,?unlinkat".to_owned(),

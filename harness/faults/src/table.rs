@@ -1,4 +1,4 @@
-//! The table of what was tried, and how often.
+//! The table of what was tested, and how often.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use replica_count_testbed::fault_proxy::Note as ProxyNote;
 
 use crate::schedule::Schedule;
-use crate::trace::{Deed, Line, Note};
+use crate::trace::{Line, Note, ServerEvent};
 
-/// What was tried so far.
+/// The counts so far.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: BTreeMap<(&'static str, String), usize>,
@@ -16,13 +16,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Counts what a round tried.
+    /// Adds the counts of a round.
     pub(crate) fn add(&mut self, schedule: &Schedule, lines: &[Line], converged: Option<Duration>) {
         self.count("rounds", &format!("answered {}", schedule.encodings.name()));
-        if let Some(blow) = &schedule.blow {
-            let is_struck = lines.iter().any(|line| matches!(line.note, Note::Struck));
-            let group = if is_struck { "blows struck" } else { "blows without effect" };
-            self.count(group, blow.name());
+        if let Some(server_fault) = &schedule.server_fault {
+            let is_injected = lines.iter().any(|line| matches!(line.note, Note::ServerFaultInjected));
+            let group = if is_injected { "server faults" } else { "server faults not injected" };
+            self.count(group, server_fault.name());
         }
         if let Some(nemesis) = &schedule.nemesis {
             self.count("nemeses", nemesis.name());
@@ -36,19 +36,19 @@ impl Table {
                         self.count("requests", kind.name());
                         faults.extend(fault.map(|fault| (entry.ordinal, (*kind, fault))));
                     }
-                    ProxyNote::Met => {
+                    ProxyNote::Injected => {
                         let (kind, fault) = faults[&entry.ordinal];
                         self.count("faults", &format!("{}: {}", kind.name(), fault.name()));
                     }
                     ProxyNote::Hidden { .. } => self.count("events", "hidden"),
                     ProxyNote::Shown { .. } => self.count("events", "shown"),
                     ProxyNote::Served { status: 429, .. } => {
-                        self.count("sent away", "by the API server itself");
+                        self.count("throttled", "by the API server itself");
                     }
                     ProxyNote::Served { .. } | ProxyNote::Answered { .. } => {}
                 },
                 Note::Client(note) => {
-                    let asked = note["asked"].as_str().map_or("set", |asked| asked);
+                    let request = note["asked"].as_str().map_or("set", |request| request);
                     let is_lost = note["told"] == "unknown";
                     let outcome = if is_lost {
                         "no answer"
@@ -57,14 +57,14 @@ impl Table {
                     } else {
                         "answered"
                     };
-                    self.count("questions", &format!("{asked}: {outcome}"));
+                    self.count("client requests", &format!("{request}: {outcome}"));
                 }
-                Note::Cluster(_) => self.count("changes of others", "all"),
+                Note::Cluster(_) => self.count("changes by others", "all"),
                 Note::Disk(fault) => self.count("simulated disks", fault),
-                Note::Server(Deed::Start) => self.count("the server", "start"),
-                Note::Server(Deed::Kill(_)) => self.count("the server", "kill"),
-                Note::Server(Deed::Pause(_)) => self.count("the server", "pause"),
-                Note::Schedule(_) | Note::Struck | Note::Healed | Note::Wrong(_) => {}
+                Note::Server(ServerEvent::Start) => self.count("the server", "start"),
+                Note::Server(ServerEvent::Kill(_)) => self.count("the server", "kill"),
+                Note::Server(ServerEvent::Pause(_)) => self.count("the server", "pause"),
+                Note::Schedule(_) | Note::ServerFaultInjected | Note::Healed | Note::Violation(_) => {}
             }
         }
     }
@@ -73,12 +73,12 @@ impl Table {
         *self.rows.entry((group, what.to_owned())).or_default() += 1;
     }
 
-    /// How often something of a group happened.
+    /// The total of a group.
     pub fn count_of(&self, group: &str) -> usize {
         self.rows.iter().filter(|((of, _), _)| *of == group).map(|(_, count)| count).sum()
     }
 
-    /// The table as text, in columns.
+    /// The table as text.
     pub(crate) fn render(&self) -> String {
         let mut last = "";
         let row = |((group, what), count): (&(&'static str, String), &usize)| {

@@ -1,4 +1,4 @@
-//! The trace of a round: all that happened, in order and on one clock, as JSON lines.
+//! The trace of a round: everything that happened, in order and on one clock, as JSON lines.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
-/// A line: when, since the start of the round, and what.
+/// A line of a trace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line {
-    /// When.
+    /// The time since the start of the round.
     pub at: Duration,
-    /// What.
+    /// What happened.
     pub note: Note,
 }
 
@@ -25,39 +25,41 @@ pub(crate) struct Line {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Note {
-    /// The round began: from this it can be run again.
+    /// The round has begun. Contains everything needed to replay it.
     Schedule(Box<Schedule>),
     /// Something happened to a request of the server.
     Proxy(Entry),
-    /// A client was answered; see `history`.
+    /// A client's request has ended; see `history`.
     Client(serde_json::Value),
-    /// Somebody changed something in the cluster, behind the server's back.
+    /// Somebody changed the cluster behind the server's back.
     Cluster(String),
-    /// Something went wrong with a simulated disk below a store of its own.
+    /// A failure was injected into a simulated disk.
     Disk(String),
-    /// Something was done to the server.
-    Server(Deed),
-    /// The blow of the schedule was struck.
-    Struck,
-    /// From here on no request meets a fault.
+    /// The server was started, killed or paused.
+    Server(ServerEvent),
+    /// The scheduled server fault was injected.
+    #[serde(rename = "struck")]
+    ServerFaultInjected,
+    /// All faults have ended.
     Healed,
-    /// An oracle says that something is wrong.
-    Wrong(String),
+    /// An oracle found a violation.
+    #[serde(rename = "wrong")]
+    Violation(String),
 }
 
-/// What was done to the server.
+/// An action on the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Deed {
+pub(crate) enum ServerEvent {
     /// It was started.
     Start,
-    /// It was killed, or found killed, and why.
+    /// It was killed, or found dead, for this reason.
     Kill(String),
-    /// It was stopped, and went on.
+    /// It was paused for this long.
     Pause(Duration),
 }
 
-/// A trace that grows, in memory and in a file.
+/// A growing trace, in memory and in a file.
 #[derive(Debug)]
 pub(crate) struct Trace {
     path: PathBuf,
@@ -66,7 +68,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Begins a trace in a new file.
+    /// Creates a trace with a new file.
     pub(crate) fn create(path: PathBuf) -> Result<Self> {
         let context = || format!("cannot write {}", path.display());
         if let Some(folder) = path.parent() {
@@ -86,16 +88,16 @@ impl Trace {
         self.started.elapsed()
     }
 
-    /// Takes note of what happens now.
+    /// Adds a line with the current time.
     pub(crate) fn note(&self, note: Note) {
         let mut inner = self.inner();
         let line = Line { at: self.now(), note };
-        // The lines in memory are what is judged; a full disk shows when the trace is read.
+        // Only the lines in memory are judged, so errors are ignored here. They show when the trace is read.
         let _ = serde_json::to_writer(&mut inner.1, &line).map(|()| inner.1.write_all(b"\n"));
         inner.0.push(line);
     }
 
-    /// All lines so far; from then on they are in the file.
+    /// Returns all lines so far, and flushes them to the file.
     pub(crate) fn lines(&self) -> Vec<Line> {
         let mut inner = self.inner();
         let _ = inner.1.flush();

@@ -1,4 +1,4 @@
-//! The store, asked from all sides at once: what each client is told is what one setting would have told them.
+//! Concurrent clients of the store: their answers must be linearizable.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 use replica_count_core::change::{Action, Change, ChangeError, Changed};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
-use replica_count_faults::history::{Asked, Operation, Stored, Told};
+use replica_count_faults::history::{Operation, Outcome, Request, Stored};
 use replica_count_faults::linearizability;
 use replica_count_manager::store::{Store, StoreError};
 use tempfile::TempDir;
@@ -19,76 +19,79 @@ use tokio::task::JoinSet;
 
 const TARGETS: usize = 2;
 const CLIENTS: u64 = 8;
-const QUESTIONS: usize = 40;
+const REQUESTS: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_changes_and_reads_have_an_order() {
     let folder = TempDir::new().unwrap();
     let (store, committer) = Store::open_file(&folder.path().join("replicas.json")).unwrap();
     let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
-    let scene: &'static Scene = Box::leak(Box::new(Scene::new(store.clone())));
-    let mut clients = JoinSet::new();
+    let clients: &'static Clients = Box::leak(Box::new(Clients::new(store.clone())));
+    let mut tasks = JoinSet::new();
     for client in 0..CLIENTS {
-        clients.spawn(scene.client(fastrand::Rng::with_seed(client)));
+        tasks.spawn(clients.client(fastrand::Rng::with_seed(client)));
     }
-    clients.join_all().await;
+    tasks.join_all().await;
     store.close().await;
     tokio::task::spawn_blocking(move || committer.join()).await.unwrap().unwrap();
-    let histories = scene.histories.lock().unwrap();
+    let histories = clients.histories.lock().unwrap();
     for (target, history) in histories.iter() {
         assert!(history.len() > 50, "{target}: {}", history.len());
         linearizability::check(None, history).unwrap();
     }
 }
 
-struct Scene {
+struct Clients {
     store: Store,
     clock: Instant,
     next_count: AtomicI32,
     histories: Mutex<BTreeMap<Target, Vec<Operation>>>,
 }
 
-impl Scene {
+impl Clients {
     fn new(store: Store) -> Self {
         Self { store, clock: Instant::now(), next_count: AtomicI32::new(1), histories: Mutex::default() }
     }
 
     async fn client(&self, mut random: fastrand::Rng) {
-        for _ in 0..QUESTIONS {
+        for _ in 0..REQUESTS {
             let target = Target::deployment("default", &format!("web-{}", random.usize(..TARGETS))).unwrap();
-            let asked = match random.u8(..10) {
-                0..=4 => Asked::Set { count: self.next_count.fetch_add(1, Ordering::SeqCst) },
-                5 | 6 => Asked::Delete,
-                _ => Asked::Get,
+            let request = match random.u8(..10) {
+                0..=4 => Request::Set { count: self.next_count.fetch_add(1, Ordering::SeqCst) },
+                5 | 6 => Request::Delete,
+                _ => Request::Get,
             };
             let begun = self.clock.elapsed();
-            let told = self.ask(&target, asked).await;
-            let operation = Operation { asked, begun, told, ended: self.clock.elapsed() };
+            let outcome = self.call(&target, request).await;
+            let operation = Operation { request, begun, outcome, ended: self.clock.elapsed() };
             self.histories.lock().unwrap().entry(target).or_default().push(operation);
         }
     }
 
-    async fn ask(&self, target: &Target, asked: Asked) -> Told {
-        let action = match asked {
-            Asked::Get => {
+    async fn call(&self, target: &Target, request: Request) -> Outcome {
+        let action = match request {
+            Request::Get => {
                 tokio::task::yield_now().await;
                 let stored = self.store.get(target).map(|setting| Stored {
                     generation: setting.generation.cast_signed(),
                     count: setting.replicas.get(),
                 });
-                return Told::Got { stored };
+                return Outcome::Got { stored };
             }
-            Asked::Set { count } => Action::Set { replicas: Replicas::new(count).unwrap(), reason: None },
-            Asked::Delete => Action::Delete,
+            Request::Set { count } => {
+                let replicas = Replicas::new(count).unwrap();
+                Action::Set { replicas, reason: None }
+            }
+            Request::Delete => Action::Delete,
         };
         let (by, at) = ("alice".to_owned(), "2026-01-01T00:00:00Z".parse().unwrap());
         let change = Change { expected_generation: None, by, at, action };
         match self.store.apply(target.clone(), change).await {
             Ok(Changed { after: Some(setting), .. }) => {
-                Told::Set { generation: setting.generation.cast_signed() }
+                Outcome::Set { generation: setting.generation.cast_signed() }
             }
-            Ok(Changed { after: None, .. }) => Told::Deleted,
-            Err(StoreError::Change(ChangeError::NotManaged)) => Told::NotManaged,
+            Ok(Changed { after: None, .. }) => Outcome::Deleted,
+            Err(StoreError::Change(ChangeError::NotManaged)) => Outcome::NotManaged,
             Err(error) => panic!("{error}"),
         }
     }

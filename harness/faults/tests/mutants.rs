@@ -1,8 +1,9 @@
-//! Apart from the unit tests, as it starts processes: for a moment, those have what other tests have open, locks included.
+//! Separate from the unit tests, because it starts processes, which briefly inherit the open files and locks of other
+//! tests.
 
 use replica_count_faults::mutants;
 
 #[test]
-fn every_patch_applies_and_says_what_it_does_and_what_catches_it() {
+fn every_patch_applies_and_has_a_valid_header() {
     assert!(mutants::check().unwrap() >= 31);
 }

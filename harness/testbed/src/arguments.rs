@@ -23,7 +23,7 @@ Environment:
 
 const IMAGES: &str = "\
 Images:
-  Nothing is pulled. There is localhost/busybox:1, and what COMMAND loads. From the archive that make image writes:
+  Nothing is pulled. The node has localhost/busybox:1 and whatever COMMAND imports. To import the archive of make image:
     ctr images import ARCHIVE
     ctr images tag NAME:TAG docker.io/library/NAME:TAG
   To use it by its digest:
@@ -34,44 +34,43 @@ Example:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Build the programs of the cluster and print where they are.
+    /// Build the programs of the cluster and print their paths.
     ///
-    /// Each is built once, from the sources that cluster/ pins, and kept in a cache outside the project. The first build
-    /// downloads sources and takes minutes; nothing is built when the cache has it.
+    /// Each is built once, from the sources that cluster/ pins, and cached outside the project. The first build
+    /// downloads the sources and takes minutes. Cached programs are not built again.
     Build {
-        /// These programs [default: those of a control plane and its clients].
+        /// The programs to build [default: a control plane and its clients].
         #[arg(long = "what", value_name = "PROGRAM", value_delimiter = ',', value_parser = parse_program)]
         programs: Vec<Program>,
     },
     /// Start a control plane, print its kubeconfig, and keep it running until Ctrl-C.
     Up,
-    /// Run the server on a control plane of its own, or on a cluster of yours, until Ctrl-C.
+    /// Run the server on a new control plane, or on your own cluster, until Ctrl-C.
     ///
-    /// Without --kubeconfig: starts a control plane, creates a sample Deployment and has the server manage it, and prints
-    /// lines to paste that look at it and change it behind the server's back.
+    /// Without --kubeconfig: starts a control plane, creates a sample Deployment, has the server manage it, and prints
+    /// commands to inspect it and to change it behind the server's back.
     ///
-    /// With --kubeconfig: says which cluster that is, and runs the server on it. Nothing is created there.
+    /// With --kubeconfig: prints which cluster it is and runs the server on it. Nothing is created there.
     ///
     /// Certificates are kept in certificates/ and stored counts in dev/, below the project's root.
     Run(Run),
-    /// Play the whole story against a real API server, a line per step, and fail if a step does not happen.
+    /// Demonstrate the server on a real API server, a line per step. Fails if a step does not happen.
     ///
-    /// A count is set; someone scales the Deployment; a Helm-like upgrade resets it; the server is restarted while it is
-    /// changed again; the setting is deleted. Everything runs on loopback in a temporary folder.
+    /// Sets a count, scales the Deployment, resets it like a Helm upgrade, restarts the server while the count changes
+    /// again, and deletes the setting. Everything runs on loopback in a temporary folder.
     Demo,
-    /// Run a command on a real node, or keep a node until Ctrl-C. Needs root.
+    /// Run a command on a real node, or keep a node running until Ctrl-C. Needs root.
     ///
     /// Starts a control plane, kubelet, containerd, kube-proxy and CoreDNS in network, mount and pid namespaces, waits
-    /// until the node is ready, and runs COMMAND in there. When that ends, the node is gone without a trace, and the exit
-    /// status is that of COMMAND. Without COMMAND, a line to paste is printed that leads in.
+    /// until the node is ready, and runs COMMAND there. When COMMAND ends, the node is removed completely, and testbed
+    /// exits with COMMAND's status. Without COMMAND, prints an nsenter command line that enters the node.
     ///
-    /// COMMAND runs in the present folder, with the kubeconfig of an administrator in KUBECONFIG, and what ctr needs in
-    /// CONTAINERD_ADDRESS and CONTAINERD_NAMESPACE. It sees the files of this machine, but /run is empty, and what it
-    /// writes to /run, /var/lib and /var/log is lost. There is no network but that of the node, where Services have
-    /// addresses and names, such as my-app.my-namespace.svc.cluster.local.
+    /// COMMAND runs in the current folder, with an administrator's kubeconfig in KUBECONFIG, and CONTAINERD_ADDRESS and
+    /// CONTAINERD_NAMESPACE set for ctr. It sees the files of this machine, but /run is empty, and writes to /run,
+    /// /var/lib and /var/log are lost. The only network is the node's, where Services have addresses and names like
+    /// my-app.my-namespace.svc.cluster.local.
     ///
-    /// The default StorageClass makes volumes that honour fsGroup, as those of a cloud. NetworkPolicies are stored, but not
-    /// enforced.
+    /// Volumes of the default StorageClass honour fsGroup, as in a cloud. NetworkPolicies are stored but not enforced.
     #[command(after_long_help = IMAGES)]
     Node(Node),
     /// The node, in its namespaces. Used by the testbed itself.
@@ -84,7 +83,7 @@ pub(crate) enum Command {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
-    /// Wait for the end of a node and remove what is left of it. Used by the testbed itself.
+    /// Wait for a node to end and remove its leftovers. Used by the testbed itself.
     #[command(name = SWEEP, hide = true)]
     NodeSweep {
         /// The folder of the node.
@@ -105,16 +104,16 @@ pub(crate) enum Command {
 /// The hidden subcommand that runs in the namespaces of a node.
 pub(crate) const NODE_INSIDE: &str = "node-inside";
 
-/// What is done with a node.
+/// Options of a node.
 #[derive(Debug, Args)]
 pub(crate) struct Node {
-    /// Have the API server write every request to this file, a JSON object a line, without bodies.
+    /// Have the API server log every request to this file, one JSON object per line, without bodies.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log: Option<PathBuf>,
-    /// Give the API server a further flag, for example --feature-gates=WatchList=false.
+    /// Pass another flag to the API server, for example --feature-gates=WatchList=false.
     #[arg(long = "api-server-arg", value_name = "FLAG", allow_hyphen_values = true)]
     pub(crate) api_server_arguments: Vec<String>,
-    /// Only say whether this machine can have a node, and what is missing.
+    /// Only check whether this machine can run a node, and print what is missing.
     #[arg(long, exclusive = true)]
     pub(crate) check: bool,
     /// The command and its arguments.
@@ -122,10 +121,10 @@ pub(crate) struct Node {
     pub(crate) command: Vec<OsString>,
 }
 
-/// The same, with what was prepared for it.
+/// Options of a node, inside its namespaces.
 #[derive(Debug, Args)]
 pub(crate) struct NodeInside {
-    /// The folder of the node, to mount its memory on.
+    /// The folder of the node, where its tmpfs is mounted.
     #[arg(long)]
     pub(crate) folder: PathBuf,
     #[command(flatten)]
@@ -135,7 +134,7 @@ pub(crate) struct NodeInside {
 /// Which cluster the server runs on.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Run on the cluster of this kubeconfig. The KUBECONFIG of the environment is never used.
+    /// Run on the cluster of this kubeconfig. The KUBECONFIG environment variable is ignored.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Use this context of the kubeconfig [default: its current one].
@@ -145,5 +144,5 @@ pub(crate) struct Run {
 
 fn parse_program(name: &str) -> Result<Program, String> {
     let names = || Program::all().map(Program::name).collect::<Vec<_>>().join(", ");
-    Program::from_name(name).ok_or_else(|| format!("there is {}", names()))
+    Program::from_name(name).ok_or_else(|| format!("unknown program, expected one of: {}", names()))
 }

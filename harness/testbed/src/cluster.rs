@@ -1,8 +1,8 @@
-//! The programs a control plane is made of, and where they come from.
+//! Finds or builds the programs of a control plane.
 //!
-//! No registry ships a `kube-apiserver` binary, but every Go module proxy has its sources. So the modules under
-//! `cluster/` pin the versions, and each program is built once into a cache of the user. Who has binaries already
-//! points `KUBEBUILDER_ASSETS` at them.
+//! No package registry ships a `kube-apiserver` binary, but every Go module proxy has its sources. So the modules under
+//! `cluster/` pin the versions, and each program is built once into the user's cache. `KUBEBUILDER_ASSETS` points to
+//! binaries to use instead.
 
 mod assets;
 mod build;
@@ -24,30 +24,30 @@ pub enum Program {
     Etcd,
     /// The API server.
     ApiServer,
-    /// The controllers that turn Deployments into pods.
+    /// The controllers, which create pods for Deployments.
     ControllerManager,
-    /// The command line of Kubernetes.
+    /// The Kubernetes client.
     Kubectl,
-    /// The command line of gRPC.
+    /// The gRPC client.
     Grpcurl,
-    /// Gives pods a node.
+    /// Assigns pods to nodes.
     Scheduler,
     /// Runs the pods of a node.
     Kubelet,
-    /// Makes the addresses of Services work on a node.
+    /// Routes Service addresses on a node.
     Proxy,
-    /// Makes the names of Services work.
+    /// Resolves Service names.
     CoreDns,
     /// The Go operator that the benchmarks compare the server with.
     Peer,
 }
 
 impl Program {
-    /// A control plane and its clients, in the order in which they are built: what it cannot do without comes first.
+    /// A control plane and its clients, in build order: the indispensable ones first.
     pub const CONTROL_PLANE: [Self; 5] =
         [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Kubectl, Self::Grpcurl];
 
-    /// What a node needs besides a control plane.
+    /// The programs of a node, besides a control plane.
     pub const NODE: [Self; 4] = [Self::Scheduler, Self::Kubelet, Self::Proxy, Self::CoreDns];
 
     /// Every program.
@@ -92,7 +92,7 @@ impl Programs {
         Ok(Self { kubernetes, assets: assets.map(|dir| Assets::new(PathBuf::from(dir))) })
     }
 
-    /// The path of `program`, which is built first if need be. That takes minutes and blocks; progress goes to stderr.
+    /// The path of `program`. Builds it if missing, which blocks for minutes and reports progress on stderr.
     ///
     /// # Errors
     /// Says what is missing and how to get it.

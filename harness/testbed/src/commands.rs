@@ -1,4 +1,4 @@
-//! What each subcommand does.
+//! The subcommands.
 
 mod build;
 mod demo;
@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Arguments, Command};
 
-/// Runs the subcommand that was asked for.
+/// Runs the requested subcommand.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let success = |()| ExitCode::SUCCESS;
     match arguments.command {
@@ -26,14 +26,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Up => until_stopped(up::run(this_program()?)).map(drop).map(success),
         Command::Run(arguments) => until_stopped(run::run(this_program()?, arguments)).map(drop).map(success),
         Command::Demo => match until_stopped(demo::run(this_program()?))? {
-            Ended::ByItself => Ok(ExitCode::SUCCESS),
+            Ended::Finished => Ok(ExitCode::SUCCESS),
             Ended::Stopped => bail!("interrupted"),
         },
         Command::Node(arguments) => node::run(&this_program()?, &arguments),
         Command::NodeInside(arguments) => node::run_inside(&this_program()?, arguments),
         Command::NodeInit { program } => namespaces::init(&program),
         Command::NodeSweep { folder } => Runtime::new()?.block_on(sweep(&folder)).map(success),
-        // Without a runtime: it becomes another program.
+        // No runtime: this process becomes another program.
         Command::ParentDeathGuard { parent, program } => parent_death::exec(parent, &program).map(success),
     }
 }
@@ -41,27 +41,27 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
 /// How a subcommand ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    ByItself,
+    Finished,
     /// By Ctrl-C or SIGTERM.
     Stopped,
 }
 
-/// Runs a subcommand to its end, or until Ctrl-C or SIGTERM. Then it is dropped, and what it started with it.
+/// Runs a subcommand until it ends or Ctrl-C or SIGTERM arrives. Then drops it and everything it started.
 fn until_stopped(subcommand: impl Future<Output = Result<()>>) -> Result<Ended> {
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let stopped = stopped()?;
         tokio::select! {
-            result = subcommand => result.map(|()| Ended::ByItself),
+            result = subcommand => result.map(|()| Ended::Finished),
             () = stopped => Ok(Ended::Stopped),
         }
     });
-    // A build that goes on in a thread is not waited for.
+    // Does not wait for a build that still runs in a thread.
     runtime.shutdown_background();
     ended
 }
 
-/// Completes on Ctrl-C or SIGTERM. From this call on, they do not end the process.
+/// Completes on Ctrl-C or SIGTERM. After this call, they no longer end the process.
 fn stopped() -> Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

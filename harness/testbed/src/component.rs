@@ -13,10 +13,10 @@ use tokio::time;
 
 use crate::parent_death;
 
-/// How often an exit is looked for: benchmarks measure until then.
+/// How often to check for an exit. Short, because benchmarks measure the time of it.
 const POLL: Duration = Duration::from_millis(1);
 
-/// How much of a log is shown when its program dies.
+/// How much of its log is shown when a program dies.
 const TAIL_BYTES: u64 = 4096;
 
 /// A child process that is killed on drop.
@@ -24,12 +24,12 @@ const TAIL_BYTES: u64 = 4096;
 pub(crate) struct Component {
     name: &'static str,
     child: Child,
-    /// `None` where it logs to the terminal.
+    /// `None` if it logs to the terminal.
     log: Option<PathBuf>,
 }
 
 impl Component {
-    /// Starts a [`parent_death::command`] that logs to `log`; what is in that file already is kept.
+    /// Starts a [`parent_death::command`] that appends its log to `log`.
     pub(crate) fn start(name: &'static str, mut command: Command, log: PathBuf) -> Result<Self> {
         let file = File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
@@ -45,7 +45,7 @@ impl Component {
         Ok(Self { name, child, log: None })
     }
 
-    /// Starts a [`parent_death::foreground_command`], which has the terminal of this process.
+    /// Starts a [`parent_death::foreground_command`], which shares the terminal of this process.
     pub(crate) fn start_in_foreground(name: &'static str, command: Command) -> Result<Self> {
         let child = parent_death::spawn(command).with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name, child, log: None })
@@ -55,9 +55,9 @@ impl Component {
         self.child.id()
     }
 
-    /// Sends a signal. One to a process that has exited is no error, as it cannot be told from one that came too late.
+    /// Sends a signal. A process that has already exited is not an error: it may exit at any time anyway.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        // The child is reaped only through `self`, so its id cannot be that of another process by now.
+        // Only `self` reaps the child, so its id cannot have been reused.
         let pid =
             i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process has no id")?;
         match rustix::process::kill_process(pid, signal) {
@@ -75,7 +75,7 @@ impl Component {
         Ok(())
     }
 
-    /// Waits for the exit of the process.
+    /// Waits for the process to exit.
     pub(crate) async fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let exited = async {
             loop {
@@ -91,7 +91,7 @@ impl Component {
         }
     }
 
-    /// How it ended, if it did.
+    /// How it ended; `None` while it runs.
     pub(crate) fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
@@ -104,13 +104,13 @@ impl Component {
         }
     }
 
-    /// The lines it has logged to its file so far.
+    /// The lines in its log file so far.
     pub(crate) fn log(&self) -> Vec<String> {
         let text = self.log.as_ref().map(|log| fs::read(log).unwrap_or_default()).unwrap_or_default();
         String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
     }
 
-    /// The same under a heading, for an error about several.
+    /// The same, headed by its name, for an error about several programs.
     pub(crate) fn tail_with_name(&self) -> String {
         format!("--- {}\n{}\n", self.name, self.tail())
     }
@@ -126,7 +126,7 @@ impl Component {
 
 impl Drop for Component {
     fn drop(&mut self) {
-        // Fails only if the process is gone already.
+        // Fails only if the process is already gone.
         let _ = self.kill();
     }
 }

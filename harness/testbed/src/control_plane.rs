@@ -1,4 +1,4 @@
-//! etcd, kube-apiserver and, on request, kube-controller-manager, for as long as the value lives.
+//! Runs etcd, kube-apiserver and, on request, kube-controller-manager until dropped.
 
 mod api_server;
 mod authority;
@@ -26,16 +26,16 @@ use crate::cluster::{Program, Programs};
 use crate::component::Component;
 use crate::scratch::Scratch;
 
-/// The group that may do everything, which Kubernetes binds to `cluster-admin`.
+/// The group that Kubernetes binds to `cluster-admin`.
 const ADMINISTRATORS: &str = "system:masters";
 
 /// A running control plane. It is stopped on drop.
 ///
-/// Clients belong to the runtime they are made in, so every call makes a new one: tests with a runtime each can share
-/// one control plane.
+/// A client belongs to the runtime that created it, so every call creates a new one. This lets tests with separate
+/// runtimes share one control plane.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Dropped from top to bottom: the folder goes when nobody writes to it any more.
+    // Dropped from top to bottom: the folder goes last, when nothing writes to it any more.
     controller_manager: Option<Component>,
     api_server: ApiServer,
     etcd: Component,
@@ -48,7 +48,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts a control plane and waits until it is ready: about 5 seconds, and minutes if programs have to be built.
+    /// Starts a control plane and waits until it is ready: about 5 seconds, or minutes if programs have to be built.
     pub async fn start(options: Options) -> Result<Self> {
         let (programs, paths) = options.find_programs().await?;
         let scratch = Scratch::new_in(&options.parent_folder)?;
@@ -93,7 +93,7 @@ impl ControlPlane {
         controller_manager::start(options, &files, self.scratch.path())
     }
 
-    /// Stops everything. A drop does the same, but cannot report an error.
+    /// Stops everything. Unlike a drop, it reports errors.
     pub fn shutdown(mut self) -> Result<()> {
         if let Some(mut controller_manager) = self.controller_manager.take() {
             controller_manager.kill()?;
@@ -102,7 +102,7 @@ impl ControlPlane {
         self.etcd.kill()
     }
 
-    /// The kubeconfig of an administrator, whom RBAC does not limit.
+    /// The kubeconfig of an administrator, unrestricted by RBAC.
     pub fn admin_kubeconfig(&self) -> &Path {
         &self.admin_kubeconfig
     }
@@ -112,12 +112,12 @@ impl ControlPlane {
         kubeconfig::client(&self.admin_kubeconfig).await
     }
 
-    /// The kubeconfig of a person with a name of your choice who may do everything.
+    /// The kubeconfig of an administrator named `user`.
     pub fn kubeconfig_as(&self, user: &str) -> Result<PathBuf> {
         self.kubeconfig_of(user, &[ADMINISTRATORS])
     }
 
-    /// The kubeconfig of somebody who may do what RBAC grants to that name and those groups.
+    /// The kubeconfig of a user with the rights that RBAC grants to that name and those groups.
     pub(crate) fn kubeconfig_of(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
         let certificate = self.authority.issue(&Identity::person(user, groups))?;
         self.write_kubeconfig(user, self.api_server.endpoint(), &Credentials::Certificate(certificate))
@@ -128,24 +128,24 @@ impl ControlPlane {
         self.authority.issue(&Identity::server(name, &[address], &[])?)
     }
 
-    /// The file of the certificate that has signed all others.
+    /// The certificate file of the authority that signed all the others.
     pub(crate) fn certificate_authority(&self) -> PathBuf {
         self.authority.certificate()
     }
 
-    /// A client of a person with a name of your choice who may do everything.
+    /// A client of an administrator named `user`.
     pub async fn client_as(&self, user: &str) -> Result<Client> {
         kubeconfig::client(&self.kubeconfig_as(user)?).await
     }
 
     /// The kubeconfig of a ServiceAccount with exactly the rights that the server needs in `scope`.
     ///
-    /// Calling it again for the same scope makes a new token for the same ServiceAccount.
+    /// Calling it again for the same scope creates a new token for the same ServiceAccount.
     pub async fn manager_kubeconfig(&self, scope: &Scope) -> Result<PathBuf> {
         self.manager_kubeconfig_at(self.url(), scope).await
     }
 
-    /// The same, for one that reaches the API server under another address, such as that of a proxy.
+    /// The same, for a server that reaches the API server at another address, for example a proxy's.
     pub async fn manager_kubeconfig_at(&self, url: &str, scope: &Scope) -> Result<PathBuf> {
         let token = rights::grant(&self.admin().await?, scope).await?;
         let endpoint = Endpoint { url: url.to_owned(), ..self.api_server.endpoint().clone() };
@@ -154,22 +154,22 @@ impl ControlPlane {
         self.write_kubeconfig(&name, &endpoint, &Credentials::Token(token))
     }
 
-    /// A new namespace whose name starts with `prefix`.
+    /// Creates a namespace whose name starts with `prefix`, and returns the name.
     pub async fn namespace(&self, prefix: &str) -> Result<String> {
         objects::create_namespace(&self.admin().await?, prefix).await
     }
 
-    /// Creates the namespace of this name.
+    /// Creates a namespace with this name.
     pub async fn create_namespace(&self, name: &str) -> Result<()> {
         objects::create_named_namespace(&self.admin().await?, name).await
     }
 
-    /// A new folder that goes with the control plane, for what is started beside it.
+    /// Creates a folder that is removed with the control plane, for programs started beside it.
     pub fn folder(&self, prefix: &str) -> Result<PathBuf> {
         subfolder(&self.scratch, &format!("{prefix}-{:08x}", fastrand::u32(..)))
     }
 
-    /// Fails with the end of its log if one of the programs has died by itself.
+    /// Fails with the end of its log if one of the programs has died.
     pub fn check_alive(&mut self) -> Result<()> {
         self.etcd.check_alive()?;
         self.api_server.check_alive()?;
@@ -186,7 +186,7 @@ impl ControlPlane {
         objects::create_stateful_set(&self.admin().await?, namespace, name, replicas).await
     }
 
-    /// Kills the API server. etcd keeps its data, and its port stays reserved in the sense that nothing here takes it.
+    /// Kills the API server. etcd keeps its data. The testbed does not reuse its port.
     pub fn stop_api_server(&self) -> Result<()> {
         self.api_server.stop()
     }
@@ -196,12 +196,12 @@ impl ControlPlane {
         self.api_server.restart().await
     }
 
-    /// Freezes the API server: its connections stay open and nothing answers on them.
+    /// Freezes the API server: connections stay open, but nothing answers.
     pub fn pause_api_server(&self) -> Result<()> {
         self.api_server.pause()
     }
 
-    /// Lets a frozen API server go on.
+    /// Resumes a frozen API server.
     pub fn resume_api_server(&self) -> Result<()> {
         self.api_server.resume()
     }
@@ -211,28 +211,28 @@ impl ControlPlane {
         &self.api_server.endpoint().url
     }
 
-    /// The address of etcd, for example `http://127.0.0.1:22379`. Everybody may read and write there.
+    /// The address of etcd, for example `http://127.0.0.1:22379`. It requires no credentials.
     pub fn etcd_url(&self) -> &str {
         &self.etcd_url
     }
 
-    /// The path of kubectl, which is built if it is not there yet.
+    /// The path of kubectl. Builds it if missing.
     pub fn kubectl(&self) -> Result<PathBuf> {
         self.programs.ensure(Program::Kubectl)
     }
 
-    /// The path of grpcurl, which is built if it is not there yet.
+    /// The path of grpcurl. Builds it if missing.
     pub fn grpcurl(&self) -> Result<PathBuf> {
         self.programs.ensure(Program::Grpcurl)
     }
 
-    /// The ids of the processes that run now.
+    /// The ids of the running processes.
     pub fn process_ids(&self) -> Vec<u32> {
         let controller_manager = self.controller_manager.as_ref().map(Component::id);
         [Some(self.etcd.id()), self.api_server.id(), controller_manager].into_iter().flatten().collect()
     }
 
-    /// A client that shows nobody's credentials but those that a request brings along.
+    /// A client without credentials of its own: requests must carry theirs.
     pub(crate) fn anonymous(&self) -> Result<Client> {
         kubeconfig::anonymous_client(self.api_server.endpoint())
     }

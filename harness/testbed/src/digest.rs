@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
 
-/// 16 hexadecimal digits that no other text has, as far as anyone will see.
+/// 16 hexadecimal digits of the SHA-256 of a text, unique for all practical purposes.
 pub fn short(text: &str) -> String {
     hexadecimal(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..8])
 }
 
-/// The SHA-256 of a file, in hexadecimal.
+/// The SHA-256 of some bytes, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(digest::digest(&digest::SHA256, bytes).as_ref())
 }

@@ -1,13 +1,13 @@
-//! A proxy between the server and its API server that does what networks and API servers do on their worst days.
+//! A proxy between the server and its API server that injects faults of networks and API servers.
 //!
-//! It ends the server's TLS with a certificate of the control plane's authority and passes its requests, tokens included,
-//! on to the real API server. It speaks HTTP/1.1, as the server's client does. Each request gets an ordinal, and a
-//! *plan* says by ordinal and kind which [`Fault`] it meets, so the same plan makes the same trouble again. All that
-//! happens is told as [`Entry`]s, from which a run can be read afterwards.
+//! It terminates the server's TLS with a certificate of the control plane's authority and forwards its requests,
+//! including tokens, to the real API server. It speaks HTTP/1.1, as the server's client does. Each request gets an
+//! ordinal, and a *plan* chooses its [`Fault`] by ordinal and kind, so the same plan injects the same faults again. All
+//! that happens is reported as [`Entry`]s, which make up the trace of a run.
 //!
-//! Nothing is made up but what the names of the faults say: the rest comes from a real API server. A stale listing is an
-//! older answer of that server, given once more, as a server behind the others would. Events are understood in JSON and in
-//! protobuf, whichever the API server answers in.
+//! Only the faults are artificial: all other answers come from a real API server. A stale listing is an earlier answer
+//! of that server, repeated, as a lagging server would give it. The proxy understands events in JSON and in protobuf,
+//! whichever the API server uses.
 
 mod entry;
 mod event;
@@ -45,25 +45,25 @@ use tokio_rustls::TlsAcceptor;
 use crate::ControlPlane;
 use crate::control_plane::Scope;
 
-/// Which fault a request meets, by its ordinal (from 0 on), kind and path.
+/// Chooses the fault of a request by its ordinal (from 0), kind and path.
 pub type Plan = Box<dyn Fn(u64, Kind, &str) -> Option<Fault> + Send + Sync>;
 
-/// Who is told what happens.
+/// Receives every entry.
 pub type Observer = Box<dyn Fn(Entry) + Send + Sync>;
 
-/// In which encodings the server may be answered.
+/// Which encodings the API server may use in its answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encodings {
-    /// In any that it asks for.
+    /// Any that the request accepts.
     #[default]
     AsAsked,
-    /// In JSON, whatever else it asks for: as by an API server that knows no other.
+    /// Only JSON, whatever else the request accepts, like an API server without protobuf.
     JsonOnly,
 }
 
 impl Encodings {
-    /// The words for it in tables.
+    /// Their name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::AsAsked => "as asked",
@@ -72,7 +72,7 @@ impl Encodings {
     }
 }
 
-/// A running proxy. It ends, with all its connections, on drop.
+/// A running proxy. A drop stops it and closes all its connections.
 pub struct FaultProxy {
     url: String,
     shared: Arc<Shared>,
@@ -93,7 +93,7 @@ struct Shared {
 }
 
 impl FaultProxy {
-    /// Starts a proxy before the API server of `control_plane`, on a free port.
+    /// Starts a proxy in front of the API server of `control_plane`, on a free port.
     pub async fn start(
         control_plane: &ControlPlane,
         encodings: Encodings,
@@ -118,18 +118,18 @@ impl FaultProxy {
         Ok(Self { url, shared, crashes, serving })
     }
 
-    /// The kubeconfig of a server with the rights of `scope` that reaches its API server through this proxy.
+    /// The kubeconfig of a server with the rights of `scope` that connects through this proxy.
     pub async fn manager_kubeconfig(&self, control_plane: &ControlPlane, scope: &Scope) -> Result<PathBuf> {
         control_plane.manager_kubeconfig_at(&self.url, scope).await
     }
 
-    /// From now on no request meets a fault. What is frozen stays so.
+    /// Injects no more faults from now on. Frozen requests stay frozen.
     pub fn heal(&self) {
         self.shared.is_healed.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until a request meets [`Fault::CrashBefore`] or [`Fault::CrashAfter`], and returns its ordinal: the caller
-    /// is to kill the server now. The request waits until then.
+    /// Waits for a request with [`Fault::CrashBefore`] or [`Fault::CrashAfter`], and returns its ordinal. The caller
+    /// must then kill the server; the request blocks until it does.
     pub async fn crash(&mut self) -> u64 {
         self.crashes.recv().await.expect("the other end is in `shared`")
     }
@@ -148,7 +148,7 @@ impl std::fmt::Debug for FaultProxy {
 }
 
 impl Shared {
-    fn tell(&self, ordinal: u64, note: Note) {
+    fn record(&self, ordinal: u64, note: Note) {
         (self.observer)(Entry { ordinal, note });
     }
 
@@ -157,13 +157,13 @@ impl Shared {
     }
 }
 
-/// Accepts connections, and owns them until it is dropped.
+/// Accepts connections, and closes them when dropped.
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // A client that went away again is no matter.
+                // The client has already disconnected.
                 let Ok((stream, _)) = accepted else { continue };
                 connections.spawn(connection(stream, acceptor.clone(), Arc::clone(&shared)));
             }
@@ -172,7 +172,7 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>
     }
 }
 
-/// Serves one connection until one of the two ends closes it. How it ended is of no interest: it often is on purpose.
+/// Serves one connection until either side closes it. Errors are ignored: faults cause them on purpose.
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let Ok(stream) = acceptor.accept(stream).await else { return };

@@ -1,4 +1,4 @@
-//! A program that has the terminal, and is asked to end before it is killed.
+//! A program with access to the terminal, stopped with SIGTERM before it is killed.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
@@ -9,10 +9,10 @@ use rustix::process::{Pid, Signal};
 
 use crate::component::Component;
 
-/// Nobody says how long it may run. A timer needs a number.
+/// The program may run as long as it likes.
 const NO_LIMIT: Duration = Duration::MAX;
 
-/// A child process with the terminal of this one. It is killed on drop.
+/// A child process that shares the terminal of this one. It is killed on drop.
 #[derive(Debug)]
 pub struct Foreground {
     component: Component,
@@ -29,15 +29,15 @@ impl Foreground {
         self.component.id()
     }
 
-    /// Waits for its end; returns its exit status as a shell does.
+    /// Waits for it to end, and returns its exit status as a shell would.
     pub async fn wait(&mut self) -> Result<u8> {
         Ok(status(self.component.wait(NO_LIMIT).await?))
     }
 
-    /// Asks it to end, or the process `deputy` in its place, and kills it if it has not ended after `grace`.
-    pub async fn stop(&mut self, deputy: Option<Pid>, grace: Duration) -> Result<u8> {
-        match deputy {
-            // If it is gone, so is the one that waits for it.
+    /// Sends SIGTERM to it, or to `instead` if given, and kills it if it is still running after `grace`.
+    pub async fn stop(&mut self, instead: Option<Pid>, grace: Duration) -> Result<u8> {
+        match instead {
+            // If this process is gone, its parent is about to end.
             Some(pid) => drop(rustix::process::kill_process(pid, Signal::TERM)),
             None => self.component.signal(Signal::TERM)?,
         }
@@ -49,7 +49,7 @@ impl Foreground {
     }
 }
 
-/// What a signal ended counts as 128 and the number of the signal.
+/// Death by a signal counts as 128 plus its number.
 fn status(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113), byte by byte: what no library would send.
+//! Raw HTTP/2 frames (RFC 9113), for requests that no library would send.
 
 use std::io;
 use std::time::Duration;
@@ -6,63 +6,63 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
 
-/// A type of frames: a piece of a message.
+/// Frame type: part of a message.
 pub const DATA: u8 = 0;
-/// A type of frames: what begins or ends a stream.
+/// Frame type: headers or trailers of a stream.
 pub const HEADERS: u8 = 1;
-/// A type of frames: which streams come first; long out of use.
+/// Frame type: stream priority; deprecated.
 pub const PRIORITY: u8 = 2;
-/// A type of frames: ends a stream at once.
+/// Frame type: aborts a stream.
 pub const RST_STREAM: u8 = 3;
-/// A type of frames: what a peer wishes of the other.
+/// Frame type: settings for the other side.
 pub const SETTINGS: u8 = 4;
-/// A type of frames: asks for the same frame as an answer.
+/// Frame type: asks for the same frame as an answer.
 pub const PING: u8 = 6;
-/// A type of frames: ends a connection.
+/// Frame type: ends a connection.
 pub const GOAWAY: u8 = 7;
-/// A type of frames: allows more to be sent.
+/// Frame type: enlarges a flow-control window.
 pub const WINDOW_UPDATE: u8 = 8;
-/// A type of frames: more headers.
+/// Frame type: more headers.
 pub const CONTINUATION: u8 = 9;
 
-/// A flag: this was the last of its stream.
+/// Flag: the last frame of its stream.
 pub const END_STREAM: u8 = 1;
-/// A flag: these were all headers.
+/// Flag: the end of the headers.
 pub const END_HEADERS: u8 = 4;
 
-/// A setting: how much may be sent on a new stream before it is read.
+/// Setting: the initial flow-control window of a stream.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
 /// The largest window.
 pub const MAX_WINDOW: u32 = (1 << 31) - 1;
-/// By how much the first window of a connection may grow.
+/// The largest increment of a connection's initial window.
 pub const MAX_INCREMENT: u32 = MAX_WINDOW - 65_535;
 
-/// A code of GOAWAY: the peer does what only an attacker would.
+/// GOAWAY code: the peer behaves abusively.
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// The path of a call.
+/// The path of ListDeployments.
 pub const LIST: &str = "/proto.DeploymentsService/ListDeployments";
-/// The path of a call.
+/// The path of SetDeployment.
 pub const SET: &str = "/proto.DeploymentsService/SetDeployment";
-/// The path of a call that anybody may make, in both directions.
+/// The path of a bidirectional call open to every client.
 pub const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-/// The path of a call whose answers go on.
+/// The path of a server-streaming call.
 pub const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-/// Reached only when a server does not end what it should.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Reached only if the server does not close what it should.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A frame of any type, with any flags.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&prefix(payload)[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The length of something, in bytes.
+/// A length prefix of four bytes.
 fn prefix(payload: &[u8]) -> [u8; 4] {
     u32::try_from(payload.len()).expect("an attack is no file").to_be_bytes()
 }
 
-/// What a client begins with: the preface, settings, and a window for the connection that is never exhausted.
+/// The start of a connection: preface, settings, and a connection window that is never exhausted.
 pub fn preface(settings: &[(u16, u32)]) -> Vec<u8> {
     let settings: Vec<u8> = settings
         .iter()
@@ -72,12 +72,12 @@ pub fn preface(settings: &[(u16, u32)]) -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(SETTINGS, 0, 0, &settings).as_slice(), &window].concat()
 }
 
-/// One header, neither compressed nor remembered.
+/// One header, neither compressed nor indexed.
 pub fn header(name: &str, value: &str) -> Vec<u8> {
     [vec![0], text(name), text(value)].concat()
 }
 
-/// A text with its length, which takes seven bits, or these and more.
+/// A string literal of HPACK: the length, in 7 bits or continued, then the text.
 fn text(text: &str) -> Vec<u8> {
     let length = match u8::try_from(text.len()) {
         Ok(length) if length < 127 => vec![length],
@@ -86,7 +86,7 @@ fn text(text: &str) -> Vec<u8> {
     [&length, text.as_bytes()].concat()
 }
 
-/// A number in groups of seven bits, the lowest first. HPACK and protobuf agree on that.
+/// A number in groups of seven bits, the lowest first, as in HPACK and protobuf.
 pub fn varint(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 128 {
@@ -101,7 +101,7 @@ fn low_bits(number: usize) -> u8 {
     u8::try_from(number % 128).expect("seven bits")
 }
 
-/// The headers of a call.
+/// The headers of a gRPC call.
 pub fn call_headers(path: &str) -> Vec<u8> {
     [
         (":method", "POST"),
@@ -121,43 +121,43 @@ pub fn call(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &call_headers(path))
 }
 
-/// A message of a call, with what gRPC puts before it.
+/// A gRPC message with its prefix.
 pub fn message(message: &[u8]) -> Vec<u8> {
     [&[0], &prefix(message)[..], message].concat()
 }
 
-/// A whole call without fields.
+/// A complete call with an empty message.
 pub fn whole_call(stream: u32, path: &str) -> Vec<u8> {
     [call(stream, path), frame(DATA, END_STREAM, stream, &message(b""))].concat()
 }
 
-/// The streams that a client may open, in order.
+/// The stream ids available to a client, in order.
 pub fn streams() -> impl Iterator<Item = u32> {
     (1..MAX_WINDOW).step_by(2)
 }
 
-/// Asks for an answer, whatever else goes on.
+/// A ping, which the server answers whatever the state of its streams.
 pub fn ping() -> Vec<u8> {
     frame(PING, 0, 0, &[7; 8])
 }
 
-/// So many requests that are taken back at once.
+/// `count` requests, each cancelled immediately.
 pub fn resets(count: usize) -> Vec<u8> {
     const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
     let reset = |stream| [whole_call(stream, LIST), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
     streams().take(count).flat_map(reset).collect()
 }
 
-/// A frame that the server has sent.
+/// A frame from the server.
 #[derive(Debug)]
 pub struct Received {
     /// Its type.
     pub kind: u8,
     /// Its flags.
     pub flags: u8,
-    /// The stream that it belongs to, or 0 for the connection.
+    /// Its stream, or 0 for the connection.
     pub stream: u32,
-    /// All that follows its head.
+    /// Its content after the header.
     pub payload: Vec<u8>,
 }
 
@@ -171,10 +171,10 @@ pub async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Receiv
         stream.read_exact(&mut payload).await?;
         Ok(Received { kind, flags, stream: u32::from_be_bytes(id), payload })
     };
-    timeout(PATIENCE, received).await.map_err(|_| io::ErrorKind::TimedOut)?
+    timeout(READ_TIMEOUT, received).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
-/// Reads to the end of the connection, and returns the code that the server closed it with.
+/// Reads to the end of the connection, and returns the server's GOAWAY code, if any.
 pub async fn goaway(stream: &mut (impl AsyncRead + Unpin)) -> Option<u32> {
     let mut code = None;
     while let Ok(Received { kind, payload, .. }) = receive(stream).await {

@@ -1,4 +1,4 @@
-//! A GET, for which a client library would be too much.
+//! A minimal HTTP GET.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The status and the body of the answer.
+/// Returns the status and the body of the answer.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     time::timeout(TIMEOUT, exchange(address, path))
         .await
@@ -18,7 +18,7 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
         .with_context(|| format!("GET {path}"))
 }
 
-/// Speaks HTTP/1.0, so that the answer ends with the connection and is not chunked.
+/// Uses HTTP/1.0, so the answer ends with the connection and is not chunked.
 async fn exchange(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;

@@ -1,9 +1,9 @@
-//! A real Kubernetes control plane for tests, demos and benchmarks, and the server under test beside it.
+//! A real Kubernetes control plane for tests, demos and benchmarks, and the server under test.
 //!
 //! [`ControlPlane`] starts etcd and kube-apiserver, and kube-controller-manager on request, on loopback ports and in a
 //! temporary folder. [`Manager`] starts the server against it, with exactly the rights that the chart gives it.
-//! [`FaultProxy`] stands between the two and makes trouble. Everything started here dies with the process that started
-//! it, however that ends; [`parent_death`] says how.
+//! [`FaultProxy`] injects faults between the two. Everything started here dies with the process that started it, even
+//! if that is killed; see [`parent_death`].
 
 pub mod cluster;
 mod component;

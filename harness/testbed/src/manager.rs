@@ -1,33 +1,33 @@
-//! The server, as a process of its own: what a test or a demo starts, asks, stops and kills.
+//! The server as a child process, for tests and demos.
 
-mod caller;
 mod certificates;
 mod client;
 mod listening;
 mod mount;
 mod options;
+mod tls_client;
 
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-pub use caller::{Caller, HANDSHAKE, alert, intrude};
 pub use certificates::Certificates;
 pub use client::{Client, connect, endpoint};
 use listening::Listening;
 pub use mount::{Mount, Secret};
 pub use options::Options;
 use rustix::process::Signal;
+pub use tls_client::{HANDSHAKE, TlsClient, alert, connect_without_handshake};
 use tokio::time::{self, Instant};
 
 use crate::component::Component;
 use crate::http;
 
-/// From its start until it serves. It may have to wait for the API server for a moment.
+/// How long it may take until it serves. It may have to wait for the API server.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Longer than the server gives itself to drain.
+/// Longer than the server's own drain deadline.
 const EXIT_DEADLINE: Duration = Duration::from_mins(1);
 
 const POLL: Duration = Duration::from_millis(10);
@@ -43,10 +43,10 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Starts the server and waits until it listens, which is before it is ready.
+    /// Starts the server and waits until it listens, which happens before it is ready.
     ///
-    /// Certificates are made if there are none. The same options may be used again after the server has ended: then the
-    /// new one finds the file and the certificates of the old one.
+    /// Creates certificates if there are none. The same options can start the server again after it has ended; it then
+    /// finds the store and the certificates of the previous run.
     pub async fn start(options: &Options) -> Result<Self> {
         let certificates = options.certificates()?;
         let mut component = spawn(options)?;
@@ -57,26 +57,26 @@ impl Manager {
         Ok(Self { component, listening, certificates })
     }
 
-    /// Starts a server that is expected to refuse its options, and returns how it ended and what it said.
-    pub async fn start_in_vain(options: &Options) -> Result<(ExitStatus, Vec<String>)> {
+    /// Starts a server that is expected to refuse its options, and returns its exit status and its log.
+    pub async fn start_expecting_failure(options: &Options) -> Result<(ExitStatus, Vec<String>)> {
         options.certificates()?;
         let mut component = spawn(options)?;
         let status = component.wait(START_DEADLINE).await?;
         Ok((status, component.log()))
     }
 
-    /// Waits until `/readyz` says so.
+    /// Waits until `/readyz` answers 200.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             self.component.check_alive()?;
-            let said = match self.get("/readyz").await {
+            let last = match self.get("/readyz").await {
                 Ok((200, _)) => return Ok(()),
                 Ok((status, body)) => format!("{status} {body}"),
                 Err(error) => format!("{error:#}"),
             };
             if Instant::now() >= deadline {
-                bail!("{NAME} was not ready within {START_DEADLINE:?} ({said}):\n{}", self.component.tail());
+                bail!("{NAME} was not ready within {START_DEADLINE:?} ({last}):\n{}", self.component.tail());
             }
             time::sleep(POLL).await;
         }
@@ -87,23 +87,23 @@ impl Manager {
         self.component.check_alive()
     }
 
-    /// How it ended, if it did.
+    /// How it ended; `None` while it runs.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         self.component.exit_status()
     }
 
-    /// Kills it with SIGKILL, as a crash would, and waits until it is gone.
+    /// Kills it with SIGKILL, like a crash, and waits until it is gone.
     pub fn kill(mut self) -> Result<()> {
         self.component.kill()
     }
 
-    /// Asks it to end with SIGTERM and waits until it has drained.
+    /// Sends SIGTERM and waits until it has drained.
     pub async fn terminate(self) -> Result<ExitStatus> {
         self.component.signal(Signal::TERM)?;
         self.wait().await
     }
 
-    /// Waits until it has ended, after it was asked to.
+    /// Waits until it has ended, after it was told to.
     pub async fn wait(mut self) -> Result<ExitStatus> {
         self.component.wait(EXIT_DEADLINE).await
     }
@@ -113,7 +113,7 @@ impl Manager {
         self.component.id()
     }
 
-    /// The lines it has logged so far, in JSON; none where it logs to the terminal.
+    /// The lines logged so far, in JSON; none if it logs to the terminal.
     pub fn log(&self) -> Vec<String> {
         self.component.log()
     }
@@ -133,7 +133,7 @@ impl Manager {
         http::get(self.listening.http, path).await
     }
 
-    /// What `/metrics` says.
+    /// The text of `/metrics`.
     pub async fn metrics(&self) -> Result<String> {
         match self.get("/metrics").await? {
             (200, text) => Ok(text),
@@ -141,12 +141,12 @@ impl Manager {
         }
     }
 
-    /// The certificates that it and its clients use.
+    /// The certificates of the server and its clients.
     pub fn certificates(&self) -> &Certificates {
         &self.certificates
     }
 
-    /// A gRPC client with the certificate that `certs` makes for everyone's first steps.
+    /// A gRPC client with the default certificate of the `certs` command.
     pub async fn client(&self) -> Result<Client> {
         self.client_as("client").await
     }

@@ -1,18 +1,18 @@
 //! A real node with its control plane: pods run, Services have addresses and names, claims get volumes.
 //!
-//! It lives in network, mount and pid namespaces of its own ([`namespaces`]), and what it writes is in memory
-//! ([`mounts`]), so nothing of it can outlive the first process in there, however that ends. What it takes of the host
-//! besides, a [`Place`] removes.
+//! It runs in its own network, mount and pid namespaces ([`namespaces`]) and keeps its files in memory ([`mounts`]), so
+//! nothing outlives the first process in there, however that ends. [`HostResources`] removes what it uses of the host
+//! besides.
 
 mod cgroup;
 mod containerd;
 mod dns;
+mod host_resources;
 mod images;
 mod kubelet;
 mod mounts;
 pub mod namespaces;
 mod network;
-mod place;
 mod proxy;
 mod readiness;
 pub mod requirements;
@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-pub use place::{Place, SWEEP, sweep};
+pub use host_resources::{HostResources, SWEEP, sweep};
 pub use site::Site;
 use tokio::time::{self, Instant};
 use volumes::Volumes;
@@ -33,20 +33,20 @@ use volumes::Volumes;
 use crate::component::Component;
 use crate::control_plane::{ControlPlane, Options};
 
-/// What the node is called.
+/// The name of the node.
 const NAME: &str = "node";
 
 /// A busy two-core machine takes half a minute.
 const READY_DEADLINE: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(100);
 
-/// How often it is checked that everything still runs.
+/// How often to check that everything still runs.
 const CHECK: Duration = Duration::from_millis(500);
 
 /// A running node. It is stopped on drop.
 #[derive(Debug)]
 pub struct Node {
-    // Dropped from top to bottom: who asks others goes first.
+    // Dropped from top to bottom: clients before their servers.
     volumes: Volumes,
     components: Vec<Component>,
     containerd: Component,
@@ -54,8 +54,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node in the namespaces that this process is in, and waits until pods can run on it. `say` is told what is
-    /// being done.
+    /// Starts a node in the namespaces of this process, and waits until pods can run on it. Reports progress to `say`.
     pub async fn start(site: &Site, options: Options, say: impl Fn(&str)) -> Result<Self> {
         mounts::prepare(site)?;
         network::prepare()?;
@@ -91,7 +90,7 @@ impl Node {
         Ok(())
     }
 
-    /// Returns when a part of the node has died, with the end of its log.
+    /// Returns an error with the end of its log when a part of the node has died.
     pub async fn watch(&mut self) -> Result<Infallible> {
         loop {
             self.check_alive().await?;
@@ -108,7 +107,7 @@ impl Node {
         self.control_plane.check_alive()
     }
 
-    /// What a command needs in its environment to work with this node: kubectl and helm, and ctr.
+    /// The environment variables that kubectl, helm and ctr need to work with this node.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         vec![
             ("KUBECONFIG", self.control_plane.admin_kubeconfig().into()),

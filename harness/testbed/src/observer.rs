@@ -1,4 +1,4 @@
-//! An independent watch on the count of one Deployment, for those who do not want to take the server's word for it.
+//! Watches the count of one Deployment, independently of the server.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use tokio::time::{self, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// More changes of a count than anyone makes before looking.
+/// More changes than any caller makes before it reads them.
 const CAPACITY: usize = 256;
 
-/// A count that was seen, and when.
+/// An observed count, and when it was observed.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     replicas: i32,
     at: Instant,
 }
 
-/// A drift that was seen, and its repair.
+/// An observed drift and its repair.
 #[derive(Clone, Copy, Debug)]
 pub struct Repair {
     drifted: Instant,
@@ -30,13 +30,13 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// From the drift to its repair.
-    pub fn took(self) -> Duration {
+    /// The time from the drift to its repair.
+    pub fn duration(self) -> Duration {
         self.repaired.saturating_duration_since(self.drifted)
     }
 }
 
-/// Notes the time of every change of the count, while its owner is busy with something else.
+/// Records the time of every change of the count in the background.
 #[derive(Debug)]
 pub struct Observer {
     changes: mpsc::Receiver<Seen>,
@@ -69,8 +69,8 @@ impl Observer {
         Ok(Self { changes, watch })
     }
 
-    /// Awaits this count as the next change, and returns when it was seen.
-    pub async fn until(&mut self, replicas: i32) -> Result<Instant> {
+    /// Waits for the next change, which must be to this count, and returns when it was observed.
+    pub async fn wait_for(&mut self, replicas: i32) -> Result<Instant> {
         match time::timeout(DEADLINE, self.changes.recv()).await {
             Ok(Some(seen)) if seen.replicas == replicas => Ok(seen.at),
             Ok(Some(seen)) => bail!("expected {replicas} replicas, and the cluster has {}", seen.replicas),
@@ -79,20 +79,20 @@ impl Observer {
         }
     }
 
-    /// Awaits a drift and its repair.
-    pub async fn until_repaired(&mut self, drift: i32, desired: i32) -> Result<Repair> {
-        let drifted = self.until(drift).await?;
-        let repaired = self.until(desired).await.context("the drift was not repaired")?;
+    /// Waits for a drift and its repair.
+    pub async fn wait_for_repair(&mut self, drift: i32, desired: i32) -> Result<Repair> {
+        let drifted = self.wait_for(drift).await?;
+        let repaired = self.wait_for(desired).await.context("the drift was not repaired")?;
         Ok(Repair { drifted, repaired })
     }
 
-    /// Fails if the count has changed since it was last awaited, `time` ago.
-    pub fn quiet(&mut self, time: Duration) -> Result<()> {
+    /// Fails if the count has changed since the last wait, `time` ago.
+    pub fn expect_unchanged(&mut self, time: Duration) -> Result<()> {
         match self.changes.try_recv() {
             Err(mpsc::error::TryRecvError::Empty) => Ok(()),
             Err(mpsc::error::TryRecvError::Disconnected) => bail!("the watch ended"),
             Ok(seen) => {
-                bail!("the cluster has {} replicas within {time:?}, and nothing was to happen", seen.replicas)
+                bail!("the count changed to {} within {time:?}, and should not have", seen.replicas)
             }
         }
     }
@@ -105,7 +105,7 @@ impl Observer {
     }
 }
 
-/// The API server always fills in a count.
+/// The API server always sets a count.
 fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default()
 }

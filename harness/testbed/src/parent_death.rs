@@ -1,13 +1,12 @@
-//! Children that die with their parent, even one that is killed with SIGKILL.
+//! Starts children that die with their parent, even if it is killed with SIGKILL.
 //!
-//! Linux sends a process a signal of its choice when its parent dies, but the process has to ask for it itself, between
-//! fork and exec. So children are started through a guard: the `testbed` binary in a hidden mode, which asks and
-//! then becomes the program. Two traps are minded:
+//! Linux can send a process a signal when its parent dies, but the process must request this itself, between fork and
+//! exec. So children are started through a guard: the `testbed` binary in a hidden mode, which requests the signal and
+//! then execs the program. There are two pitfalls:
 //!
-//! - "The parent" is the *thread* that forked. A worker thread of a runtime may end long before the process, so all
-//!   children are forked by one thread that lives as long as the process.
-//! - The parent may die before the question is asked. So the guard compares its parent afterwards with the one it was
-//!   told to have.
+//! - "The parent" is the *thread* that forked. A worker thread of a runtime may end long before the process, so one
+//!   thread that lives as long as the process forks all children.
+//! - The parent may die before the request. So the guard then checks that its parent is still the expected one.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +21,7 @@ use rustix::process::{Pid, Signal};
 /// The hidden subcommand of `testbed`; see [`exec`].
 pub const SUBCOMMAND: &str = "parent-death-guard";
 
-/// A command to spawn, and where to send the child.
+/// A command to spawn, and the channel for the child.
 type Request = (Command, mpsc::SyncSender<io::Result<Child>>);
 
 /// The thread that forks all children. It never ends, because this sender is never dropped.
@@ -30,7 +29,7 @@ static FORKER: LazyLock<mpsc::Sender<Request>> = LazyLock::new(|| {
     let (sender, requests) = mpsc::channel::<Request>();
     thread::spawn(move || {
         for (mut command, reply) in requests {
-            // The caller waits for the reply and is gone only if it panicked; the child is killed by its drop then.
+            // The receiver is gone only if the caller panicked; dropping the child kills it.
             let _ = reply.send(command.spawn());
         }
     });
@@ -39,15 +38,15 @@ static FORKER: LazyLock<mpsc::Sender<Request>> = LazyLock::new(|| {
 
 /// A command that runs `program` so that it dies with this process; `testbed` is the path of that binary.
 ///
-/// It is put in its own process group, so that Ctrl-C on the terminal reaches this process alone, which then stops its
-/// children in order.
+/// It gets its own process group, so Ctrl-C on the terminal reaches only this process, which stops its children in
+/// order.
 pub fn command(testbed: &Path, program: &Path) -> Command {
     let mut command = foreground_command(testbed, program);
     command.process_group(0);
     command
 }
 
-/// The same in the process group of this process, so that the program may read from the terminal. Ctrl-C reaches it, too.
+/// The same in the process group of this process, so the program can read from the terminal. Ctrl-C reaches it, too.
 pub fn foreground_command(testbed: &Path, program: &Path) -> Command {
     let mut command = Command::new(testbed);
     command.arg(SUBCOMMAND).arg("--parent").arg(process::id().to_string()).arg("--").arg(program);
@@ -62,10 +61,10 @@ pub fn spawn(command: Command) -> io::Result<Child> {
     child.recv().map_err(|error| gone(error.to_string()))?
 }
 
-/// The other end: asks to be killed when `parent` dies, then becomes `program`. It returns only if that fails.
+/// The guard: requests SIGKILL on the death of `parent`, then execs `program`. It returns only on failure.
 pub fn exec(parent: u32, program: &[OsString]) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .context("cannot ask for a signal on the death of the parent")?;
+        .context("cannot request a signal on the death of the parent")?;
     let actual = rustix::process::getppid().map(Pid::as_raw_nonzero);
     if actual.and_then(|pid| u32::try_from(pid.get()).ok()) != Some(parent) {
         bail!("the parent {parent} died before its child was guarded");

@@ -1,4 +1,4 @@
-//! A temporary folder that is removed even if its owner is killed: by the next one who needs such a folder.
+//! Temporary folders. One whose owner was killed is removed when the next one is created.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -10,13 +10,13 @@ use anyhow::{Context as _, Result};
 const PREFIX: &str = "replica-count-testbed-";
 const LOCK_SUFFIX: &str = ".lock";
 
-/// A folder that only this user may enter, removed on drop. A locked file beside it says that its owner lives.
+/// A folder that only this user can enter, removed on drop. A locked file beside it shows that its owner is alive.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
     lock_path: PathBuf,
     _lock: File,
-    /// Whether the drop leaves it to whoever inherits it.
+    /// Whether the drop leaves the folder to its heir.
     is_left: bool,
 }
 
@@ -36,8 +36,8 @@ impl Scratch {
         Ok(Self { path, lock_path, _lock: lock, is_left: false })
     }
 
-    /// Waits until the owner of the folder at `path` is gone, and owns it from then on. `None` if somebody else has
-    /// swept it already.
+    /// Waits until the owner of the folder at `path` is gone, and takes it over. `None` if another process has already
+    /// removed it.
     pub(crate) fn inherit(path: &Path) -> Result<Option<Self>> {
         let lock_path = lock_path(path);
         let context = || format!("cannot lock {}", lock_path.display());
@@ -49,7 +49,7 @@ impl Scratch {
         Ok(Some(Self { path: path.to_owned(), lock_path, _lock: lock, is_left: false }))
     }
 
-    /// Leaves the folder to whoever inherits it.
+    /// Gives the folder up without removing it, for [`Self::inherit`].
     pub(crate) fn leave(mut self) {
         self.is_left = true;
     }
@@ -64,7 +64,7 @@ impl Drop for Scratch {
         if self.is_left {
             return;
         }
-        // What cannot be removed now is swept later.
+        // If this fails, a later sweep removes it.
         if fs::remove_dir_all(&self.path).is_ok() {
             let _ = fs::remove_file(&self.lock_path);
         }
@@ -77,7 +77,7 @@ fn lock_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Removes the folders whose owners are gone. Those of other users, or being removed by someone else, stay.
+/// Removes the folders whose owners are gone. Ignores folders of other users, or those already being removed.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {

@@ -1,4 +1,4 @@
-//! Where things are: the project's root, and the binaries that cargo built.
+//! Finds the project's root and the binaries that cargo built.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail};
 
 /// The root of the project: the folder of `cluster/`, `proto/` and the workspace's `Cargo.toml`.
 ///
-/// It is found upwards from the current directory, so that a moved checkout still works, and otherwise is the
-/// checkout that this crate was compiled in.
+/// Searched upwards from the current directory, so a moved checkout works. Falls back to the checkout that this crate
+/// was compiled in.
 pub fn root() -> Result<PathBuf> {
     let here = env::current_dir().context("the current directory is not readable")?;
     let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -19,10 +19,10 @@ pub fn root() -> Result<PathBuf> {
         .context("not inside a checkout of Replica Count Manager: no folder above has cluster/etcd/go.mod")
 }
 
-/// The binary `name` that cargo built beside the running program, whether that is a binary or a test.
+/// The binary `name` that cargo built beside the running program, which may be a binary or a test.
 ///
 /// # Errors
-/// Names the `cargo build` of `package` that is missing.
+/// Names the `cargo build` command for `package` if it is missing.
 pub fn built_binary(name: &str, package: &str) -> Result<PathBuf> {
     let program = env::current_exe().context("the path of the running program is unknown")?;
     // target/debug/testbed, or target/debug/deps/some_test-0123456789abcdef

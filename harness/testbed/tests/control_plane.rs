@@ -1,4 +1,4 @@
-//! The control plane against itself: what tests of the server rely on.
+//! Tests of the control plane itself, on which the tests of the server rely.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -19,7 +19,7 @@ use tokio::time::{self, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Tests with a runtime each share a control plane in a static.
+/// Tests with separate runtimes share a control plane in a static.
 const fn assert_shareable<T: Send + Sync + 'static>() {}
 const _: () = assert_shareable::<ControlPlane>();
 
@@ -34,7 +34,7 @@ async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// Awaits a condition that no event announces.
+/// Polls a condition.
 async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
@@ -43,7 +43,7 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs. A zombie does not: it only waits for a parent to ask.
+/// Whether a process runs. A zombie does not count.
 fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ")
@@ -52,7 +52,7 @@ fn is_running(pid: u32) -> bool {
         .is_some_and(|state| !"ZX".contains(state))
 }
 
-/// The children of a process, those that are yet to exec included.
+/// The children of a process, including those that have not called exec yet.
 fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let lists =
@@ -89,7 +89,7 @@ async fn the_api_server_comes_back_on_its_port_with_its_data() {
     let after = control_plane.process_ids();
     control_plane.shutdown().unwrap();
     for pid in iter::chain(before, after) {
-        assert!(!is_running(pid), "{pid} is still there");
+        assert!(!is_running(pid), "{pid} is still running");
     }
     assert!(!folder.exists());
 }
@@ -161,7 +161,7 @@ async fn nothing_outlives_a_killed_parent() {
     testbed.wait().unwrap();
 
     eventually("the children are gone", || !children.iter().any(|pid| is_running(*pid))).await;
-    // Its folder is left to the next control plane to sweep.
+    // The next control plane removes its folder.
     let kubeconfig = line.trim_end().trim_start_matches("export KUBECONFIG=");
     drop(ControlPlane::start(options()).await.unwrap());
     assert!(!Path::new(kubeconfig).exists());
@@ -171,7 +171,7 @@ async fn nothing_outlives_a_killed_parent() {
 async fn a_program_that_dies_early_shows_its_log() {
     let assets = env::temp_dir().join(format!("testbed-assets-{}", std::process::id()));
     fs::create_dir_all(&assets).unwrap();
-    // `ls` stands for an etcd that does not know its flags, and says so.
+    // `ls` stands in for an etcd that rejects its flags with an error.
     for name in ["etcd", "kube-apiserver", "kube-controller-manager"] {
         std::os::unix::fs::symlink("/bin/ls", assets.join(name)).unwrap();
     }

@@ -1,15 +1,15 @@
-//! The demo must play to its end: it is the first thing that a person sees.
+//! The demo must succeed: it is the first thing that people see.
 
 use std::process::Command;
 
 #[test]
-fn the_demo_plays_to_its_end() {
+fn the_demo_succeeds() {
     let output = Command::new(env!("CARGO_BIN_EXE_testbed")).arg("demo").output().unwrap();
-    let story = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{story}\n{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
     for expected in
-        ["1. A team sets", "who: kubectl (Update of scale)", "who: helm (Update)", "6. The team deletes"]
+        ["1. A team sets", "it: kubectl (Update of scale)", "it: helm (Update)", "6. The team deletes"]
     {
-        assert!(story.contains(expected), "no {expected:?} in\n{story}");
+        assert!(stdout.contains(expected), "no {expected:?} in\n{stdout}");
     }
 }

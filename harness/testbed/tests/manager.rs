@@ -1,4 +1,4 @@
-//! The server as a child: what its own tests rely on. What it does for Deployments is tested there.
+//! Tests of the server as a child process, on which its own tests rely.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, Manager, Options, manager};
 
 #[tokio::test]
-async fn the_server_can_be_started_asked_killed_and_ended() {
+async fn the_server_can_be_started_called_killed_and_terminated() {
     let testbed = PathBuf::from(env!("CARGO_BIN_EXE_testbed"));
     let control_plane = ControlPlane::start(Options::new(testbed.clone())).await.unwrap();
     let namespace = control_plane.namespace("child").await.unwrap();
@@ -42,7 +42,7 @@ async fn the_server_can_be_started_asked_killed_and_ended() {
     assert!(second.terminate().await.unwrap().success());
 
     let (status, log) =
-        Manager::start_in_vain(&options.argument("--max-replicas").argument("many")).await.unwrap();
+        Manager::start_expecting_failure(&options.argument("--max-replicas").argument("many")).await.unwrap();
     assert_eq!(status.code(), Some(64));
     assert!(log.iter().any(|line| line.contains("many")), "{log:?}");
 }

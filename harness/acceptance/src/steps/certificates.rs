@@ -1,5 +1,5 @@
-//! Certificates are rotated as the README of the chart says: a new pair for the server keeps the clients, a new CA ends
-//! them, and the pod follows either.
+//! Rotates certificates as the chart's README describes: a new pair for the server keeps the clients, a new CA revokes
+//! them. The pod is replaced in both cases.
 
 use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
@@ -10,40 +10,40 @@ use tokio::time::Instant;
 use super::{Step, passed};
 use crate::certificates::Credentials;
 use crate::eventually::eventually;
-use crate::stage::{NAME, Stage};
+use crate::fixture::{Fixture, NAME};
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "certificates",
-    about: "helm upgrade with a further name, then with a new CA",
-    run: |stage| Box::pin(run(stage)),
+    about: "helm upgrade with another DNS name, then with a new CA",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    let (client, server) = (Credentials::of_client(&stage.kubernetes).await?, server(stage).await?);
-    let mut pod = stage.pod().await?;
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    let (client, server) = (Credentials::of_client(&fixture.kubernetes).await?, server(fixture).await?);
+    let mut pod = fixture.pod().await?;
 
     let renamed = ["--set", "tls.dnsNames={replicas.example.com}"];
-    stage.install(&stage.image, &renamed).await?;
-    pod = stage.pod_after(&pod).await?;
-    let renewed = self::server(stage).await?;
+    fixture.install(&fixture.image, &renamed).await?;
+    pod = fixture.pod_after(&pod).await?;
+    let renewed = self::server(fixture).await?;
     ensure!(renewed.certificate != server.certificate, "the server's certificate is the old one");
-    ensure!(Credentials::of_client(&stage.kubernetes).await? == client, "the client's certificate changed");
-    eventually("the client is still served", async || stage.session_as(&client).await).await?;
+    ensure!(Credentials::of_client(&fixture.kubernetes).await? == client, "the client's certificate changed");
+    eventually("the client is still served", async || fixture.session_as(&client).await).await?;
 
     let started = Instant::now();
-    let secrets = Api::<Secret>::namespaced(stage.kubernetes.clone(), NAME);
+    let secrets = Api::<Secret>::namespaced(fixture.kubernetes.clone(), NAME);
     secrets.delete(&format!("{NAME}-ca"), &DeleteParams::default()).await?;
-    stage.install(&stage.image, &renamed).await?;
-    stage.pod_after(&pod).await?;
-    let current = Credentials::of_client(&stage.kubernetes).await?;
+    fixture.install(&fixture.image, &renamed).await?;
+    fixture.pod_after(&pod).await?;
+    let current = Credentials::of_client(&fixture.kubernetes).await?;
     ensure!(current.authority != client.authority, "the CA is the old one");
-    eventually("a client of the new CA is served", async || stage.session_as(&current).await).await?;
+    eventually("a client of the new CA is served", async || fixture.session_as(&current).await).await?;
     let took = started.elapsed().as_secs_f64();
-    // It trusts the new CA, and is refused for its own certificate alone.
+    // This client trusts the new CA, so it can only be refused because of its own certificate.
     let outdated = Credentials { authority: current.authority.clone(), ..client.clone() };
     for refused in [client, outdated] {
-        if stage.session_as(&refused).await.is_ok() {
+        if fixture.session_as(&refused).await.is_ok() {
             bail!("a client of the old CA is still served");
         }
     }
@@ -52,6 +52,6 @@ async fn run(stage: &Stage) -> Result<Outcome> {
     )))
 }
 
-async fn server(stage: &Stage) -> Result<Credentials> {
-    Credentials::read(&stage.kubernetes, "server-tls").await
+async fn server(fixture: &Fixture) -> Result<Credentials> {
+    Credentials::read(&fixture.kubernetes, "server-tls").await
 }

@@ -1,5 +1,5 @@
-//! What the server's pods were seen to connect to, and who to them, beside the rules of the NetworkPolicy. The node here
-//! does not enforce it; a cluster that does must let through all of this.
+//! Compares the recorded connections of the server's pods with the rules of the NetworkPolicy. This node does not
+//! enforce it, but a cluster that does must allow all of them.
 
 use std::collections::BTreeSet;
 
@@ -10,35 +10,38 @@ use kube::Api;
 
 use super::{Step, passed};
 use crate::connections::{Direction, Flow};
+use crate::fixture::{Fixture, NAME};
 use crate::output::say;
-use crate::stage::{NAME, Stage};
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "connections",
-    about: "all that the server's pods connected to, beside the rules of the NetworkPolicy",
-    run: |stage| Box::pin(run(stage)),
+    about: "all connections of the server's pods, checked against the NetworkPolicy",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    let Some(connections) = &stage.connections else {
-        return Ok(Outcome::Skipped("connections are seen only on the node".to_owned()));
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    let Some(connections) = &fixture.connections else {
+        return Ok(Outcome::Skipped("connections can only be traced on the node".to_owned()));
     };
     let flows = connections.flows()?;
-    let policy = Api::<NetworkPolicy>::namespaced(stage.kubernetes.clone(), NAME).get(NAME).await?;
+    let policy = Api::<NetworkPolicy>::namespaced(fixture.kubernetes.clone(), NAME).get(NAME).await?;
     let allowed = Allowed::of(policy)?;
     let mut refused = Vec::new();
     for flow in &flows {
         let word = if allowed.allows(flow) { "allowed" } else { "NOT ALLOWED" };
-        say(&format!("    seen {}: {word}", describe(flow)));
+        say(&format!("    {}: {word}", describe(flow)));
         if !allowed.allows(flow) {
             refused.push(describe(flow));
         }
     }
     say(&format!("    rules: in {}; out {}", list(&allowed.ingress), list(&allowed.egress)));
-    ensure!(refused.is_empty(), "the NetworkPolicy would not let through: {}", refused.join(", "));
+    ensure!(refused.is_empty(), "the NetworkPolicy would block: {}", refused.join(", "));
     for direction in [Direction::In, Direction::Out] {
-        ensure!(flows.iter().any(|flow| flow.direction == direction), "nothing was seen: {direction:?}");
+        ensure!(
+            flows.iter().any(|flow| flow.direction == direction),
+            "no connections observed: {direction:?}"
+        );
     }
     Ok(passed(format!(
         "all allowed (not enforced here): {}",
@@ -66,7 +69,7 @@ fn list(ports: &Ports) -> String {
     ports.iter().map(|(protocol, port)| format!("{protocol} {port}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What a policy lets through, whoever is at the other end.
+/// The ports that a policy allows, for any peer.
 struct Allowed {
     ingress: Ports,
     egress: Ports,
@@ -77,18 +80,24 @@ impl Allowed {
         let spec = policy.spec.context("a policy has a spec")?;
         let (mut ingress, mut egress) = (Ports::new(), Ports::new());
         for rule in spec.ingress.into_iter().flatten() {
-            ensure!(rule.from.is_none(), "peers of rules are not judged here; use the values of the chart");
+            ensure!(
+                rule.from.is_none(),
+                "rules with peers are not supported here; use the values of the chart"
+            );
             add(&mut ingress, rule.ports)?;
         }
         for rule in spec.egress.into_iter().flatten() {
-            ensure!(rule.to.is_none(), "peers of rules are not judged here; use the values of the chart");
+            ensure!(
+                rule.to.is_none(),
+                "rules with peers are not supported here; use the values of the chart"
+            );
             add(&mut egress, rule.ports)?;
         }
         Ok(Self { ingress, egress })
     }
 
-    /// Plugins judge before or after the address of a Service is translated, so both ports must be allowed on the way
-    /// out. On the way in, the pod's own port counts.
+    /// Network plugins check before or after the address of a Service is translated, so outgoing connections need both
+    /// ports. For incoming connections, the pod's own port counts.
     fn allows(&self, flow: &Flow) -> bool {
         let has = |ports: &Ports, port: u16| ports.contains(&(flow.protocol.clone(), i32::from(port)));
         match flow.direction {
@@ -103,7 +112,7 @@ fn add(ports: &mut Ports, rule: Option<Vec<NetworkPolicyPort>>) -> Result<()> {
         let protocol = port.protocol.unwrap_or_else(|| "TCP".to_owned());
         match (port.port, port.end_port) {
             (Some(IntOrString::Int(number)), None) => ports.insert((protocol, number)),
-            other => bail!("only single numbers of ports are judged here, not {other:?}"),
+            other => bail!("only single port numbers are supported here, not {other:?}"),
         };
     }
     Ok(())
@@ -114,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_sides_of_a_translation_must_be_allowed() {
+    fn ports_before_and_after_translation_must_be_allowed() {
         let ports = |ports: &[i32]| ports.iter().map(|port| ("TCP".to_owned(), *port)).collect();
         let allowed = Allowed { ingress: ports(&[8080]), egress: ports(&[443, 6443]) };
         let check = |direction, protocol: &str, port, translated, expected| {

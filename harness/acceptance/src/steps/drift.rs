@@ -1,26 +1,26 @@
-//! Somebody scales, and the count is put back before a pod is too many.
+//! Somebody scales a managed Deployment, and the server restores the count.
 
 use anyhow::Result;
 use replica_count_testbed::observer::Observer;
 
 use super::{Step, passed};
-use crate::stage::{APPS, Stage};
+use crate::fixture::{APPS, Fixture};
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "drift",
-    about: "kubectl scale of a managed Deployment is repaired and named",
-    run: |stage| Box::pin(run(stage)),
+    about: "drift by kubectl scale is repaired and its author named",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    stage.managed("scaled", 2).await?;
-    let desired = stage.count("scaled").await?.unwrap_or_default();
-    let mut observer = Observer::start(stage.deployments(), "scaled").await?;
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    fixture.managed("scaled", 2).await?;
+    let desired = fixture.count("scaled").await?.unwrap_or_default();
+    let mut observer = Observer::start(fixture.deployments(), "scaled").await?;
     let scale = ["kubectl", "scale", "deployment", "scaled", "--namespace", APPS, "--replicas", "6"];
-    stage.programs.run(scale).await?;
-    let repair = observer.until_repaired(6, desired).await?;
-    let by = stage.session().await?.culprit("scaled", "kubectl", 6).await?;
-    stage.until_ready("scaled", desired).await?;
-    Ok(passed(format!("repaired in {:.1} ms, by {by}", repair.took().as_secs_f64() * 1000.0)))
+    fixture.programs.run(scale).await?;
+    let repair = observer.wait_for_repair(6, desired).await?;
+    let by = fixture.session().await?.wait_for_drift_by("scaled", "kubectl", 6).await?;
+    fixture.wait_until_ready("scaled", desired).await?;
+    Ok(passed(format!("repaired in {:.1} ms, by {by}", repair.duration().as_secs_f64() * 1000.0)))
 }

@@ -1,28 +1,28 @@
-//! The user's line installs the server, and pod security `restricted` admits all its pods from then on.
+//! The documented command installs the server. From then on, pod security `restricted` is enforced for its pods.
 
 use anyhow::{Result, ensure};
 use tokio::time::Instant;
 
 use super::{Step, passed};
-use crate::stage::{NAME, Stage};
+use crate::fixture::{Fixture, NAME};
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "install",
     about: "helm upgrade --install from a chart repository, --create-namespace, --wait",
-    run: |stage| Box::pin(run(stage)),
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
+async fn run(fixture: &Fixture) -> Result<Outcome> {
     let started = Instant::now();
-    let notes = stage.install(&stage.image, &[]).await?;
+    let notes = fixture.install(&fixture.image, &[]).await?;
     let took = started.elapsed().as_secs_f64();
-    ensure!(notes.contains("is installed as replica-count-manager"), "these are not the notes: {notes}");
-    let pod = stage.pod().await?;
+    ensure!(notes.contains("is installed as replica-count-manager"), "unexpected notes: {notes}");
+    let pod = fixture.pod().await?;
     let label = "pod-security.kubernetes.io/enforce=restricted";
-    stage.programs.run(["kubectl", "label", "namespace", NAME, label]).await?;
-    let claim = stage.claim().await?;
+    fixture.programs.run(["kubectl", "label", "namespace", NAME, label]).await?;
+    let claim = fixture.claim().await?;
     let class = claim.spec.and_then(|spec| spec.storage_class_name).unwrap_or_default();
     let image = pod.spec.and_then(|spec| spec.containers.into_iter().next()?.image).unwrap_or_default();
-    Ok(passed(format!("ready after {took:.1} s, a volume of class {class}, {image}")))
+    Ok(passed(format!("ready after {took:.1} s, volume of class {class}, {image}")))
 }

@@ -1,4 +1,4 @@
-//! How the server reads the cluster at its start: as a stream, or in pages where the API server has no streams.
+//! How the server first lists the cluster: as a stream, or in pages if the API server does not support streams.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -8,20 +8,20 @@ use replica_count_testbed::http;
 
 use super::{Step, passed};
 use crate::eventually::eventually;
+use crate::fixture::Fixture;
 use crate::session::HTTP;
-use crate::stage::Stage;
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "listing",
-    about: "metrics through the Service: all Deployments of the cluster were read",
-    run: |stage| Box::pin(run(stage)),
+    about: "metrics through the Service: the server has listed all Deployments",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    let port_forward = stage.port_forward(HTTP).await?;
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    let port_forward = fixture.port_forward(HTTP).await?;
     let (deployments, fallbacks) = eventually("the metrics show every Deployment", async || {
-        let all = Api::<Deployment>::all(stage.kubernetes.clone()).list(&ListParams::default()).await?;
+        let all = Api::<Deployment>::all(fixture.kubernetes.clone()).list(&ListParams::default()).await?;
         let (status, metrics) = http::get(port_forward.address, "/metrics").await?;
         ensure!(status == 200, "/metrics answers {status}");
         let seen = value(&metrics, "deployments")?;
@@ -29,12 +29,12 @@ async fn run(stage: &Stage) -> Result<Outcome> {
         Ok((all.items.len(), value(&metrics, "watch_interruptions_total{reason=\"no_streamed_listing\"}")?))
     })
     .await?;
-    let way =
-        if fallbacks == "0" { "as a stream" } else { "in pages: this API server has no streamed lists" };
-    Ok(passed(format!("{deployments} Deployments, {way}")))
+    let method =
+        if fallbacks == "0" { "as a stream" } else { "in pages: this API server does not stream lists" };
+    Ok(passed(format!("{deployments} Deployments, {method}")))
 }
 
-/// The value of a metric of ours.
+/// The value of one of the server's metrics.
 fn value(metrics: &str, name: &str) -> Result<String> {
     let prefix = format!("replica_count_manager_{name} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&prefix));

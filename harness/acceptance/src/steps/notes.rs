@@ -1,31 +1,31 @@
-//! The lines that Helm prints after an installation work as they are pasted.
+//! The commands in Helm's notes work when pasted.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Step, passed};
+use crate::fixture::{Fixture, NAME};
 use crate::programs;
-use crate::stage::{NAME, Stage};
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "notes",
-    about: "every command of the notes, pasted: certificate, port-forward, grpcurl",
-    run: |stage| Box::pin(run(stage)),
+    about: "every command in the notes works: certificate, port-forward, grpcurl",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    let notes = stage.programs.run(["helm", "get", "notes", NAME, "--namespace", NAME]).await?;
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    let notes = fixture.programs.run(["helm", "get", "notes", NAME, "--namespace", NAME]).await?;
     let commands = commands(&notes);
     let folder = TempDir::new()?;
     let mut forward = None;
     let mut answer = None;
     for command in &commands {
         if command.contains("port-forward") {
-            forward = Some(stage.forward(folder.path(), command).await?);
+            forward = Some(fixture.forward(folder.path(), command).await?);
         } else {
-            answer = Some(programs::output(stage.paste(folder.path(), command)).await?);
+            answer = Some(programs::output(fixture.shell_command(folder.path(), command)).await?);
         }
     }
     ensure!(forward.is_some(), "there is no port-forward in {commands:?}");
@@ -34,7 +34,7 @@ async fn run(stage: &Stage) -> Result<Outcome> {
     Ok(passed(format!("{} commands; grpcurl lists over a port-forward of 8080", commands.len())))
 }
 
-/// The indented lines, those that continue as one.
+/// The indented lines, with continuation lines joined.
 fn commands(notes: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     let mut continues = false;

@@ -1,47 +1,47 @@
-//! A new pod on the same volume: counts, generations, authors and times are those of before, and drift is repaired again.
+//! A new pod on the same volume keeps counts, generations, authors and times, and repairs drift.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, ResourceExt as _};
 
 use super::{Step, passed};
-use crate::stage::{APPS, NAME, Stage};
+use crate::fixture::{APPS, Fixture, NAME};
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "replacement",
-    about: "kubectl rollout restart: another pod, the same volume, the same settings",
-    run: |stage| Box::pin(run(stage)),
+    about: "kubectl rollout restart: new pod, same volume, same settings",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-impl Stage {
-    /// The claim of the release.
+impl Fixture {
+    /// The release's claim.
     pub(super) async fn claim(&self) -> Result<PersistentVolumeClaim> {
         Ok(Api::namespaced(self.kubernetes.clone(), NAME).get(NAME).await?)
     }
 }
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    stage.managed("replaced", 2).await?;
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    fixture.managed("replaced", 2).await?;
     let (before, claim, pod) =
-        (stage.session().await?.settings().await?, stage.claim().await?, stage.pod().await?);
+        (fixture.session().await?.settings().await?, fixture.claim().await?, fixture.pod().await?);
     let deployment = format!("deployment/{NAME}");
-    stage.programs.run(["kubectl", "rollout", "restart", "--namespace", NAME, &deployment]).await?;
-    stage.pod_after(&pod).await?;
-    let after = stage.claim().await?;
-    ensure!(after.uid() == claim.uid(), "it is another claim");
+    fixture.programs.run(["kubectl", "rollout", "restart", "--namespace", NAME, &deployment]).await?;
+    fixture.pod_after(&pod).await?;
+    let after = fixture.claim().await?;
+    ensure!(after.uid() == claim.uid(), "it is a different claim");
     let volume =
         |claim: &PersistentVolumeClaim| claim.spec.as_ref().and_then(|spec| spec.volume_name.clone());
-    ensure!(volume(&after) == volume(&claim), "it is another volume");
-    let mut session = stage.session().await?;
+    ensure!(volume(&after) == volume(&claim), "it is a different volume");
+    let mut session = fixture.session().await?;
     ensure!(session.settings().await? == before, "the settings changed");
 
-    stage
+    fixture
         .programs
         .run(["kubectl", "scale", "deployment/replaced", "--namespace", APPS, "--replicas=5"])
         .await?;
-    let by = session.culprit("replaced", "kubectl", 5).await?;
-    session.until_in_sync("replaced").await?;
+    let by = session.wait_for_drift_by("replaced", "kubectl", 5).await?;
+    session.wait_until_in_sync("replaced").await?;
     let volume = volume(&after).context("the claim has no volume")?;
     Ok(passed(format!("{} settings kept on {volume}; the next drift is repaired, by {by}", before.len())))
 }

@@ -1,21 +1,21 @@
-//! A Set is followed by pods, and refused for a Deployment that does not exist.
+//! Pods follow a Set, and a Set of a missing Deployment is refused.
 
 use anyhow::{Result, ensure};
 use tokio::time::Instant;
 
 use super::{Step, passed};
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
     name: "set",
-    about: "SetDeployment 3, 0, 2: pods follow; of a Deployment that does not exist: refused",
-    run: |stage| Box::pin(run(stage)),
+    about: "SetDeployment 3, 0, 2: pods follow; a missing Deployment: refused",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    stage.application("web", 1).await?;
-    let mut session = stage.session().await?;
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    fixture.application("web", 1).await?;
+    let mut session = fixture.session().await?;
     let mut seen = Vec::new();
     let mut before = 1;
     for replicas in [3, 0, 2] {
@@ -23,9 +23,9 @@ async fn run(stage: &Stage) -> Result<Outcome> {
         let answer = session.set("web", replicas).await?;
         ensure!(answer.old_replicas == Some(before), "the count before was {before}: {answer:?}");
         let answered = started.elapsed();
-        stage.until_ready("web", replicas).await?;
+        fixture.wait_until_ready("web", replicas).await?;
         let answer =
-            session.until("web", "its pods", |answer| answer.ready_replicas == Some(replicas)).await?;
+            session.wait_for("web", "its pods", |answer| answer.ready_replicas == Some(replicas)).await?;
         ensure!(answer.drift_count == 0, "a Set is no drift: {answer:?}");
         seen.push(format!(
             "{replicas}: durable in {:.1} ms, pods in {:.1} s",
@@ -34,7 +34,7 @@ async fn run(stage: &Stage) -> Result<Outcome> {
         ));
         before = replicas;
     }
-    // What the watch has not shown is asked for.
-    session.set_in_vain("missing").await?;
+    // The server asks the API server about Deployments that its watch has not shown.
+    session.set_expecting_not_found("missing").await?;
     Ok(passed(seen.join("; ")))
 }

@@ -1,5 +1,5 @@
-//! Upgrades to another image under load: no acknowledged Set is lost, and the gap is not much longer than that of a trivial
-//! pod which is replaced the same way. The two take turns, so that a busy minute of the machine meets both.
+//! Upgrades to another image under load: no acknowledged Set is lost, and the gap is not much longer than that of a
+//! trivial pod that is replaced in the same way. The two alternate, so a busy machine affects both.
 
 use std::time::Duration;
 
@@ -9,110 +9,111 @@ use replica_count_testbed::manager::Client;
 
 use super::{Step, passed};
 use crate::certificates::Credentials;
+use crate::fixture::{APPS, Fixture};
 use crate::ledger::Ledger;
-use crate::load::{CALLERS, Caller, Load, REQUESTS_PER_SECOND, Seen, TIMEOUT, look};
+use crate::load::{CALLERS, Caller, Load, Measurement, REQUESTS_PER_SECOND, TIMEOUT, summarize};
 use crate::output::say;
 use crate::session::GRPC;
-use crate::stage::{APPS, Stage};
 use crate::table::Outcome;
 use crate::trivial::{PORT, Reader, TRIVIAL};
 
-/// Replacements of either.
+/// How often each is replaced.
 const ROUNDS: usize = 3;
 
-/// Answers before and after a replacement: a second of them.
+/// How many answers to wait for before and after a replacement: those of a second.
 const STEADY: usize = REQUESTS_PER_SECOND as usize;
 
-/// The gap of the trivial pod, times this.
-const LIMIT: f64 = 1.5;
+/// The allowed ratio of our gap to that of the trivial pod.
+const MAX_RATIO: f64 = 1.5;
 
-/// The rate that must be kept up outside of the gap, for it to be a load at all.
-const LEAST_RATE: f64 = 40.0;
+/// The required rate outside of the gap.
+const MIN_RATE: f64 = 40.0;
 
 pub(super) const STEP: Step = Step {
     name: "upgrade",
-    about: "helm upgrade to another image under 50 requests a second, beside a trivial pod with the same volume",
-    run: |stage| Box::pin(run(stage)),
+    about: "helm upgrade to another image under 50 requests a second, compared with a trivial pod",
+    run: |fixture| Box::pin(run(fixture)),
 };
 
-async fn run(stage: &Stage) -> Result<Outcome> {
-    let port_forward = stage.port_forward(GRPC).await?;
-    let credentials = Credentials::of_client(&stage.kubernetes).await?;
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    let port_forward = fixture.port_forward(GRPC).await?;
+    let credentials = Credentials::of_client(&fixture.kubernetes).await?;
     let endpoint = credentials.endpoint(port_forward.address)?.connect_timeout(TIMEOUT).timeout(TIMEOUT);
     let mut writers: Vec<Writer> =
         (0..CALLERS).map(|number| Writer::new(Client::new(endpoint.connect_lazy()), number)).collect();
-    stage.trivial().await?;
-    let trivial = stage.port_forward_to(APPS, TRIVIAL, PORT).await?;
+    fixture.trivial().await?;
+    let trivial = fixture.port_forward_to(APPS, TRIVIAL, PORT).await?;
 
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut baseline) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let seen;
-        (writers, seen) = measure(writers, async || upgrade(stage, round).await).await?;
+        (writers, seen) = measure(writers, async || upgrade(fixture, round).await).await?;
         let readers = (0..CALLERS).map(|_| Reader(trivial.address)).collect();
-        let (_, beside) = measure(readers, async || stage.replace_trivial(round).await).await?;
-        say(&format!("    {}; trivial pod {}", describe(seen), describe(beside)));
+        let (_, trivial_pod) = measure(readers, async || fixture.replace_trivial(round).await).await?;
+        say(&format!("    {}; trivial pod {}", describe(seen), describe(trivial_pod)));
         ensure!(
-            seen.rate.min(beside.rate) >= LEAST_RATE,
-            "this machine is too busy for {LEAST_RATE} a second"
+            seen.rate.min(trivial_pod.rate) >= MIN_RATE,
+            "this machine is too busy for {MIN_RATE} a second"
         );
         ours.push(seen.gap);
-        theirs.push(beside.gap);
+        baseline.push(trivial_pod.gap);
     }
 
-    let acknowledged = check(stage, writers).await?;
-    let (ours, theirs) = (median(ours), median(theirs));
-    let ratio = ours / theirs;
+    let acknowledged = check(fixture, writers).await?;
+    let (ours, baseline) = (median(ours), median(baseline));
+    let ratio = ours / baseline;
     let seen = format!(
-        "{acknowledged} Sets acknowledged, none lost; gap {ours:.2} s, trivial pod {theirs:.2} s, {ratio:.2}x"
+        "{acknowledged} Sets acknowledged, none lost; gap {ours:.2} s, trivial pod {baseline:.2} s, {ratio:.2}x"
     );
-    ensure!(ratio <= LIMIT, "{seen}: more than {LIMIT}x");
+    ensure!(ratio <= MAX_RATIO, "{seen}: more than {MAX_RATIO}x");
     Ok(passed(seen))
 }
 
-/// What the callers see while something is replaced.
+/// Measures the load while something is replaced.
 async fn measure<C: Caller>(
     callers: Vec<C>,
     replace: impl AsyncFnOnce() -> Result<()>,
-) -> Result<(Vec<C>, Seen)> {
+) -> Result<(Vec<C>, Measurement)> {
     let load = Load::start(callers);
-    load.more(STEADY).await?;
+    load.wait_for_answers(STEADY).await?;
     replace().await?;
-    load.more(STEADY).await?;
+    load.wait_for_answers(STEADY).await?;
     let (callers, answers) = load.stop().await?;
-    Ok((callers, look(&answers)))
+    Ok((callers, summarize(&answers)))
 }
 
-fn describe(seen: Seen) -> String {
-    format!("gap {:.2} s, else {:.0} requests a second", seen.gap.as_secs_f64(), seen.rate)
+fn describe(seen: Measurement) -> String {
+    format!("gap {:.2} s, otherwise {:.0} requests a second", seen.gap.as_secs_f64(), seen.rate)
 }
 
-/// To the one image, and back to the other.
-async fn upgrade(stage: &Stage, round: usize) -> Result<()> {
-    let pod = stage.pod().await?;
+/// Upgrades to the other of the two images.
+async fn upgrade(fixture: &Fixture, round: usize) -> Result<()> {
+    let pod = fixture.pod().await?;
     let runs = |pod: &k8s_openapi::api::core::v1::Pod| {
         pod.spec.as_ref().and_then(|spec| spec.containers.first()?.image.clone())
     };
-    let next = if runs(&pod) == Some(stage.image.to_string()) { &stage.next_image } else { &stage.image };
-    stage.install(next, &[]).await?;
-    let image = runs(&stage.pod_after(&pod).await?);
+    let next =
+        if runs(&pod) == Some(fixture.image.to_string()) { &fixture.next_image } else { &fixture.image };
+    fixture.install(next, &[]).await?;
+    let image = runs(&fixture.pod_after(&pod).await?);
     ensure!(image == Some(next.to_string()), "round {round}: the pod runs {image:?}");
     Ok(())
 }
 
-/// Compares what each was told with what is stored.
-async fn check(stage: &Stage, writers: Vec<Writer>) -> Result<usize> {
-    let mut session = stage.session().await?;
+/// Checks the answers of each writer against the stored settings.
+async fn check(fixture: &Fixture, writers: Vec<Writer>) -> Result<usize> {
+    let mut session = fixture.session().await?;
     let mut acknowledged = 0;
     for mut writer in writers {
         let stored = session.get(&writer.name).await?;
         writer.ledger.read(stored.desired_replicas, stored.generation).context(writer.name.clone())?;
         acknowledged += writer.ledger.acknowledgements;
-        session.forget(&writer.name).await?;
+        session.delete_setting(&writer.name).await?;
     }
     Ok(acknowledged)
 }
 
-/// Sets and reads a target of its own, in turn. There is no such Deployment: it is the store that is tried here.
+/// Alternately sets and reads its own target. The Deployment does not exist, because only the store is tested here.
 struct Writer {
     client: Client,
     name: String,
@@ -126,7 +127,7 @@ impl Writer {
     }
 
     async fn set(&mut self) -> Result<bool> {
-        // Another count each time, and within the limit of the server.
+        // A different count each time, within the server's limit.
         let count = self.requests / 2 % 1000;
         let request = proto::SetDeploymentRequest {
             name: self.name.clone(),
@@ -163,7 +164,7 @@ impl Caller for Writer {
     }
 }
 
-/// In seconds; the number of gaps is odd.
+/// The median in seconds, for an odd number of gaps.
 fn median(mut gaps: Vec<Duration>) -> f64 {
     gaps.sort();
     gaps[gaps.len() / 2].as_secs_f64()

@@ -1,16 +1,16 @@
-//! Copies of a Deployment, written to etcd as the API server would store them.
+//! Copies of a Deployment, written directly to etcd as the API server would store them.
 //!
-//! By way of the API server 100,000 of them take minutes. So one is created that way, and the rest are what is stored of
-//! it with another name and uid. Both keep their length, so nothing else in the stored bytes has to change.
+//! Creating 100,000 Deployments through the API server takes minutes. So only one is created that way, and the others
+//! are copies of its stored value with another name and uid. Both keep their length, so no other bytes have to change.
 
 use anyhow::{Result, ensure};
 
 use crate::etcd::Etcd;
 
-/// The digits of a uid after its last hyphen.
+/// The number of digits of a uid after its last hyphen.
 const UID_END: usize = 12;
 
-/// What is stored of a Deployment.
+/// The stored value of a Deployment.
 pub(super) struct Original {
     etcd: Etcd,
     namespace: &'static str,
@@ -20,13 +20,13 @@ pub(super) struct Original {
 }
 
 impl Original {
-    /// Reads it.
+    /// Reads the stored value.
     pub(super) async fn read(etcd: Etcd, namespace: &'static str, name: String, uid: String) -> Result<Self> {
         let value = etcd.read(&key(namespace, &name)).await?;
         Ok(Self { etcd, namespace, name, uid, value })
     }
 
-    /// Writes a copy with another name. Each `number` has a uid of its own.
+    /// Writes a copy with another name, and with a uid derived from `number`.
     pub(super) async fn copy(&self, name: &str, number: usize) -> Result<()> {
         ensure!(name.len() == self.name.len(), "{name} is not as long as {}", self.name);
         let uid = format!("{}{number:0UID_END$x}", &self.uid[..self.uid.len() - UID_END]);

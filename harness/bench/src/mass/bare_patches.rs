@@ -1,6 +1,6 @@
-//! The physical limit of repairs a second: a list of Deployments, and the PATCHes of the server with nothing around them.
+//! The physical limit of repairs per second: a list of Deployments, then only the server's PATCHes.
 //!
-//! They run in a process of their own, and a fixed number of them is under way at once.
+//! They run in a separate process, with a fixed number of requests in flight.
 
 use std::env;
 use std::path::Path;
@@ -19,12 +19,12 @@ use tokio::runtime::Runtime;
 use crate::fleet::Fleet;
 use crate::{arguments, kubeconfig};
 
-/// The process. It ends by itself, and is killed on drop.
+/// The process. It ends by itself, or is killed on drop.
 #[derive(Debug)]
 pub(super) struct BarePatches(Child);
 
 impl BarePatches {
-    /// Starts it: it changes so many Deployments of a fleet to the count of that.
+    /// Starts it to change `count` Deployments of a fleet to the fleet's count.
     pub(super) fn start(kubeconfig: &Path, fleet: &Fleet, count: usize, concurrency: usize) -> Result<Self> {
         let testbed = workspace::built_binary("testbed", "replica-count-testbed")?;
         let program = env::current_exe().context("the path of this program is unknown")?;
@@ -41,7 +41,7 @@ impl BarePatches {
         Ok(Self(parent_death::spawn(command).context("cannot start the bare PATCHes")?))
     }
 
-    /// Fails if it has failed; it says why on stderr.
+    /// Fails if it has failed; the reason is on stderr.
     pub(super) fn check(&mut self) -> Result<()> {
         match self.0.try_wait()? {
             Some(status) if !status.success() => bail!("the bare PATCHes failed ({status})"),
@@ -52,12 +52,12 @@ impl BarePatches {
 
 impl Drop for BarePatches {
     fn drop(&mut self) {
-        // Fails only if it is gone already.
+        // Fails only if it has already ended.
         let _ = self.0.kill().and_then(|()| self.0.wait());
     }
 }
 
-/// Makes the PATCHes.
+/// Sends the PATCHes.
 pub(crate) fn run(arguments: &arguments::BarePatches) -> Result<()> {
     Runtime::new()?.block_on(async {
         let client = kubeconfig::client(&arguments.kubeconfig).await?;
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &arguments::BarePatches) -> Result<()> {
     })
 }
 
-/// The PATCH that the server would make.
+/// The PATCH that the server would send.
 fn request(deployment: &Deployment, arguments: &arguments::BarePatches) -> Result<Request<Vec<u8>>> {
     let name = deployment.metadata.name.as_deref().context("a Deployment without a name")?;
     let seen = deployment.spec.as_ref().and_then(|spec| spec.replicas);
@@ -92,7 +92,7 @@ fn request(deployment: &Deployment, arguments: &arguments::BarePatches) -> Resul
 }
 
 async fn send(client: &Client, patch: Request<Vec<u8>>) -> Result<()> {
-    // The answer is read only so that the connection can be used again.
+    // Reads the answer, so the connection can be reused.
     client.request_text(patch).await.context("cannot change a Deployment")?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Somebody who has nothing to do with it, and reads a Deployment of their own: one request after the other.
+//! An unrelated client that reads its own Deployment, one request after the other.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use tokio::time;
 use crate::fleet::Fleet;
 use crate::latencies::Latencies;
 
-/// From one answer to the next request.
+/// The pause between an answer and the next request.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Who reads.
+/// The unrelated client.
 #[derive(Debug)]
 pub(super) struct Bystander {
     api: Api<Deployment>,
@@ -26,22 +26,22 @@ impl Bystander {
         Self { api: Api::namespaced(client, own.namespace), name: own.name(0) }
     }
 
-    /// Goes on until something else is over; returns what that says, and how long each answer took.
-    pub(super) async fn beside<T>(&self, over: impl Future<Output = Result<T>>) -> Result<(T, Latencies)> {
+    /// Sends requests while `future` runs; returns its output and the latencies.
+    pub(super) async fn beside<T>(&self, future: impl Future<Output = Result<T>>) -> Result<(T, Latencies)> {
         let mut latencies = Latencies::default();
-        tokio::pin!(over);
+        tokio::pin!(future);
         loop {
             tokio::select! {
-                said = &mut over => return Ok((said?, latencies)),
-                took = self.read() => latencies.push(took?),
+                output = &mut future => return Ok((output?, latencies)),
+                latency = self.read() => latencies.push(latency?),
             }
         }
     }
 
     async fn read(&self) -> Result<Duration> {
         time::sleep(PAUSE).await;
-        let asked = Instant::now();
+        let sent = Instant::now();
         self.api.get(&self.name).await.context("the bystander was refused")?;
-        Ok(asked.elapsed())
+        Ok(sent.elapsed())
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured of a contestant, and what is said of all.
+//! The results of the contestants, and their presentation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +18,9 @@ pub(super) struct Pass {
     pub(super) to_first: Duration,
     /// From the first change to the last one.
     pub(super) took: Duration,
-    /// What the bystander saw meanwhile.
+    /// The bystander's latencies during the pass.
     pub(super) bystander: Latencies,
-    /// Answers 429 that the server was given.
+    /// The number of answers 429 to the server.
     pub(super) throttled: u32,
 }
 
@@ -33,15 +33,15 @@ impl Score {
         self.0.push(pass);
     }
 
-    /// Changes a second, from the first to the last of each pass.
+    /// Changes per second, from the first to the last of each pass.
     fn rate(&self) -> f64 {
-        // The first change begins the time that is measured, so it is not among those that were made in it.
+        // The measured time begins with the first change, so that change does not count.
         let changes: usize = self.0.iter().map(|pass| pass.changes - 1).sum();
         let took: Duration = self.0.iter().map(|pass| pass.took).sum();
         f64::from(u32::try_from(changes).unwrap_or(u32::MAX)) / took.as_secs_f64()
     }
 
-    /// From the start of the process to the last change, in seconds; the mean of the passes.
+    /// The mean time from the start of the process to the last change, in seconds.
     fn to_last(&self) -> f64 {
         let all: Duration = self.0.iter().map(|pass| pass.to_first + pass.took).sum();
         all.as_secs_f64() / f64::from(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
@@ -71,10 +71,10 @@ impl Score {
     }
 }
 
-/// The scores of all.
+/// All scores.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    /// Those of bare PATCHes, by how many were under way at once.
+    /// The scores of bare PATCHes, by their concurrency.
     pub(super) limits: BTreeMap<usize, Score>,
     pub(super) scores: Scores<Score>,
 }

@@ -1,7 +1,7 @@
-//! The physical limit: a server of tonic's that always gives the same answers, from memory.
+//! The physical limit: a tonic server that always gives the same answers from memory.
 //!
-//! It has the TLS and the HTTP/2 limits of the real one, and nothing else of it: nobody is asked who they are, nothing is
-//! looked up, counted or bounded, and what is set is forgotten.
+//! It has the TLS and HTTP/2 settings of the real server and nothing else: it authorises, looks up, counts and limits
+//! nothing, and discards every Set.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status, async_trait};
 use crate::arguments;
 use crate::output::say;
 
-/// What it answers, whatever is asked.
+/// The fixed answers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answers {
     pub(super) get: GetDeploymentResponse,
@@ -40,7 +40,7 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// The counts that they tell: those of the one that was asked for, and those of each row.
+    /// The counts in the answers: those of Get, and of each row of List.
     pub(super) fn counts(&self) -> Vec<(&str, Option<i32>, Option<i32>)> {
         let one = (self.get.name.as_str(), self.get.desired_replicas, self.get.current_replicas);
         let rows = &self.list.deployments_replica_config;
@@ -49,7 +49,7 @@ impl Answers {
     }
 }
 
-/// The process of the server. It is killed on drop.
+/// The server process. It is killed on drop.
 #[derive(Debug)]
 pub(super) struct BareServer {
     child: Child,
@@ -79,7 +79,7 @@ impl BareServer {
         let mut line = String::new();
         let stdout = child.stdout.take().context("the bare server has no output")?;
         BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().parse().with_context(|| format!("the bare server said {line:?}"))?;
+        let address = line.trim().parse().with_context(|| format!("the bare server printed {line:?}"))?;
         Ok(Self { child, address })
     }
 
@@ -94,7 +94,7 @@ impl BareServer {
 
 impl Drop for BareServer {
     fn drop(&mut self) {
-        // Fails only if it is gone already.
+        // Fails only if it has already ended.
         let _ = self.child.kill().and_then(|()| self.child.wait());
     }
 }
@@ -120,7 +120,7 @@ impl Answers {
     }
 }
 
-/// Is the server. It says on stdout where it listens.
+/// Runs as the server. Prints its address on stdout.
 pub(crate) fn run(arguments: &arguments::BareServer) -> Result<()> {
     let arguments::BareServer { cert_file, key_file, ca_cert_file, answers } = arguments;
     let files = TlsFiles { cert: cert_file.clone(), key: key_file.clone(), ca: ca_cert_file.clone() };
@@ -138,7 +138,7 @@ pub(crate) fn run(arguments: &arguments::BareServer) -> Result<()> {
     })
 }
 
-/// One after the other, as its only client connects before anything is measured.
+/// Accepts connections sequentially, because its only client connects before the measurement.
 async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor) -> std::io::Result<TlsStream<TcpStream>> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
@@ -172,13 +172,13 @@ impl DeploymentsService for Answers {
         &self,
         _: Request<DeleteDeploymentRequest>,
     ) -> Result<Response<DeleteDeploymentResponse>, Status> {
-        Err(Status::unimplemented("it only answers"))
+        Err(Status::unimplemented("the bare server has fixed answers only"))
     }
 
     async fn set_enforcement(
         &self,
         _: Request<SetEnforcementRequest>,
     ) -> Result<Response<SetEnforcementResponse>, Status> {
-        Err(Status::unimplemented("it only answers"))
+        Err(Status::unimplemented("the bare server has fixed answers only"))
     }
 }

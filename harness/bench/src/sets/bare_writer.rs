@@ -1,4 +1,4 @@
-//! The physical limit: a loop that replaces a file durably, and does nothing else.
+//! The physical limit: a loop that only replaces a file durably.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use tokio::task;
 
 use crate::latencies::Latencies;
 
-/// Replaces one file in a folder again and again.
+/// Replaces a file in a folder repeatedly.
 #[derive(Clone, Debug)]
 pub(super) struct BareWriter {
     folder: PathBuf,
@@ -18,12 +18,12 @@ pub(super) struct BareWriter {
 }
 
 impl BareWriter {
-    /// One that writes so many bytes into `folder` each time.
+    /// A writer that writes `bytes` bytes to `folder` each time.
     pub(super) fn new(folder: PathBuf, bytes: usize) -> Self {
         Self { folder, content: vec![b' '; bytes] }
     }
 
-    /// Replaces it `count` times, on a thread of its own.
+    /// Replaces the file `count` times, on a separate thread.
     pub(super) async fn run(self, count: usize) -> Result<Latencies> {
         let replacing = task::spawn_blocking(move || {
             let mut latencies = Latencies::default();

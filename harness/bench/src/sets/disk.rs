@@ -1,4 +1,4 @@
-//! Which disk is written to: one in memory would make every sync free.
+//! Identifies the disk of a folder, because on an in-memory one, every sync would be free.
 
 use std::path::Path;
 use std::{fmt, fs};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 /// File systems without a disk.
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 
-/// A file system, as it is mounted.
+/// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Disk {
     kind: String,
@@ -16,14 +16,14 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// That of a folder.
+    /// The file system of a folder.
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let folder = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
         let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;
         find(&mounts, &folder).with_context(|| format!("no mount has {}", folder.display()))
     }
 
-    /// Whether it is none.
+    /// Whether it is in memory.
     pub(super) fn is_memory(&self) -> bool {
         IN_MEMORY.contains(&self.kind.as_str())
     }
@@ -35,7 +35,7 @@ impl fmt::Display for Disk {
     }
 }
 
-/// The innermost mount; where several have the same path, the last one covers the others.
+/// The innermost mount. Among mounts with the same path, the last one hides the others.
 fn find(mounts: &str, folder: &Path) -> Option<Disk> {
     let around = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ');

@@ -1,11 +1,12 @@
-//! A disk that can lose its power: beside what a process sees, it keeps what could be left after a crash.
+//! A disk that simulates power loss: besides the files that a process sees, it tracks every state that a crash could
+//! leave.
 //!
-//! What a process sees are real files. What could be left is computed, and is the worst that POSIX allows:
+//! Processes see real files. The possible states after a crash are computed, and are the worst that POSIX allows:
 //!
-//! - Of a file that is not synced, nothing, a part, all, or as many zeros. After a failed sync that stays so for good: the
-//!   kernel may have dropped the data, and says nothing the next time.
-//! - Of a name, any file that it named since its folder was last synced, whatever the other names show. A failed sync of
-//!   the folder makes nothing durable, and a later one only what was named after it.
+//! - An unsynced file may be empty, truncated, complete, or all zeros. After a failed sync this stays so permanently:
+//!   the kernel may have dropped the data, and reports no error the next time.
+//! - A name may refer to any file that it referred to since the last sync of its folder, independently of other names.
+//!   A failed sync of the folder makes nothing durable, and a later one only covers changes made after the failure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, Permissions};
@@ -17,28 +18,28 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use replica_count_manager::store::{Disk, RealDisk};
 use rustix::io::Errno;
 
-/// The files that could be left: content by name.
-pub(super) type Left = BTreeMap<PathBuf, Vec<u8>>;
+/// A possible state after a crash: file contents by name.
+pub(super) type DiskState = BTreeMap<PathBuf, Vec<u8>>;
 
-/// Something that goes wrong at one operation.
+/// A failure of one operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    /// How many operations come before it.
+    /// The number of operations before it.
     pub(crate) at: usize,
     pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// It fails; of a write, the first half is done.
+    /// The operation fails. A write is half done.
     Fails(Errno),
-    /// It is done, and reported as failed. A sync that reports a failure is never done.
+    /// The operation takes effect but is reported as failed. A sync that reports a failure never takes effect.
     DoneButFails(Errno),
-    /// The process dies before it: neither it nor what follows is done.
+    /// The process dies before the operation: neither it nor any later one takes effect.
     Dies,
 }
 
-/// The disk. All clones are the same one.
+/// The disk. All clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CrashDisk(Arc<Mutex<Inner>>);
 
@@ -48,12 +49,12 @@ struct Inner {
     operations: usize,
     is_dead: bool,
     files: Vec<FileState>,
-    /// Which of `files` has an inode number now; the numbers of removed files are used again.
+    /// The index in `files` by inode number. The numbers of removed files are reused.
     numbers: HashMap<u64, usize>,
-    /// What each name may name after a crash: what it does for certain or did, then each change since.
+    /// The files that each name may refer to after a crash: the last durable one, then each change since.
     names: BTreeMap<PathBuf, Vec<Name>>,
-    /// What could be left after each operation, since it was last asked for.
-    moments: Vec<BTreeSet<Left>>,
+    /// The possible states after each operation since the last call of [`CrashDisk::take_states`].
+    states: Vec<BTreeSet<DiskState>>,
 }
 
 #[derive(Debug)]
@@ -73,7 +74,7 @@ enum Durability {
 #[derive(Clone, Copy, Debug)]
 struct Name {
     file: Option<usize>,
-    /// A sync of the folder failed after it.
+    /// Whether a later sync of the folder failed.
     is_lost: bool,
 }
 
@@ -82,32 +83,32 @@ impl CrashDisk {
         Self(Arc::new(Mutex::new(Inner { faults: faults.to_vec(), ..Inner::default() })))
     }
 
-    /// How many operations there were.
+    /// The number of operations so far.
     pub(super) fn operations(&self) -> usize {
         self.inner().operations
     }
 
-    /// What could be left after each operation since the last call, and now.
-    pub(super) fn moments(&self) -> Vec<BTreeSet<Left>> {
+    /// The possible states after each operation since the last call, and now.
+    pub(super) fn take_states(&self) -> Vec<BTreeSet<DiskState>> {
         let mut inner = self.inner();
-        let mut moments = std::mem::take(&mut inner.moments);
-        moments.push(inner.left());
-        moments
+        let mut states = std::mem::take(&mut inner.states);
+        states.push(inner.possible_states());
+        states
     }
 
-    /// Whether what a name shows may not stay, and no sync would tell.
+    /// Whether a name may change after a crash even if all later syncs succeed.
     pub(super) fn has_lost_names(&self) -> bool {
         self.inner().names.values().flatten().any(|name| name.is_lost)
     }
 
-    /// Another process begins, and nothing goes wrong any more.
-    pub(super) fn revive(&self) {
+    /// Starts a new process, without further failures.
+    pub(super) fn restart_process(&self) {
         let mut inner = self.inner();
         inner.is_dead = false;
         inner.faults.clear();
     }
 
-    /// Does an operation as the faults allow: `effect` changes what is seen, `note` what is kept of it.
+    /// Performs an operation, unless it fails: `effect` changes the real files, `note` the simulated state.
     fn operate<T>(
         &self,
         effect: impl FnOnce() -> io::Result<T>,
@@ -122,7 +123,7 @@ impl CrashDisk {
             }
             None => effect().inspect(|done| note(&mut inner, done)),
         };
-        inner.end_moment();
+        inner.record_states();
         done
     }
 
@@ -132,7 +133,7 @@ impl CrashDisk {
 }
 
 impl Inner {
-    /// Counts an operation and says what goes wrong with it.
+    /// Counts an operation, and returns its failure, if any.
     fn next_fault(&mut self) -> Option<Kind> {
         let at = self.operations;
         self.operations += 1;
@@ -144,9 +145,9 @@ impl Inner {
         kind
     }
 
-    fn end_moment(&mut self) {
-        let left = self.left();
-        self.moments.push(left);
+    fn record_states(&mut self) {
+        let states = self.possible_states();
+        self.states.push(states);
     }
 
     fn change_name(&mut self, path: &Path, file: Option<usize>) {
@@ -178,25 +179,25 @@ impl Inner {
         }
     }
 
-    /// Every combination of what the names may name and what the files may hold.
-    fn left(&self) -> BTreeSet<Left> {
-        let mut all = BTreeSet::from([Left::new()]);
+    /// Every combination of the files that names may refer to and the contents that files may have.
+    fn possible_states(&self) -> BTreeSet<DiskState> {
+        let mut all = BTreeSet::from([DiskState::new()]);
         for (path, names) in &self.names {
             let files: BTreeSet<Option<usize>> = names.iter().map(|name| name.file).collect();
             let contents: BTreeSet<Option<Vec<u8>>> = files
                 .into_iter()
                 .flat_map(|file| match file {
                     None => vec![None],
-                    Some(file) => self.files[file].left().into_iter().map(Some).collect(),
+                    Some(file) => self.files[file].possible_contents().into_iter().map(Some).collect(),
                 })
                 .collect();
             all = all
                 .iter()
-                .flat_map(|left| {
+                .flat_map(|state| {
                     contents.iter().map(|content| {
-                        let mut left = left.clone();
-                        left.extend(content.clone().map(|content| (path.clone(), content)));
-                        left
+                        let mut state = state.clone();
+                        state.extend(content.clone().map(|content| (path.clone(), content)));
+                        state
                     })
                 })
                 .collect();
@@ -206,7 +207,7 @@ impl Inner {
 }
 
 impl FileState {
-    fn left(&self) -> Vec<Vec<u8>> {
+    fn possible_contents(&self) -> Vec<Vec<u8>> {
         let all = &self.content;
         match self.durability {
             Durability::Synced => vec![all.clone()],
@@ -245,7 +246,7 @@ impl Disk for CrashDisk {
         };
         RealDisk.write(file, written)?;
         inner.file(file).content.extend_from_slice(written);
-        inner.end_moment();
+        inner.record_states();
         answer
     }
 
@@ -265,7 +266,7 @@ impl Disk for CrashDisk {
             }
             Some(Kind::Dies) => Err(io::Error::other("the process is dead")),
         };
-        inner.end_moment();
+        inner.record_states();
         answer
     }
 
@@ -301,7 +302,7 @@ impl Disk for CrashDisk {
             }
             Some(Kind::Dies) => Err(io::Error::other("the process is dead")),
         };
-        inner.end_moment();
+        inner.record_states();
         answer
     }
 }

@@ -1,5 +1,5 @@
-//! A trial: changes on a [`CrashDisk`], with a crash of the machine after every step. What is read then is what was
-//! acknowledged last, or what was under way.
+//! A trial: changes on a [`CrashDisk`], with a simulated crash of the machine after every step. After each crash, the
+//! settings must be those of the last acknowledged change, or of one in flight.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,28 +11,28 @@ use replica_count_core::target::Target;
 use replica_count_manager::store::{BackendReason, OpenError, Store};
 use tempfile::TempDir;
 
-use super::crash_disk::{CrashDisk, Fault, Left};
+use super::crash_disk::{CrashDisk, DiskState, Fault};
 
-/// What is wrong, in words.
-pub(super) type Wrong = String;
+/// A description of a violation.
+pub(super) type Violation = String;
 
-/// The disk of one trial, and what may be found on it.
+/// The disk of one trial, and the settings allowed on it.
 struct Trial {
     disk: CrashDisk,
     path: PathBuf,
-    /// The settings of the newest acknowledged change, and those of the changes after it of which nobody knows.
+    /// The settings of the last acknowledged change, and of later changes with unknown outcomes.
     allowed: Vec<Settings>,
 }
 
-/// Reads what is left by a crash as the next process does; each different thing once.
+/// Reads the states after crashes as the next process would, each distinct state only once.
 #[derive(Default)]
-pub(super) struct Reader(HashMap<Left, Result<Settings, Wrong>>);
+pub(super) struct Reader(HashMap<DiskState, Result<Settings, Violation>>);
 
 impl Reader {
-    fn read(&mut self, left: &Left) -> Result<Settings, Wrong> {
-        let read = self.0.entry(left.clone()).or_insert_with(|| {
+    fn read(&mut self, state: &DiskState) -> Result<Settings, Violation> {
+        let read = self.0.entry(state.clone()).or_insert_with(|| {
             let folder = TempDir::new().expect("a temporary folder");
-            for (path, content) in left {
+            for (path, content) in state {
                 let name = path.file_name().expect("a file");
                 fs::write(folder.path().join(name), content).expect("written");
             }
@@ -44,23 +44,23 @@ impl Reader {
     }
 }
 
-/// Makes the changes of `script`, one after the other, on a disk with `faults`, and checks what each step of each of them
-/// could leave. Returns how many operations that were.
+/// Makes the changes of `script` in turn on a disk with `faults`, and checks every possible state after each step.
+/// Returns the number of operations.
 pub(super) async fn run(
     script: Vec<(Target, Change)>,
     faults: &[Fault],
     reader: &mut Reader,
-) -> Result<usize, Wrong> {
+) -> Result<usize, Violation> {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("replicas.json");
     let disk = CrashDisk::new(faults);
     let trial = Trial { disk: disk.clone(), path, allowed: vec![Settings::new()] };
-    trial.run(script, reader).await.map_err(|wrong| format!("{wrong}; {faults:?}"))?;
+    trial.run(script, reader).await.map_err(|violation| format!("{violation}; {faults:?}"))?;
     Ok(disk.operations())
 }
 
 impl Trial {
-    async fn run(mut self, script: Vec<(Target, Change)>, reader: &mut Reader) -> Result<(), Wrong> {
+    async fn run(mut self, script: Vec<(Target, Change)>, reader: &mut Reader) -> Result<(), Violation> {
         match Store::open_file_on(&self.path, Box::new(self.disk.clone())) {
             Ok((store, committer)) => {
                 let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
@@ -69,7 +69,7 @@ impl Trial {
                 committer.join().map_err(|_| "the committer panicked".to_owned())?;
                 changed?;
             }
-            Err(OpenError::NotWritable { .. }) => self.check_moments(&[], reader)?,
+            Err(OpenError::NotWritable { .. }) => self.check_states(&[], reader)?,
             Err(error) => return Err(error.to_string()),
         }
         self.check_next_process(reader)
@@ -80,8 +80,8 @@ impl Trial {
         store: &Store,
         script: Vec<(Target, Change)>,
         reader: &mut Reader,
-    ) -> Result<(), Wrong> {
-        self.check_moments(&[], reader)?;
+    ) -> Result<(), Violation> {
+        self.check_states(&[], reader)?;
         for (target, change) in script {
             self.change(store, target, change, reader).await?;
         }
@@ -94,7 +94,7 @@ impl Trial {
         target: Target,
         change: Change,
         reader: &mut Reader,
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), Violation> {
         let mut after = store.read(Settings::clone);
         let Ok(applied) = store.check(&target, &change) else { return Ok(()) };
         match applied.after {
@@ -102,7 +102,7 @@ impl Trial {
             None => after.remove(&target),
         };
         let answer = store.apply(target, change).await;
-        self.check_moments(std::slice::from_ref(&after), reader)?;
+        self.check_states(std::slice::from_ref(&after), reader)?;
         match answer {
             Ok(_) => self.allowed = vec![after],
             Err(error) => match error.backend_reason() {
@@ -111,33 +111,33 @@ impl Trial {
                 _ => return Err(error.to_string()),
             },
         }
-        self.check_moments(&[], reader)
+        self.check_states(&[], reader)
     }
 
-    /// Checks what could be left since the last look, `under_way` included.
-    fn check_moments(&self, under_way: &[Settings], reader: &mut Reader) -> Result<(), Wrong> {
+    /// Checks the possible states since the last check. Settings `in_flight` are allowed, too.
+    fn check_states(&self, in_flight: &[Settings], reader: &mut Reader) -> Result<(), Violation> {
         let allowed = &self.allowed;
-        for left in self.disk.moments().iter().flatten() {
-            let settings = reader.read(left)?;
-            if !allowed.iter().chain(under_way).any(|allowed| *allowed == settings) {
-                return Err(format!("{settings:?} is left, of {allowed:?}, {under_way:?}"));
+        for state in self.disk.take_states().iter().flatten() {
+            let settings = reader.read(state)?;
+            if !allowed.iter().chain(in_flight).any(|allowed| *allowed == settings) {
+                return Err(format!("found {settings:?}, but expected one of {allowed:?}, {in_flight:?}"));
             }
         }
         Ok(())
     }
 
-    /// The next process on the same machine reads something, and that does not go back, whatever happens then. (Unless the
-    /// process before was told of a failed sync of the folder: nobody can make up for that without a change.)
-    fn check_next_process(mut self, reader: &mut Reader) -> Result<(), Wrong> {
-        self.disk.revive();
+    /// Checks that the settings read by the next process on the same machine cannot revert later. (Except after a
+    /// failed sync of the folder in the previous process, which cannot be repaired without another change.)
+    fn check_next_process(mut self, reader: &mut Reader) -> Result<(), Violation> {
+        self.disk.restart_process();
         let (store, _committer) = Store::open_file_on(&self.path, Box::new(self.disk.clone()))
-            .map_err(|error| format!("nothing goes wrong any more, but {error}"))?;
+            .map_err(|error| format!("without any failure: {error}"))?;
         let settings = store.read(Settings::clone);
-        // Of the last change of a process that died, nobody has an answer.
-        self.check_moments(std::slice::from_ref(&settings), reader)?;
+        // The outcome of the dead process's last change is unknown.
+        self.check_states(std::slice::from_ref(&settings), reader)?;
         if !self.disk.has_lost_names() {
             self.allowed = vec![settings];
-            self.check_moments(&[], reader)?;
+            self.check_states(&[], reader)?;
         }
         Ok(())
     }

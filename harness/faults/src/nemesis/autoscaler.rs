@@ -1,25 +1,25 @@
-//! An autoscaler that targets a Deployment for a while. Nobody carries out what it says: there are no controllers.
+//! An autoscaler that targets a Deployment for a while. It has no effect, because there are no controllers.
 
 use anyhow::Result;
 use replica_count_api::proto::GetDeploymentRequest;
 use tokio::sync::watch;
 
-use super::Place;
-use crate::patience::{Verdict, until};
-use crate::schedule::CONVERGENCE;
+use super::RoundContext;
+use crate::retry::{Verdict, retry};
+use crate::schedule::CONVERGENCE_DEADLINE;
 use crate::server::Access;
 
 const NAME: &str = "autoscaler";
 
-pub(super) async fn appear(place: &Place<'_>) -> Result<Verdict> {
-    place.changes.autoscale(NAME, &place.names[0]).await?;
+pub(super) async fn create(context: &RoundContext<'_>) -> Result<Verdict> {
+    context.changes.autoscale(NAME, &context.names[0]).await?;
     Ok(Ok(()))
 }
 
-/// By now the server must have told of it. That it notices the end of it, too, shows in the state of the target.
-pub(super) async fn go(place: &Place<'_>, server: &watch::Receiver<Access>) -> Result<Verdict> {
-    let (name, namespace) = (&place.names[0], place.namespace);
-    let shown = until("Get names the autoscaler", CONVERGENCE, async || {
+/// By now the server must report it. After the deletion, convergence checks that the server has noticed that, too.
+pub(super) async fn delete(context: &RoundContext<'_>, server: &watch::Receiver<Access>) -> Result<Verdict> {
+    let (name, namespace) = (&context.names[0], context.namespace);
+    let shown = retry("Get names the autoscaler", CONVERGENCE_DEADLINE, async || {
         let mut client = server.borrow().client.clone();
         let request = GetDeploymentRequest {
             name: name.clone(),
@@ -30,6 +30,6 @@ pub(super) async fn go(place: &Place<'_>, server: &watch::Receiver<Access>) -> R
         if answer.autoscaler.ends_with(NAME) { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await;
-    place.changes.stop_autoscaling(NAME).await?;
+    context.changes.stop_autoscaling(NAME).await?;
     Ok(shown)
 }

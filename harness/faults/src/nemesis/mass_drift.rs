@@ -1,15 +1,15 @@
-//! All counts change at once: more writes than the API server takes, which sends the rest away for a second.
+//! All counts change at once. The API server throttles most of the repairs.
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
 
-use super::Place;
-use crate::patience::Verdict;
+use super::RoundContext;
+use crate::retry::Verdict;
 
-/// A count that is never desired.
+/// A count that is never set as desired.
 const DRIFTED: i32 = 6_000;
 
-pub(super) async fn drift(place: &Place<'_>) -> Result<Verdict> {
-    try_join_all(place.names.iter().map(|name| place.changes.scale(name, DRIFTED))).await?;
+pub(super) async fn drift(context: &RoundContext<'_>) -> Result<Verdict> {
+    try_join_all(context.names.iter().map(|name| context.changes.scale(name, DRIFTED))).await?;
     Ok(Ok(()))
 }

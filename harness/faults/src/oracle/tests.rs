@@ -1,10 +1,10 @@
-//! What each oracle complains of, and what not.
+//! What each oracle reports, and what it accepts.
 
 use replica_count_testbed::fault_proxy::Entry;
 use serde_json::json;
 
 use super::*;
-use crate::history::Told;
+use crate::history::Outcome;
 
 fn ms(at: u64) -> Duration {
     Duration::from_millis(at)
@@ -31,34 +31,34 @@ fn served(at: u64, ordinal: u64) -> Line {
 }
 
 fn set(begun: u64, ended: u64, count: i32, generation: i64) -> Operation {
-    let told = Told::Set { generation };
-    Operation { asked: Asked::Set { count }, begun: ms(begun), told, ended: ms(ended) }
+    let outcome = Outcome::Set { generation };
+    Operation { request: Request::Set { count }, begun: ms(begun), outcome, ended: ms(ended) }
 }
 
-/// Expects as many complaints, about two Sets, the second of which ended at 30 ms.
+/// Expects this many violations for two Sets, the second of which ended at 30 ms.
 #[track_caller]
 fn check(expected: usize, deviations: usize, lines: &[Line]) {
     let history = vec![set(0, 10, 1, 1), set(20, 30, 2, 2)];
     let histories = BTreeMap::from([("web".to_owned(), history)]);
-    let wrong = judge(&Evidence { lines, histories: &histories, deviations });
-    assert_eq!(wrong.len(), expected, "{wrong:?}");
+    let violations = judge(&Evidence { lines, histories: &histories, deviations });
+    assert_eq!(violations.len(), expected, "{violations:?}");
 }
 
 #[test]
-fn one_write_of_an_old_count_may_have_been_under_way() {
+fn one_stale_write_may_have_been_in_flight() {
     check(0, 0, &[patch(5, 0, 1, None), patch(25, 1, 1, None), patch(40, 2, 2, None)]);
     check(0, 0, &[patch(40, 0, 1, None), patch(50, 1, 2, None)]);
     check(1, 0, &[patch(40, 0, 1, None), patch(50, 1, 1, None)]);
     check(0, 0, &[patch(1_000, 0, 1, None)]);
     check(1, 0, &[patch(1_100, 0, 1, None)]);
-    let stop = |at| line(at, Note::Server(Deed::Pause(ms(500))));
+    let stop = |at| line(at, Note::Server(ServerEvent::Pause(ms(500))));
     check(0, 0, &[stop(20), patch(1_100, 0, 1, None)]);
     check(1, 0, &[patch(1_100, 0, 1, None), stop(1_200)]);
     check(1, 0, &[patch(40, 0, 7, None)]);
 }
 
 #[test]
-fn what_has_no_reason_is_not_written() {
+fn writes_need_a_reason() {
     check(0, 0, &[patch(5, 0, 1, None), served(6, 0), patch(40, 1, 2, None), served(41, 1)]);
     let thrice = [
         patch(5, 0, 1, None),
@@ -73,59 +73,63 @@ fn what_has_no_reason_is_not_written() {
 }
 
 #[test]
-fn who_is_asked_to_wait_waits() {
+fn retry_after_is_honoured() {
     let wait = Some(Fault::Refuse { status: 429, retry_after_seconds: Some(1) });
     check(0, 0, &[patch(40, 0, 2, wait), patch(1_040, 1, 2, None)]);
     check(1, 0, &[patch(40, 0, 2, wait), patch(900, 1, 2, None)]);
     check(1, 0, &[patch(25, 0, 1, wait), patch(900, 1, 2, None)]);
-    let sent_away = || line(45, Note::Proxy(Entry { ordinal: 0, note: ProxyNote::Answered { status: 429 } }));
-    check(0, 0, &[patch(40, 0, 2, None), sent_away(), patch(1_045, 1, 2, None)]);
-    check(1, 0, &[patch(40, 0, 2, None), sent_away(), patch(900, 1, 2, None)]);
-    let dead = line(42, Note::Server(Deed::Start));
-    check(0, 0, &[patch(40, 0, 2, None), dead, sent_away(), patch(900, 1, 2, None)]);
-    let restart = |at| line(at, Note::Server(Deed::Start));
+    let throttled = || line(45, Note::Proxy(Entry { ordinal: 0, note: ProxyNote::Answered { status: 429 } }));
+    check(0, 0, &[patch(40, 0, 2, None), throttled(), patch(1_045, 1, 2, None)]);
+    check(1, 0, &[patch(40, 0, 2, None), throttled(), patch(900, 1, 2, None)]);
+    let dead = line(42, Note::Server(ServerEvent::Start));
+    check(0, 0, &[patch(40, 0, 2, None), dead, throttled(), patch(900, 1, 2, None)]);
+    let restart = |at| line(at, Note::Server(ServerEvent::Start));
     check(0, 0, &[patch(140, 0, 2, wait), restart(500), patch(900, 1, 2, None)]);
     check(0, 0, &[restart(100), patch(140, 0, 2, wait), patch(900, 1, 2, None)]);
     check(1, 0, &[restart(10), patch(140, 0, 2, wait), patch(900, 1, 2, None)]);
-    for alive in [Note::Server(Deed::Pause(ms(10))), Note::Healed, Note::Struck] {
+    for alive in [Note::Server(ServerEvent::Pause(ms(10))), Note::Healed, Note::ServerFaultInjected] {
         check(1, 0, &[patch(140, 0, 2, wait), line(500, alive), patch(900, 1, 2, None)]);
     }
 }
 
 #[test]
-fn a_wish_to_wait_ends_with_the_setting() {
+fn retry_after_ends_with_the_setting() {
     let wait = Some(Fault::Refuse { status: 429, retry_after_seconds: Some(1) });
     let lines = [patch(40, 0, 2, wait), patch(900, 1, 3, None)];
-    for (begun, ended, is_impatient) in
+    for (begun, ended, is_violation) in
         [(1, 4, true), (20, 35, false), (35, 45, false), (800, 950, false), (950, 960, true)]
     {
-        let delete =
-            Operation { asked: Asked::Delete, begun: ms(begun), told: Told::Deleted, ended: ms(ended) };
+        let delete = Operation {
+            request: Request::Delete,
+            begun: ms(begun),
+            outcome: Outcome::Deleted,
+            ended: ms(ended),
+        };
         let history = vec![delete, set(5, 10, 2, 1), set(810, 890, 3, 2)];
         let histories = BTreeMap::from([("web".to_owned(), history)]);
         let evidence = Evidence { lines: &lines, histories: &histories, deviations: 0 };
-        let wrong = impatient(&patches(&lines), &evidence);
-        assert_eq!(!wrong.is_empty(), is_impatient, "{begun} to {ended}: {wrong:?}");
+        let violations = ignored_retry_after(&patches(&lines), &evidence);
+        assert_eq!(!violations.is_empty(), is_violation, "{begun} to {ended}: {violations:?}");
     }
 }
 
 #[test]
-fn who_is_fought_writes_ever_more_slowly() {
-    let fight = |pause: u64, bouts: u64| -> Vec<Line> {
-        (0..bouts).flat_map(|n| [patch(40 + n * pause, n, 2, None), served(41 + n * pause, n)]).collect()
+fn the_rate_of_writes_in_a_conflict_is_limited() {
+    let conflict = |pause: u64, repairs: u64| -> Vec<Line> {
+        (0..repairs).flat_map(|n| [patch(40 + n * pause, n, 2, None), served(41 + n * pause, n)]).collect()
     };
-    check(0, 20, &fight(20, 20));
-    check(1, 21, &fight(20, 21));
-    check(0, 21, &fight(3_000, 21));
-    let mut two_processes = fight(20, 21);
-    two_processes.insert(20, line(240, Note::Server(Deed::Start)));
+    check(0, 20, &conflict(20, 20));
+    check(1, 21, &conflict(20, 21));
+    check(0, 21, &conflict(3_000, 21));
+    let mut two_processes = conflict(20, 21);
+    two_processes.insert(20, line(240, Note::Server(ServerEvent::Start)));
     check(0, 21, &two_processes);
     two_processes[20].note = Note::Healed;
     check(1, 21, &two_processes);
 }
 
 #[test]
-fn every_write_tests_what_it_was_decided_on() {
+fn every_write_tests_its_preconditions() {
     for missing in [0, 1] {
         let mut untested = patch(40, 0, 2, None);
         if let Note::Proxy(Entry { note: ProxyNote::Request { body: Some(body), .. }, .. }) =

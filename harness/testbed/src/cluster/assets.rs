@@ -1,4 +1,4 @@
-//! Binaries that the user already has, in the folder that `KUBEBUILDER_ASSETS` names.
+//! The user's own binaries, from the folder that `KUBEBUILDER_ASSETS` names.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::Program;
 
-/// A folder of binaries, laid out as `setup-envtest` does it.
+/// A folder of binaries, laid out as by `setup-envtest`.
 #[derive(Debug)]
 pub(super) struct Assets {
     dir: PathBuf,
@@ -17,10 +17,9 @@ impl Assets {
         Self { dir }
     }
 
-    /// The program in this folder, or `None` for one that may be built instead.
+    /// The program in this folder; `None` if it should be built instead.
     ///
-    /// A folder without the two that make a control plane is a mistake, and building them for minutes instead would
-    /// hide it.
+    /// A folder without etcd or kube-apiserver is a mistake, and building them for minutes would hide it.
     pub(super) fn find(&self, program: Program) -> Result<Option<PathBuf>> {
         let path = self.dir.join(program.name());
         if path.is_file() {

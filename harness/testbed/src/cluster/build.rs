@@ -1,5 +1,5 @@
-//! Builds a program once: under a lock, so that two builds do not race, and by rename, so that an interrupted one
-//! leaves nothing that looks finished.
+//! Builds each program once: under a lock, so two builds do not race, and with a final rename, so an interrupted build
+//! leaves no file that looks finished.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{BufRead as _, BufReader};
@@ -14,10 +14,10 @@ use super::module::Module;
 use super::progress::Progress;
 use super::{Program, go};
 
-/// How often progress is reported while nothing happens.
+/// How often progress is reported while there is no output.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How the names of files start that no build has finished yet.
+/// The prefix of files that are still being built.
 const UNFINISHED: &str = "unfinished-";
 
 /// How many of the last lines of a failed build are shown.
@@ -33,19 +33,19 @@ pub(super) fn ensure(module: &Module, program: Program) -> Result<PathBuf> {
     fs::create_dir_all(&module.cache)
         .with_context(|| format!("cannot create the cache {}", module.cache.display()))?;
     let _lock = lock(&module.cache)?;
-    // Another build may have made it while this one waited.
+    // Another build may have finished it while this one waited.
     if path.is_file() {
         return Ok(path);
     }
     remove_leftovers(&module.cache)?;
-    // A name of its own, because the compiler of a build that was killed may still be at work on the old one.
+    // A unique name, because the compiler of a killed build may still be writing to the old file.
     let unfinished = module.cache.join(format!("{UNFINISHED}{}-{}", program.name(), process::id()));
     build(module, program, &unfinished)?;
     fs::rename(&unfinished, &path).with_context(|| format!("cannot move {} in place", path.display()))?;
     Ok(path)
 }
 
-/// Holds the lock of a cache folder until it is dropped; the kernel frees it if this process dies.
+/// Locks a cache folder until dropped. The kernel releases the lock if this process dies.
 fn lock(cache: &Path) -> Result<File> {
     let path = cache.join("lock");
     let context = || format!("cannot lock {}", path.display());
@@ -57,7 +57,7 @@ fn lock(cache: &Path) -> Result<File> {
             let mut progress = Progress::new("waiting for another build".to_owned());
             let (done, locked) = mpsc::channel();
             thread::spawn(move || {
-                // The receiver is gone only if the caller panicked; the lock is dropped then.
+                // The receiver is gone only if the caller panicked; this drops the lock.
                 let _ = done.send(file.lock().map(|()| file));
             });
             loop {
@@ -73,7 +73,7 @@ fn lock(cache: &Path) -> Result<File> {
     }
 }
 
-/// Removes what interrupted builds left. The caller holds the lock, so no other build is at work.
+/// Removes the leftovers of interrupted builds. The caller holds the lock, so no other build is running.
 fn remove_leftovers(cache: &Path) -> Result<()> {
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
@@ -84,7 +84,7 @@ fn remove_leftovers(cache: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs `go build`, and reports how far it is from the packages it says it compiles.
+/// Runs `go build`, and reports progress by the packages it prints.
 fn build(module: &Module, program: Program, output: &Path) -> Result<()> {
     let started = Instant::now();
     let mut progress =
@@ -121,7 +121,7 @@ fn build(module: &Module, program: Program, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Counts in the background, because the sources may have to be downloaded first.
+/// Counts in a thread and reports progress, because Go may have to download the sources first.
 fn count_packages(module: &Module, program: Program, progress: &mut Progress) -> Result<Option<usize>> {
     thread::scope(|scope| {
         let (done, counted) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Calls of the Go toolchain.
+//! Runs the Go toolchain.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Program;
 use super::module::{Module, package};
 
-/// `go build`, which prints a line per package it compiles to its stderr.
+/// `go build`, which prints each package it compiles to stderr.
 pub(super) fn build(module: &Module, program: Program, output: &std::path::Path) -> Command {
     let mut command = go(module);
     command
@@ -19,15 +19,15 @@ pub(super) fn build(module: &Module, program: Program, output: &std::path::Path)
     command
 }
 
-/// How many packages go into `program`. It downloads the sources if they are not there yet.
+/// The number of packages in `program`. Downloads the sources if necessary.
 ///
-/// `None` when that cannot be told; then `go build` will say why with better words.
+/// `None` on failure; `go build` will then print a better error.
 pub(super) fn count_packages(module: &Module, program: Program) -> Option<usize> {
     let output = go(module).args(["list", "-deps", package(program)]).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| output.stdout.split(|byte| *byte == b'\n').count())
 }
 
-/// Fails with a remedy if there is no Go.
+/// Fails with a remedy if Go is not installed.
 pub(super) fn check(module: &Module, program: Program) -> Result<()> {
     match go(module).arg("version").output() {
         Ok(output) if output.status.success() => Ok(()),
@@ -43,7 +43,7 @@ pub(super) fn check(module: &Module, program: Program) -> Result<()> {
     }
 }
 
-/// The remedy for a build that failed with this output, where one is known.
+/// A remedy for a build that failed with this output.
 pub(super) fn remedy(output: &str) -> &'static str {
     let offline =
         ["dial tcp", "no such host", "i/o timeout", "connection refused", "proxyconnect", "TLS handshake"];
@@ -62,7 +62,7 @@ pub(super) fn remedy(output: &str) -> &'static str {
 
 fn go(module: &Module) -> Command {
     let mut command = Command::new("go");
-    // Whoever has a workspace file or vendoring set up for other projects does not mean this one.
+    // Ignores the user's workspace file and vendoring, which are meant for other projects.
     command.current_dir(&module.dir).env("GOWORK", "off").env("GOFLAGS", "-mod=readonly");
     command
 }

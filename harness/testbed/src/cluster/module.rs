@@ -1,5 +1,5 @@
-//! The Go modules under `cluster/`, and the one of the benchmarks: what is built from which of them, with which flags, and
-//! into which folder.
+//! The Go modules under `cluster/` and that of the benchmarks: which programs they build, with which flags, into which
+//! folder.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use super::Program;
 use crate::{digest, workspace};
 
-/// The minor of Kubernetes that is used unless `KUBERNETES` names another.
+/// The default for `KUBERNETES`.
 const DEFAULT_KUBERNETES: &str = "1.36";
 
-/// A minor of Kubernetes that `cluster/` has a module for, for example `1.36`.
+/// A minor version of Kubernetes with a module in `cluster/`, for example `1.36`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KubernetesMinor(String);
 
@@ -31,7 +31,7 @@ impl KubernetesMinor {
         if available.iter().any(|known| known == minor) {
             return Ok(Self(minor.to_owned()));
         }
-        bail!("KUBERNETES={minor} is not available; there is {}", available.join(", "))
+        bail!("KUBERNETES={minor} is not available; choose one of {}", available.join(", "))
     }
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for KubernetesMinor {
     }
 }
 
-/// The folders of `cluster/` that are named after a minor, sorted.
+/// The folders of `cluster/` named after a minor version, sorted.
 fn available(cluster: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(cluster).with_context(|| format!("cannot list {}", cluster.display()))?;
     let mut minors: Vec<String> = entries
@@ -52,14 +52,14 @@ fn available(cluster: &Path) -> Result<Vec<String>> {
     Ok(minors)
 }
 
-/// One Go module and the folder its programs are built into.
+/// A Go module and the folder of its built programs.
 #[derive(Debug)]
 pub(super) struct Module {
     /// The folder of `go.mod`.
     pub(super) dir: PathBuf,
     /// The value of `-ldflags`.
     pub(super) ldflags: String,
-    /// Where the built programs are kept. Its name follows from all that goes into them.
+    /// Where the built programs are kept. Its name is a digest of all inputs of the build.
     pub(super) cache: PathBuf,
 }
 
@@ -86,9 +86,9 @@ impl Module {
         let go_mod = read(&dir.join("go.mod"))?;
         let go_sum = read(&dir.join("go.sum"))?;
         let ldflags = ldflags(&go_mod);
-        // The platform is part of the key because home folders are shared between machines.
+        // The platform is part of the key because machines may share home folders.
         let mut key = [go_mod.as_str(), &go_sum, &ldflags, env::consts::OS, env::consts::ARCH].join("\0");
-        // Most modules only pin what others wrote.
+        // Most modules have no sources of their own; they only pin dependencies.
         for source in sources(&dir)? {
             key.push_str(&read(&source)?);
         }
@@ -96,7 +96,7 @@ impl Module {
         Ok(Self { dir, ldflags, cache })
     }
 
-    /// The version of Go that `go.mod` asks for, for messages.
+    /// The version of Go that `go.mod` requires, for messages.
     pub(super) fn go_version(&self) -> Result<String> {
         let go_mod = read(&self.dir.join("go.mod"))?;
         let version = go_mod.lines().find_map(|line| line.strip_prefix("go "));
@@ -104,7 +104,7 @@ impl Module {
     }
 }
 
-/// What `go build` is to build for `program`.
+/// The package that `go build` builds for `program`.
 pub(super) fn package(program: Program) -> &'static str {
     match program {
         Program::Etcd => "go.etcd.io/etcd/server/v3",
@@ -120,7 +120,7 @@ pub(super) fn package(program: Program) -> &'static str {
     }
 }
 
-/// The Go files of a folder and of those in it, sorted.
+/// The Go files in a folder and its subfolders, sorted.
 fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut sources = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
@@ -135,7 +135,7 @@ fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(sources)
 }
 
-/// Strips the binary, and tells Kubernetes its version, which it would otherwise report as `v0.0.0-master`.
+/// Strips the binary and sets the version of Kubernetes, which would otherwise report `v0.0.0-master`.
 fn ldflags(go_mod: &str) -> String {
     let mut flags = "-s -w".to_owned();
     let version =
@@ -159,7 +159,7 @@ fn cache_root() -> Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let cache =
-        cache.context("neither XDG_CACHE_HOME nor HOME is set: there is no place to keep binaries")?;
+        cache.context("neither XDG_CACHE_HOME nor HOME is set, so there is no place to keep binaries")?;
     Ok(cache.join("replica-count-manager/cluster"))
 }
 
@@ -174,7 +174,7 @@ mod tests {
     const GO_MOD: &str = "module m\n\ngo 1.26.0\n\nrequire (\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\n";
 
     #[test]
-    fn kubernetes_is_told_its_version() {
+    fn kubernetes_gets_its_version() {
         let version = "k8s.io/component-base/version";
         assert_eq!(
             ldflags(GO_MOD),
@@ -184,10 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_minor_names_those_there_are() {
+    fn an_unknown_minor_lists_the_available_ones() {
         let cluster = workspace::root().unwrap().join("cluster");
         let error = KubernetesMinor::parse("1.20", &cluster).unwrap_err().to_string();
-        assert_eq!(error, "KUBERNETES=1.20 is not available; there is 1.33, 1.36");
+        assert_eq!(error, "KUBERNETES=1.20 is not available; choose one of 1.33, 1.36");
         assert_eq!(KubernetesMinor::parse("1.33", &cluster).unwrap().to_string(), "1.33");
     }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_one_module_leaves_the_others_in_the_cache() {
+    fn a_change_of_one_module_keeps_the_others_cached() {
         let cluster = workspace::root().unwrap().join("cluster");
         let cache = |name: &str| Module::read(name, cluster.join(name), Path::new("/cache")).unwrap().cache;
         assert_eq!(cache("etcd"), cache("etcd"));

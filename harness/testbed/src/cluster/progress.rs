@@ -1,19 +1,19 @@
-//! Shows on stderr that a long step is alive and how long it will take: one line that is rewritten on a terminal, a
-//! line now and then in a log.
+//! Shows the progress of a long step on stderr, with an estimate: as one line that is rewritten on a terminal, or as
+//! occasional lines in a log.
 
 use std::io::{self, IsTerminal as _, Stderr, Write as _};
 use std::time::{Duration, Instant};
 
-/// How often a line is written where lines cannot be rewritten.
+/// How often a line is written to a log.
 const LOG_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often a line is rewritten on a terminal.
+/// How often the line is rewritten on a terminal.
 const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Before this share is done, a rate says nothing.
+/// Below this percentage, a rate is too inaccurate.
 const FIRST_ESTIMATE_PERCENT: usize = 5;
 
-/// A step that is reported while it lasts.
+/// A step in progress.
 #[derive(Debug)]
 pub(super) struct Progress {
     what: String,
@@ -33,7 +33,7 @@ impl Progress {
         progress
     }
 
-    /// To be called at least about once a second. `done` is how many of how many packages are compiled.
+    /// To be called about once a second or more often. `done` is the number of compiled packages and their total.
     pub(super) fn tick(&mut self, done: Option<(usize, usize)>) {
         let interval = if self.terminal { TERMINAL_INTERVAL } else { LOG_INTERVAL };
         if self.last_line.elapsed() < interval {
@@ -55,7 +55,7 @@ impl Progress {
         self.line(text);
     }
 
-    /// A closed stderr must not end a build, so a failed write is ignored.
+    /// A closed stderr must not abort a build, so failed writes are ignored.
     fn line(&self, text: &str) {
         let _ = writeln!(self.stderr.lock(), "{text}");
     }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_estimate_waits_until_there_is_a_rate() {
+    fn no_estimate_before_the_rate_is_known() {
         let elapsed = Duration::from_secs(75);
         assert_eq!(describe(elapsed, None), "1 min 15 s");
         assert_eq!(

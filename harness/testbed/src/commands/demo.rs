@@ -1,5 +1,5 @@
-//! `testbed demo`: the whole story, against the real thing. Every number is measured, and a step that does not happen
-//! ends it with an error.
+//! `testbed demo`: shows what the server does, on a real API server. Every number is measured, and a step that does not
+//! happen ends the demo with an error.
 
 mod stage;
 
@@ -12,22 +12,22 @@ use stage::Stage;
 
 use crate::output::say;
 
-/// How long it is watched that nothing happens.
-const QUIET: Duration = Duration::from_secs(2);
+/// How long the count must stay unchanged.
+const UNCHANGED: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(testbed: PathBuf) -> Result<()> {
-    let mut stage = Stage::set(testbed).await?;
+    let mut stage = Stage::start(testbed).await?;
     set(&mut stage).await.context("step 1, set a count")?;
-    scale(&mut stage).await.context("step 2, scale by another hand")?;
+    scale(&mut stage).await.context("step 2, scale with kubectl")?;
     upgrade(&mut stage).await.context("step 3, a Helm-like upgrade")?;
     apply(&mut stage).await.context("step 4, a server-side apply")?;
     restart(&mut stage).await.context("step 5, a restart")?;
     delete(&mut stage).await.context("step 6, delete the setting")?;
-    say("\nThat was the whole story, on a real API server. `make run` leaves one running for you to try.");
+    say("\nDone, all on a real API server. To try it yourself, use `make run`, which leaves one running.");
     Ok(())
 }
 
-/// Prints a step and what came of it.
+/// Prints a step and its outcome.
 fn step(number: u8, action: &str, outcome: &str) {
     say(&format!("\n{number}. {action}\n   {outcome}"));
 }
@@ -38,7 +38,7 @@ fn milliseconds(duration: Duration) -> String {
 
 async fn set(stage: &mut Stage) -> Result<()> {
     let set = stage.set_replicas(3).await?;
-    let followed = stage.observer.until(3).await?;
+    let followed = stage.observer.wait_for(3).await?;
     let outcome = format!(
         "Stored durably and answered after {}; the cluster, which had {}, had 3 after {}.",
         milliseconds(set.answered - set.sent),
@@ -51,7 +51,7 @@ async fn set(stage: &mut Stage) -> Result<()> {
 
 async fn scale(stage: &mut Stage) -> Result<()> {
     stage.kubectl_scale(7).await?;
-    let repair = stage.observer.until_repaired(7, 3).await?;
+    let repair = stage.observer.wait_for_repair(7, 3).await?;
     let by = stage.drifted_by("kubectl", 7).await?;
     step(2, "Somebody else runs `kubectl scale --replicas 7`.", &repaired(repair, &by));
     Ok(())
@@ -59,7 +59,7 @@ async fn scale(stage: &mut Stage) -> Result<()> {
 
 async fn upgrade(stage: &mut Stage) -> Result<()> {
     stage.helm_upgrade(1).await?;
-    let repair = stage.observer.until_repaired(1, 3).await?;
+    let repair = stage.observer.wait_for_repair(1, 3).await?;
     let by = stage.drifted_by("helm", 1).await?;
     step(3, "A Helm 3 release is upgraded, and its manifest still says 1.", &repaired(repair, &by));
     Ok(())
@@ -68,12 +68,12 @@ async fn upgrade(stage: &mut Stage) -> Result<()> {
 async fn apply(stage: &mut Stage) -> Result<()> {
     let message = stage.server_side_apply(1).await?;
     ensure!(message.contains("replica-count-manager"), "the conflict does not name the manager: {message}");
-    stage.observer.quiet(Duration::ZERO)?;
+    stage.observer.expect_unchanged(Duration::ZERO)?;
     let action = "The same manifest is applied server-side, as Helm 4 does.";
     step(
         4,
         action,
-        "Refused by the API server before anything drifts, for the count has an owner: replica-count-manager.",
+        "The API server refuses it before anything drifts, because replica-count-manager owns the count.",
     );
     Ok(())
 }
@@ -81,12 +81,12 @@ async fn apply(stage: &mut Stage) -> Result<()> {
 async fn restart(stage: &mut Stage) -> Result<()> {
     stage.stop_manager().await?;
     stage.kubectl_scale(5).await?;
-    stage.observer.until(5).await?;
+    stage.observer.wait_for(5).await?;
     let started = stage.start_manager().await?;
-    let repaired = stage.observer.until(3).await?;
+    let repaired = stage.observer.wait_for(3).await?;
     let by = stage.drifted_by("kubectl", 5).await?;
     let outcome = format!(
-        "It read its file and the cluster, and put 3 back {} after its start. Get says who: {by}.",
+        "It read its store and the cluster, and restored 3 replicas {} after its start. Get names who changed it: {by}.",
         milliseconds(repaired.saturating_duration_since(started))
     );
     step(5, "The server is stopped, somebody scales to 5, and the server is started again.", &outcome);
@@ -96,13 +96,13 @@ async fn restart(stage: &mut Stage) -> Result<()> {
 async fn delete(stage: &mut Stage) -> Result<()> {
     stage.delete_setting().await?;
     stage.kubectl_scale(5).await?;
-    stage.observer.until(5).await?;
+    stage.observer.wait_for(5).await?;
     stage.await_unmanaged(5).await?;
-    tokio::time::sleep(QUIET).await;
-    stage.observer.quiet(QUIET)?;
+    tokio::time::sleep(UNCHANGED).await;
+    stage.observer.expect_unchanged(UNCHANGED)?;
     let outcome = format!(
-        "The server sees 5, calls it unmanaged, and {:.0} s later it is still 5: it touches nothing it was not asked to.",
-        QUIET.as_secs_f64()
+        "The server reports 5, unmanaged, and {:.0} s later it is still 5: it only changes what it manages.",
+        UNCHANGED.as_secs_f64()
     );
     step(6, "The team deletes its setting, and somebody scales to 5.", &outcome);
     Ok(())
@@ -110,7 +110,7 @@ async fn delete(stage: &mut Stage) -> Result<()> {
 
 fn repaired(repair: Repair, by: &str) -> String {
     format!(
-        "Seen by an independent watcher, and put back to 3 after {}. Get says who: {by}.",
-        milliseconds(repair.took())
+        "An independent watcher saw 3 replicas again after {}. Get names who changed it: {by}.",
+        milliseconds(repair.duration())
     )
 }

@@ -1,4 +1,4 @@
-//! `testbed node`, as seen from outside: makes a place, and in it the namespaces that [`inside`] runs in.
+//! `testbed node`, outside its namespaces: creates the host resources and the namespaces that [`inside`] runs in.
 
 mod inside;
 
@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result};
 pub(crate) use inside::run as run_inside;
 use replica_count_testbed::cluster::{Program, Programs};
 use replica_count_testbed::foreground::Foreground;
-use replica_count_testbed::node::{Place, namespaces, requirements};
+use replica_count_testbed::node::{HostResources, namespaces, requirements};
 use tokio::runtime::Runtime;
 
 use crate::arguments::{NODE_INSIDE, Node};
 
-/// Longer than what is inside gives its command.
+/// Longer than the grace period of the command inside.
 const GRACE: Duration = Duration::from_secs(20);
 
 pub(crate) fn run(testbed: &Path, arguments: &Node) -> Result<ExitCode> {
@@ -24,9 +24,9 @@ pub(crate) fn run(testbed: &Path, arguments: &Node) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     build()?;
-    let place = Place::new(testbed)?;
+    let host_resources = HostResources::new(testbed)?;
     let mut command = namespaces::command(testbed);
-    command.arg(NODE_INSIDE).arg("--folder").arg(place.path());
+    command.arg(NODE_INSIDE).arg("--folder").arg(host_resources.path());
     if let Some(path) = &arguments.audit_log {
         command.arg("--audit-log").arg(path);
     }
@@ -39,18 +39,18 @@ pub(crate) fn run(testbed: &Path, arguments: &Node) -> Result<ExitCode> {
         let mut inside = Foreground::start("the node", command)?;
         tokio::select! {
             status = inside.wait() => status,
-            () = stopped => inside.stop(namespaces::inhabitant(inside.id()), GRACE).await,
+            () = stopped => inside.stop(namespaces::inner_process(inside.id()), GRACE).await,
         }
     });
-    drop(place);
+    drop(host_resources);
     status.map(ExitCode::from)
 }
 
-/// Builds what is missing, while there is still a network.
+/// Builds missing programs now, because the node has no network for it.
 fn build() -> Result<()> {
     let programs = Programs::from_env()?;
-    let without = [Program::Grpcurl, Program::Peer];
-    for program in Program::all().filter(|program| !without.contains(program)) {
+    let unneeded = [Program::Grpcurl, Program::Peer];
+    for program in Program::all().filter(|program| !unneeded.contains(program)) {
         programs.ensure(program)?;
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! `testbed run`: the server, as a person tries it.
+//! `testbed run`: runs the server for a person to try.
 
+mod existing_cluster;
 mod local;
 mod ports;
-mod theirs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use tokio::time;
 
 use crate::arguments::Run;
 
-/// How often it is checked that everything still runs.
+/// How often to check that everything still runs.
 const CHECK: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(testbed: PathBuf, arguments: Run) -> Result<()> {
     ports::check()?;
     match arguments.kubeconfig {
         None => local::run(testbed).await,
-        Some(kubeconfig) => theirs::run(testbed, &kubeconfig, arguments.context.as_deref()).await,
+        Some(kubeconfig) => existing_cluster::run(testbed, &kubeconfig, arguments.context.as_deref()).await,
     }
 }
 
-/// A server on the default ports, whose store is kept in `dev/NAME` of the project and certificates in `certificates`.
+/// A server on the default ports, with its store in `dev/NAME` and its certificates in `certificates` of the project.
 fn options(testbed: PathBuf, kubeconfig: &Path, name: &str) -> Result<manager::Options> {
     let root = workspace::root()?;
     let folder = root.join("dev").join(name);
@@ -34,7 +34,7 @@ fn options(testbed: PathBuf, kubeconfig: &Path, name: &str) -> Result<manager::O
     Ok(options.in_foreground().with_certificates(root.join("certificates")))
 }
 
-/// Returns when the server ends, which it does not by itself.
+/// Returns an error when the server dies.
 async fn watch_over(manager: &mut Manager) -> Result<()> {
     loop {
         manager.check_alive()?;
@@ -42,7 +42,7 @@ async fn watch_over(manager: &mut Manager) -> Result<()> {
     }
 }
 
-/// The user's line, which lists what is managed in `namespace`. It is to be run at the project's root.
+/// A command that lists what is managed in `namespace`, to be run at the project's root.
 fn grpcurl_line(namespace: &str) -> String {
     format!(
         r#"grpcurl \

@@ -9,7 +9,7 @@ use tokio::time;
 
 use crate::output::{say, say_error};
 
-/// How often it is checked that everything still runs.
+/// How often to check that everything still runs.
 const CHECK: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(testbed: PathBuf) -> Result<()> {

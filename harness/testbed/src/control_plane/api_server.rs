@@ -1,4 +1,4 @@
-//! The API server of a control plane, which can be stopped, started again and frozen.
+//! The API server of a control plane, which can be stopped, restarted and frozen.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -22,13 +22,13 @@ use crate::{parent_death, ports};
 const READY_DEADLINE: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often other ports are tried.
+/// How many ports to try.
 const ATTEMPTS: usize = 5;
 
-/// Its port on a node, which has a network of its own: what NetworkPolicies expect.
+/// Its port on a node: NetworkPolicies expect 6443, and the node's own network keeps it free.
 const NODE_PORT: u16 = 6443;
 
-/// How it is called: on its own machine, and by pods, for which the first address of Services stands for it.
+/// Its addresses: for this machine, and for pods, which use the first address of the Service range.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1)];
 const NAMES: [&str; 5] = [
     "localhost",
@@ -38,25 +38,25 @@ const NAMES: [&str; 5] = [
     "kubernetes.default.svc.cluster.local",
 ];
 
-/// Everything about the server but its port.
+/// Everything the server needs, except its port.
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) testbed: PathBuf,
     pub(super) program: PathBuf,
-    /// Where its log and files go.
+    /// The folder of its log and files.
     pub(super) folder: PathBuf,
     pub(super) etcd_url: String,
     pub(super) audit_log: Option<PathBuf>,
     pub(super) arguments: Vec<String>,
-    /// Where a node and its pods reach it.
+    /// Its address for a node and its pods.
     pub(super) node_address: Option<Ipv4Addr>,
 }
 
-/// The keys and policies that it reads from files.
+/// The files of its keys and policies.
 #[derive(Debug)]
 struct Files {
     certificate: CertificateFiles,
-    /// What it shows to kubelets.
+    /// Its client certificate for kubelets.
     kubelet_client: CertificateFiles,
     token_key: CertificateFiles,
     certificate_authority: PathBuf,
@@ -70,7 +70,7 @@ pub(super) struct ApiServer {
     files: Files,
     port: u16,
     endpoint: Endpoint,
-    /// A kubeconfig to ask for readiness with.
+    /// The kubeconfig of readiness probes.
     probe: PathBuf,
     /// `None` while it is stopped.
     running: Mutex<Option<Component>>,
@@ -113,7 +113,7 @@ impl ApiServer {
         self.running().as_ref().map(Component::id)
     }
 
-    /// Kills it at once, as a crash would.
+    /// Kills it immediately, like a crash.
     pub(super) fn stop(&self) -> Result<()> {
         match self.running().take() {
             Some(mut component) => component.kill(),
@@ -121,7 +121,7 @@ impl ApiServer {
         }
     }
 
-    /// Starts it, on its port and data, and waits until it is ready.
+    /// Starts it with the same port and data, and waits until it is ready.
     pub(super) async fn restart(&self) -> Result<()> {
         self.stop()?;
         let mut component = self.launch()?;
@@ -130,7 +130,7 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Fails if it has died; one that was stopped has not.
+    /// Fails if it has died, but not if it was stopped.
     pub(super) fn check_alive(&self) -> Result<()> {
         self.running().as_mut().map_or(Ok(()), Component::check_alive)
     }
@@ -148,7 +148,7 @@ impl ApiServer {
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Component>> {
-        // No invariant spans a panic: the value is replaced as a whole.
+        // A panic cannot leave the value inconsistent: it is only replaced as a whole.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,7 +172,7 @@ impl ApiServer {
             .arg(&self.files.token_key.key)
             .args(["--service-cluster-ip-range", "10.0.0.0/24"]);
         match self.setup.node_address {
-            // Its own address as a Service would need a node.
+            // Without a node it needs no Service address of its own.
             None => command.args(["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"]).args([
                 "--authorization-mode",
                 "RBAC",
@@ -193,7 +193,7 @@ impl ApiServer {
         Component::start("kube-apiserver", command, log)
     }
 
-    /// A node must be let in, do no more than a node may, and be asked for logs and the like.
+    /// Admits nodes, limits them to the rights of a node, and lets the API server query kubelets, for example for logs.
     fn serve_node<'a>(&self, command: &'a mut Command, address: Ipv4Addr) -> &'a mut Command {
         command
             .args(["--bind-address", "0.0.0.0", "--advertise-address", &address.to_string()])
@@ -222,7 +222,7 @@ impl ApiServer {
     }
 }
 
-/// Asks for readiness, with a limit of its own so that a server that hangs is asked again.
+/// Checks readiness, with its own timeout, so a server that hangs is probed again.
 async fn probe(client: &Client) -> Result<()> {
     let request = http::Request::get("/readyz").body(Vec::new())?;
     match time::timeout(Duration::from_secs(5), client.request_text(request)).await {

@@ -1,4 +1,4 @@
-//! The certificate authority of one control plane, and the files the API server reads its keys from.
+//! The certificate authority of one control plane, and the key files of the API server.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-/// Who a certificate is for.
+/// The subject of a certificate.
 #[derive(Debug)]
 pub(super) struct Identity {
     common_name: String,
@@ -22,7 +22,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// A client; Kubernetes takes its common name for the user and its organizations for the groups.
+    /// A client. Kubernetes uses the common name as the user and the organizations as the groups.
     pub(super) fn person(name: &str, groups: &[&str]) -> Self {
         Self {
             common_name: name.to_owned(),
@@ -32,7 +32,7 @@ impl Identity {
         }
     }
 
-    /// A server that is called by these addresses and names.
+    /// A server with these addresses and names.
     pub(super) fn server(common_name: &str, addresses: &[Ipv4Addr], names: &[&str]) -> Result<Self> {
         let mut sans: Vec<SanType> =
             addresses.iter().map(|address| SanType::IpAddress(IpAddr::V4(*address))).collect();
@@ -44,7 +44,7 @@ impl Identity {
     }
 }
 
-/// The files of a certificate and its key, in PEM.
+/// The PEM files of a certificate and its key.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateFiles {
     pub(crate) certificate: PathBuf,
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Writes its own certificate into `folder`, and later those it issues.
+    /// Writes its own certificate to `folder`, and later those it issues.
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "replica-count-testbed");
@@ -76,12 +76,12 @@ impl Authority {
         Ok(this)
     }
 
-    /// The file of its own certificate.
+    /// The path of its own certificate.
     pub(super) fn certificate(&self) -> PathBuf {
         self.folder.join("ca.crt")
     }
 
-    /// Issues a certificate with a new key. Every call has files of its own, so that a pair always fits.
+    /// Issues a certificate with a new key. Every call writes new files, so a certificate always matches its key.
     pub(super) fn issue(&self, identity: &Identity) -> Result<CertificateFiles> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, identity.common_name.as_str());
@@ -114,13 +114,13 @@ impl Authority {
     }
 }
 
-/// What a file that belongs to `name` is called, without an extension.
+/// A file name for `name`, without extension.
 pub(super) fn file_name(name: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
-/// Writes a file that only this user can read, in one piece: tests that share a control plane ask for the same file at
-/// the same time, and a program may be reading it.
+/// Atomically writes a file that only this user can read: tests that share a control plane write the same files
+/// concurrently, and a program may be reading them.
 pub(super) fn write_secret(path: &Path, text: &str) -> Result<()> {
     let unfinished = path.with_extension(format!("unfinished-{:016x}", fastrand::u64(..)));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);

@@ -1,4 +1,4 @@
-//! The controllers of a control plane. They are not waited for: what they do is only seen later anyway.
+//! The controllers of a control plane. Nothing waits for them to be ready, because they act asynchronously anyway.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use super::options::Controllers;
 use crate::component::Component;
 use crate::parent_death;
 
-/// The user that Kubernetes gives the rights of the controllers to.
+/// The user to which Kubernetes grants the rights of the controllers.
 pub(super) const USER: &str = "system:kube-controller-manager";
 
-/// What turns Deployments into pods, scales them and cleans up behind deleted objects.
+/// The controllers that create pods for Deployments, scale them, and clean up after deleted objects.
 const WORKLOADS: &str = "deployment-controller,replicaset-controller,horizontal-pod-autoscaler-controller,\
                          serviceaccount-controller,namespace-controller,garbage-collector-controller";
 
-/// What it reads.
+/// The files it needs.
 pub(super) struct Files<'a> {
     pub(super) program: &'a Path,
     pub(super) kubeconfig: &'a Path,
@@ -35,13 +35,13 @@ pub(super) fn start(options: &Options, files: &Files<'_>, folder: &Path) -> Resu
         .arg("--kubeconfig")
         .arg(files.kubeconfig)
         .args(["--controllers", controllers])
-        // Pods get it beside their token, to know the API server by.
+        // Pods get it with their token, to verify the API server.
         .arg("--root-ca-file")
         .arg(files.authority.certificate())
         // Each controller gets its own rights, as in a real cluster.
         .arg("--use-service-account-credentials")
         .arg("--leader-elect=false")
-        // Nobody asks it for anything.
+        // Nothing connects to it.
         .args(["--secure-port", "0"])
         // Instead of every 15 seconds.
         .args(["--horizontal-pod-autoscaler-sync-period", "1s"])

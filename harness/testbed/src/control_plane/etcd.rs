@@ -13,10 +13,10 @@ use crate::{parent_death, ports};
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// How often other ports are tried.
+/// How many ports to try.
 const ATTEMPTS: usize = 5;
 
-/// Starts etcd and returns it with its URL.
+/// Starts etcd; returns it and its URL.
 pub(super) async fn start(options: &Options, program: &Path, folder: &Path) -> Result<(Component, String)> {
     for _ in 0..ATTEMPTS {
         let url = format!("http://127.0.0.1:{}", ports::free()?);
@@ -38,13 +38,13 @@ fn launch(options: &Options, program: &Path, folder: &Path, url: &str) -> Result
         .args(["--listen-client-urls", url, "--advertise-client-urls", url])
         // There are no peers, so any port will do.
         .args(["--listen-peer-urls", "http://127.0.0.1:0"])
-        // Data that lives as long as the test needs no disk.
+        // The data lives no longer than the test, so it need not be durable.
         .arg("--unsafe-no-fsync");
     let log = folder.join(format!("etcd-{}.log", url.rsplit(':').next().unwrap_or_default()));
     Component::start("etcd", command, log)
 }
 
-/// Reads the log, because a connection would not tell this etcd from a stranger on its port.
+/// Reads the log, because a successful connection might reach another program on this port.
 async fn wait_until_ready(etcd: &mut Component) -> Result<()> {
     let deadline = Instant::now() + READY_DEADLINE;
     let is_ready =
@@ -56,5 +56,5 @@ async fn wait_until_ready(etcd: &mut Component) -> Result<()> {
         }
         time::sleep(POLL).await;
     }
-    etcd.check_alive().context("etcd died when it was ready")
+    etcd.check_alive().context("etcd died after it was ready")
 }

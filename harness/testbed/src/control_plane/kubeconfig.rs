@@ -1,4 +1,4 @@
-//! Kubeconfig files, which both the programs of Kubernetes and our own clients read.
+//! Kubeconfig files, for the programs of Kubernetes and for our own clients.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::authority::{CertificateFiles, write_secret};
 
-/// The one name for everything in a file with a single cluster, user and context.
+/// The name of the cluster, user and context; each file has only one of each.
 const NAME: &str = "testbed";
 
-/// A client gives up on a server that accepts no connection for so long.
+/// How long a client waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to reach an API server.
@@ -25,7 +25,7 @@ pub(super) struct Endpoint {
     pub(super) certificate_authority: PathBuf,
 }
 
-/// How a client shows who it is.
+/// How a client authenticates.
 #[derive(Clone, Debug)]
 pub(super) enum Credentials {
     Certificate(CertificateFiles),
@@ -69,7 +69,7 @@ pub(super) fn anonymous_client(endpoint: &Endpoint) -> Result<Client> {
 
 fn configured(mut config: Config) -> Result<Client> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // A test wants to see the answers that the server gives.
+    // Tests need the server's own answers.
     config.default_retry = false;
     Ok(Client::try_from(config)?)
 }

@@ -1,4 +1,4 @@
-//! Objects that tests work on.
+//! Objects for tests.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-/// The field manager of what the testbed creates.
+/// The field manager of objects that the testbed creates.
 const FIELD_MANAGER: &str = "replica-count-testbed";
 
 /// Creates a namespace whose name starts with `prefix`, and returns its name.
@@ -23,7 +23,7 @@ pub(super) async fn create_named_namespace(client: &Client, name: &str) -> Resul
     ensure::<Namespace>(&Api::all(client.clone()), json!({ "metadata": { "name": name } })).await
 }
 
-/// Creates a Deployment of the smallest container there is.
+/// Creates a Deployment of the pause container.
 pub(super) async fn create_deployment(
     client: &Client,
     namespace: &str,
@@ -58,7 +58,7 @@ fn workload(name: &str, replicas: i32) -> serde_json::Value {
     })
 }
 
-/// Creates an object unless there is one of its name already.
+/// Creates an object unless one with this name exists.
 pub(crate) async fn ensure<K>(api: &Api<K>, object: serde_json::Value) -> Result<()>
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,

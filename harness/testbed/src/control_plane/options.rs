@@ -1,4 +1,4 @@
-//! What a control plane is made of.
+//! The options of a control plane.
 
 use std::env;
 use std::net::Ipv4Addr;
@@ -17,9 +17,9 @@ pub struct Options {
     pub(super) audit_log: Option<PathBuf>,
     pub(super) controllers: Controllers,
     pub(super) api_server_arguments: Vec<String>,
-    /// Where its temporary folder is made.
+    /// The parent of its temporary folder.
     pub(super) parent_folder: PathBuf,
-    /// Where a node and its pods reach the API server; without a node only this machine does.
+    /// The address of the API server for a node and its pods; `None` without a node.
     pub(super) node_address: Option<Ipv4Addr>,
 }
 
@@ -27,15 +27,15 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Controllers {
     Nothing,
-    /// Those that make pods of Deployments.
+    /// Those that create pods for Deployments.
     Workloads,
-    /// Those of a cluster with nodes.
+    /// All that a cluster with nodes needs.
     All,
 }
 
 impl Options {
-    /// etcd and kube-apiserver, without controllers and audit log. `testbed` is the path of this crate's binary, which
-    /// ties the children to this process.
+    /// etcd and kube-apiserver, without controllers or audit log. `testbed` is the path of this crate's binary, which
+    /// ties the lifetime of the children to this process.
     pub fn new(testbed: PathBuf) -> Self {
         Self {
             testbed,
@@ -52,28 +52,28 @@ impl Options {
         workspace::built_binary("testbed", "replica-count-testbed").map(Self::new)
     }
 
-    /// Adds kube-controller-manager: Deployments get pods, and deleted owners take what they own with them.
+    /// Adds kube-controller-manager: Deployments get pods, and deleting an owner deletes its dependents.
     #[must_use]
     pub fn with_controllers(mut self) -> Self {
         self.controllers = Controllers::Workloads;
         self
     }
 
-    /// Has the API server write every request to this file, a JSON object a line, without bodies.
+    /// Has the API server log every request to this file, one JSON object per line, without bodies.
     #[must_use]
     pub fn with_audit_log(mut self, path: PathBuf) -> Self {
         self.audit_log = Some(path);
         self
     }
 
-    /// Gives the API server a further flag, as one argument: `--flag=value`.
+    /// Passes another flag to the API server, as one argument: `--flag=value`.
     #[must_use]
     pub fn with_api_server_argument(mut self, argument: impl Into<String>) -> Self {
         self.api_server_arguments.push(argument.into());
         self
     }
 
-    /// Prepares it for a node that has this address: the API server listens there, too, and all controllers run.
+    /// Prepares it for a node with this address: the API server listens there, too, and all controllers run.
     #[must_use]
     pub(crate) fn for_node(mut self, address: Ipv4Addr, parent_folder: PathBuf) -> Self {
         self.node_address = Some(address);
@@ -97,11 +97,11 @@ impl Options {
     }
 }
 
-/// Where the programs of a control plane are.
+/// The paths of a control plane's programs.
 #[derive(Debug)]
 pub(super) struct Paths {
     pub(super) etcd: PathBuf,
     pub(super) api_server: PathBuf,
-    /// `None` where no controllers are wanted.
+    /// `None` without controllers.
     pub(super) controller_manager: Option<PathBuf>,
 }

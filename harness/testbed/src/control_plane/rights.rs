@@ -1,4 +1,4 @@
-//! The identity and the rights that the chart gives the server, and not one more.
+//! The identity of the server, with exactly the rights that the chart grants.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -11,26 +11,26 @@ use serde_json::{Value, json};
 
 use super::objects::ensure;
 
-/// The name of the ServiceAccount, its role and its binding, and of its namespace where the scope is the cluster.
+/// The name of the ServiceAccount, its role and its binding; also of its namespace if the scope is the cluster.
 const NAME: &str = "replica-count-manager";
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// How long a token is good for, in seconds: longer than any test.
+/// How long a token is valid: longer than any test.
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 
-/// Where the server may look and write.
+/// Where the server may read and write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// In every namespace.
+    /// All namespaces.
     Cluster,
-    /// In this one, for a server that runs with `--namespace`.
+    /// This namespace, for a server that runs with `--namespace`.
     Namespace(String),
 }
 
 impl Scope {
-    /// Where the ServiceAccount lives. One that is limited to a namespace lives there, so that it does not share the
-    /// identity of one that is not.
+    /// The namespace of the ServiceAccount. A namespaced one lives in its own namespace, so it does not share the
+    /// identity of the cluster-wide one.
     fn home(&self) -> &str {
         match self {
             Self::Cluster => NAME,
@@ -38,7 +38,7 @@ impl Scope {
         }
     }
 
-    /// A name for files.
+    /// A label for file names.
     pub(super) fn label(&self) -> &str {
         match self {
             Self::Cluster => "cluster",
@@ -47,7 +47,7 @@ impl Scope {
     }
 }
 
-/// Makes the ServiceAccount of `scope` and gives it its rights. Returns a token for it.
+/// Creates the ServiceAccount of `scope` with its rights. Returns a token for it.
 pub(super) async fn grant(client: &Client, scope: &Scope) -> Result<String> {
     let home = scope.home();
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), home);

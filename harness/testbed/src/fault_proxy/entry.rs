@@ -1,4 +1,4 @@
-//! What the proxy tells of a request, as it happens.
+//! What the proxy records about requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,18 +7,18 @@ use super::{Fault, Kind};
 /// Something that happened to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Which request, from 0 on.
+    /// The ordinal of the request, from 0.
     pub ordinal: u64,
     /// What happened.
     #[serde(flatten)]
     pub note: Note,
 }
 
-/// What happened.
+/// An event in the life of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Note {
-    /// It came from the server.
+    /// The server sent it.
     Request {
         /// Its kind.
         kind: Kind,
@@ -29,33 +29,34 @@ pub enum Note {
         /// Its body, if it is JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<serde_json::Value>,
-        /// What it is to meet.
+        /// The fault planned for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fault: Option<Fault>,
     },
-    /// Its fault happened: one of a stream that ended before, or of a listing that is the first, does not.
-    Met,
-    /// The API server carried it out.
+    /// Its fault was injected. Missing if its stream ended before the fault, or if there was no older listing.
+    #[serde(rename = "met")]
+    Injected,
+    /// The API server executed it.
     Served {
         /// The status.
         status: u16,
-        /// In which encoding it answered.
+        /// The encoding of the answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         content_type: Option<String>,
     },
-    /// The server got an answer, or the beginning of one.
+    /// The server received an answer, or the beginning of one.
     Answered {
         /// The status.
         status: u16,
     },
-    /// The server was shown an event.
+    /// An event was forwarded to the server.
     Shown {
-        /// Which, in short.
+        /// A summary of the event.
         event: String,
     },
-    /// An event was kept from the server.
+    /// An event was suppressed.
     Hidden {
-        /// Which, in short.
+        /// A summary of the event.
         event: String,
     },
 }

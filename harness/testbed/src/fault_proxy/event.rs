@@ -1,4 +1,4 @@
-//! An event of a watch, as far as faults depend on it.
+//! The parts of a watch event that faults depend on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use hyper::body::Bytes;
 use replica_count_wire::{Encoding, Unreadable, messages};
 use serde::Deserialize;
 
-/// The annotation of the bookmark that ends a listing as a stream.
+/// The annotation of the bookmark that ends a streamed listing.
 const LISTING_END: &str = "k8s.io/initial-events-end";
 
-/// What an event of a watch says.
+/// A watch event.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Event {
     r#type: String,
@@ -40,7 +40,7 @@ struct Spec {
 }
 
 impl Event {
-    /// Reads an event; what makes no sense is passed on as it is.
+    /// Decodes an event; `None` if it cannot be decoded, in which case it is forwarded unchanged.
     pub(super) fn read(encoding: Encoding, frame: &Bytes) -> Option<Self> {
         match encoding {
             Encoding::Json => serde_json::from_slice(frame).ok(),
@@ -52,7 +52,7 @@ impl Event {
         let replica_count_wire::Event { r#type, object } = replica_count_wire::Event::read(frame.clone())?;
         let metadata = object.object::<messages::AnyObject>()?.metadata.unwrap_or_default();
         let messages::AnyMeta { namespace, name, resource_version, annotations } = metadata;
-        // In other kinds, the count's place is taken by something else.
+        // Other kinds use the same field number for something else.
         let replicas = match object.kind() {
             "Deployment" => object.object::<messages::Deployment>()?.spec.and_then(|spec| spec.replicas),
             _ => None,
@@ -69,7 +69,7 @@ impl Event {
         self.is_bookmark() && self.object.metadata.annotations.contains_key(LISTING_END)
     }
 
-    /// The object and the count that it has now. `None`: no object with a count, or one that is gone.
+    /// The object and its current count. `None` if it has no count or was deleted.
     pub(super) fn count(&self) -> Option<(String, i64)> {
         let Metadata { namespace, name, .. } = &self.object.metadata;
         let is_there = matches!(&*self.r#type, "ADDED" | "MODIFIED");
@@ -77,7 +77,7 @@ impl Event {
         Some((format!("{namespace}/{name}"), count))
     }
 
-    /// The same of an object that was there before.
+    /// The same, only if the object existed before.
     pub(super) fn modified(&self) -> Option<(String, i64)> {
         self.count().filter(|_| self.r#type == "MODIFIED")
     }
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// The same event in both encodings, as the proxy tells it.
+    /// Checks that both encodings yield the same event, and its summary.
     #[track_caller]
     fn check(json: &serde_json::Value, object: Envelope, expected: &str) -> Event {
         let r#type = json["type"].as_str().unwrap().to_owned();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn are_the_same_in_both_encodings() {
+    fn events_are_the_same_in_both_encodings() {
         let any = |name: &str, annotations| messages::AnyMeta {
             name: name.to_owned(),
             namespace: "a".to_owned(),

@@ -1,4 +1,4 @@
-//! One request: what it meets, and what it is answered.
+//! One request: its fault and its answer.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::{Encodings, Fault, Kind, Note, Shared, StreamFault};
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Cut>;
 
-/// The connection is to be closed without another word.
+/// Closes the connection immediately.
 #[derive(Debug)]
 pub(super) struct Cut;
 
@@ -34,7 +34,7 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// A request under way.
+/// A request in flight.
 pub(super) struct Exchange {
     shared: Arc<Shared>,
     ordinal: u64,
@@ -46,7 +46,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Gives a request its ordinal and lets happen to it what is planned for that.
+    /// Assigns the request an ordinal, and applies the fault planned for it.
     pub(super) async fn begin(
         shared: Arc<Shared>,
         request: Request<Incoming>,
@@ -61,7 +61,7 @@ impl Exchange {
         }
         let this = Self { shared, ordinal, kind, method, uri, headers, body };
         let fault = this.shared.fault(ordinal, kind, this.uri.path());
-        this.tell(Note::Request {
+        this.record(Note::Request {
             kind,
             method: this.method.to_string(),
             uri: this.uri.to_string(),
@@ -71,17 +71,17 @@ impl Exchange {
         let answer = if kind == Kind::Watch && this.shared.memory.is_gone(this.uri.path()) {
             this.refuse(GONE, None)?
         } else {
-            this.meet(fault).await?
+            this.apply(fault).await?
         };
-        this.tell(Note::Answered { status: answer.status().as_u16() });
+        this.record(Note::Answered { status: answer.status().as_u16() });
         Ok(answer)
     }
 
-    async fn meet(&self, fault: Option<Fault>) -> Result<Response<Body>, Cut> {
+    async fn apply(&self, fault: Option<Fault>) -> Result<Response<Body>, Cut> {
         match fault {
-            // These are told when they happen.
+            // These are recorded when they happen.
             None | Some(Fault::CutAnswer | Fault::StaleList | Fault::Stream(_)) => {}
-            Some(_) => self.tell(Note::Met),
+            Some(_) => self.record(Note::Injected),
         }
         match fault {
             None => self.pass(None).await,
@@ -98,11 +98,11 @@ impl Exchange {
                 self.refuse(status, retry_after_seconds)
             }
             Some(Fault::LoseAnswer) => {
-                self.carry_out().await?;
+                self.execute().await?;
                 Err(Cut)
             }
             Some(Fault::FreezeAnswer) => {
-                self.carry_out().await?;
+                self.execute().await?;
                 pending().await
             }
             Some(Fault::CutAnswer) => self.cut_answer().await,
@@ -110,13 +110,13 @@ impl Exchange {
             Some(Fault::Stream(fault)) => self.pass(Some(fault)).await,
             Some(Fault::CrashBefore) => self.crash().await,
             Some(Fault::CrashAfter) => {
-                self.carry_out().await?;
+                self.execute().await?;
                 self.crash().await
             }
         }
     }
 
-    /// Has the API server answer, and passes it on.
+    /// Forwards the request and its answer.
     async fn pass(&self, fault: Option<StreamFault>) -> Result<Response<Body>, Cut> {
         let (head, body) = self.forward().await?;
         let encoding = encoding(&head);
@@ -136,8 +136,8 @@ impl Exchange {
         Ok(Response::from_parts(head, whole(body)))
     }
 
-    /// Has the API server answer, and keeps that to itself.
-    async fn carry_out(&self) -> Result<(), Cut> {
+    /// Forwards the request, and discards the answer.
+    async fn execute(&self) -> Result<(), Cut> {
         let (_, body) = self.forward().await?;
         if !self.kind.is_stream() {
             body.collect_bytes().await.map_err(|_| Cut)?;
@@ -151,7 +151,7 @@ impl Exchange {
         }
         let (head, body) = self.forward().await?;
         let mut body = body.collect_bytes().await.map_err(|_| Cut)?;
-        self.tell(Note::Met);
+        self.record(Note::Injected);
         body.truncate(body.len() / 2);
         let parts = stream::iter([Ok(Frame::data(body)), Err(Cut)]);
         Ok(Response::from_parts(head, StreamBody::new(parts).boxed_unsync()))
@@ -160,7 +160,7 @@ impl Exchange {
     async fn stale_list(&self) -> Result<Response<Body>, Cut> {
         match self.shared.memory.listing(self.kind, self.uri.path()) {
             Some((encoding, listing)) => {
-                self.tell(Note::Met);
+                self.record(Note::Injected);
                 self.shared.memory.note_listed(self.uri.path());
                 let answer = Response::builder().header(header::CONTENT_TYPE, encoding.media_type());
                 Ok(answer.body(whole(listing)).expect("valid"))
@@ -169,7 +169,7 @@ impl Exchange {
         }
     }
 
-    /// Asks for the death of the server, which ends this connection and with it this request.
+    /// Requests a kill of the server, which closes this connection and ends this request.
     async fn crash(&self) -> Result<Response<Body>, Cut> {
         // Fails only if the proxy is being dropped.
         let _ = self.shared.crashes.send(self.ordinal);
@@ -186,11 +186,11 @@ impl Exchange {
         request.headers_mut().remove(header::HOST);
         let (mut head, body) = self.shared.api_server.send(request).await.map_err(|_| Cut)?.into_parts();
         head.headers.remove(header::TRANSFER_ENCODING);
-        self.tell(Note::Served { status: head.status.as_u16(), content_type: content_type(&head) });
+        self.record(Note::Served { status: head.status.as_u16(), content_type: content_type(&head) });
         Ok((head, body))
     }
 
-    /// Answers what an API server would, in the encoding that is asked for.
+    /// Answers with an error as the API server would, in the requested encoding.
     fn refuse(&self, status: u16, retry_after_seconds: Option<u64>) -> Result<Response<Body>, Cut> {
         let encoding = if accepts_protobuf(&self.headers) { Encoding::Protobuf } else { Encoding::Json };
         let mut answer = Response::builder()
@@ -202,8 +202,8 @@ impl Exchange {
         Ok(answer.body(whole(Status::of(status).answer(encoding))).expect("valid"))
     }
 
-    fn tell(&self, note: Note) {
-        self.shared.tell(self.ordinal, note);
+    fn record(&self, note: Note) {
+        self.shared.record(self.ordinal, note);
     }
 }
 

@@ -1,87 +1,87 @@
-//! What can happen to a request.
+//! The faults of requests.
 
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
 
-/// What happens to one request.
+/// The fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// It arrives late.
+    /// The request arrives late.
     Delay {
-        /// By how much.
+        /// The delay.
         ms: u64,
     },
-    /// It never arrives, and its connection stays open.
+    /// The request never arrives, and its connection stays open.
     Freeze,
-    /// It never arrives, and its connection is closed.
+    /// The request never arrives, and its connection is closed.
     Cut,
-    /// It is refused on its way.
+    /// The proxy refuses it.
     Refuse {
         /// The status.
         status: u16,
         /// The `Retry-After` header.
         retry_after_seconds: Option<u64>,
     },
-    /// It is carried out, the answer never arrives, and the connection is closed.
+    /// It is executed, the answer never arrives, and the connection is closed.
     LoseAnswer,
-    /// It is carried out, the answer never arrives, and the connection stays open.
+    /// It is executed, the answer never arrives, and the connection stays open.
     FreezeAnswer,
-    /// It is carried out, and the connection is closed in the middle of the answer.
+    /// It is executed, and the connection is closed in the middle of the answer.
     CutAnswer,
-    /// A listing is answered with the oldest listing that the API server gave.
+    /// A listing is answered with the first listing from the API server.
     StaleList,
-    /// The stream that answers it breaks.
+    /// The stream of the answer has a fault.
     Stream(StreamFault),
-    /// The server dies after it has sent it and before it arrives.
+    /// The server is killed after it has sent the request and before the request arrives.
     CrashBefore,
-    /// The server dies when it is carried out and not answered.
+    /// The server is killed after the request is executed and before it is answered.
     CrashAfter,
 }
 
-/// What happens to a stream of events. Events are counted from 0, bookmarks included.
+/// The fault of a stream of events. Events are counted from 0, including bookmarks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamFault {
     /// The connection is closed in the middle of this event.
     Cut {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
-    /// Nothing comes from this event on, and the connection stays open.
+    /// This event and all later ones are withheld, and the connection stays open.
     Freeze {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
-    /// Instead of this event comes the error that the version is gone.
+    /// An error replaces this event: the version is gone.
     Gone {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
-    /// The stream ends in good order before this event.
+    /// The stream ends normally before this event.
     End {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
-    /// Each event comes late.
+    /// Each event is delayed.
     Lag {
-        /// By how much.
+        /// The delay.
         ms: u64,
     },
-    /// Each event comes twice.
+    /// Each event is sent twice.
     Duplicate,
-    /// The connection is closed after this event, and the next watch begins with events that were shown already.
+    /// The connection is closed after this event, and the next watch repeats the latest events.
     Replay {
-        /// Which event.
+        /// The index of the event.
         at: usize,
     },
-    /// Events of an object after which it has the count that was shown before are not shown.
+    /// Events that change a count and change it back are suppressed.
     Swallow,
 }
 
 impl Fault {
-    /// The word for it in tables.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Delay { .. } => "delay",
@@ -104,7 +104,7 @@ impl Fault {
         }
     }
 
-    /// Every fault that a request of this kind can meet, crashes apart. `pick` chooses numbers below its argument.
+    /// Every fault for requests of this kind, except crashes. `pick` chooses a number below its argument.
     pub fn all(kind: Kind, mut pick: impl FnMut(u64) -> u64) -> Vec<Self> {
         let refuse = |status| Self::Refuse { status, retry_after_seconds: None };
         let throttle = |status, seconds| Self::Refuse { status, retry_after_seconds: Some(seconds) };
@@ -140,7 +140,7 @@ impl Fault {
             ];
             faults.extend(streams.map(Self::Stream));
         }
-        // A listing shows each object once: nothing cancels out.
+        // A listing has one event per object, so no two cancel out.
         if kind == Kind::Watch {
             faults.push(Self::Stream(StreamFault::Swallow));
         }

@@ -1,19 +1,19 @@
-//! What a request is about: faults are chosen by it.
+//! Classifies requests, because faults are chosen by kind.
 
 use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 
-/// The kinds of requests that the server sends.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A listing in pages.
+    /// A paginated listing.
     List,
-    /// A listing as a stream of events.
+    /// A listing streamed as events.
     ListAsStream,
-    /// A watch from a version on.
+    /// A watch from a resource version.
     Watch,
-    /// One object.
+    /// A read of one object.
     Get,
     /// A write.
     Patch,
@@ -44,7 +44,7 @@ impl Kind {
         matches!(self, Self::ListAsStream | Self::Watch)
     }
 
-    /// The word for it in tables.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::List => "list",
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_told_apart() {
+    fn requests_are_classified() {
         let cases = [
             ("GET", "/apis/apps/v1/deployments?limit=500", Kind::List),
             ("GET", "/apis/apps/v1/namespaces/a/deployments", Kind::List),

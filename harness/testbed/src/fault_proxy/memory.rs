@@ -1,4 +1,4 @@
-//! What the proxy remembers between requests.
+//! The state that the proxy keeps between requests.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -9,23 +9,23 @@ use replica_count_wire::Encoding;
 
 use super::Kind;
 
-/// How many events are shown again after a reconnect.
+/// How many events are repeated after a reconnect.
 const REPLAYED: usize = 3;
 
-/// What was shown to the server before. Keys are paths, which name what is listed or watched; each is always asked for,
-/// and answered, in the same encoding. A listing has the form that its kind has.
+/// Earlier listings and events. Keys are paths, which identify what is listed or watched; each path always uses the
+/// same encoding. A listing can only replace one of the same kind.
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The first listing of each.
+    /// The first listing of each path and kind.
     listings: HashMap<(Kind, String), (Encoding, Bytes)>,
-    /// The newest events of each watch.
+    /// The latest events of each watch.
     newest: HashMap<String, Vec<Bytes>>,
-    /// What the next watch begins with.
+    /// The events that the next watch repeats.
     replays: HashMap<String, Vec<Bytes>>,
-    /// What has to be listed again: a version that is gone does not come back.
+    /// The paths that must be listed again, because their version is gone.
     gone: HashSet<String>,
 }
 
@@ -47,7 +47,7 @@ impl Memory {
         newest.drain(..surplus);
     }
 
-    /// Has the next watch begin with the newest events again.
+    /// Makes the next watch repeat the latest events.
     pub(super) fn replay(&self, path: &str) {
         let mut inner = self.inner();
         let newest = inner.newest.get(path).cloned().unwrap_or_default();
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_of_listing_has_its_own_form() {
+    fn listings_are_kept_by_kind() {
         let memory = Memory::default();
         let listing = |text: &'static str| (Encoding::Json, Bytes::from_static(text.as_bytes()));
         for (kind, text) in [(Kind::ListAsStream, "events"), (Kind::List, "a page"), (Kind::List, "later")] {

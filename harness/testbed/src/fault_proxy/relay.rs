@@ -1,4 +1,4 @@
-//! A stream of events on its way to the server, and what happens to it there.
+//! Forwards a stream of events to the server, and injects its faults.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -24,19 +24,19 @@ pub(super) struct Relay {
     path: String,
     kind: Kind,
     fault: Option<StreamFault>,
-    /// Whether the fault has happened.
-    is_met: bool,
+    /// Whether the fault has been injected.
+    is_injected: bool,
     encoding: Encoding,
     frames: Frames,
-    /// How many events came.
+    /// The number of events received.
     events: usize,
-    /// All of a listing so far; `None` when it is complete or none.
+    /// The listing so far; `None` once complete, or if the stream is no listing.
     listing: Option<Vec<u8>>,
-    /// The count of each object that was shown last. What an earlier stream showed need not have arrived.
+    /// The last count forwarded for each object on this stream. Events of earlier streams may not have arrived.
     counts: HashMap<String, i64>,
-    /// Events that are held back, by object.
+    /// Withheld events, by object.
     held: HashMap<String, Vec<(Event, Bytes)>>,
-    /// What comes next.
+    /// The next steps.
     steps: VecDeque<Step>,
 }
 
@@ -63,7 +63,7 @@ impl Relay {
             path: path.to_owned(),
             kind,
             fault,
-            is_met: false,
+            is_injected: false,
             encoding,
             frames: Frames::new(encoding),
             events: 0,
@@ -78,12 +78,12 @@ impl Relay {
             }
         }
         if matches!(fault, Some(StreamFault::Freeze { at: 0 })) {
-            this.meet([Step::Freeze]);
+            this.inject([Step::Freeze]);
         }
         this
     }
 
-    /// The stream as the server gets it.
+    /// The stream that the server receives.
     pub(super) fn body(self, upstream: KubeBody) -> Body {
         let stream = stream::unfold((self, upstream), |(mut this, mut upstream)| async move {
             let next = this.next(&mut upstream).await?;
@@ -126,7 +126,7 @@ impl Relay {
         }
     }
 
-    /// Takes an event from the API server.
+    /// Processes an event from the API server.
     fn take(&mut self, frame: Bytes) {
         let event = Event::read(self.encoding, &frame);
         if let Some(listing) = &mut self.listing {
@@ -142,27 +142,27 @@ impl Relay {
         match self.fault {
             Some(StreamFault::Cut { at }) if at == at_event => {
                 let whole = self.encoding.frame(&frame);
-                self.meet([Step::Send(whole.slice(..whole.len() / 2)), Step::Cut]);
+                self.inject([Step::Send(whole.slice(..whole.len() / 2)), Step::Cut]);
             }
-            Some(StreamFault::Freeze { at }) if at == at_event => self.meet([Step::Freeze]),
+            Some(StreamFault::Freeze { at }) if at == at_event => self.inject([Step::Freeze]),
             Some(StreamFault::Gone { at }) if at == at_event => {
                 self.shared.memory.note_gone(&self.path);
                 let gone = Status::of(GONE).event(self.encoding);
-                self.meet([Step::Send(self.encoding.frame(&gone)), Step::End]);
+                self.inject([Step::Send(self.encoding.frame(&gone)), Step::End]);
             }
-            Some(StreamFault::End { at }) if at == at_event => self.meet([Step::End]),
+            Some(StreamFault::End { at }) if at == at_event => self.inject([Step::End]),
             Some(StreamFault::Replay { at }) if at == at_event => {
                 self.show(event.as_ref(), &frame);
                 self.shared.memory.replay(&self.path);
-                self.meet([Step::Cut]);
+                self.inject([Step::Cut]);
             }
             Some(StreamFault::Lag { ms }) => {
-                self.meet([Step::Wait(Duration::from_millis(ms))]);
+                self.inject([Step::Wait(Duration::from_millis(ms))]);
                 self.show(event.as_ref(), &frame);
             }
             Some(StreamFault::Duplicate) => {
                 self.show(event.as_ref(), &frame);
-                self.meet([]);
+                self.inject([]);
                 self.show(event.as_ref(), &frame);
             }
             Some(StreamFault::Swallow) => self.swallow(event, frame),
@@ -170,35 +170,35 @@ impl Relay {
         }
     }
 
-    /// The fault happens, and these steps with it.
-    fn meet<const N: usize>(&mut self, steps: [Step; N]) {
-        if !self.is_met {
-            self.shared.tell(self.ordinal, Note::Met);
+    /// Records that the fault is injected, and queues its steps.
+    fn inject<const N: usize>(&mut self, steps: [Step; N]) {
+        if !self.is_injected {
+            self.shared.record(self.ordinal, Note::Injected);
         }
-        self.is_met = true;
+        self.is_injected = true;
         self.steps.extend(steps);
     }
 
-    /// Holds an event back until the object has the count again that was shown last; then none of them is shown.
+    /// Withholds events of an object until its count is again the last one forwarded, then drops them all.
     fn swallow(&mut self, event: Option<Event>, frame: Bytes) {
         let modified = event.as_ref().and_then(Event::modified);
         let (Some(event), Some((object, count))) = (event, modified) else {
-            // It may move the position past what is held.
+            // This event may advance the resource version beyond the withheld events.
             self.release_all();
             return self.show(Event::read(self.encoding, &frame).as_ref(), &frame);
         };
-        let is_as_shown = match self.counts.get(&object) {
+        let is_unchanged = match self.counts.get(&object) {
             Some(shown) => *shown == count,
             None => return self.show(Some(&event), &frame),
         };
-        if !is_as_shown {
+        if !is_unchanged {
             return self.held.entry(object).or_default().push((event, frame));
         }
         match self.held.remove(&object) {
             Some(held) => {
-                self.meet([]);
+                self.inject([]);
                 for event in held.into_iter().map(|(event, _)| event).chain([event]) {
-                    self.shared.tell(self.ordinal, Note::Hidden { event: event.to_string() });
+                    self.shared.record(self.ordinal, Note::Hidden { event: event.to_string() });
                 }
             }
             None => self.show(Some(&event), &frame),
@@ -213,7 +213,7 @@ impl Relay {
 
     fn show(&mut self, event: Option<&Event>, frame: &Bytes) {
         if let Some(event) = event {
-            self.shared.tell(self.ordinal, Note::Shown { event: event.to_string() });
+            self.shared.record(self.ordinal, Note::Shown { event: event.to_string() });
             self.counts.extend(event.count());
         }
         if self.kind == Kind::Watch {

@@ -1,16 +1,16 @@
-//! What an API server says of a request that failed, in both encodings.
+//! The errors of an API server, in both encodings.
 
 use hyper::body::Bytes;
 use replica_count_wire::{Encoding, Envelope, Event, messages};
 use serde_json::{Value, json};
 
-/// The version is gone.
+/// The status for a version that is gone.
 pub(super) const GONE: u16 = 410;
 
-/// What an API server says of a JSON Patch of which a test failed.
+/// The message of an API server for a JSON Patch with a failed test.
 const FAILED_TEST: &str = "the server rejected our request due to an error in our request";
 
-/// Why a request failed.
+/// The error of a request.
 pub(super) struct Status {
     code: u16,
     reason: &'static str,
@@ -18,7 +18,7 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// The usual reason for a code.
+    /// The usual error for a code.
     pub(super) fn of(code: u16) -> Self {
         let (reason, message) = match code {
             409 => {
@@ -41,7 +41,7 @@ impl Status {
         }
     }
 
-    /// As an event of a watch, without what frames it.
+    /// As a watch event, without framing.
     pub(super) fn event(&self, encoding: Encoding) -> Bytes {
         match encoding {
             Encoding::Json => json!({ "type": "ERROR", "object": self.json() }).to_string().into(),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_the_same_in_both_encodings() {
+    fn errors_are_the_same_in_both_encodings() {
         let status = Status::of(GONE);
         let json: Value = serde_json::from_slice(&status.event(Encoding::Json)).unwrap();
         let Event { r#type, object } = Event::read(status.event(Encoding::Protobuf)).unwrap();

@@ -1,25 +1,25 @@
-//! The addresses that the server bound, from its own log: with port 0 nobody else knows them.
+//! Finds the server's addresses in its log, because with port 0 only the server knows them.
 
 use std::net::SocketAddr;
 
 use serde_json::Value;
 
-/// The message of the line that has them.
+/// The message of that line.
 const MESSAGE: &str = "listening";
 
-/// Where a server listens.
+/// The addresses of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Listening {
     pub(super) grpc: SocketAddr,
     pub(super) http: SocketAddr,
 }
 
-/// Finds the line among those of a log in JSON.
+/// Finds the addresses in the lines of a JSON log.
 pub(super) fn find(lines: &[String]) -> Option<Listening> {
     lines.iter().find_map(|line| parse(line))
 }
 
-/// Fields stand in `fields`, or beside the level where the log is flattened.
+/// The fields are in `fields`, or at the top level if the log is flattened.
 fn parse(line: &str) -> Option<Listening> {
     let entry: Value = serde_json::from_str(line).ok()?;
     let field = |name: &str| entry.get("fields").unwrap_or(&entry).get(name)?.as_str();

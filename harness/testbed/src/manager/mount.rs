@@ -1,4 +1,4 @@
-//! Certificate files as Kubernetes mounts a secret, so that they change under a running server.
+//! Certificate files, mounted like a Kubernetes secret, so they can change under a running server.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,23 +8,23 @@ use anyhow::{Context as _, Result};
 
 use super::{Certificates, Options};
 
-/// The files, and the flags that name them.
+/// The files and their flags.
 const FILES: [(&str, &str); 3] =
     [("--cert-file", "server.crt"), ("--key-file", "server.key"), ("--ca-cert-file", "ca.crt")];
 
-/// What the files hold.
+/// The content of the files.
 #[derive(Clone, Debug)]
 pub struct Secret {
     /// The server's certificate.
     pub certificate: String,
-    /// Its key.
+    /// The server's key.
     pub key: String,
-    /// Whose clients are trusted.
+    /// The authorities whose clients are trusted.
     pub authorities: String,
 }
 
 impl Secret {
-    /// What somebody's files hold: the server's pair and the authority.
+    /// The server's pair and the authority of some certificates.
     pub fn of(certificates: &Certificates) -> Result<Self> {
         let read = |path: PathBuf| {
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -37,7 +37,7 @@ impl Secret {
     }
 }
 
-/// A folder with links to the files in a folder that is itself behind a link.
+/// A folder of symlinks to files in a subfolder that is itself a symlink.
 #[derive(Debug)]
 pub struct Mount {
     folder: PathBuf,
@@ -45,7 +45,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts a secret in a new folder.
+    /// Creates the folder and mounts a secret in it.
     pub fn new(folder: &Path, secret: &Secret) -> Result<Self> {
         fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for (_, name) in FILES {
@@ -56,7 +56,7 @@ impl Mount {
         Ok(this)
     }
 
-    /// The same server, with these files.
+    /// Makes the server use these files.
     #[must_use]
     pub fn used_by(&self, options: Options) -> Options {
         FILES
@@ -64,7 +64,7 @@ impl Mount {
             .fold(options, |options, (flag, name)| options.argument(flag).argument(self.folder.join(name)))
     }
 
-    /// Puts another secret into place, all of it at once.
+    /// Replaces all files atomically.
     pub fn swap(&mut self, secret: &Secret) -> Result<()> {
         self.versions += 1;
         let version = format!("..version-{}", self.versions);

@@ -1,4 +1,4 @@
-//! The cgroups below which those of the pods are made: one of the same name in each hierarchy of the host.
+//! The parent cgroups of the pods: one with the same name in each hierarchy of the host.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -13,37 +13,37 @@ use tokio::time::{self, Instant};
 const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// What a kubelet asks of version 2; version 1 has a hierarchy for each.
+/// The controllers that a kubelet needs. Cgroups v1 has a hierarchy for each.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
 
-/// The name of the cgroups of a node is that of its folder, which no other has.
+/// The name of a node's cgroups: the name of its folder, which is unique.
 pub(super) fn name(folder: &Path) -> Result<&str> {
     folder.file_name().and_then(|name| name.to_str()).context("the folder of a node has no name")
 }
 
-/// Fails where no cgroups can be made, as in most containers.
+/// Fails if cgroups cannot be created, as in most containers.
 pub(super) fn check_writable() -> Result<()> {
     let hierarchies = hierarchies()?;
-    ensure!(!hierarchies.is_empty(), "a node needs cgroups, and none are mounted");
+    ensure!(!hierarchies.is_empty(), "a node needs cgroups, but none are mounted");
     for path in hierarchies {
-        let context = || format!("a node needs cgroups, and {} is not writable", path.display());
+        let context = || format!("a node needs cgroups, but {} is not writable", path.display());
         access(&path, Access::WRITE_OK).with_context(context)?;
     }
     Ok(())
 }
 
-/// Makes a cgroup of this name in each hierarchy.
+/// Creates a cgroup with this name in each hierarchy.
 pub(super) fn create(name: &str) -> Result<()> {
     for hierarchy in hierarchies()? {
         let path = hierarchy.join(name);
-        offer_controllers(&hierarchy)
+        enable_controllers(&hierarchy)
             .and_then(|()| fs::create_dir(&path))
             .with_context(|| format!("cannot create {}", path.display()))?;
     }
     Ok(())
 }
 
-/// Removes the cgroups of this name and all below, when the last process has left them.
+/// Waits until the last process has left the cgroups with this name, and removes them and all below.
 pub(super) async fn remove(name: &str) -> Result<()> {
     let deadline = Instant::now() + DEADLINE;
     for hierarchy in hierarchies()? {
@@ -58,7 +58,7 @@ pub(super) async fn remove(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where the hierarchies of both versions are mounted.
+/// The mount points of the hierarchies, of both versions.
 fn hierarchies() -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
     let hierarchy = |line: &str| {
@@ -69,18 +69,18 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(mounts.lines().filter_map(hierarchy).collect())
 }
 
-/// In version 2, a cgroup has the controllers that the one above offers. Most hosts offer all of these anyway.
-fn offer_controllers(hierarchy: &Path) -> io::Result<()> {
+/// In version 2, a parent cgroup must enable controllers for its children. Most hosts have enabled these already.
+fn enable_controllers(hierarchy: &Path) -> io::Result<()> {
     let Ok(available) = fs::read_to_string(hierarchy.join("cgroup.controllers")) else { return Ok(()) };
-    let offered = hierarchy.join("cgroup.subtree_control");
+    let enabled = hierarchy.join("cgroup.subtree_control");
     let is_wanted = |controller: &&str| CONTROLLERS.contains(controller);
     available
         .split_whitespace()
         .filter(is_wanted)
-        .try_for_each(|controller| fs::write(&offered, format!("+{controller}")))
+        .try_for_each(|controller| fs::write(&enabled, format!("+{controller}")))
 }
 
-/// The files of a cgroup go with its folder.
+/// Removing the folder of a cgroup removes its files.
 fn remove_tree(path: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,

@@ -1,4 +1,4 @@
-//! The container runtime of a node, with the images that are on it from the start. Nothing is ever pulled.
+//! The container runtime of a node, with its preloaded images. Nothing is ever pulled.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokio::time::{self, Instant};
 use super::{Site, images, network, requirements};
 use crate::component::Component;
 
-/// The default of containerd and its clients; /run is the node's own.
+/// The default of containerd and its clients. The node has its own /run.
 pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Where kubelet looks for images.
@@ -21,7 +21,7 @@ pub(super) const NAMESPACE: &str = "k8s.io";
 const READY_DEADLINE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Starts containerd and gives it the images.
+/// Starts containerd and loads the images.
 pub(super) async fn start(site: &Site) -> Result<Component> {
     let network = site.subfolder("network")?;
     fs::write(network.join("pods.conflist"), network::of_pods(site)?.to_string())?;
@@ -48,8 +48,8 @@ async fn until_ready(containerd: &mut Component) -> Result<()> {
     Ok(())
 }
 
-/// Without AppArmor, whose profiles belong to the host, and without changing how much the kernel likes to kill a
-/// process, which is not allowed everywhere.
+/// Disables AppArmor, whose profiles belong to the host, and the adjustment of OOM scores, which is not allowed
+/// everywhere.
 fn configuration(root: &Path, network: &Path, plugins: &str) -> String {
     let text = |path: &Path| Value::from(path.display().to_string());
     format!(

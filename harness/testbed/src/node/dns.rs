@@ -1,4 +1,4 @@
-//! Makes the names of Services work. It runs on the node rather than in a pod, and needs no image.
+//! Resolves Service names. Runs on the node rather than in a pod, so it needs no image.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,7 +9,7 @@ use crate::cluster::Program;
 use crate::component::Component;
 use crate::control_plane::ControlPlane;
 
-/// Where it says on `/ready` whether it knows the Services.
+/// Serves `/ready`, which reports whether it knows the Services.
 pub(super) const HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8181);
 
 /// Starts CoreDNS.

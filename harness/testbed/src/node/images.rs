@@ -1,5 +1,5 @@
-//! The images that are on a node from the start, made of the busybox of this machine: one to hold the namespaces of a
-//! pod, one as a workload for tests.
+//! The preloaded images of a node, built from this machine's busybox: one to hold the namespaces of a pod, one as a
+//! workload for tests.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) const PAUSE: &str = "localhost/pause:1";
 /// A workload: a shell and the usual commands.
 const BUSYBOX: &str = "localhost/busybox:1";
 
-/// Gives the images to containerd.
+/// Loads the images into containerd.
 pub(super) fn load(site: &Site) -> Result<()> {
     let folder = site.subfolder("images")?;
     let archive = make_archive(&folder)?;
@@ -29,7 +29,7 @@ pub(super) fn load(site: &Site) -> Result<()> {
     fs::remove_dir_all(&folder).context("cannot remove the files of the images")
 }
 
-/// Writes both images to one file, in the format of `docker save`. They have the same content.
+/// Writes both images to one file, in the format of `docker save`. They share their only layer.
 fn make_archive(folder: &Path) -> Result<PathBuf> {
     let root = folder.join("root");
     make_root(&root)?;
@@ -56,7 +56,7 @@ fn tar(folder: &Path, archive: &Path) -> Command {
     command
 }
 
-/// One program, which acts as the command it is called by.
+/// Creates the file tree of the layer: busybox, and a link to it for each of its commands.
 fn make_root(root: &Path) -> Result<()> {
     let busybox = requirements::find("busybox").context("there is no busybox")?;
     fs::create_dir_all(root.join("bin"))?;
@@ -70,7 +70,7 @@ fn make_root(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The description of an image with one layer.
+/// The configuration of an image with one layer.
 fn image(layer: &str, configuration: &Value) -> Value {
     let architecture = match env::consts::ARCH {
         "x86_64" => "amd64",

@@ -8,7 +8,7 @@ use crate::cluster::Program;
 use crate::component::Component;
 use crate::control_plane::ControlPlane;
 
-/// Starts kubelet, which registers the node by itself.
+/// Starts kubelet, which registers the node.
 pub(super) fn start(site: &Site, control_plane: &ControlPlane) -> Result<Component> {
     let certificate = control_plane.server_certificate("kubelet", network::NODE_ADDRESS)?;
     let kubeconfig = control_plane.kubeconfig_of(&format!("system:node:{NAME}"), &["system:nodes"])?;
@@ -27,15 +27,14 @@ pub(super) fn start(site: &Site, control_plane: &ControlPlane) -> Result<Compone
         "tlsPrivateKeyFile": certificate.key,
         "clusterDNS": [network::NODE_ADDRESS],
         "clusterDomain": "cluster.local",
-        // Nothing outside can be resolved.
+        // There is no outside network, so no outside names.
         "resolvConf": "",
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": site.cgroup()?,
         "failCgroupV1": false,
         "failSwapOn": false,
         "volumePluginDir": root.join("volume-plugins"),
-        // The disk is memory, so its fill says nothing about that of a disk, and an image that is removed is not pulled
-        // again.
+        // Files are in memory, so disk usage is meaningless, and a removed image could not be pulled again.
         "evictionHard": { "memory.available": "50Mi" },
         "imageGCHighThresholdPercent": 100,
     });

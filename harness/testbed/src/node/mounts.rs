@@ -1,4 +1,4 @@
-//! What a node writes stays in memory, and what it changes of the host is only seen by itself.
+//! Keeps a node's files in memory, and hides its changes from the host.
 
 use std::ffi::CString;
 use std::fs;
@@ -9,10 +9,10 @@ use rustix::mount::{MountFlags, mount, mount_bind};
 
 use super::{Site, network};
 
-/// Folders in which kubelet and the network plugins have paths that cannot be configured.
+/// Folders where kubelet and the network plugins use hard-coded paths.
 const OVERLAID: [&str; 2] = ["/var/lib", "/var/log"];
 
-/// What kubelet wants of the kernel. It writes what differs, so it is shown these.
+/// The kernel settings that kubelet wants. Kubelet would change settings that differ, so it gets these fake files.
 const KERNEL_SETTINGS: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
@@ -26,10 +26,10 @@ const RESOLVER: &str = "/etc/resolv.conf";
 
 /// Prepares the mount namespace that this process is in.
 pub(super) fn prepare(site: &Site) -> Result<()> {
-    // It may be a link into /run.
+    // This may be a link into /run, which is about to be hidden.
     let resolver = fs::canonicalize(RESOLVER);
     memory(site.folder(), c"mode=0700")?;
-    // Sockets and locks. Hiding those of the host also keeps everybody from asking its systemd.
+    // Hides the sockets and locks of the host, including those of systemd.
     memory(Path::new("/run"), c"mode=0755")?;
     for folder in OVERLAID {
         overlay(site, folder)?;
@@ -52,7 +52,7 @@ fn bind(source: &Path, target: &Path) -> Result<()> {
     mount_bind(source, target).with_context(|| format!("cannot mount on {}", target.display()))
 }
 
-/// Lets `folder` be read as it is, and keeps in memory what is written there.
+/// Keeps writes to `folder` in memory; its files stay readable.
 fn overlay(site: &Site, folder: &str) -> Result<()> {
     let layer = |kind: &str| -> Result<PathBuf> { site.subfolder(&format!("overlay{folder}/{kind}")) };
     let (upper, work) = (layer("upper")?, layer("work")?);
@@ -62,14 +62,14 @@ fn overlay(site: &Site, folder: &str) -> Result<()> {
         .with_context(|| format!("cannot mount an overlay on {folder}"))
 }
 
-/// The names of Services are known on the node, too, to whatever is run there.
+/// Makes Service names resolve for programs on the node, too.
 fn resolve_services(site: &Site, path: &Path) -> Result<()> {
     let text = format!("nameserver {}\nsearch svc.cluster.local cluster.local\n", network::NODE_ADDRESS);
     let file = site.write("resolv.conf", &text)?;
     if path.exists() {
         return bind(&file, path);
     }
-    // It was in /run.
+    // The file was in the hidden /run.
     let folder = path.parent().context("a file has a folder")?;
     fs::create_dir_all(folder)
         .and_then(|()| fs::copy(&file, path))

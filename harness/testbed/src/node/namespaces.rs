@@ -1,5 +1,5 @@
 //! Network, mount and pid namespaces, and the first process in there. When it ends, the kernel kills all others, and
-//! with them their namespaces, mounts and network devices go.
+//! their namespaces, mounts and network devices are gone.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,25 +17,25 @@ use crate::parent_death;
 /// The hidden subcommand of `testbed`; see [`init`].
 pub const INIT: &str = "node-init";
 
-/// The environment variable that tells what [`init`] starts which id that has outside.
+/// The environment variable in which [`init`] passes on its own process id outside the namespaces.
 const OUTER_ID: &str = "TESTBED_NODE_ID";
 
-/// What `unshare` makes.
+/// The flags of `unshare`.
 pub(super) const FLAGS: [&str; 4] = ["--net", "--mount", "--pid", "--fork"];
 
-/// A command that runs `testbed` with arguments yet to be added, in namespaces of its own.
+/// A command that runs `testbed` in new namespaces. The caller adds its arguments.
 pub fn command(testbed: &Path) -> Command {
     let mut command = parent_death::foreground_command(testbed, Path::new("unshare"));
-    // What dies with this process is `unshare`, and `--kill-child` passes it on.
+    // `unshare` dies with this process, and `--kill-child` kills its child with it.
     command.args(FLAGS).args(["--kill-child", "--"]);
     command.arg(testbed).args([INIT, "--"]).arg(testbed);
     command.env("PATH", requirements::search_path());
     command
 }
 
-/// The first process: starts `program`, waits for whatever lost its parent, and ends when the program does.
+/// The first process: starts `program`, reaps orphans, and ends when the program does.
 pub fn init(program: &[OsString]) -> Result<ExitCode> {
-    // As long as this is the /proc of outside, it says how this process is called there.
+    // Until the next line mounts another, /proc is that of the outside, and has this process's id there.
     let id = fs::read_link("/proc/self").context("/proc is not mounted")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", "/proc", "proc", flags, None).context("cannot mount /proc")?;
@@ -50,13 +50,13 @@ pub fn init(program: &[OsString]) -> Result<ExitCode> {
     }
 }
 
-/// The id of the first process outside of its namespaces.
+/// The id of the first process, as seen outside its namespaces.
 pub fn init_id() -> Result<String> {
     env::var(OUTER_ID).context("not started by the first process of a node")
 }
 
-/// The program that the first process of [`command`] has started; `None` while there is none. `unshare` has the id `id`.
-pub fn inhabitant(id: u32) -> Option<Pid> {
+/// The program started by the first process of [`command`]; `None` if there is none yet. `id` is that of `unshare`.
+pub fn inner_process(id: u32) -> Option<Pid> {
     let child = |id: u32| {
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
         children.split_whitespace().next()?.parse::<u32>().ok()
@@ -65,7 +65,7 @@ pub fn inhabitant(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
 }
 
-/// A program that a signal ended counts as in a shell.
+/// The exit code that a shell would report.
 fn exit_code(status: WaitStatus) -> ExitCode {
     let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)

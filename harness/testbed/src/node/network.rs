@@ -1,4 +1,4 @@
-//! The network of a node, in a namespace of its own: nothing gets in or out.
+//! The isolated network of a node.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use super::Site;
 
-/// How pods reach the node.
+/// The node's address for pods.
 pub(super) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 
-/// The addresses of pods.
+/// The address range of pods.
 pub(super) const PODS: &str = "10.88.1.0/24";
 
-/// A bridge without ports stands for the network card of the node. The default route is for the addresses of Services,
-/// which must be sent somewhere before they are translated.
+/// A bridge without ports stands in for the node's network card. Service addresses need the default route, because a
+/// packet must have a route before its address is translated.
 const DEVICES: &str = "\
 link set lo up
 link add node0 type bridge
@@ -37,13 +37,13 @@ pub(super) fn prepare() -> Result<()> {
     ip.stdin.take().context("the stdin of ip is piped")?.write_all(DEVICES.as_bytes())?;
     let output = ip.wait_with_output()?;
     if !output.status.success() {
-        bail!("cannot set the network up: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("cannot set up the network: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward packets")
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot enable packet forwarding")
 }
 
-/// The network of pods: each has a line of its own to the node, which routes. So translated addresses work without the
-/// kernel module that a bridge would need for it.
+/// The network of pods: each has a point-to-point link to the node, which routes. This translates addresses without the
+/// kernel module that a bridge would need.
 pub(super) fn of_pods(site: &Site) -> Result<Value> {
     let addresses = json!({
         "type": "host-local",

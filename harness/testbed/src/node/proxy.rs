@@ -1,4 +1,4 @@
-//! Makes the addresses of Services work.
+//! Routes Service addresses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::cluster::Program;
 use crate::component::Component;
 use crate::control_plane::ControlPlane;
 
-/// Where it says on `/healthz` whether its rules are in place.
+/// Serves `/healthz`, which reports whether its rules are in place.
 pub(super) const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10256);
 
 /// Starts kube-proxy.
@@ -24,7 +24,7 @@ pub(super) fn start(site: &Site, control_plane: &ControlPlane) -> Result<Compone
         "hostnameOverride": NAME,
         "clusterCIDR": network::PODS,
         "healthzBindAddress": HEALTH,
-        // These limits are of the whole machine.
+        // Leaves these limits alone: they apply to the whole machine.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,

@@ -1,4 +1,4 @@
-//! When pods can run.
+//! Checks whether pods can run.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use kube::api::Api;
 use super::{NAME, dns, proxy};
 use crate::http;
 
-/// What is not ready yet, if anything.
+/// The first part that is not ready yet, with the reason.
 pub(super) async fn missing(client: &Client) -> Option<String> {
     let checks = [
         ("the node", node(client).await),
@@ -31,11 +31,11 @@ async fn node(client: &Client) -> Result<()> {
     match ready {
         Some(ready) if ready.status == "True" => {}
         Some(ready) => anyhow::bail!("{}", ready.message.unwrap_or_default()),
-        None => anyhow::bail!("it has not said how it is"),
+        None => anyhow::bail!("it has not reported its state"),
     }
-    // A taint keeps pods away until a controller has seen that the node is ready.
+    // A taint keeps pods off the node until a controller has seen it ready.
     let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
-    anyhow::ensure!(taints.is_empty(), "it is tainted with {}", taints[0].key);
+    anyhow::ensure!(taints.is_empty(), "it has the taint {}", taints[0].key);
     Ok(())
 }
 

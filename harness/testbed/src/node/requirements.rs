@@ -1,4 +1,4 @@
-//! What the host must have. Nothing is installed here: whoever calls does that.
+//! Checks what a node needs of the host. Installs nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{cgroup, namespaces};
 
-/// Folders of administrators' programs, which are not on everybody's PATH.
+/// Folders of system programs, which may not be on PATH.
 const SYSTEM_FOLDERS: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
-/// Where packages put the plugins of container networks.
+/// Where packages install the CNI plugins.
 const PLUGIN_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
-/// Programs, and the packages of Debian that have them.
+/// Programs and their Debian packages.
 const PROGRAMS: [(&str, &str); 7] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
@@ -25,10 +25,10 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("unshare", "util-linux"),
 ];
 
-/// Fails with one line that says what is missing.
+/// Fails with a one-line error that names what is missing.
 pub fn check() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        bail!("a node makes namespaces and cgroups: run this as root");
+        bail!("a node creates namespaces and cgroups: run this as root");
     }
     let mut missing: Vec<&str> =
         PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
@@ -40,17 +40,17 @@ pub fn check() -> Result<()> {
     }
     missing.dedup();
     if !missing.is_empty() {
-        bail!("a node needs packages that are missing here: apt-get install {}", missing.join(" "));
+        bail!("packages for a node are missing: apt-get install {}", missing.join(" "));
     }
-    // Root in a container has everything but this.
+    // Root in a container usually lacks this right.
     let mut probe = Command::new("unshare");
     probe.args(namespaces::FLAGS).arg("true").env("PATH", search_path()).stderr(Stdio::null());
     let status = probe.status().context("cannot run unshare")?;
-    ensure!(status.success(), "a node needs namespaces of its own, and this machine lets nobody make them");
+    ensure!(status.success(), "a node needs its own namespaces, but this machine does not allow them");
     cgroup::check_writable()
 }
 
-/// The PATH of a node: that of the caller, and the folders of administrators' programs.
+/// The PATH of a node: the caller's, plus the folders of system programs.
 pub(super) fn search_path() -> String {
     let path = env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     format!("{path}:{SYSTEM_FOLDERS}")
@@ -61,13 +61,13 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
     env::split_paths(&search_path()).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Where the plugins of container networks are.
+/// The folder of the CNI plugins.
 pub(super) fn plugin_folder() -> Result<&'static str> {
     let has_plugin = |folder: &&&str| Path::new(folder).join("ptp").is_file();
-    PLUGIN_FOLDERS.iter().find(has_plugin).copied().context("there are no plugins of container networks")
+    PLUGIN_FOLDERS.iter().find(has_plugin).copied().context("there are no CNI plugins")
 }
 
-/// Whether a program needs no loader: it is named near the start of those that do.
+/// Whether a program is statically linked. Dynamically linked ones name their loader near the start of the file.
 fn is_static(program: &Path) -> bool {
     let bytes = fs::read(program).unwrap_or_default();
     let head = &bytes[..bytes.len().min(4096)];

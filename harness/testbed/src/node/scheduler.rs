@@ -1,4 +1,4 @@
-//! Gives pods the node, once what they need is there.
+//! Assigns pods to the node.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ pub(super) fn start(site: &Site, control_plane: &ControlPlane) -> Result<Compone
     let kubeconfig = control_plane.kubeconfig_of("system:kube-scheduler", &[])?;
     site.start(Program::Scheduler, |command| {
         command.arg("--kubeconfig").arg(kubeconfig);
-        // There is one, and nobody asks it for anything.
+        // There is only one, and nothing connects to it.
         command.args(["--leader-elect=false", "--secure-port=0"]);
     })
 }

@@ -1,4 +1,4 @@
-//! What every part of a node is started with.
+//! Shared by all parts of a node: its folder, and how programs are started.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::cluster::{Program, Programs};
 use crate::component::Component;
 use crate::parent_death;
 
-/// Where a node keeps its files, and how it starts its programs.
+/// The folder of a node, and how it starts its programs.
 #[derive(Debug)]
 pub struct Site {
     testbed: PathBuf,
@@ -20,7 +20,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// `testbed` is the path of this crate's binary, `folder` that of a [`Place`](super::Place).
+    /// `testbed` is the path of this crate's binary, `folder` that of the [`HostResources`](super::HostResources).
     pub fn new(testbed: PathBuf, folder: PathBuf) -> Result<Self> {
         Ok(Self { testbed, folder, programs: Programs::from_env()? })
     }
@@ -29,12 +29,12 @@ impl Site {
         &self.folder
     }
 
-    /// The cgroup of the pods, which the place has made.
+    /// The parent cgroup of the pods, which the host resources have created.
     pub(super) fn cgroup(&self) -> Result<String> {
         Ok(format!("/{}", super::cgroup::name(&self.folder)?))
     }
 
-    /// A new folder of this name.
+    /// Creates a subfolder.
     pub(super) fn subfolder(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -48,18 +48,18 @@ impl Site {
         Ok(path)
     }
 
-    /// The same for one in JSON, which is YAML too.
+    /// The same in JSON, which is also valid YAML.
     pub(super) fn write_json(&self, name: &str, value: &Value) -> Result<PathBuf> {
         self.write(name, &format!("{value:#}\n"))
     }
 
-    /// Starts a program that was built, with arguments that `configure` adds.
+    /// Starts a built program; `configure` adds its arguments.
     pub(super) fn start(&self, program: Program, configure: impl FnOnce(&mut Command)) -> Result<Component> {
         let path = self.programs.ensure(program)?;
         self.start_at(&path, program.name(), configure)
     }
 
-    /// Starts a program of this machine.
+    /// Starts a program of the host.
     pub(super) fn start_at(
         &self,
         path: &Path,

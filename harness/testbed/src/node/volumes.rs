@@ -1,8 +1,7 @@
-//! A provisioner of volumes for the default class: a folder of the node for each claim.
+//! A volume provisioner for the default class: a folder on the node for each claim.
 //!
-//! The one that comes with kube-controller-manager makes volumes that only root can write. Those of type `local` are
-//! given to the `fsGroup` of the pod, as those of a cloud are. And like those, a volume is made where and when the first
-//! pod needs it.
+//! The provisioner of kube-controller-manager makes volumes that only root can write. Volumes of type `local` are given
+//! to the `fsGroup` of the pod, as in a cloud. And as in a cloud, a volume is created when the first pod needs it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,15 +21,15 @@ use super::{NAME, Site};
 use crate::control_plane::ControlPlane;
 use crate::control_plane::objects::ensure;
 
-/// The name of the class.
+/// The name of the StorageClass.
 const CLASS: &str = "standard";
 
 const PROVISIONER: &str = "replicacount.dev/testbed";
 
-/// By this, the controllers know that the volume is somebody else's to delete.
+/// Tells the controllers that an external provisioner deletes the volume.
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
-/// The scheduler's word that a pod of this claim will run on the node.
+/// Set by the scheduler once a pod with this claim will run on the node.
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 /// The provisioner. It ends on drop.
@@ -40,7 +39,7 @@ pub(super) struct Volumes {
 }
 
 impl Volumes {
-    /// Makes the class and starts the provisioner.
+    /// Creates the class and starts the provisioner.
     pub(super) async fn start(site: &Site, control_plane: &ControlPlane) -> Result<Self> {
         let client = control_plane.client_as("testbed-volumes").await?;
         let class = json!({
@@ -150,7 +149,8 @@ impl Provisioner {
     }
 }
 
-/// Every object in each of its states, beginning with those that exist. The API server ends it after some minutes.
+/// Streams every object in each of its states, starting with the existing ones. The API server ends the stream after
+/// some minutes.
 async fn states<K>(api: &Api<K>) -> Result<BoxStream<'static, Result<K>>>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,

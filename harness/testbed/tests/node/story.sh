@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is done on a node, in its namespaces: story.sh WORKLOAD. It says what it sees, and ends with status 7.
+# Runs on a node, in its namespaces: story.sh WORKLOAD. Prints its observations and exits with status 7.
 set -eu
 
 echo "kubeconfig: ${KUBECONFIG:?}"

@@ -1,4 +1,4 @@
-//! What the API server's own log says of the server's writes.
+//! The server's writes, according to the audit log of the API server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use replica_count_testbed::{ControlPlane, Options};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::scene::{own_with, testbed};
+use crate::fixture::{own_with, testbed};
 
-/// The ServiceAccount that the server has where it may look everywhere.
+/// The ServiceAccount of a cluster-wide server.
 const SERVER: &str = "system:serviceaccount:replica-count-manager:replica-count-manager";
 
 /// A control plane that logs every request.
@@ -22,7 +22,7 @@ pub(crate) struct Audited {
 }
 
 impl Audited {
-    /// Starts one of this kind.
+    /// Starts one, with further options from `change`.
     pub(crate) async fn start(change: impl FnOnce(Options) -> Options) -> Self {
         let folder = TempDir::new().unwrap();
         let log = folder.path().join("audit.log");
@@ -30,7 +30,7 @@ impl Audited {
         Self { control_plane: own_with(options).await, log, _folder: folder }
     }
 
-    /// The writes of the server to a namespace, in the order in which they came.
+    /// The server's writes to a namespace, in order of arrival.
     pub(crate) fn writes(&self, namespace: &str) -> Vec<Write> {
         let mut writes = read(&self.log);
         writes.retain(|write| write.object.namespace == namespace);
@@ -64,7 +64,7 @@ pub(crate) struct Object {
 }
 
 impl Write {
-    /// Whether it came within a time after another one.
+    /// Whether it arrived less than `time` after `first`.
     pub(crate) fn is_within(&self, time: Duration, first: &Self) -> bool {
         self.began.duration_since(first.began).unsigned_abs() < time
     }

@@ -1,4 +1,4 @@
-//! Autoscalers: Set refuses what one targets, and one that appears later is told of and fought with restraint.
+//! Autoscalers: Set refuses their targets; one that appears later is reported, and repairs against it are damped.
 
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::rbac::v1::Role;
@@ -9,87 +9,87 @@ use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::scene::{Scene, eventually, own_with, testbed};
+use crate::fixture::{Fixture, eventually, own_with, testbed};
 
 const AUTOSCALER: &str = "HorizontalPodAutoscaler/autoscaler";
 
-/// The lines of the log that have these words.
-fn told(scene: &Scene<'_>, words: &str) -> Vec<String> {
-    scene.manager.log().into_iter().filter(|line| line.contains(words)).collect()
+/// The log lines that contain `words`.
+fn log_lines(fixture: &Fixture<'_>, words: &str) -> Vec<String> {
+    fixture.manager.log().into_iter().filter(|line| line.contains(words)).collect()
 }
 
 #[tokio::test]
 async fn a_set_is_refused_unless_it_allows_the_autoscaler() {
-    let mut scene = Scene::new().await;
-    scene.create("web", 3).await;
-    scene.autoscale("autoscaler", "web", 1).await;
-    let answer = scene.until("web", |answer| answer.autoscaler == AUTOSCALER).await;
+    let mut fixture = Fixture::new().await;
+    fixture.create("web", 3).await;
+    fixture.autoscale("autoscaler", "web", 1).await;
+    let answer = fixture.wait_for("web", |answer| answer.autoscaler == AUTOSCALER).await;
     assert_eq!(answer.state(), DeploymentState::Unmanaged);
 
     for dry_run in [false, true] {
-        let request = proto::SetDeploymentRequest { dry_run, ..scene.set_request("web", 5) };
-        let refused = scene.client.set_deployment(request).await.unwrap_err();
+        let request = proto::SetDeploymentRequest { dry_run, ..fixture.set_request("web", 5) };
+        let refused = fixture.client.set_deployment(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
         assert_eq!(refused.get_details_error_info().unwrap().reason, "DEPLOYMENT_AUTOSCALED");
         assert!(refused.message().contains(AUTOSCALER), "{refused}");
     }
-    assert_eq!(scene.get("web").await.unwrap().desired_replicas, None);
+    assert_eq!(fixture.get("web").await.unwrap().desired_replicas, None);
 
-    let request = proto::SetDeploymentRequest { allow_autoscaled: true, ..scene.set_request("web", 5) };
-    scene.client.set_deployment(request).await.unwrap();
-    scene.until_count("web", 5).await;
-    let answer = scene.until("web", |answer| answer.state() == DeploymentState::Autoscaled).await;
-    assert_eq!(answer.contest, None, "nobody fights");
+    let request = proto::SetDeploymentRequest { allow_autoscaled: true, ..fixture.set_request("web", 5) };
+    fixture.client.set_deployment(request).await.unwrap();
+    fixture.wait_for_count("web", 5).await;
+    let answer = fixture.wait_for("web", |answer| answer.state() == DeploymentState::Autoscaled).await;
+    assert_eq!(answer.contest, None, "there is no conflict");
 
-    scene.autoscalers().await.delete("autoscaler", &DeleteParams::default()).await.unwrap();
-    let answer = scene.until("web", |answer| answer.state() == DeploymentState::InSync).await;
+    fixture.autoscalers().await.delete("autoscaler", &DeleteParams::default()).await.unwrap();
+    let answer = fixture.wait_for("web", |answer| answer.state() == DeploymentState::InSync).await;
     assert_eq!(answer.autoscaler, "");
-    scene.set("web", 4).await;
+    fixture.set("web", 4).await;
 }
 
 #[tokio::test]
-async fn one_that_appears_later_is_told_and_damped_from_the_first_fight_on() {
-    let mut scene = Scene::new().await;
-    scene.create_managed("web", 3).await;
-    scene.autoscale("autoscaler", "web", 1).await;
-    scene.until_state("web", DeploymentState::Autoscaled).await;
-    let metrics = scene.manager.metrics().await.unwrap();
+async fn one_that_appears_later_is_reported_and_damped_from_the_first_conflict() {
+    let mut fixture = Fixture::new().await;
+    fixture.create_managed("web", 3).await;
+    fixture.autoscale("autoscaler", "web", 1).await;
+    fixture.wait_for_state("web", DeploymentState::Autoscaled).await;
+    let metrics = fixture.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_autoscaled_targets 1.0\n"), "{metrics}");
 
-    scene.scale("web", 7).await;
-    scene.until("web", |answer| answer.drift_count == 1 && answer.current_replicas == Some(3)).await;
-    scene.scale("web", 8).await;
-    let answer = scene.until("web", |answer| answer.drift_count == 2).await;
+    fixture.scale("web", 7).await;
+    fixture.wait_for("web", |answer| answer.drift_count == 1 && answer.current_replicas == Some(3)).await;
+    fixture.scale("web", 8).await;
+    let answer = fixture.wait_for("web", |answer| answer.drift_count == 2).await;
     assert_eq!(answer.state(), DeploymentState::Autoscaled);
     assert!(answer.contest.unwrap().until.is_some(), "the second repair waits");
-    assert_eq!(scene.count("web").await, Some(8));
-    assert_eq!(told(&scene, AUTOSCALER).len(), 1, "{:#?}", told(&scene, AUTOSCALER));
-    scene.until_count("web", 3).await;
+    assert_eq!(fixture.count("web").await, Some(8));
+    assert_eq!(log_lines(&fixture, AUTOSCALER).len(), 1, "{:#?}", log_lines(&fixture, AUTOSCALER));
+    fixture.wait_for_count("web", 3).await;
 }
 
 #[tokio::test]
-async fn the_controller_of_kubernetes_is_fought_with_restraint() {
+async fn repairs_against_the_kubernetes_autoscaler_are_damped() {
     let control_plane = own_with(Options::new(testbed()).with_controllers()).await;
-    let mut scene = Scene::with(&control_plane, &[]).await;
-    scene.create_managed("web", 2).await;
-    scene.autoscale("autoscaler", "web", 4).await;
-    let answer = scene.until("web", |answer| answer.drift_count >= 3).await;
+    let mut fixture = Fixture::with(&control_plane, &[]).await;
+    fixture.create_managed("web", 2).await;
+    fixture.autoscale("autoscaler", "web", 4).await;
+    let answer = fixture.wait_for("web", |answer| answer.drift_count >= 3).await;
     assert_eq!((answer.state(), answer.autoscaler.as_str()), (DeploymentState::Autoscaled, AUTOSCALER));
     assert_eq!(answer.contest.unwrap().by, "kube-controller-manager");
-    assert_eq!(told(&scene, "\"contested\"").len(), 1);
-    let metrics = scene.manager.metrics().await.unwrap();
+    assert_eq!(log_lines(&fixture, "\"contested\"").len(), 1);
+    let metrics = fixture.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_repairs_total 2\n"), "{metrics}");
 
-    scene.autoscalers().await.delete("autoscaler", &DeleteParams::default()).await.unwrap();
-    scene.until_count("web", 2).await;
-    scene.until_state("web", DeploymentState::InSync).await;
+    fixture.autoscalers().await.delete("autoscaler", &DeleteParams::default()).await.unwrap();
+    fixture.wait_for_count("web", 2).await;
+    fixture.wait_for_state("web", DeploymentState::InSync).await;
 }
 
 #[tokio::test]
-async fn without_the_right_to_see_them_the_server_goes_on() {
-    let scene = Scene::limited().await;
-    let namespace = scene.namespace.clone();
-    let admin = scene.control_plane.admin().await.unwrap();
+async fn without_the_right_to_watch_them_the_server_still_works() {
+    let fixture = Fixture::limited().await;
+    let namespace = fixture.namespace.clone();
+    let admin = fixture.control_plane.admin().await.unwrap();
     let roles: Api<Role> = Api::namespaced(admin.clone(), &namespace);
     let rules = roles.get("replica-count-manager").await.unwrap().rules.unwrap();
     let may_list = async || {
@@ -108,7 +108,7 @@ async fn without_the_right_to_see_them_the_server_goes_on() {
         roles.patch("replica-count-manager", &PatchParams::default(), &patch).await.unwrap();
     };
 
-    let mut scene = scene
+    let mut fixture = fixture
         .restart(async |_| {
             grant(&rules[..2]).await;
             eventually(
@@ -118,21 +118,21 @@ async fn without_the_right_to_see_them_the_server_goes_on() {
             .await;
         })
         .await;
-    scene.create_managed("web", 3).await;
-    scene.scale("web", 5).await;
-    scene.until_count("web", 3).await;
-    scene.autoscale("autoscaler", "web", 1).await;
-    let told = eventually("the log says so", async || {
-        let told = told(&scene, "watch forbidden");
-        if told.is_empty() { Err("nothing") } else { Ok(told) }
+    fixture.create_managed("web", 3).await;
+    fixture.scale("web", 5).await;
+    fixture.wait_for_count("web", 3).await;
+    fixture.autoscale("autoscaler", "web", 1).await;
+    let lines = eventually("the log reports it", async || {
+        let lines = log_lines(&fixture, "watch forbidden");
+        if lines.is_empty() { Err("nothing") } else { Ok(lines) }
     })
     .await;
-    assert!(matches!(&told[..], [line] if line.contains("horizontalpodautoscalers")), "{told:#?}");
-    let metrics = scene.manager.metrics().await.unwrap();
+    assert!(matches!(&lines[..], [line] if line.contains("horizontalpodautoscalers")), "{lines:#?}");
+    let metrics = fixture.manager.metrics().await.unwrap();
     let forbidden = "replica_count_manager_autoscaler_watch_interruptions_total{reason=\"forbidden\"} ";
     assert!(metrics.contains(forbidden) && !metrics.contains(&format!("{forbidden}0\n")), "{metrics}");
-    assert_eq!(scene.get("web").await.unwrap().autoscaler, "");
+    assert_eq!(fixture.get("web").await.unwrap().autoscaler, "");
 
     grant(&rules).await;
-    scene.until_state("web", DeploymentState::Autoscaled).await;
+    fixture.wait_for_state("web", DeploymentState::Autoscaled).await;
 }

@@ -1,35 +1,35 @@
-//! Certificates change while the server runs: files are swapped as Kubernetes swaps them in a mounted secret.
+//! Certificates change while the server runs, swapped as in a mounted Kubernetes secret.
 
 use std::time::Duration;
 
 use replica_count_testbed::Manager;
 use replica_count_testbed::frames::{self, DATA, HEALTH_WATCH, PING};
-use replica_count_testbed::manager::{Caller, Certificates, Mount, Secret};
+use replica_count_testbed::manager::{Certificates, Mount, Secret, TlsClient};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
-use crate::alone::Alone;
-use crate::scene::eventually;
+use crate::fixture::eventually;
+use crate::standalone::Standalone;
 
-/// "Within seconds": how long a client that is no longer trusted stays at most.
+/// How long a client may stay connected after its authority is no longer trusted.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A connection with a stream that stays open.
+/// A connection with an open stream.
 struct Watcher(TlsStream<TcpStream>);
 
 impl Watcher {
     async fn new(manager: &Manager, certificates: &Certificates) -> Self {
         let mut stream =
-            Caller::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap();
+            TlsClient::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap();
         stream.write_all(&frames::preface(&[])).await.unwrap();
         stream.write_all(&frames::whole_call(1, HEALTH_WATCH)).await.unwrap();
         while frames::receive(&mut stream).await.unwrap().kind != DATA {}
         Self(stream)
     }
 
-    /// Still there, with its stream.
+    /// Checks that the connection and its stream are still open.
     async fn check_open(&mut self) {
         self.0.write_all(&frames::ping()).await.unwrap();
         loop {
@@ -41,52 +41,52 @@ impl Watcher {
         }
     }
 
-    async fn until_closed(&mut self) {
+    async fn wait_until_closed(&mut self) {
         let closed = async { while frames::receive(&mut self.0).await.is_ok() {} };
         timeout(SOON, closed).await.expect("closed soon");
     }
 }
 
-/// Waits until the metrics show a line.
-async fn until_shown(manager: &Manager, line: &str) {
-    let asked = Instant::now();
+/// Waits until the metrics contain a line.
+async fn wait_for_metric(manager: &Manager, line: &str) {
+    let started = Instant::now();
     eventually(line, async || {
         let metrics = manager.metrics().await.unwrap();
         let line = format!("replica_count_manager_{line}");
         if metrics.lines().any(|shown| shown == line) { Ok(()) } else { Err(metrics) }
     })
     .await;
-    assert!(asked.elapsed() < SOON, "{line}: {:?}", asked.elapsed());
+    assert!(started.elapsed() < SOON, "{line}: {:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn certificates_change_under_a_running_server() {
-    let (alone, abroad) = (Alone::new(), Alone::new());
-    let old = alone.options(&[]).certificates().unwrap();
-    let new = abroad.options(&[]).certificates().unwrap();
+    let (standalone, other) = (Standalone::new(), Standalone::new());
+    let old = standalone.options(&[]).certificates().unwrap();
+    let new = other.options(&[]).certificates().unwrap();
     let (old_files, new_files) = (Secret::of(&old).unwrap(), Secret::of(&new).unwrap());
-    let mut mount = Mount::new(&alone.path("mount"), &old_files).unwrap();
-    let manager = Manager::start(&mount.used_by(alone.options(&[]))).await.unwrap();
+    let mut mount = Mount::new(&standalone.path("mount"), &old_files).unwrap();
+    let manager = Manager::start(&mount.used_by(standalone.options(&[]))).await.unwrap();
     let mut before = Watcher::new(&manager, &old).await;
 
-    // The authority is changed in the usual way: for a while, both are trusted.
+    // The usual rotation of an authority: both are trusted for a while.
     let authorities = old_files.authorities + &new_files.authorities;
     mount.swap(&Secret { authorities, ..new_files.clone() }).unwrap();
-    until_shown(&manager, "certificate_reloads_total 1").await;
+    wait_for_metric(&manager, "certificate_reloads_total 1").await;
     let mut after = Watcher::new(&manager, &new).await;
     before.check_open().await;
 
     let certificate = new_files.certificate[..400].to_owned();
     mount.swap(&Secret { certificate, ..new_files.clone() }).unwrap();
-    until_shown(&manager, "certificate_reload_failures_total 1").await;
-    until_shown(&manager, "certificate_files_refused 1").await;
+    wait_for_metric(&manager, "certificate_reload_failures_total 1").await;
+    wait_for_metric(&manager, "certificate_files_refused 1").await;
     Watcher::new(&manager, &new).await.check_open().await;
     before.check_open().await;
 
     mount.swap(&new_files).unwrap();
-    before.until_closed().await;
-    until_shown(&manager, "connections_ended_total{reason=\"untrusted_client_certificate\"} 1").await;
-    until_shown(&manager, "certificate_reloads_total 2").await;
-    until_shown(&manager, "certificate_files_refused 0").await;
+    before.wait_until_closed().await;
+    wait_for_metric(&manager, "connections_ended_total{reason=\"untrusted_client_certificate\"} 1").await;
+    wait_for_metric(&manager, "certificate_reloads_total 2").await;
+    wait_for_metric(&manager, "certificate_files_refused 0").await;
     after.check_open().await;
 }

@@ -1,4 +1,4 @@
-//! The `check` command: what people and `helm test` ask a server with.
+//! The `check` command, used by people and by `helm test`.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,27 +6,27 @@ use std::process::Command;
 use replica_count_testbed::manager::Certificates;
 use replica_count_testbed::{Manager, workspace};
 
-use crate::alone::Alone;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
+use crate::standalone::Standalone;
 
-/// The exit status when a file is not usable.
+/// The exit status for an unusable file.
 const USAGE: i32 = 64;
-/// The exit status when the server does not serve.
+/// The exit status for a server that does not serve.
 const FAILED: i32 = 1;
 
-/// Someone who asks a server.
-struct Asker {
+/// Runs `check` against a server.
+struct Checker {
     address: String,
     certificates: Certificates,
 }
 
-impl Asker {
+impl Checker {
     fn of(manager: &Manager) -> Self {
         let address = format!("localhost:{}", manager.grpc_address().port());
         Self { address, certificates: manager.certificates().clone() }
     }
 
-    /// Asks with further flags, which win, and expects one line with these words.
+    /// Runs `check` and expects one line of output that contains `words`. `flags` override the defaults.
     #[track_caller]
     fn expect(&self, flags: &[(&str, &Path)], status: i32, words: &str) {
         let mut command =
@@ -52,39 +52,39 @@ impl Asker {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_serves_passes_and_tells_what_it_manages() {
-    let mut scene = Scene::limited().await;
-    let asker = Asker::of(&scene.manager);
-    asker.expect(&[("--wait", Path::new("30"))], 0, "serves and manages 0 Deployments\n");
-    scene.create_managed("one", 1).await;
-    asker.expect(&[], 0, "serves and manages 1 Deployment\n");
+async fn a_serving_server_passes_and_reports_what_it_manages() {
+    let mut fixture = Fixture::limited().await;
+    let checker = Checker::of(&fixture.manager);
+    checker.expect(&[("--wait", Path::new("30"))], 0, "serves and manages 0 Deployments\n");
+    fixture.create_managed("one", 1).await;
+    checker.expect(&[], 0, "serves and manages 1 Deployment\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_trusted_is_told_so() {
-    let (scene, other) = (Scene::limited().await, Alone::new());
-    let asker = Asker::of(&scene.manager);
-    let strange = other.options(&[]).certificates().unwrap();
+async fn errors_of_trust_are_explained() {
+    let (fixture, other) = (Fixture::limited().await, Standalone::new());
+    let checker = Checker::of(&fixture.manager);
+    let foreign = other.options(&[]).certificates().unwrap();
     let (authority, certificate, key) =
-        (strange.authority(), strange.certificate("client"), strange.key("client"));
+        (foreign.authority(), foreign.certificate("client"), foreign.key("client"));
 
-    asker.expect(
+    checker.expect(
         &[("--ca", &authority)],
         FAILED,
         "cannot connect: transport error: invalid peer certificate",
     );
-    asker.expect(&[("--cert", &certificate), ("--key", &key)], FAILED, "received fatal alert");
-    asker.expect(&[("--server-name", Path::new("another.example"))], FAILED, "not valid for name");
-    asker.expect(&[("--key", Path::new("/missing"))], USAGE, "/missing: No such file");
-    asker.expect(&[("--key", &certificate)], USAGE, "the certificates cannot be used");
+    checker.expect(&[("--cert", &certificate), ("--key", &key)], FAILED, "received fatal alert");
+    checker.expect(&[("--server-name", Path::new("another.example"))], FAILED, "not valid for name");
+    checker.expect(&[("--key", Path::new("/missing"))], USAGE, "/missing: No such file");
+    checker.expect(&[("--key", &certificate)], USAGE, "the certificates cannot be used");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_or_not_ready_fails() {
-    let alone = Alone::new();
-    let manager = Manager::start(&alone.options(&[])).await.unwrap();
-    let asker = Asker::of(&manager);
-    asker.expect(&[("--wait", Path::new("1"))], FAILED, "is not ready");
+async fn a_stopped_or_unready_server_fails() {
+    let standalone = Standalone::new();
+    let manager = Manager::start(&standalone.options(&[])).await.unwrap();
+    let checker = Checker::of(&manager);
+    checker.expect(&[("--wait", Path::new("1"))], FAILED, "is not ready");
     manager.kill().unwrap();
-    asker.expect(&[("--wait", Path::new("1"))], FAILED, "Connection refused");
+    checker.expect(&[("--wait", Path::new("1"))], FAILED, "Connection refused");
 }

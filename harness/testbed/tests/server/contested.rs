@@ -1,4 +1,4 @@
-//! Somebody fights for a count: the server goes on, ever more slowly, and names who it is.
+//! Somebody keeps changing a count: the server repairs it at growing intervals, and names who it is.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use serde_json::json;
 use tokio::time::{self, Instant};
 
 use crate::audit::Audited;
-use crate::scene::{SOMEBODY, Scene, eventually};
+use crate::fixture::{Fixture, SOMEBODY, eventually};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How often the opponent changes the count: 50 times a second.
+/// The interval of the changes: 50 a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A machine that is too busy for the test says nothing about it.
+/// With fewer changes, the machine was too busy for a meaningful test.
 const CHANGES: usize = 600;
 
-/// How long the repair of any other target may take on a busy machine; the benchmark says how long it does.
+/// How long the repair of another target may take on a busy machine. The benchmark measures how long it really takes.
 const BYSTANDER: Duration = Duration::from_secs(3);
 
-/// Fights for a while; says how many changes were made.
-async fn fight(scene: &Scene<'_>, name: &str, lasting: Duration) -> usize {
-    let client = scene.control_plane.admin().await.unwrap();
-    let deployments: Api<Deployment> = Api::namespaced(client, &scene.namespace);
+/// Keeps changing a count, and returns the number of changes.
+async fn fight(fixture: &Fixture<'_>, name: &str, lasting: Duration) -> usize {
+    let client = fixture.control_plane.admin().await.unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(client, &fixture.namespace);
     let parameters = PatchParams { field_manager: Some(SOMEBODY.to_owned()), ..PatchParams::default() };
     let (end, mut ticks, mut changes) = (Instant::now() + lasting, time::interval(PAUSE), 0);
     while Instant::now() < end {
@@ -37,21 +37,21 @@ async fn fight(scene: &Scene<'_>, name: &str, lasting: Duration) -> usize {
     changes
 }
 
-/// Drifts one of the other targets after the other for a while; returns the longest that a repair took.
-async fn drift_others(scene: &Scene<'_>, names: &[String], lasting: Duration) -> Duration {
+/// Changes the counts of other targets in turn, and returns the longest repair time.
+async fn drift_others(fixture: &Fixture<'_>, names: &[String], lasting: Duration) -> Duration {
     let (end, mut longest) = (Instant::now() + lasting, Duration::ZERO);
     for (round, name) in names.iter().cycle().enumerate() {
         if Instant::now() >= end {
             break;
         }
         let drifted = Instant::now();
-        scene.scale(name, 7).await;
+        fixture.scale(name, 7).await;
         let times = i64::try_from(round / names.len() + 1).unwrap();
-        scene
-            .until(name, |answer| answer.drift_count == times && answer.state() == DeploymentState::InSync)
+        fixture
+            .wait_for(name, |answer| answer.drift_count == times && answer.state() == DeploymentState::InSync)
             .await;
         longest = longest.max(drifted.elapsed());
-        // So that none of these is contested.
+        // Slow enough not to be contested.
         time::sleep_until(drifted + Duration::from_millis(500)).await;
     }
     longest
@@ -60,43 +60,47 @@ async fn drift_others(scene: &Scene<'_>, names: &[String], lasting: Duration) ->
 #[tokio::test]
 async fn fifty_changes_a_second_cost_twenty_writes_in_the_first_minute() {
     let audited = Audited::start(|options| options).await;
-    let mut scene = Scene::with(&audited.control_plane, &[]).await;
-    scene.create_managed("web", 3).await;
+    let mut fixture = Fixture::with(&audited.control_plane, &[]).await;
+    fixture.create_managed("web", 3).await;
     let others: Vec<String> = (0..12).map(|n| format!("other-{n}")).collect();
     for name in &others {
-        scene.create_managed(name, 3).await;
+        fixture.create_managed(name, 3).await;
     }
-    let before = audited.writes(&scene.namespace).len();
+    let before = audited.writes(&fixture.namespace).len();
 
     let (changes, longest) =
-        tokio::join!(fight(&scene, "web", MINUTE), drift_others(&scene, &others, MINUTE));
+        tokio::join!(fight(&fixture, "web", MINUTE), drift_others(&fixture, &others, MINUTE));
     assert!(changes >= CHANGES, "only {changes} changes: the machine is too busy");
     assert!(longest < BYSTANDER, "the repair of another target took {longest:?}");
 
-    let answer = scene.get("web").await.unwrap();
+    let answer = fixture.get("web").await.unwrap();
     assert_eq!(answer.state(), DeploymentState::Contested);
     let contest = answer.contest.unwrap();
     assert_eq!(contest.by, SOMEBODY);
-    assert!(contest.until.is_some(), "the next repair waits");
+    assert!(contest.until.is_some(), "the next repair is delayed");
     let request = proto::ListDeploymentsRequest { name: "web".to_owned(), ..Default::default() };
-    let rows = scene.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
+    let rows =
+        fixture.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
     assert_eq!(rows[0].state(), DeploymentState::Contested);
-    let metrics = scene.manager.metrics().await.unwrap();
+    let metrics = fixture.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_contested_targets 1.0\n"), "{metrics}");
-    let told: Vec<_> =
-        scene.manager.log().into_iter().filter(|line| line.contains("\"contested\"")).collect();
-    assert!(matches!(&told[..], [line] if line.contains(SOMEBODY) && line.contains("/web\"")), "{told:#?}");
+    let contested: Vec<_> =
+        fixture.manager.log().into_iter().filter(|line| line.contains("\"contested\"")).collect();
+    assert!(
+        matches!(&contested[..], [line] if line.contains(SOMEBODY) && line.contains("/web\"")),
+        "{contested:#?}"
+    );
 
-    let lines = scene.manager.log().into_iter().filter(|line| line.contains("/web\"")).count();
-    assert!(lines < 100, "{lines} lines about one fight");
+    let lines = fixture.manager.log().into_iter().filter(|line| line.contains("/web\"")).count();
+    assert!(lines < 100, "{lines} lines about one conflict");
 
-    // A new setting does not wait for the end of the fight.
-    scene.set("web", 6).await;
-    scene.until_count("web", 6).await;
-    scene.until_state("web", DeploymentState::InSync).await;
+    // A new setting is applied without waiting for the end of the conflict.
+    fixture.set("web", 6).await;
+    fixture.wait_for_count("web", 6).await;
+    fixture.wait_for_state("web", DeploymentState::InSync).await;
 
     let writes = eventually("the audit log is written", async || {
-        let mut writes = audited.writes(&scene.namespace).split_off(before);
+        let mut writes = audited.writes(&fixture.namespace).split_off(before);
         writes.retain(|write| write.object.name == "web");
         if writes.len() > 1 { Ok(writes) } else { Err(writes.len()) }
     })

@@ -1,4 +1,4 @@
-//! In which encodings the API server answers listings and watches: protobuf, and JSON where there is no other.
+//! Listings and watches work in protobuf, and in JSON if the API server has nothing else.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,9 +11,9 @@ use replica_count_testbed::fault_proxy::{Encodings, Entry, Fault, Kind, Note, Pl
 use replica_count_testbed::{FaultProxy, manager};
 use replica_count_wire::{Envelope, messages};
 
-use crate::scene::{SOMEBODY, Scene, shared, testbed};
+use crate::fixture::{Fixture, SOMEBODY, shared, testbed};
 
-/// The content types by the kind of request, of those that succeeded.
+/// The kinds and content types of all successful answers.
 fn content_types(entries: &[Entry]) -> Vec<(Kind, String)> {
     let mut kinds = HashMap::new();
     let mut found = Vec::new();
@@ -25,7 +25,7 @@ fn content_types(entries: &[Entry]) -> Vec<(Kind, String)> {
             Note::Served { status: 200, content_type } => {
                 found.push((kinds[ordinal], content_type.clone().unwrap_or_default()));
             }
-            Note::Met
+            Note::Injected
             | Note::Served { .. }
             | Note::Answered { .. }
             | Note::Shown { .. }
@@ -35,25 +35,25 @@ fn content_types(entries: &[Entry]) -> Vec<(Kind, String)> {
     found
 }
 
-/// Has a drift repaired, and an autoscaler seen, by a server that is answered like this.
+/// Expects a server with these encodings to repair a drift and to see an autoscaler.
 async fn check(encodings: Encodings, plan: Plan, expected: &[(Kind, &str)]) {
     let control_plane = shared().await;
     let entries = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&entries);
-    let observer = Box::new(move |entry| told.lock().unwrap().push(entry));
+    let recorded = Arc::clone(&entries);
+    let observer = Box::new(move |entry| recorded.lock().unwrap().push(entry));
     let proxy = FaultProxy::start(control_plane, encodings, plan, observer).await.unwrap();
     let kubeconfig = proxy.manager_kubeconfig(control_plane, &Scope::Cluster).await.unwrap();
     let folder = control_plane.folder("manager").unwrap();
     let options = manager::Options::new(testbed(), &kubeconfig, Path::new(&folder)).unwrap();
-    let mut scene = Scene::with_options(control_plane, options).await;
+    let mut fixture = Fixture::with_options(control_plane, options).await;
 
-    scene.create_managed("web", 2).await;
-    scene.scale("web", 5).await;
-    scene.until_count("web", 2).await;
-    let answer = scene.until("web", |answer| answer.drift_count == 1).await;
+    fixture.create_managed("web", 2).await;
+    fixture.scale("web", 5).await;
+    fixture.wait_for_count("web", 2).await;
+    let answer = fixture.wait_for("web", |answer| answer.drift_count == 1).await;
     assert_eq!(answer.last_drift.unwrap().by, SOMEBODY);
-    scene.autoscale("autoscaler", "web", 1).await;
-    scene.until_state("web", DeploymentState::Autoscaled).await;
+    fixture.autoscale("autoscaler", "web", 1).await;
+    fixture.wait_for_state("web", DeploymentState::Autoscaled).await;
 
     let mut found = content_types(&entries.lock().unwrap());
     found.retain(|(kind, _)| matches!(kind, Kind::List | Kind::ListAsStream | Kind::Watch));
@@ -64,13 +64,13 @@ async fn check(encodings: Encodings, plan: Plan, expected: &[(Kind, &str)]) {
         assert!(found.iter().any(|(found, _)| found == kind), "no {kind:?} was answered in {content_type}");
     }
     let shown = entries.lock().unwrap().iter().any(|entry| match &entry.note {
-        Note::Shown { event } => event.starts_with(&format!("MODIFIED {}/web version ", scene.namespace)),
+        Note::Shown { event } => event.starts_with(&format!("MODIFIED {}/web version ", fixture.namespace)),
         _ => false,
     });
-    assert!(shown, "the proxy does not understand what it passes on");
+    assert!(shown, "the proxy does not decode what it forwards");
 }
 
-/// An autoscaler with the fields that one must have.
+/// An autoscaler with the required fields only.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Autoscaler {
     #[prost(message, optional, tag = "1")]
@@ -87,34 +87,34 @@ struct Spec {
     max_replicas: i32,
 }
 
-/// Kubernetes stores what comes as protobuf as it is, UTF-8 or not.
+/// Kubernetes does not check that strings in protobuf are UTF-8.
 #[tokio::test]
-async fn a_text_that_is_none_stops_no_watch() {
-    let mut scene = Scene::new().await;
+async fn invalid_utf8_does_not_break_the_watch() {
+    let mut fixture = Fixture::new().await;
     let reference = messages::CrossVersionObjectReference {
         api_version: "apps/v1".into(),
         kind: b"\xff"[..].into(),
         name: "web".into(),
     };
-    let strange = Autoscaler {
-        metadata: Some(messages::ObjectMeta { name: "strange".to_owned(), ..Default::default() }),
+    let invalid = Autoscaler {
+        metadata: Some(messages::ObjectMeta { name: "invalid".to_owned(), ..Default::default() }),
         spec: Some(Spec { scale_target_ref: Some(reference), max_replicas: 3 }),
     };
-    let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", scene.namespace);
+    let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", fixture.namespace);
     let create = Request::post(path)
         .header(header::CONTENT_TYPE, "application/vnd.kubernetes.protobuf")
-        .body(Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &strange).seal().to_vec());
-    let admin = scene.control_plane.admin().await.unwrap();
+        .body(Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &invalid).seal().to_vec());
+    let admin = fixture.control_plane.admin().await.unwrap();
     admin.request_text(create.unwrap()).await.unwrap();
 
-    scene.create_managed("web", 2).await;
-    scene.autoscale("autoscaler", "web", 1).await;
-    scene.until_state("web", DeploymentState::Autoscaled).await;
-    let scene = scene.restart(async |_| ()).await;
-    scene.until_state("web", DeploymentState::Autoscaled).await;
+    fixture.create_managed("web", 2).await;
+    fixture.autoscale("autoscaler", "web", 1).await;
+    fixture.wait_for_state("web", DeploymentState::Autoscaled).await;
+    let fixture = fixture.restart(async |_| ()).await;
+    fixture.wait_for_state("web", DeploymentState::Autoscaled).await;
 }
 
-/// Whoever asks for a listing as a stream hears that there is none.
+/// Refuses streamed listings.
 fn in_pages() -> Plan {
     let refused = Fault::Refuse { status: 422, retry_after_seconds: None };
     Box::new(move |_, kind, _| (kind == Kind::ListAsStream).then_some(refused))
@@ -130,7 +130,7 @@ async fn protobuf() {
 }
 
 #[tokio::test]
-async fn json_where_there_is_no_other() {
+async fn json_only() {
     const JSON: &str = "application/json";
     let expected = [(Kind::ListAsStream, JSON), (Kind::Watch, JSON)];
     check(Encodings::JsonOnly, Box::new(|_, _, _| None), &expected).await;

@@ -1,4 +1,4 @@
-//! The API by the client that the README shows, and with the proto files that clients have.
+//! The API through the client of the README, and with the proto files that clients have.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use replica_count_testbed::workspace;
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, eventually};
+use crate::fixture::{Fixture, eventually};
 
-/// The line that users were given, letter for letter.
+/// The documented command, exactly as users have it.
 const LINE: &str = r#"
 grpcurl \
   -cacert certificates/ca/ca.crt \
@@ -21,17 +21,17 @@ grpcurl \
   proto.DeploymentsService.ListDeployments
 "#;
 
-/// grpcurl ends with this and the code of the status.
+/// grpcurl exits with this plus the gRPC code.
 const STATUS_BASE: i32 = 64;
 
-/// How grpcurl learns what there is to call.
+/// How grpcurl gets the schema.
 #[derive(Clone, Copy)]
 enum Schema {
     /// The file of this repository.
     Current,
-    /// The file that the first clients have.
+    /// The file of the first clients.
     Original,
-    /// What the server says.
+    /// The server's reflection.
     Reflection,
 }
 
@@ -45,33 +45,33 @@ impl Schema {
     }
 }
 
-/// A folder as users have it: `certificates` and `proto` in it.
+/// A folder as users have it, with `certificates` and `proto`.
 struct Grpcurl<'a> {
-    scene: &'a Scene<'static>,
+    fixture: &'a Fixture<'static>,
     folder: PathBuf,
 }
 
 impl<'a> Grpcurl<'a> {
-    fn new(scene: &'a Scene<'static>) -> Self {
-        let folder = scene.control_plane.folder("client").unwrap();
+    fn new(fixture: &'a Fixture<'static>) -> Self {
+        let folder = fixture.control_plane.folder("client").unwrap();
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proto");
-        symlink(scene.manager.certificates().folder(), folder.join("certificates")).unwrap();
+        symlink(fixture.manager.certificates().folder(), folder.join("certificates")).unwrap();
         symlink(workspace::root().unwrap().join("proto"), folder.join("proto")).unwrap();
         symlink(tests, folder.join("tests")).unwrap();
-        Self { scene, folder }
+        Self { fixture, folder }
     }
 
-    /// Runs a line of a shell that finds grpcurl.
+    /// Runs a shell command with grpcurl on PATH.
     fn shell(&self, line: &str) -> Output {
-        let program = self.scene.control_plane.grpcurl().unwrap();
+        let program = self.fixture.control_plane.grpcurl().unwrap();
         let mut command = Command::new("/bin/sh");
         command.args(["-c", line]).current_dir(&self.folder);
         command.env_clear().env("PATH", program.parent().unwrap()).output().unwrap()
     }
 
-    /// Runs grpcurl with the flags of the line, and those for the request before and after the address.
+    /// Runs grpcurl with the usual TLS flags, `flags` before the address and `words` after it.
     fn run(&self, flags: &[&str], words: &[&str]) -> Output {
-        let program = self.scene.control_plane.grpcurl().unwrap();
+        let program = self.fixture.control_plane.grpcurl().unwrap();
         let mut command = Command::new(program);
         command.current_dir(&self.folder).env_clear();
         command.args(["-cacert", "certificates/ca/ca.crt"]);
@@ -80,7 +80,7 @@ impl<'a> Grpcurl<'a> {
     }
 
     fn address(&self) -> String {
-        format!("localhost:{}", self.scene.manager.grpc_address().port())
+        format!("localhost:{}", self.fixture.manager.grpc_address().port())
     }
 
     fn call(&self, schema: Schema, method: &str, request: &Value) -> Output {
@@ -103,35 +103,35 @@ fn answer(output: &Output) -> Value {
 }
 
 #[tokio::test]
-async fn the_line_of_the_readme_works_letter_for_letter() {
-    let mut scene = Scene::new().await;
-    scene.control_plane.create_namespace("my-app-namespace").await.unwrap();
-    let empty = Grpcurl::new(&scene);
+async fn the_command_of_the_readme_works_verbatim() {
+    let mut fixture = Fixture::new().await;
+    fixture.control_plane.create_namespace("my-app-namespace").await.unwrap();
+    let empty = Grpcurl::new(&fixture);
     let line = LINE.replace("localhost:8080", &empty.address());
     assert_eq!(answer(&empty.shell(&line)), json!({}));
 
-    scene.control_plane.deployment("my-app-namespace", "web", 2).await.unwrap();
-    let mut request = scene.set_request("web", 3);
+    fixture.control_plane.deployment("my-app-namespace", "web", 2).await.unwrap();
+    let mut request = fixture.set_request("web", 3);
     "my-app-namespace".clone_into(&mut request.namespace);
-    scene.client.set_deployment(request).await.unwrap();
+    fixture.client.set_deployment(request).await.unwrap();
     let expected = json!({ "deploymentsReplicaConfig": [{
         "Name": "web", "Namespace": "my-app-namespace", "Replicas": 3, "CurrentReplicas": 3, "ReadyReplicas": 0,
         "State": "IN_SYNC",
     }] });
-    let grpcurl = Grpcurl::new(&scene);
-    eventually("the line shows the Deployment in sync", async || {
+    let grpcurl = Grpcurl::new(&fixture);
+    eventually("the command shows the Deployment in sync", async || {
         let shown = answer(&grpcurl.shell(&line));
         if shown == expected { Ok(()) } else { Err(shown) }
     })
     .await;
 }
 
-/// Every RPC in turn, with the names of fields as the README shows them.
+/// Calls every RPC, with the field names of the README.
 async fn check_every_rpc(schema: Schema) {
-    let scene = Scene::new().await;
-    scene.create("web", 2).await;
-    let grpcurl = Grpcurl::new(&scene);
-    let namespace = scene.namespace.as_str();
+    let fixture = Fixture::new().await;
+    fixture.create("web", 2).await;
+    let grpcurl = Grpcurl::new(&fixture);
+    let namespace = fixture.namespace.as_str();
     let of = |mut rest: Value| {
         rest["Name"] = "web".into();
         rest["Namespace"] = namespace.into();
@@ -145,8 +145,8 @@ async fn check_every_rpc(schema: Schema) {
         &set,
         &of(json!({ "OldReplicas": 2, "NewReplicas": 0, "Generation": "1" })),
     );
-    scene.until_count("web", 0).await;
-    let got = scene.until("web", |answer| answer.current_replicas == Some(0)).await;
+    fixture.wait_for_count("web", 0).await;
+    let got = fixture.wait_for("web", |answer| answer.current_replicas == Some(0)).await;
     let set_at = got.set_at.unwrap();
     let set_at = jiff::Timestamp::new(set_at.seconds, set_at.nanos).unwrap();
     let mut answer = answer(&grpcurl.call(schema, "proto.DeploymentsService/GetDeployment", &web));
@@ -180,15 +180,15 @@ async fn every_rpc_works_by_reflection() {
 
 #[tokio::test]
 async fn a_client_of_the_original_three_rpcs_works_unchanged() {
-    let scene = Scene::new().await;
-    scene.create("web", 2).await;
-    let grpcurl = Grpcurl::new(&scene);
-    let (schema, namespace) = (Schema::Original, scene.namespace.as_str());
+    let fixture = Fixture::new().await;
+    fixture.create("web", 2).await;
+    let grpcurl = Grpcurl::new(&fixture);
+    let (schema, namespace) = (Schema::Original, fixture.namespace.as_str());
     let web = json!({ "Name": "web", "Namespace": namespace });
     let set = |count: i32| json!({ "Name": "web", "Namespace": namespace, "Replicas": count });
     let changed = json!({ "Name": "web", "Namespace": namespace, "OldReplicas": 2, "NewReplicas": 5 });
     grpcurl.check(schema, "SetDeployment", &set(5), &changed);
-    scene.until("web", |answer| answer.current_replicas == Some(5)).await;
+    fixture.wait_for("web", |answer| answer.current_replicas == Some(5)).await;
     let got = json!({ "Name": "web", "Namespace": namespace, "CurrentReplicas": 5, "DesiredReplicas": 5 });
     grpcurl.check(schema, "GetDeployment", &web, &got);
     let rows = json!({ "deploymentsReplicaConfig": [set(5)] });
@@ -208,8 +208,8 @@ async fn a_client_of_the_original_three_rpcs_works_unchanged() {
 
 #[tokio::test]
 async fn reflection_shows_all_services_in_both_versions() {
-    let scene = Scene::new().await;
-    let grpcurl = Grpcurl::new(&scene);
+    let fixture = Fixture::new().await;
+    let grpcurl = Grpcurl::new(&fixture);
     let expected =
         ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "proto.DeploymentsService"];
     let listed = grpcurl.run(&[], &["list"]);
@@ -239,9 +239,9 @@ async fn reflection_shows_all_services_in_both_versions() {
 }
 
 #[tokio::test]
-async fn health_is_told_for_the_server_and_the_api() {
-    let scene = Scene::new().await;
-    let grpcurl = Grpcurl::new(&scene);
+async fn health_is_reported_for_the_server_and_the_api() {
+    let fixture = Fixture::new().await;
+    let grpcurl = Grpcurl::new(&fixture);
     for service in ["", "proto.DeploymentsService"] {
         let request = json!({ "service": service });
         eventually("it serves", async || {
@@ -257,9 +257,9 @@ async fn health_is_told_for_the_server_and_the_api() {
 }
 
 #[tokio::test]
-async fn without_a_certificate_it_is_refused() {
-    let scene = Scene::new().await;
-    let grpcurl = Grpcurl::new(&scene);
+async fn a_client_without_a_certificate_is_refused() {
+    let fixture = Fixture::new().await;
+    let grpcurl = Grpcurl::new(&fixture);
     let without = LINE.replace("localhost:8080", &grpcurl.address());
     let without: Vec<_> = without.lines().filter(|line| !line.contains("client.")).collect();
     let refused = grpcurl.shell(&without.join("\n"));

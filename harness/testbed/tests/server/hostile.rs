@@ -1,13 +1,13 @@
-//! Peers that mean harm, each kind against a server of its own: its memory stays bounded, and good clients are served.
+//! Attacks, each against its own server: memory stays bounded, and good clients are served.
 
+mod attacked_server;
 mod continuation;
-mod crowds;
 mod empty_frames;
 mod half_open;
+mod many_connections;
 mod oversized;
 mod probes;
 mod rapid_reset;
 mod reflection;
-mod siege;
 mod slow_handshakes;
 mod slow_readers;

@@ -12,34 +12,34 @@ use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::scene::{SOMEBODY, Scene, eventually, shared};
+use crate::fixture::{Fixture, SOMEBODY, eventually, shared};
 
-/// The StatefulSets of a scene, through its server and behind its back.
+/// The StatefulSets of a fixture, through its server and behind its back.
 pub(crate) struct Sets<'a> {
-    scene: Scene<'a>,
+    fixture: Fixture<'a>,
     api: Api<StatefulSet>,
 }
 
 impl<'a> Sets<'a> {
-    async fn of(scene: Scene<'a>) -> Self {
-        let api = Api::namespaced(scene.control_plane.admin().await.unwrap(), &scene.namespace);
-        Self { scene, api }
+    async fn of(fixture: Fixture<'a>) -> Self {
+        let api = Api::namespaced(fixture.control_plane.admin().await.unwrap(), &fixture.namespace);
+        Self { fixture, api }
     }
 
     async fn create(&self, name: &str, replicas: i32) {
-        self.scene.control_plane.stateful_set(&self.scene.namespace, name, replicas).await.unwrap();
+        self.fixture.control_plane.stateful_set(&self.fixture.namespace, name, replicas).await.unwrap();
     }
 
     fn set_request(&self, name: &str, replicas: i32) -> proto::SetDeploymentRequest {
         proto::SetDeploymentRequest {
             kind: Kind::StatefulSet.into(),
-            ..self.scene.set_request(name, replicas)
+            ..self.fixture.set_request(name, replicas)
         }
     }
 
     async fn set(&mut self, name: &str, replicas: i32) -> proto::SetDeploymentResponse {
         let request = self.set_request(name, replicas);
-        self.scene.client.set_deployment(request).await.unwrap().into_inner()
+        self.fixture.client.set_deployment(request).await.unwrap().into_inner()
     }
 
     /// Creates a StatefulSet and manages it with the count it has.
@@ -47,26 +47,26 @@ impl<'a> Sets<'a> {
         self.create(name, replicas).await;
         let answer = self.set(name, replicas).await;
         assert_eq!((answer.kind(), answer.old_replicas), (Kind::StatefulSet, Some(replicas)));
-        self.until(name, |answer| answer.state() == DeploymentState::InSync).await;
+        self.wait_for(name, |answer| answer.state() == DeploymentState::InSync).await;
     }
 
     fn get_request(&self, name: &str) -> proto::GetDeploymentRequest {
         proto::GetDeploymentRequest {
             name: name.to_owned(),
-            namespace: self.scene.namespace.clone(),
+            namespace: self.fixture.namespace.clone(),
             kind: Kind::StatefulSet.into(),
         }
     }
 
-    async fn until(
+    async fn wait_for(
         &self,
         name: &str,
-        is_right: impl Fn(&proto::GetDeploymentResponse) -> bool,
+        matches: impl Fn(&proto::GetDeploymentResponse) -> bool,
     ) -> proto::GetDeploymentResponse {
         eventually(&format!("Get shows {name} as expected"), async || {
-            let answer = self.scene.client.clone().get_deployment(self.get_request(name)).await;
+            let answer = self.fixture.client.clone().get_deployment(self.get_request(name)).await;
             match answer.map(tonic::Response::into_inner) {
-                Ok(answer) if is_right(&answer) => Ok(answer),
+                Ok(answer) if matches(&answer) => Ok(answer),
                 other => Err(other),
             }
         })
@@ -83,7 +83,7 @@ impl<'a> Sets<'a> {
         self.api.get(name).await.unwrap().spec.unwrap().replicas
     }
 
-    async fn until_count(&self, name: &str, replicas: i32) {
+    async fn wait_for_count(&self, name: &str, replicas: i32) {
         eventually(&format!("{name} has {replicas} replicas"), async || {
             let count = self.count(name).await;
             if count == Some(replicas) { Ok(()) } else { Err(count) }
@@ -93,31 +93,31 @@ impl<'a> Sets<'a> {
 
     /// Expects one drift to be repaired and `by` to be named.
     async fn check_repaired(&self, by: (&str, &str, &str), found: i32) {
-        let answer = self.until("db", |answer| answer.drift_count > 0).await;
-        self.until_count("db", 3).await;
-        self.until("db", |answer| answer.state() == DeploymentState::InSync).await;
+        let answer = self.wait_for("db", |answer| answer.drift_count > 0).await;
+        self.wait_for_count("db", 3).await;
+        self.wait_for("db", |answer| answer.state() == DeploymentState::InSync).await;
         let drift = answer.last_drift.unwrap();
         assert_eq!((drift.by.as_str(), drift.operation.as_str(), drift.subresource.as_str()), by);
         assert_eq!((drift.from, drift.to), (Some(3), Some(found)));
-        let metrics = self.scene.manager.metrics().await.unwrap();
+        let metrics = self.fixture.manager.metrics().await.unwrap();
         assert!(metrics.contains("replica_count_manager_repairs_total 1\n"), "{metrics}");
     }
 }
 
 #[tokio::test]
 async fn a_drift_by_kubectl_is_repaired() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
-    let output = sets.scene.kubectl(["scale", "statefulset/db", "--replicas=7"]);
+    let output = sets.fixture.kubectl(["scale", "statefulset/db", "--replicas=7"]);
     assert!(output.status.success(), "{output:?}");
     sets.check_repaired(("kubectl", "Update", "scale"), 7).await;
-    let log = sets.scene.manager.log().join("\n");
-    assert!(log.contains(&format!("\"target\":\"{}/statefulset/db\"", sets.scene.namespace)), "{log}");
+    let log = sets.fixture.manager.log().join("\n");
+    assert!(log.contains(&format!("\"target\":\"{}/statefulset/db\"", sets.fixture.namespace)), "{log}");
 }
 
 #[tokio::test]
 async fn a_drift_by_patch_is_repaired() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let parameters = PatchParams { field_manager: Some("script".to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
@@ -127,7 +127,7 @@ async fn a_drift_by_patch_is_repaired() {
 
 #[tokio::test]
 async fn a_drift_by_forced_server_side_apply_is_repaired() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let mut spec = serde_json::to_value(sets.api.get("db").await.unwrap().spec).unwrap();
     spec["replicas"] = 5.into();
@@ -139,11 +139,11 @@ async fn a_drift_by_forced_server_side_apply_is_repaired() {
 
 #[tokio::test]
 async fn a_fight_is_damped() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let answer = eventually("it is contested", async || {
         sets.scale("db", 7).await;
-        let answer = sets.until("db", |answer| answer.current_replicas.is_some()).await;
+        let answer = sets.wait_for("db", |answer| answer.current_replicas.is_some()).await;
         if answer.state() == DeploymentState::Contested { Ok(answer) } else { Err(answer) }
     })
     .await;
@@ -152,33 +152,33 @@ async fn a_fight_is_damped() {
 
 #[tokio::test]
 async fn what_is_ready_is_shown() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let status = json!({ "status": { "replicas": 3, "readyReplicas": 2, "currentRevision": "db-1" } });
     sets.api.patch_status("db", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
-    sets.until("db", |answer| answer.ready_replicas == Some(2)).await;
+    sets.wait_for("db", |answer| answer.ready_replicas == Some(2)).await;
 }
 
 #[tokio::test]
 async fn kinds_of_one_name_are_two_targets() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create_managed("web", 2).await;
-    sets.scene.create_managed("web", 5).await;
+    sets.fixture.create_managed("web", 5).await;
     sets.scale("web", 7).await;
-    sets.until("web", |answer| answer.drift_count == 1).await;
-    sets.until_count("web", 2).await;
-    sets.scene.until_count("web", 5).await;
-    assert_eq!(sets.scene.get("web").await.unwrap().drift_count, 0);
+    sets.wait_for("web", |answer| answer.drift_count == 1).await;
+    sets.wait_for_count("web", 2).await;
+    sets.fixture.wait_for_count("web", 5).await;
+    assert_eq!(sets.fixture.get("web").await.unwrap().drift_count, 0);
 
     // After a restart, both are what they were.
-    let Sets { scene, .. } = sets;
-    let store = fs::read_to_string(scene.options.store()).unwrap();
+    let Sets { fixture, .. } = sets;
+    let store = fs::read_to_string(fixture.options.store()).unwrap();
     let entry =
-        format!(r#"{{"name":"web","namespace":"{}","kind":"StatefulSet","replicas":2,"#, scene.namespace);
+        format!(r#"{{"name":"web","namespace":"{}","kind":"StatefulSet","replicas":2,"#, fixture.namespace);
     assert!(store.contains(&entry), "{store}");
-    let namespace = scene.namespace.clone();
+    let namespace = fixture.namespace.clone();
     let mut sets = Sets::of(
-        scene
+        fixture
             .restart(async |deployments| {
                 let sets: Api<StatefulSet> = Api::namespaced(deployments.clone().into_client(), &namespace);
                 let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
@@ -188,39 +188,39 @@ async fn kinds_of_one_name_are_two_targets() {
             .await,
     )
     .await;
-    sets.until_count("web", 2).await;
-    sets.scene.until_count("web", 5).await;
+    sets.wait_for_count("web", 2).await;
+    sets.fixture.wait_for_count("web", 5).await;
 
     let delete = proto::DeleteDeploymentRequest {
         name: "web".to_owned(),
-        namespace: sets.scene.namespace.clone(),
+        namespace: sets.fixture.namespace.clone(),
         kind: Kind::StatefulSet.into(),
         expected_generation: None,
     };
-    let deleted = sets.scene.client.delete_deployment(delete).await.unwrap().into_inner();
+    let deleted = sets.fixture.client.delete_deployment(delete).await.unwrap().into_inner();
     assert_eq!((deleted.kind(), deleted.old_replicas), (Kind::StatefulSet, Some(2)));
-    assert_eq!(sets.scene.get("web").await.unwrap().desired_replicas, Some(5));
+    assert_eq!(sets.fixture.get("web").await.unwrap().desired_replicas, Some(5));
 }
 
 #[tokio::test]
 async fn lists_have_the_kinds_that_were_asked_for() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     for name in ["a", "b"] {
         sets.create_managed(name, 1).await;
-        sets.scene.create_managed(name, 1).await;
+        sets.fixture.create_managed(name, 1).await;
     }
     let (deployment, stateful_set) = (Kind::Deployment, Kind::StatefulSet);
     let both = [("a", deployment), ("a", stateful_set), ("b", deployment), ("b", stateful_set)];
     let check = async |kinds: &[Kind], page_token: &str, expected: &[(&str, Kind)]| {
         for include_unmanaged in [false, true] {
             let request = proto::ListDeploymentsRequest {
-                namespace: sets.scene.namespace.clone(),
+                namespace: sets.fixture.namespace.clone(),
                 kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
                 page_token: page_token.to_owned(),
                 include_unmanaged,
                 ..proto::ListDeploymentsRequest::default()
             };
-            let answer = sets.scene.client.clone().list_deployments(request).await.unwrap().into_inner();
+            let answer = sets.fixture.client.clone().list_deployments(request).await.unwrap().into_inner();
             let rows = answer.deployments_replica_config;
             let rows: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.kind())).collect();
             assert_eq!(rows, expected, "{kinds:?} after {page_token:?}");
@@ -231,7 +231,7 @@ async fn lists_have_the_kinds_that_were_asked_for() {
     check(&[stateful_set], "", &[both[1], both[3]]).await;
     check(&[stateful_set, deployment], "", &both).await;
     // A token of a server that knew no other kinds.
-    let old = format!("{}/a", sets.scene.namespace);
+    let old = format!("{}/a", sets.fixture.namespace);
     check(&[], &old, &[both[2]]).await;
     check(&[stateful_set, deployment], &old, &both[1..]).await;
 
@@ -240,16 +240,16 @@ async fn lists_have_the_kinds_that_were_asked_for() {
         page_size: 1,
         ..proto::ListDeploymentsRequest::default()
     };
-    let page = sets.scene.client.clone().list_deployments(request).await.unwrap().into_inner();
-    assert_eq!(page.next_page_token, format!("{}/statefulset/a", sets.scene.namespace));
+    let page = sets.fixture.client.clone().list_deployments(request).await.unwrap().into_inner();
+    assert_eq!(page.next_page_token, format!("{}/statefulset/a", sets.fixture.namespace));
     check(&[stateful_set, deployment], &page.next_page_token, &both[2..]).await;
 }
 
 #[tokio::test]
 async fn an_autoscaler_of_a_stateful_set_is_none_of_a_deployment() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create("web", 3).await;
-    sets.scene.create_managed("web", 3).await;
+    sets.fixture.create_managed("web", 3).await;
     let autoscaler = serde_json::from_value(json!({
         "metadata": { "name": "autoscaler" },
         "spec": {
@@ -257,50 +257,50 @@ async fn an_autoscaler_of_a_stateful_set_is_none_of_a_deployment() {
             "maxReplicas": 9,
         },
     }));
-    let autoscalers: Api<HorizontalPodAutoscaler> = sets.scene.autoscalers().await;
+    let autoscalers: Api<HorizontalPodAutoscaler> = sets.fixture.autoscalers().await;
     autoscalers.create(&PostParams::default(), &autoscaler.unwrap()).await.unwrap();
-    sets.until("web", |answer| answer.autoscaler == "HorizontalPodAutoscaler/autoscaler").await;
-    let refused = sets.scene.client.set_deployment(sets.set_request("web", 5)).await.unwrap_err();
+    sets.wait_for("web", |answer| answer.autoscaler == "HorizontalPodAutoscaler/autoscaler").await;
+    let refused = sets.fixture.client.set_deployment(sets.set_request("web", 5)).await.unwrap_err();
     assert_eq!(refused.get_details_error_info().unwrap().reason, "DEPLOYMENT_AUTOSCALED");
     assert!(refused.message().starts_with("StatefulSet "), "{refused}");
-    sets.scene.set("web", 4).await;
+    sets.fixture.set("web", 4).await;
 }
 
 #[tokio::test]
 async fn a_kind_that_is_not_managed_is_refused_and_kept() {
-    let mut sets = Sets::of(Scene::new().await).await;
+    let mut sets = Sets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
-    let Sets { scene: Scene { options, control_plane, manager, .. }, .. } = sets;
+    let Sets { fixture: Fixture { options, control_plane, manager, .. }, .. } = sets;
     manager.terminate().await.unwrap();
     let options = options.argument("--kinds").argument("deployments");
-    let mut sets = Sets::of(Scene::with_options(control_plane, options).await).await;
+    let mut sets = Sets::of(Fixture::with_options(control_plane, options).await).await;
     let request = proto::ListDeploymentsRequest {
         kinds: vec![Kind::StatefulSet.into()],
         ..proto::ListDeploymentsRequest::default()
     };
-    let rows = sets.scene.client.list_deployments(request.clone()).await.unwrap().into_inner();
+    let rows = sets.fixture.client.list_deployments(request.clone()).await.unwrap().into_inner();
     let [row] = &rows.deployments_replica_config[..] else { panic!("{rows:?}") };
     assert_eq!((row.name.as_str(), row.state()), ("db", DeploymentState::OutOfScope));
 
-    let set = sets.scene.client.set_deployment(sets.set_request("web", 5)).await.unwrap_err();
-    let namespace = sets.scene.namespace.clone();
+    let set = sets.fixture.client.set_deployment(sets.set_request("web", 5)).await.unwrap_err();
+    let namespace = sets.fixture.namespace.clone();
     let all = proto::ListDeploymentsRequest { include_unmanaged: true, namespace, ..request };
-    let list = sets.scene.client.list_deployments(all).await.unwrap_err();
+    let list = sets.fixture.client.list_deployments(all).await.unwrap_err();
     for refused in [set, list] {
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert_eq!(refused.get_details_error_info().unwrap().reason, "KIND_NOT_MANAGED");
     }
-    let metrics = sets.scene.manager.metrics().await.unwrap();
+    let metrics = sets.fixture.manager.metrics().await.unwrap();
     assert!(!metrics.contains("statefulset"), "{metrics}");
 }
 
 #[tokio::test]
 async fn only_other_kinds_may_be_managed() {
-    let scene = Scene::with(shared().await, &["--kinds", "statefulsets"]).await;
-    let mut sets = Sets::of(scene).await;
+    let fixture = Fixture::with(shared().await, &["--kinds", "statefulsets"]).await;
+    let mut sets = Sets::of(fixture).await;
     sets.create_managed("db", 3).await;
     sets.scale("db", 1).await;
-    sets.until_count("db", 3).await;
-    let refused = sets.scene.client.set_deployment(sets.scene.set_request("web", 5)).await.unwrap_err();
+    sets.wait_for_count("db", 3).await;
+    let refused = sets.fixture.client.set_deployment(sets.fixture.set_request("web", 5)).await.unwrap_err();
     assert_eq!(refused.get_details_error_info().unwrap().reason, "KIND_NOT_MANAGED");
 }

@@ -1,8 +1,7 @@
-//! The server as its users meet it: a process of its own on a real API server, with exactly the rights it asks for.
+//! End-to-end tests of the server: a separate process on a real API server, with exactly the rights of the chart.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-mod alone;
 mod audit;
 mod autoscaled;
 mod certificates;
@@ -12,6 +11,7 @@ mod contested;
 mod drift;
 mod durability;
 mod encodings;
+mod fixture;
 mod grpcurl;
 mod hostile;
 mod kinds;
@@ -21,6 +21,6 @@ mod namespaced;
 mod outage;
 mod policy;
 mod rpc;
-mod scene;
 mod shutdown;
+mod standalone;
 mod startup;

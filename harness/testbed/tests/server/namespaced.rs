@@ -1,4 +1,4 @@
-//! A server for one namespace, which needs no rights in any other.
+//! A server limited to one namespace needs no rights in any other.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
@@ -11,33 +11,33 @@ use replica_count_testbed::control_plane::Scope;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn its_namespace_is_managed() {
-    let mut scene = Scene::limited().await;
-    scene.create_managed("web", 3).await;
-    scene.scale("web", 7).await;
-    let answer = scene.until("web", |answer| answer.drift_count == 1).await;
+    let mut fixture = Fixture::limited().await;
+    fixture.create_managed("web", 3).await;
+    fixture.scale("web", 7).await;
+    let answer = fixture.wait_for("web", |answer| answer.drift_count == 1).await;
     assert_eq!(answer.desired_replicas, Some(3));
-    scene.until_count("web", 3).await;
-    assert_eq!(scene.manager.get("/healthz").await.unwrap().0, 200);
+    fixture.wait_for_count("web", 3).await;
+    assert_eq!(fixture.manager.get("/healthz").await.unwrap().0, 200);
 
-    scene.create("other", 1).await;
-    scene.until_state("other", DeploymentState::Unmanaged).await;
+    fixture.create("other", 1).await;
+    fixture.wait_for_state("other", DeploymentState::Unmanaged).await;
     let all = proto::ListDeploymentsRequest { include_unmanaged: true, ..Default::default() };
-    let rows = scene.client.list_deployments(all).await.unwrap().into_inner().deployments_replica_config;
+    let rows = fixture.client.list_deployments(all).await.unwrap().into_inner().deployments_replica_config;
     let names: Vec<_> = rows.iter().map(|row| (row.namespace.as_str(), row.name.as_str())).collect();
-    let namespace = scene.namespace.as_str();
+    let namespace = fixture.namespace.as_str();
     assert_eq!(names, [(namespace, "other"), (namespace, "web")]);
 }
 
 #[tokio::test]
 async fn other_namespaces_are_refused() {
-    let mut scene = Scene::limited().await;
-    let other = scene.control_plane.namespace("other").await.unwrap();
-    scene.control_plane.deployment(&other, "web", 1).await.unwrap();
-    let (limit, namespace) = (scene.namespace.clone(), other.clone());
+    let mut fixture = Fixture::limited().await;
+    let other = fixture.control_plane.namespace("other").await.unwrap();
+    fixture.control_plane.deployment(&other, "web", 1).await.unwrap();
+    let (limit, namespace) = (fixture.namespace.clone(), other.clone());
     let check = |status: Status| {
         assert_eq!(status.code(), Code::PermissionDenied, "{status}");
         assert_eq!(status.get_details_error_info().unwrap().reason, "NAMESPACE_NOT_MANAGED");
@@ -45,7 +45,7 @@ async fn other_namespaces_are_refused() {
             assert!(status.message().contains(name), "{status}");
         }
     };
-    let client = &mut scene.client;
+    let client = &mut fixture.client;
     let (name, namespace) = ("web".to_owned(), other);
     let get = proto::GetDeploymentRequest {
         name: name.clone(),
@@ -74,17 +74,17 @@ async fn other_namespaces_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_stored_for_another_namespace_is_shown_and_can_be_forgotten() {
-    let scene = Scene::limited().await;
-    let store = scene.options.store();
+async fn a_setting_of_another_namespace_is_shown_and_can_be_deleted() {
+    let fixture = Fixture::limited().await;
+    let store = fixture.options.store();
     let entry = r#"[{"name": "web", "namespace": "elsewhere", "replicas": 3}]"#;
-    let mut scene = scene.restart(async |_| std::fs::write(store, entry).unwrap()).await;
+    let mut fixture = fixture.restart(async |_| std::fs::write(store, entry).unwrap()).await;
     let get = proto::GetDeploymentRequest {
         name: "web".to_owned(),
         namespace: "elsewhere".to_owned(),
         ..proto::GetDeploymentRequest::default()
     };
-    let answer = scene.client.get_deployment(get).await.unwrap().into_inner();
+    let answer = fixture.client.get_deployment(get).await.unwrap().into_inner();
     assert_eq!((answer.state(), answer.desired_replicas), (DeploymentState::OutOfScope, Some(3)));
     let delete = proto::DeleteDeploymentRequest {
         name: "web".to_owned(),
@@ -92,15 +92,15 @@ async fn what_is_stored_for_another_namespace_is_shown_and_can_be_forgotten() {
         expected_generation: None,
         ..proto::DeleteDeploymentRequest::default()
     };
-    let answer = scene.client.delete_deployment(delete).await.unwrap().into_inner();
+    let answer = fixture.client.delete_deployment(delete).await.unwrap().into_inner();
     assert_eq!(answer.old_replicas, Some(3));
 }
 
 #[tokio::test]
 async fn its_account_has_no_other_rights() {
-    let scene = Scene::limited().await;
-    let scope = Scope::Namespace(scene.namespace.clone());
-    let kubeconfig = scene.control_plane.manager_kubeconfig(&scope).await.unwrap();
+    let fixture = Fixture::limited().await;
+    let scope = Scope::Namespace(fixture.namespace.clone());
+    let kubeconfig = fixture.control_plane.manager_kubeconfig(&scope).await.unwrap();
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let config =
         kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
@@ -155,13 +155,13 @@ async fn its_account_has_no_other_rights() {
         ("*", "*", "*"),
     ];
     for (verb, group, resource) in needed {
-        assert!(may(verb, group, resource, &scene.namespace).await, "{verb} {resource}");
+        assert!(may(verb, group, resource, &fixture.namespace).await, "{verb} {resource}");
         for elsewhere in ["", "default", "kube-system"] {
             assert!(!may(verb, group, resource, elsewhere).await, "{verb} {resource} in {elsewhere:?}");
         }
     }
     for (verb, group, resource) in others {
-        for namespace in [scene.namespace.as_str(), ""] {
+        for namespace in [fixture.namespace.as_str(), ""] {
             assert!(
                 !may(verb, group, resource, namespace).await,
                 "{verb} {group}/{resource} in {namespace:?}"

@@ -1,4 +1,4 @@
-//! What the RPCs answer, and what they refuse.
+//! The answers and refusals of the RPCs.
 
 mod changes;
 mod concurrent;

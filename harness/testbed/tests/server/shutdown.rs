@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way is finished, and nobody can keep the server from ending.
+//! SIGTERM: requests in flight are finished, and no client can keep the server from ending.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use replica_count_api::proto::SetDeploymentRequest;
 use replica_count_testbed::Manager;
-use replica_count_testbed::manager::Caller;
+use replica_count_testbed::manager::TlsClient;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
@@ -18,34 +18,34 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::alone::Alone;
-use crate::scene::eventually;
+use crate::fixture::eventually;
+use crate::standalone::Standalone;
 
-/// What a server gives to those who do not go by themselves, and some time for a slow machine.
+/// The server's drain deadline, plus some time for a slow machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Well below the time that those are given.
+/// Well below the drain deadline.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// Lets someone connect, and expects the server to end properly all the same, within `limit`.
+/// Connects, and expects the server to end properly within `limit` anyway.
 async fn check<T>(limit: Duration, connect: impl AsyncFnOnce(&Manager) -> T) {
-    let alone = Alone::new();
-    let manager = Manager::start(&alone.options(&[])).await.unwrap();
+    let standalone = Standalone::new();
+    let manager = Manager::start(&standalone.options(&[])).await.unwrap();
     let connection = connect(&manager).await;
-    let asked = Instant::now();
+    let signalled = Instant::now();
     let status = manager.terminate().await.unwrap();
     assert_eq!(status.code(), Some(0));
-    assert!(asked.elapsed() < limit, "{:?}", asked.elapsed());
+    assert!(signalled.elapsed() < limit, "{:?}", signalled.elapsed());
     drop(connection);
 }
 
 #[tokio::test]
-async fn a_server_without_clients_ends_at_once() {
+async fn a_server_without_clients_ends_immediately() {
     check(PROMPT, async |_| ()).await;
 }
 
 #[tokio::test]
-async fn an_idle_client_is_sent_away() {
+async fn an_idle_client_is_disconnected() {
     check(PROMPT, async |manager| manager.client().await.unwrap()).await;
 }
 
@@ -65,17 +65,17 @@ async fn a_silent_client_of_the_http_port_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_listen_is_cut() {
+async fn an_unresponsive_client_is_disconnected() {
     check(DEADLINE, async |manager| {
         let certificates = manager.certificates();
-        Caller::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap()
+        TlsClient::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap()
     })
     .await;
 }
 
-/// Begins a call that waits for the API server, for as long as the server lets it.
-async fn request_under_way(
-    alone: &Alone,
+/// Begins a call that waits for the API server, for as long as the server allows.
+async fn request_in_flight(
+    standalone: &Standalone,
     manager: &Manager,
 ) -> (JoinHandle<Result<(), Status>>, JoinSet<()>) {
     let mut client = manager.client().await.unwrap();
@@ -86,14 +86,14 @@ async fn request_under_way(
         ..SetDeploymentRequest::default()
     };
     let call = tokio::spawn(async move { client.set_deployment(request).await.map(drop) });
-    (call, alone.until_asked("/namespaces/shop/deployments/web").await)
+    (call, standalone.wait_for_request("/namespaces/shop/deployments/web").await)
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_answered() {
-    let alone = Alone::new();
-    let manager = Manager::start(&alone.options(&[])).await.unwrap();
-    let (call, _connections) = request_under_way(&alone, &manager).await;
+async fn a_request_in_flight_is_answered() {
+    let standalone = Standalone::new();
+    let manager = Manager::start(&standalone.options(&[])).await.unwrap();
+    let (call, _connections) = request_in_flight(&standalone, &manager).await;
     signal(&manager, Signal::TERM);
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
@@ -102,11 +102,11 @@ async fn a_request_under_way_is_answered() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_it_immediately() {
     for second in [Signal::TERM, Signal::INT] {
-        let alone = Alone::new();
-        let manager = Manager::start(&alone.options(&[])).await.unwrap();
-        let _under_way = request_under_way(&alone, &manager).await;
+        let standalone = Standalone::new();
+        let manager = Manager::start(&standalone.options(&[])).await.unwrap();
+        let _in_flight = request_in_flight(&standalone, &manager).await;
         signal(&manager, Signal::TERM);
         eventually("it drains", async || {
             let log = manager.log();
@@ -123,7 +123,7 @@ fn signal(manager: &Manager, signal: Signal) {
     kill_process(process, signal).unwrap();
 }
 
-/// The process that has `argument` on its command line.
+/// The process with `argument` on its command line.
 fn process_with(argument: &Path) -> Pid {
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
     let mut ids = processes.filter_map(|entry| {
@@ -137,13 +137,13 @@ fn process_with(argument: &Path) -> Pid {
 
 #[tokio::test]
 async fn a_signal_during_the_start_is_not_lost() {
-    let alone = Alone::new();
-    // The server waits at this pipe until there is something to read.
-    let pipe = alone.path("pipe");
+    let standalone = Standalone::new();
+    // The server blocks on this pipe until something is written to it.
+    let pipe = standalone.path("pipe");
     rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
-    let options = alone.options(&["--cert-file", pipe.to_str().unwrap()]);
+    let options = standalone.options(&["--cert-file", pipe.to_str().unwrap()]);
     let certificate = fs::read(options.certificates().unwrap().certificate("server")).unwrap();
-    let ended = tokio::spawn(async move { Manager::start_in_vain(&options).await.unwrap() });
+    let ended = tokio::spawn(async move { Manager::start_expecting_failure(&options).await.unwrap() });
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut writer =
         eventually("the server reads", async || File::options().write(true).custom_flags(flags).open(&pipe))

@@ -1,4 +1,4 @@
-//! What is not usable is refused at the start: in one line, before anything is bound or connected.
+//! Unusable options are refused at the start: in one line, before anything is bound or connected.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,30 +7,30 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 use replica_count_testbed::{Manager, manager};
 
-use crate::alone::Alone;
+use crate::standalone::Standalone;
 
-/// A flag, or a file that it names, is not usable.
+/// The exit status for an unusable flag or file.
 const USAGE: i32 = 64;
 const FAILED: i32 = 1;
 
-/// The line in which the server refuses its options.
-async fn refusal(alone: &Alone, options: &manager::Options) -> String {
-    let (status, log) = Manager::start_in_vain(options).await.unwrap();
+/// Starts the server, expects it to refuse its options, and returns the error line.
+async fn refusal(standalone: &Standalone, options: &manager::Options) -> String {
+    let (status, log) = Manager::start_expecting_failure(options).await.unwrap();
     assert_eq!(status.code(), Some(USAGE), "{log:?}");
     let [line] = log.as_slice() else { panic!("one line: {log:#?}") };
     assert!(line.starts_with("replica-count-manager: "), "{line}");
-    assert!(!alone.is_asked(), "it connected: {line}");
+    assert!(!standalone.was_contacted(), "it connected: {line}");
     line.clone()
 }
 
 #[track_caller]
-fn assert_says(line: &str, words: &[&str]) {
+fn assert_contains(line: &str, words: &[&str]) {
     for part in words {
         assert!(line.contains(part), "{part:?} is not in: {line}");
     }
 }
 
-/// An address on which nobody else can listen: a server that bound it too early would fail in another way.
+/// A port in use: a server that bound it too early would fail with a different error.
 struct Taken {
     _listener: TcpListener,
     address: String,
@@ -43,7 +43,7 @@ impl Taken {
         Self { _listener: listener, address }
     }
 
-    /// These arguments, and the address for both ports unless they say something else.
+    /// These arguments, plus this address for both ports unless they set others.
     fn with<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         let mut all = Vec::new();
         for flag in ["--grpc-address", "--http-address"] {
@@ -56,15 +56,15 @@ impl Taken {
     }
 }
 
-async fn check(alone: &Alone, arguments: &[&str], words: &[&str]) {
+async fn check(standalone: &Standalone, arguments: &[&str], words: &[&str]) {
     let taken = Taken::new();
-    let line = refusal(alone, &alone.options(&taken.with(arguments))).await;
-    assert_says(&line, words);
+    let line = refusal(standalone, &standalone.options(&taken.with(arguments))).await;
+    assert_contains(&line, words);
 }
 
 #[tokio::test]
 async fn a_bad_flag_is_named() {
-    let alone = Alone::new();
+    let standalone = Standalone::new();
     let cases: [(&[&str], &[&str]); 15] = [
         (&["--grpc-address", "nowhere"], &["--grpc-address", "'nowhere'"]),
         (&["--grpc-address", "127.0.0.1"], &["--grpc-address", "'127.0.0.1'"]),
@@ -83,13 +83,13 @@ async fn a_bad_flag_is_named() {
         (&["--context"], &["--context"]),
     ];
     for (arguments, words) in cases {
-        check(&alone, arguments, words).await;
+        check(&standalone, arguments, words).await;
     }
 }
 
 #[tokio::test]
 async fn a_bad_variable_is_refused_like_its_flag() {
-    let alone = Alone::new();
+    let standalone = Standalone::new();
     let taken = Taken::new();
     for (name, value, words) in [
         ("NAMESPACE", "My_App", ["--namespace", "My_App"]),
@@ -100,16 +100,16 @@ async fn a_bad_variable_is_refused_like_its_flag() {
         ("LOG_LEVEL", "loud", ["--log-level", "'loud'"]),
         ("KUBE_CONTEXT", "nowhere", ["--kubeconfig", "nowhere"]),
     ] {
-        let options = alone.options(&taken.with(&[])).variable(name, value);
-        assert_says(&refusal(&alone, &options).await, &words);
+        let options = standalone.options(&taken.with(&[])).variable(name, value);
+        assert_contains(&refusal(&standalone, &options).await, &words);
     }
 }
 
 #[tokio::test]
 async fn a_bad_kubeconfig_is_named() {
-    let alone = Alone::new();
+    let standalone = Standalone::new();
     let taken = Taken::new();
-    let good = fs::read_to_string(alone.kubeconfig()).unwrap();
+    let good = fs::read_to_string(standalone.kubeconfig()).unwrap();
     let files = [
         ("empty", String::new()),
         ("text", "no: [yaml".to_owned()),
@@ -119,52 +119,52 @@ async fn a_bad_kubeconfig_is_named() {
         ("bad-url", good.replace("http://", "nonsense ")),
     ];
     for (name, text) in &files {
-        fs::write(alone.path(name), text).unwrap();
+        fs::write(standalone.path(name), text).unwrap();
     }
-    fs::create_dir(alone.path("folder")).unwrap();
+    fs::create_dir(standalone.path("folder")).unwrap();
     for name in files.iter().map(|(name, _)| *name).chain(["missing", "folder"]) {
-        let path = alone.path(name);
-        let line = refusal(&alone, &alone.options_with(&path, &taken.with(&[]))).await;
-        assert_says(&line, &["--kubeconfig", path.to_str().unwrap()]);
+        let path = standalone.path(name);
+        let line = refusal(&standalone, &standalone.options_with(&path, &taken.with(&[]))).await;
+        assert_contains(&line, &["--kubeconfig", path.to_str().unwrap()]);
     }
-    check(&alone, &["--context", "nowhere"], &["--kubeconfig", "nowhere"]).await;
+    check(&standalone, &["--context", "nowhere"], &["--kubeconfig", "nowhere"]).await;
 }
 
-/// Writes a certificate that says it is for a server, and its key.
-fn write_certificate(alone: &Alone, name: &str, from: i32, to: i32) {
+/// Writes a self-signed server certificate and its key.
+fn write_certificate(standalone: &Standalone, name: &str, from: i32, to: i32) {
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     params.not_before = date_time_ymd(from, 1, 1);
     params.not_after = date_time_ymd(to, 1, 1);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate().unwrap();
-    fs::write(alone.path(&format!("{name}.crt")), params.self_signed(&key).unwrap().pem()).unwrap();
-    fs::write(alone.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    fs::write(standalone.path(&format!("{name}.crt")), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(standalone.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
-/// Writes the certificate of an authority that signed nothing.
-fn write_authority(alone: &Alone, name: &str) {
+/// Writes the certificate of an unrelated authority.
+fn write_authority(standalone: &Standalone, name: &str) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-    fs::write(alone.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+    fs::write(standalone.path(&format!("{name}.crt")), certificate.pem()).unwrap();
 }
 
-/// Flags and their files, the file that is named, and what is said of it.
+/// Flags and their files, the file that the error names, and its message.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
 
 #[tokio::test]
 async fn a_bad_certificate_is_named() {
-    let alone = Alone::new();
-    alone.options(&[]).certificates().unwrap();
-    write_certificate(&alone, "expired", 2020, 2021);
-    write_certificate(&alone, "early", 2090, 2091);
-    fs::write(alone.path("text"), "-----BEGIN\n").unwrap();
-    fs::write(alone.path("empty"), "").unwrap();
+    let standalone = Standalone::new();
+    standalone.options(&[]).certificates().unwrap();
+    write_certificate(&standalone, "expired", 2020, 2021);
+    write_certificate(&standalone, "early", 2090, 2091);
+    fs::write(standalone.path("text"), "-----BEGIN\n").unwrap();
+    fs::write(standalone.path("empty"), "").unwrap();
     let (server, client) = ("certificates/server/server", "certificates/client/client");
     let [server_crt, server_key] = ["crt", "key"].map(|suffix| format!("{server}.{suffix}"));
     let [client_crt, client_key] = ["crt", "key"].map(|suffix| format!("{client}.{suffix}"));
     let (cert, key, ca) = ("--cert-file", "--key-file", "--ca-cert-file");
-    write_authority(&alone, "other");
+    write_authority(&standalone, "other");
     let cases: [Case<'_>; 20] = [
         (&[(ca, "other.crt")], "other.crt", "does not chain to"),
         (&[(ca, "other.crt")], &server_crt, "does not chain to"),
@@ -188,14 +188,14 @@ async fn a_bad_certificate_is_named() {
         (&[(ca, &server_crt)], &server_crt, "is not a CA"),
     ];
     for (files, named, words) in cases {
-        let paths = files.iter().map(|(flag, file)| (*flag, alone.path(file)));
+        let paths = files.iter().map(|(flag, file)| (*flag, standalone.path(file)));
         let paths: Vec<_> = paths.map(|(flag, path)| (flag, path.to_str().unwrap().to_owned())).collect();
         let arguments: Vec<_> = paths.iter().flat_map(|(flag, path)| [*flag, path]).collect();
-        check(&alone, &arguments, &[alone.path(named).to_str().unwrap(), words]).await;
+        check(&standalone, &arguments, &[standalone.path(named).to_str().unwrap(), words]).await;
     }
 }
 
-/// The names in a folder, without those of locks.
+/// The names in a folder, except lock files.
 fn contents(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -203,12 +203,12 @@ fn contents(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_bad_settings_file_is_left_as_it_is() {
-    let alone = Alone::new();
-    let folder = alone.path("store");
+async fn a_bad_settings_file_is_left_unchanged() {
+    let standalone = Standalone::new();
+    let folder = standalone.path("store");
     fs::create_dir(&folder).unwrap();
     let path = folder.join("replicas.json");
-    // Reading ends at the mark, in the third line.
+    // The error is at the mark, in the third line.
     let entry = |text: &str, words: &str| {
         let column = text.find('¦').unwrap();
         let second = text.replace('¦', "");
@@ -232,7 +232,7 @@ async fn a_bad_settings_file_is_left_as_it_is() {
     for (text, words) in cases {
         fs::write(&path, &text).unwrap();
         let path = path.to_str().unwrap();
-        check(&alone, &["--file-path", path], &[path, &words]).await;
+        check(&standalone, &["--file-path", path], &[path, &words]).await;
         assert_eq!(fs::read(path).unwrap(), text);
         assert_eq!(contents(&folder), ["replicas.json"]);
     }
@@ -240,30 +240,30 @@ async fn a_bad_settings_file_is_left_as_it_is() {
 
 #[tokio::test]
 async fn a_store_that_cannot_be_used_is_named() {
-    let alone = Alone::new();
-    fs::create_dir(alone.path("folder")).unwrap();
-    std::os::unix::fs::symlink(alone.path("gone"), alone.path("link")).unwrap();
+    let standalone = Standalone::new();
+    fs::create_dir(standalone.path("folder")).unwrap();
+    std::os::unix::fs::symlink(standalone.path("gone"), standalone.path("link")).unwrap();
     for (path, words) in [
         ("missing/replicas.json", ["missing", "cannot use the folder"]),
         ("kubeconfig/replicas.json", ["kubeconfig", "cannot use the folder"]),
         ("folder", ["folder", "is not a file"]),
         ("link", ["link", "cannot follow the link"]),
     ] {
-        let path = alone.path(path);
-        check(&alone, &["--file-path", path.to_str().unwrap()], &words).await;
+        let path = standalone.path(path);
+        check(&standalone, &["--file-path", path.to_str().unwrap()], &words).await;
     }
-    assert!(!alone.path("missing").exists() && !alone.path("gone").exists());
+    assert!(!standalone.path("missing").exists() && !standalone.path("gone").exists());
 }
 
 #[tokio::test]
 async fn a_second_server_on_the_same_file_is_refused() {
-    let (alone, second) = (Alone::new(), Alone::new());
-    let options = alone.options(&[]);
+    let (standalone, second) = (Standalone::new(), Standalone::new());
+    let options = standalone.options(&[]);
     let first = Manager::start(&options).await.unwrap();
     let path = options.store();
     let path = path.to_str().unwrap();
     check(&second, &["--file-path", path], &[path, "is in use"]).await;
-    // By another way to the same file, too.
+    // Also through another path to the same file.
     let link = second.path("link");
     std::os::unix::fs::symlink(path.strip_suffix("/replicas.json").unwrap(), &link).unwrap();
     check(&second, &["--file-path", link.join("replicas.json").to_str().unwrap()], &["is in use"]).await;
@@ -275,13 +275,13 @@ async fn a_second_server_on_the_same_file_is_refused() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_named() {
-    let alone = Alone::new();
+    let standalone = Standalone::new();
     let taken = Taken::new();
     for flag in ["--grpc-address", "--http-address"] {
-        let options = alone.options(&[flag, &taken.address]);
-        let (status, log) = Manager::start_in_vain(&options).await.unwrap();
+        let options = standalone.options(&[flag, &taken.address]);
+        let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
         assert_eq!(status.code(), Some(FAILED), "{log:?}");
         assert!(!log.iter().any(|line| line.contains("listening")), "{log:?}");
-        assert_says(log.last().unwrap(), &["replica-count-manager: ", flag, &taken.address, "in use"]);
+        assert_contains(log.last().unwrap(), &["replica-count-manager: ", flag, &taken.address, "in use"]);
     }
 }

@@ -85,7 +85,7 @@ impl io::Write for Log {
 }
 
 /// A reconciler at work on targets that have drifted.
-struct Scene {
+struct Fixture {
     writes: Arc<Writes>,
     cluster: Arc<Cluster>,
     work: Arc<Work>,
@@ -97,7 +97,7 @@ struct Scene {
     _running: JoinHandle<()>,
 }
 
-impl Scene {
+impl Fixture {
     fn start(targets: usize, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         let log = Log::default();
         let writer = log.clone();
@@ -231,172 +231,172 @@ fn stand_in(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync 
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_right_is_told_once_and_tried_ever_more_slowly() {
-    let scene = Scene::start(1, |_| Answer::Status(403));
+    let fixture = Fixture::start(1, |_| Answer::Status(403));
     sleep(120 * SECOND).await;
-    let (writes, gaps) = (scene.writes(), scene.gaps());
+    let (writes, gaps) = (fixture.writes(), fixture.gaps());
     assert!(gaps.len() > 10, "{gaps:?}");
     for (n, gap) in gaps.into_iter().enumerate() {
         let full = BACKOFF.base.saturating_mul(2_u32.pow(n.try_into().unwrap())).min(BACKOFF.cap);
         assert!((full / 2..=full + 2 * MOMENT).contains(&gap), "{n}: {gap:?} of {full:?}");
     }
-    scene.assert_counted(&format!("write_failures_total{{reason=\"forbidden\"}} {writes}"));
-    let warnings = scene.warnings();
+    fixture.assert_counted(&format!("write_failures_total{{reason=\"forbidden\"}} {writes}"));
+    let warnings = fixture.warnings();
     assert!(matches!(&warnings[..], [line] if line.contains("forbidden")), "{warnings:#?}");
 
     // A new setting does not wait.
-    scene.records.follow(&set(DESIRED));
-    scene.work.mark(target(0));
+    fixture.records.follow(&set(DESIRED));
+    fixture.work.mark(target(0));
     sleep(MOMENT).await;
-    assert_eq!(scene.writes(), writes + 1);
+    assert_eq!(fixture.writes(), writes + 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_api_server_is_left_alone_as_long_as_it_asks() {
-    let scene = Scene::start(1, |n| if n == 0 { Answer::Throttled(7 * SECOND) } else { Answer::Written });
+    let fixture = Fixture::start(1, |n| if n == 0 { Answer::Throttled(7 * SECOND) } else { Answer::Written });
     sleep(SECOND).await;
     // Not even a new setting or contact hastens it.
-    scene.records.follow(&set(DESIRED));
-    assert_eq!(scene.records.record_contact(), []);
-    scene.work.mark(target(0));
+    fixture.records.follow(&set(DESIRED));
+    assert_eq!(fixture.records.record_contact(), []);
+    fixture.work.mark(target(0));
     sleep(10 * SECOND).await;
-    let gaps = scene.gaps();
+    let gaps = fixture.gaps();
     assert!(matches!(gaps[..], [gap] if (7 * SECOND..8 * SECOND).contains(&gap)), "{gaps:?}");
-    scene.assert_counted("repairs_total 1");
+    fixture.assert_counted("repairs_total 1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_without_an_answer_is_made_again_after_its_deadline() {
-    let scene = Scene::start(1, |n| if n == 0 { Answer::Never } else { Answer::Written });
+    let fixture = Fixture::start(1, |n| if n == 0 { Answer::Never } else { Answer::Written });
     sleep(10 * SECOND).await;
-    let gaps = scene.gaps();
+    let gaps = fixture.gaps();
     assert!(matches!(gaps[..], [gap] if (5 * SECOND..6 * SECOND).contains(&gap)), "{gaps:?}");
-    scene.assert_counted("write_failures_total{reason=\"deadline\"} 1");
-    scene.assert_counted("repairs_total 1");
+    fixture.assert_counted("write_failures_total{reason=\"deadline\"} 1");
+    fixture.assert_counted("repairs_total 1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_landed_without_an_answer_resolves_the_drift() {
-    let scene = Scene::start(1, |_| Answer::Never);
+    let fixture = Fixture::start(1, |_| Answer::Never);
     sleep(SECOND).await;
-    scene.cluster.insert(target(0), observed(2, DESIRED));
-    scene.work.mark(target(0));
+    fixture.cluster.insert(target(0), observed(2, DESIRED));
+    fixture.work.mark(target(0));
     sleep(10 * SECOND).await;
-    assert_eq!(scene.writes(), 1);
+    assert_eq!(fixture.writes(), 1);
     for expected in ["drifts_total 1", "repairs_total 0", "drifts_settled_total 1"] {
-        scene.assert_counted(expected);
+        fixture.assert_counted(expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_stale_again_and_again_waits_and_is_told() {
-    let scene = Scene::start(1, |n| if n == 0 { Answer::Written } else { Answer::Status(409) });
+    let fixture = Fixture::start(1, |n| if n == 0 { Answer::Written } else { Answer::Status(409) });
     sleep(MOMENT).await;
     for (version, expected) in [(200, 2), (201, 3), (202, 4), (203, 4)] {
-        scene.cluster.insert(target(0), observed(version, FOUND));
-        scene.work.mark(target(0));
+        fixture.cluster.insert(target(0), observed(version, FOUND));
+        fixture.work.mark(target(0));
         sleep(MOMENT).await;
-        assert_eq!(scene.writes(), expected);
-        assert_eq!(scene.warnings().len(), usize::from(expected == 4), "{version}");
+        assert_eq!(fixture.writes(), expected);
+        assert_eq!(fixture.warnings().len(), usize::from(expected == 4), "{version}");
     }
     sleep(SECOND).await;
-    assert!(scene.writes() > 4, "it goes on");
-    assert_eq!(scene.warnings().len(), 1, "and is not told again");
+    assert!(fixture.writes() > 4, "it goes on");
+    assert_eq!(fixture.warnings().len(), 1, "and is not told again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn writes_in_flight_are_limited() {
-    let scene = Scene::start(MAX_WRITES + 8, |_| Answer::Never);
+    let fixture = Fixture::start(MAX_WRITES + 8, |_| Answer::Never);
     sleep(SECOND).await;
-    assert_eq!(scene.writes(), MAX_WRITES);
+    assert_eq!(fixture.writes(), MAX_WRITES);
     sleep(5 * SECOND).await;
-    assert!(scene.writes() > MAX_WRITES);
-    assert_eq!(scene.writes.most_open.load(Ordering::SeqCst), MAX_WRITES);
+    assert!(fixture.writes() > MAX_WRITES);
+    assert_eq!(fixture.writes.most_open.load(Ordering::SeqCst), MAX_WRITES);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_event_costs_no_more_than_five_minutes_and_no_request() {
-    let scene = Scene::start(2, |_| Answer::Written);
+    let fixture = Fixture::start(2, |_| Answer::Written);
     sleep(SECOND).await;
-    assert_eq!(scene.writes(), 2);
-    scene.cluster.insert(target(0), observed(200, FOUND));
+    assert_eq!(fixture.writes(), 2);
+    fixture.cluster.insert(target(0), observed(200, FOUND));
     sleep(298 * SECOND).await;
-    assert_eq!(scene.writes(), 2, "nobody marked it");
+    assert_eq!(fixture.writes(), 2, "nobody marked it");
     sleep(2 * SECOND).await;
-    assert_eq!(scene.writes(), 3);
+    assert_eq!(fixture.writes(), 3);
 }
 
 /// Drifts a target every 20 ms for a while.
-async fn fight(scene: &Scene, lasting: Duration) {
+async fn fight(fixture: &Fixture, lasting: Duration) {
     let end = Instant::now() + lasting;
     while Instant::now() < end {
-        scene.drift(0);
+        fixture.drift(0);
         sleep(20 * MOMENT).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fight_is_damped_and_told_once_until_it_is_over() {
-    let scene = Scene::start(2, |_| Answer::Written);
-    fight(&scene, 60 * SECOND).await;
+    let fixture = Fixture::start(2, |_| Answer::Written);
+    fight(&fixture, 60 * SECOND).await;
     // One of them was on the other target.
-    let writes = scene.writes() - 1;
+    let writes = fixture.writes() - 1;
     assert!((13..=16).contains(&writes), "{writes} writes in the first minute");
-    let warnings = scene.warnings();
+    let warnings = fixture.warnings();
     assert!(
         matches!(&warnings[..], [line] if line.contains("contested") && line.contains("ns/web-0")),
         "{warnings:#?}"
     );
-    assert_eq!(scene.records.count(), (0, 1));
+    assert_eq!(fixture.records.count(), (0, 1));
 
-    scene.drift(1);
+    fixture.drift(1);
     sleep(MOMENT).await;
-    assert_eq!(scene.writes(), writes + 2, "others do not wait");
+    assert_eq!(fixture.writes(), writes + 2, "others do not wait");
 
     // It stops, and its last drift is put back at last.
     sleep(400 * SECOND).await;
-    assert_eq!(scene.writes(), writes + 3);
-    assert_eq!(scene.records.count(), (0, 1));
+    assert_eq!(fixture.writes(), writes + 3);
+    assert_eq!(fixture.records.count(), (0, 1));
     sleep(600 * SECOND).await;
-    assert_eq!(scene.records.count(), (0, 0));
-    fight(&scene, SECOND).await;
-    assert_eq!(scene.writes(), writes + 3 + 12, "with a full budget");
+    assert_eq!(fixture.records.count(), (0, 0));
+    fight(&fixture, SECOND).await;
+    assert_eq!(fixture.writes(), writes + 3 + 12, "with a full budget");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_setting_forgives() {
-    let scene = Scene::start(1, |_| Answer::Written);
-    fight(&scene, 60 * SECOND).await;
-    let writes = scene.writes();
+    let fixture = Fixture::start(1, |_| Answer::Written);
+    fight(&fixture, 60 * SECOND).await;
+    let writes = fixture.writes();
     for (n, desired, contested) in [(1, DESIRED, 1), (2, DESIRED + 1, 0)] {
-        scene.drift(0);
-        scene.records.follow(&set(desired));
-        scene.work.mark(target(0));
+        fixture.drift(0);
+        fixture.records.follow(&set(desired));
+        fixture.work.mark(target(0));
         sleep(MOMENT).await;
-        assert_eq!((scene.writes(), scene.records.count()), (writes + n, (0, contested)), "{desired}");
+        assert_eq!((fixture.writes(), fixture.records.count()), (writes + n, (0, contested)), "{desired}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_autoscaler_is_told_once_and_damped_from_the_first_fight_on() {
-    let scene = Scene::start(1, |_| Answer::Written);
+    let fixture = Fixture::start(1, |_| Answer::Written);
     sleep(SECOND).await;
     let autoscaler = Autoscaler { target: target(0), name: "HorizontalPodAutoscaler/web".into() };
-    for concerned in scene.cluster.insert_autoscaler("u", Some(autoscaler)) {
-        scene.work.mark(concerned);
+    for concerned in fixture.cluster.insert_autoscaler("u", Some(autoscaler)) {
+        fixture.work.mark(concerned);
     }
     sleep(MOMENT).await;
-    assert_eq!((scene.writes(), scene.records.count()), (1, (1, 0)));
-    fight(&scene, 4 * SECOND).await;
-    assert_eq!(scene.writes(), 2, "the next one waits for 5 seconds at least");
-    let warnings = scene.warnings();
+    assert_eq!((fixture.writes(), fixture.records.count()), (1, (1, 0)));
+    fight(&fixture, 4 * SECOND).await;
+    assert_eq!(fixture.writes(), 2, "the next one waits for 5 seconds at least");
+    let warnings = fixture.warnings();
     let names = warnings.iter().filter(|line| line.contains("HorizontalPodAutoscaler/web")).count();
     let contests = warnings.iter().filter(|line| line.contains("contested")).count();
     assert_eq!((names, contests, warnings.len()), (1, 1, 2), "{warnings:#?}");
 
     // Without it, nothing is held against the target.
-    for concerned in scene.cluster.insert_autoscaler("u", None) {
-        scene.work.mark(concerned);
+    for concerned in fixture.cluster.insert_autoscaler("u", None) {
+        fixture.work.mark(concerned);
     }
     sleep(MOMENT).await;
-    assert_eq!((scene.writes(), scene.records.count()), (3, (0, 0)));
+    assert_eq!((fixture.writes(), fixture.records.count()), (3, (0, 0)));
 }

@@ -7,7 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// SlimCache keeps of each Deployment only what is read, and hands it out without a copy: nobody changes it.
+// SlimCache keeps only the needed fields of each Deployment, and returns them without a copy: nobody changes them.
 func SlimCache() cache.Options {
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&appsv1.Deployment{}: {Transform: slim, UnsafeDisableDeepCopy: new(true)},
@@ -17,7 +17,7 @@ func SlimCache() cache.Options {
 func slim(object any) (any, error) {
 	deployment, ok := object.(*appsv1.Deployment)
 	if !ok {
-		// What a watch has missed comes in a wrapper.
+		// A deletion that the watch has missed comes in a wrapper.
 		return object, nil
 	}
 	return &appsv1.Deployment{

@@ -1,4 +1,4 @@
-// Package controller puts the counts of Deployments back.
+// Package controller repairs the counts of Deployments.
 package controller
 
 import (
@@ -28,14 +28,14 @@ const fieldOwner = client.FieldOwner("replica-count-peer")
 type Deployments struct {
 	client.Client
 	Settings *settings.Store
-	// Changed brings the Deployments whose settings have changed.
+	// Changed delivers Deployments whose settings have changed.
 	Changed <-chan event.GenericEvent
 }
 
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apps,resources=deployments/scale,verbs=patch
 
-// Reconcile patches the scale of a Deployment that has another count than the desired one.
+// Reconcile patches the scale of a Deployment whose count differs from the desired one.
 func (r *Deployments) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	setting, managed := r.Settings.Get(request.NamespacedName)
 	if !managed {
@@ -58,8 +58,8 @@ func (r *Deployments) Reconcile(ctx context.Context, request ctrl.Request) (ctrl
 	return ctrl.Result{}, nil
 }
 
-// SetupWithManager starts it with the manager. With tuned, only events of managed Deployments get into the queue, and many
-// workers empty it.
+// SetupWithManager starts it with the manager. With tuned, only events of managed Deployments are queued, and many
+// workers process them.
 func (r *Deployments) SetupWithManager(mgr ctrl.Manager, tuned bool) error {
 	var options controller.Options
 	var events []builder.ForOption

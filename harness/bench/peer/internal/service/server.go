@@ -18,12 +18,12 @@ import (
 	"replicacount.dev/bench/peer/internal/proto"
 )
 
-// Files are those of the server's certificate, of its key, and of whom it trusts.
+// Files are the server's certificate, its key, and the authority that it trusts.
 type Files struct {
 	Certificate, Key, Authority string
 }
 
-// Credentials ask each client for a certificate.
+// Credentials require a certificate from each client.
 func (f Files) Credentials() (credentials.TransportCredentials, error) {
 	certificate, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection says that it serves on each replica.
+// NeedLeaderElection returns false, because every replica serves.
 func (s *Server) NeedLeaderElection() bool {
 	return false
 }

@@ -27,12 +27,12 @@ import (
 
 const maxReplicas = 1000
 
-// Deployments answers from the settings and from the cache, never by a call to Kubernetes.
+// Deployments answers from the settings and the cache, without calls to Kubernetes.
 type Deployments struct {
 	proto.UnimplementedDeploymentsServiceServer
 	Settings *settings.Store
 	Cluster  client.Reader
-	// Changed takes the Deployments whose settings have changed.
+	// Changed receives Deployments whose settings have changed.
 	Changed chan<- event.GenericEvent
 }
 
@@ -70,7 +70,7 @@ func (s *Deployments) ListDeployments(
 	return response, nil
 }
 
-// GetDeployment returns what is desired and what is observed of a Deployment.
+// GetDeployment returns the desired and the observed state of a Deployment.
 func (s *Deployments) GetDeployment(
 	ctx context.Context, request *proto.GetDeploymentRequest,
 ) (*proto.GetDeploymentResponse, error) {
@@ -108,7 +108,7 @@ func (s *Deployments) GetDeployment(
 	return response, nil
 }
 
-// SetDeployment stores the desired count of a Deployment, and answers when it is durable.
+// SetDeployment stores the desired count of a Deployment durably, then answers.
 func (s *Deployments) SetDeployment(
 	ctx context.Context, request *proto.SetDeploymentRequest,
 ) (*proto.SetDeploymentResponse, error) {
@@ -163,7 +163,7 @@ func (s *Deployments) SetDeployment(
 	}, nil
 }
 
-// observation is what the cache has of a Deployment, and nothing if there is none.
+// observation is the cached state of a Deployment; empty if there is none.
 type observation struct {
 	current, ready *int32
 }
@@ -211,7 +211,7 @@ func parseTarget(request interface {
 	return target, nil
 }
 
-// commonName is who the client is.
+// commonName returns the identity of the client.
 func commonName(ctx context.Context) string {
 	client, ok := peer.FromContext(ctx)
 	if !ok {

@@ -1,4 +1,4 @@
-// Package settings keeps the desired counts: in memory to be read, in a JSON file to outlive the process.
+// Package settings keeps the desired counts in memory and, durably, in a JSON file.
 package settings
 
 import (
@@ -18,19 +18,19 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Setting is the desired count of a Deployment, and an entry of the file.
+// Setting is the desired count of a Deployment, and an entry in the file.
 type Setting struct {
 	Name      string `json:"name"`
 	Namespace string `json:"namespace"`
 	Replicas  int32  `json:"replicas"`
-	// Generation grows by one with each change. The file leaves out the first.
+	// Generation grows by one with each change. The file omits a 1.
 	Generation int64      `json:"generation,omitempty"`
 	SetBy      string     `json:"setBy,omitempty"`
 	SetAt      *time.Time `json:"setAt,omitempty"`
 	Reason     string     `json:"reason,omitempty"`
 }
 
-// Target is the Deployment that it is about.
+// Target returns the Deployment of the setting.
 func (s Setting) Target() types.NamespacedName {
 	return types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 }
@@ -44,7 +44,7 @@ type Store struct {
 	current atomic.Pointer[[]Setting]
 }
 
-// Open reads the file. There is none before the first setting.
+// Open reads the file, which does not exist before the first setting.
 func Open(path string) (*Store, error) {
 	var entries []Setting
 	content, err := os.ReadFile(path)
@@ -83,7 +83,7 @@ func (s *Store) All() []Setting {
 	return *s.current.Load()
 }
 
-// Change replaces the setting of a Deployment by what decide makes of the present one, which is zero if there is none.
+// Change replaces the setting of a Deployment with the result of decide, which gets the current one or a zero value.
 // It returns when the change is durable.
 func (s *Store) Change(target types.NamespacedName, decide func(Setting) (Setting, error)) (Setting, error) {
 	s.changes.Lock()
@@ -106,7 +106,7 @@ func (s *Store) Change(target types.NamespacedName, decide func(Setting) (Settin
 	return setting, nil
 }
 
-// write replaces the file as a whole: after a crash there is the old one or the new one.
+// write replaces the file atomically: a crash leaves the old file or the new one.
 func (s *Store) write(all []Setting) (err error) {
 	content, err := render(all)
 	if err != nil {
@@ -140,7 +140,7 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// render writes an entry a line, which people can read and compare.
+// render writes one entry per line, for people to read and compare.
 func render(all []Setting) ([]byte, error) {
 	var content bytes.Buffer
 	content.WriteString("[")

@@ -1,4 +1,4 @@
-//! The actors of the demo: the server and its client, and the others who change counts.
+//! Everything the demo runs: the control plane, the server and its client, and others who change counts.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,7 +32,7 @@ pub(super) struct Set {
     pub(super) replicas_before: i32,
 }
 
-/// Everything that the demo plays on.
+/// The running demo.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) observer: Observer,
@@ -45,8 +45,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts a control plane, and the server with nothing but the rights it needs.
-    pub(super) async fn set(testbed: PathBuf) -> Result<Self> {
+    /// Starts a control plane, and the server with only the rights it needs.
+    pub(super) async fn start(testbed: PathBuf) -> Result<Self> {
         say("Starting a local Kubernetes control plane, and Replica Count Manager beside it.");
         let started = Instant::now();
         let control_plane = ControlPlane::start(Options::new(testbed.clone()).with_controllers()).await?;
@@ -79,8 +79,7 @@ impl Stage {
         let response = client.set_deployment(request).await?.into_inner();
         let answered = Instant::now();
         ensure!(response.new_replicas == Some(replicas), "SetDeployment answered {response:?}");
-        let replicas_before =
-            response.old_replicas.context("SetDeployment does not know the count before")?;
+        let replicas_before = response.old_replicas.context("SetDeployment returned no previous count")?;
         Ok(Set { sent, answered, replicas_before })
     }
 
@@ -95,7 +94,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Scales with the real kubectl, as somebody who does not know of the server.
+    /// Scales with the real kubectl, as someone unaware of the server would.
     pub(super) async fn kubectl_scale(&self, replicas: i32) -> Result<()> {
         let mut command = Command::new(&self.kubectl);
         command
@@ -108,7 +107,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Patches the count as Helm 3 does when it upgrades a release.
+    /// Patches the count as an upgrade by Helm 3 does.
     pub(super) async fn helm_upgrade(&self, replicas: i32) -> Result<()> {
         let parameters = PatchParams { field_manager: Some("helm".to_owned()), ..PatchParams::default() };
         let manifest = json!({ "spec": { "replicas": replicas } });
@@ -116,7 +115,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Applies the count server-side without force, which must be refused; returns the reason.
+    /// Applies the count server-side without force, which must be refused; returns the error message.
     pub(super) async fn server_side_apply(&self, replicas: i32) -> Result<String> {
         let manifest = json!({
             "apiVersion": "apps/v1",
@@ -131,7 +130,7 @@ impl Stage {
         }
     }
 
-    /// Waits until Get reports a drift to `replicas` by `name`, and returns it in words.
+    /// Waits until Get reports a drift to `replicas` by `name`, and describes who caused it.
     pub(super) async fn drifted_by(&self, name: &str, replicas: i32) -> Result<String> {
         let expected = |got: &proto::GetDeploymentResponse| {
             got.last_drift.as_ref().is_some_and(|drift| drift.by == name && drift.to == Some(replicas))
@@ -171,7 +170,7 @@ impl Stage {
         }
     }
 
-    /// Starts the server, and returns when it was started.
+    /// Starts the server, and returns the time of its start.
     pub(super) async fn start_manager(&mut self) -> Result<Instant> {
         let started = Instant::now();
         let mut manager = Manager::start(&self.options).await?;

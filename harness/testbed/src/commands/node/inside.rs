@@ -1,4 +1,4 @@
-//! `testbed node`, in its namespaces: starts the node, and the command that was given or none.
+//! `testbed node`, inside its namespaces: starts the node, and the command if there is one.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::arguments::NodeInside;
 use crate::output::{say, say_error};
 
-/// How long the command has to end when it is asked to.
+/// How long the command may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(testbed: &Path, arguments: NodeInside) -> Result<ExitCode> {
@@ -35,15 +35,15 @@ pub(crate) fn run(testbed: &Path, arguments: NodeInside) -> Result<ExitCode> {
             () = &mut stopped => return Ok(ExitCode::FAILURE),
         };
         match arguments.node.command.as_slice() {
-            [] => stay(&mut node, stopped).await,
-            command => accompany(&mut node, testbed, command, stopped).await,
+            [] => run_until_stopped(&mut node, stopped).await,
+            command => run_command(&mut node, testbed, command, stopped).await,
         }
     })
 }
 
-/// Keeps the node until somebody stops it.
-async fn stay(node: &mut Node, stopped: impl Future<Output = ()>) -> Result<ExitCode> {
-    say(&entrance(node)?);
+/// Keeps the node running until stopped.
+async fn run_until_stopped(node: &mut Node, stopped: impl Future<Output = ()>) -> Result<ExitCode> {
+    say(&nsenter_line(node)?);
     say_error("The node runs until Ctrl-C.");
     tokio::select! {
         died = node.watch() => died.map(|never| match never {}),
@@ -51,8 +51,8 @@ async fn stay(node: &mut Node, stopped: impl Future<Output = ()>) -> Result<Exit
     }
 }
 
-/// Keeps the node as long as the command runs.
-async fn accompany(
+/// Keeps the node running until the command ends.
+async fn run_command(
     node: &mut Node,
     testbed: &Path,
     command: &[OsString],
@@ -69,8 +69,8 @@ async fn accompany(
     Ok(ExitCode::from(status))
 }
 
-/// A line to paste that leads into the namespaces.
-fn entrance(node: &Node) -> Result<String> {
+/// A command line that enters the namespaces.
+fn nsenter_line(node: &Node) -> Result<String> {
     let mut variables: Vec<String> =
         node.environment().into_iter().map(|(name, value)| format!("{name}={}", value.display())).collect();
     let kubectl = Programs::from_env()?.ensure(Program::Kubectl)?;

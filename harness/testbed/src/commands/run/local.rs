@@ -1,4 +1,4 @@
-//! The server on a control plane of its own, with a sample to play with.
+//! Runs the server on a new control plane, with a sample Deployment.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ async fn watch_over(control_plane: &mut ControlPlane) -> Result<()> {
     }
 }
 
-/// Sets the count of the sample as everyone does: through gRPC, over mutual TLS.
+/// Sets the count of the sample like any client: through gRPC, over mutual TLS.
 async fn manage_sample(manager: &Manager) -> Result<()> {
     let request = proto::SetDeploymentRequest {
         name: NAME.to_owned(),
@@ -66,19 +66,19 @@ Deployment {NAME} in {NAMESPACE} is managed and has {REPLICAS} replicas. In anot
 
 {path}export KUBECONFIG={kubeconfig}
 
-# What is managed:
+# List what is managed:
 {list}
 
-# Change it behind the server's back, and look at what became of it:
+# Change it behind the server's back, and see the server restore it:
 kubectl scale deployment {NAME} --namespace {NAMESPACE} --replicas 7
 kubectl get deployment {NAME} --namespace {NAMESPACE}
 
-Ctrl-C ends everything. The log of the server follows.
+Ctrl-C stops everything. The log of the server follows.
 "
     ))
 }
 
-/// A line that puts the folders of those programs on PATH that are not found there by their name.
+/// A line that adds the folders of those programs to PATH that are not on it yet.
 fn path_line(programs: &[PathBuf]) -> String {
     let mut folders: Vec<String> = programs
         .iter()

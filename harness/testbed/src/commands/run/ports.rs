@@ -1,4 +1,4 @@
-//! The default ports must be free, and who finds them taken should not have to read a log.
+//! Checks that the default ports are free, for a clearer error than the server's log.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};

@@ -1,7 +1,7 @@
-//! A disk that really is full, or really cannot be written.
+//! A really full disk, and a really read-only one.
 //!
-//! The server gets a small disk of its own in a mount namespace of its own, so nobody else sees it, and nothing is left
-//! of it when the server has ended.
+//! The server gets its own small disk in its own mount namespace, so no other process sees it, and it vanishes with the
+//! server.
 
 use std::env;
 use std::fs::{self, File};
@@ -16,19 +16,19 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::report_not_run;
-use crate::scene::{Scene, options, shared};
+use crate::fixture::{Fixture, options, shared};
 
-/// The small disk: 32 pages of 4 KiB, and room for the names of 64 files.
+/// The small disk: 32 pages of 4 KiB, and inodes for 64 files.
 const MOUNT: &str = "mount -t tmpfs -o size=128k,nr_inodes=64,mode=700 tmpfs \"$0\"";
 const PAGE: usize = 4096;
 
-/// How a process gets mounts of its own, and how another one comes to see them.
+/// How to start a process in a new mount namespace, and how to enter it.
 struct Namespace {
     unshare: &'static [&'static str],
     enter: &'static [&'static str],
 }
 
-/// As root, or as anyone.
+/// As root, or as an unprivileged user.
 const NAMESPACES: [Namespace; 2] = [
     Namespace { unshare: &["unshare", "--mount"], enter: &["--mount"] },
     Namespace {
@@ -37,11 +37,11 @@ const NAMESPACES: [Namespace; 2] = [
     },
 ];
 
-/// The first way that works here.
+/// The first one that works on this machine.
 static NAMESPACE: LazyLock<Option<&Namespace>> = LazyLock::new(|| {
     let mut reasons = Vec::new();
     for namespace in &NAMESPACES {
-        match namespace.try_out() {
+        match namespace.probe() {
             Ok(()) => return Some(namespace),
             Err(reason) => reasons.push(reason),
         }
@@ -50,80 +50,80 @@ static NAMESPACE: LazyLock<Option<&Namespace>> = LazyLock::new(|| {
     None
 });
 
-/// What is wrong with the disk.
+/// The fault of the disk.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// All but so many bytes are taken.
+    /// Only `spare` bytes are free.
     Full {
         spare: usize,
     },
-    /// No more files can be made.
+    /// No more files can be created.
     NoMoreFiles,
     ReadOnly,
 }
 
 /// The small disk of a running server.
 struct Disk {
-    /// Where the server sees it.
+    /// Where the server has it mounted.
     folder: PathBuf,
     server: u32,
     namespace: &'static Namespace,
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_a_set_and_the_server_goes_on() {
+async fn a_full_disk_fails_sets_and_the_server_keeps_working() {
     for fault in [Fault::Full { spare: 0 }, Fault::Full { spare: PAGE }, Fault::NoMoreFiles] {
         check(fault, Code::ResourceExhausted, "STORE_FULL").await;
     }
 }
 
 #[tokio::test]
-async fn a_read_only_disk_refuses_a_set_and_the_server_goes_on() {
+async fn a_read_only_disk_fails_sets_and_the_server_keeps_working() {
     check(Fault::ReadOnly, Code::Unavailable, "STORE_UNAVAILABLE").await;
 }
 
-/// Breaks the disk, expects a Set to be refused and everything else to go on, mends it, and expects a Set to work.
+/// Breaks the disk, expects Sets to fail and everything else to work, repairs the disk, and expects a Set to work.
 async fn check(fault: Fault, code: Code, reason: &str) {
-    let Some((mut scene, disk)) = Disk::with_server().await else { return };
-    scene.create_managed("web", 3).await;
-    // Longer than a page, so that a write may fail in its middle.
+    let Some((mut fixture, disk)) = Disk::with_server().await else { return };
+    fixture.create_managed("web", 3).await;
+    // More than a page, so a write can fail half-way.
     for name in ["api", "batch", "cache", "mail", "queue", "search"] {
         let request = proto::SetDeploymentRequest {
             allow_missing: true,
             reason: "x".repeat(1000),
-            ..scene.set_request(name, 1)
+            ..fixture.set_request(name, 1)
         };
-        scene.client.set_deployment(request).await.unwrap();
+        fixture.client.set_deployment(request).await.unwrap();
     }
     let before = disk.content();
 
-    disk.break_by(fault);
+    disk.inject(fault);
     for count in [5, 6] {
-        let refused = scene.client.set_deployment(scene.set_request("web", count)).await.unwrap_err();
+        let refused = fixture.client.set_deployment(fixture.set_request("web", count)).await.unwrap_err();
         assert_eq!(refused.code(), code, "{fault:?}: {refused}");
         assert_eq!(refused.get_details_error_info().unwrap().reason, reason, "{fault:?}");
-        let answer = scene.get("web").await.unwrap();
+        let answer = fixture.get("web").await.unwrap();
         assert_eq!((answer.desired_replicas, answer.generation), (Some(3), 1), "{fault:?}");
         assert_eq!(disk.content(), before, "{fault:?}");
     }
     for path in ["/livez", "/readyz", "/healthz"] {
-        assert_eq!(scene.manager.get(path).await.unwrap().0, 200, "{fault:?}: {path}");
+        assert_eq!(fixture.manager.get(path).await.unwrap().0, 200, "{fault:?}: {path}");
     }
-    scene.scale("web", 9).await;
-    scene.until("web", |answer| answer.drift_count == 1).await;
-    scene.until_count("web", 3).await;
+    fixture.scale("web", 9).await;
+    fixture.wait_for("web", |answer| answer.drift_count == 1).await;
+    fixture.wait_for_count("web", 3).await;
 
-    disk.mend(fault);
-    scene.set("web", 7).await;
-    assert_eq!(scene.get("web").await.unwrap().desired_replicas, Some(7), "{fault:?}");
+    disk.repair(fault);
+    fixture.set("web", 7).await;
+    assert_eq!(fixture.get("web").await.unwrap().desired_replicas, Some(7), "{fault:?}");
     assert!(disk.content().contains("\"replicas\":7"), "{fault:?}: {}", disk.content());
-    scene.until_count("web", 7).await;
+    fixture.wait_for_count("web", 7).await;
     assert_eq!(disk.files(), ["replicas.json", "replicas.json.lock"], "{fault:?}");
 }
 
 impl Namespace {
-    /// Mounts a small disk that nobody will see.
-    fn try_out(&self) -> Result<(), String> {
+    /// Tries to mount a small disk.
+    fn probe(&self) -> Result<(), String> {
         let (program, arguments) = self.unshare.split_first().unwrap();
         let mut command = Command::new(program);
         command.args(arguments).args(["sh", "-c", MOUNT]).arg(env::temp_dir());
@@ -134,8 +134,8 @@ impl Namespace {
 }
 
 impl Disk {
-    /// A server on a small disk. `None` where there is none to be had, which is then reported.
-    async fn with_server() -> Option<(Scene<'static>, Self)> {
+    /// Starts a server on a small disk. Reports and returns `None` if this machine cannot mount one.
+    async fn with_server() -> Option<(Fixture<'static>, Self)> {
         let namespace = (*NAMESPACE)?;
         let control_plane = shared().await;
         let folder = control_plane.folder("disk").unwrap();
@@ -146,15 +146,15 @@ impl Disk {
             .through(launcher.chain([folder.as_path()]))
             .argument("--file-path")
             .argument(folder.join("replicas.json"));
-        let scene = Scene::with_options(control_plane, options).await;
-        let server = scene.manager.pid();
-        Some((scene, Self { folder, server, namespace }))
+        let fixture = Fixture::with_options(control_plane, options).await;
+        let server = fixture.manager.pid();
+        Some((fixture, Self { folder, server, namespace }))
     }
 
-    fn break_by(&self, fault: Fault) {
+    fn inject(&self, fault: Fault) {
         match fault {
             Fault::Full { spare } => {
-                let mut filler = File::create(self.seen("filler")).unwrap();
+                let mut filler = File::create(self.path("filler")).unwrap();
                 let full = loop {
                     if let Err(error) = filler.write_all(&[b'x'; PAGE]) {
                         break error;
@@ -165,44 +165,44 @@ impl Disk {
                 filler.set_len(taken - u64::try_from(spare).unwrap()).unwrap();
             }
             Fault::NoMoreFiles => {
-                fs::create_dir(self.seen("filler")).unwrap();
-                let full = (0..).find_map(|n| File::create(self.seen(&format!("filler/{n}"))).err());
+                fs::create_dir(self.path("filler")).unwrap();
+                let full = (0..).find_map(|n| File::create(self.path(&format!("filler/{n}"))).err());
                 assert_eq!(full.unwrap().kind(), ErrorKind::StorageFull);
             }
-            // The lock is open for writing, so the disk itself cannot be remounted. What lies over it can.
+            // The open lock file prevents remounting the disk itself, so this mounts over it.
             Fault::ReadOnly => self.run("mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\""),
         }
     }
 
-    fn mend(&self, fault: Fault) {
+    fn repair(&self, fault: Fault) {
         match fault {
-            Fault::Full { .. } => fs::remove_file(self.seen("filler")).unwrap(),
-            Fault::NoMoreFiles => fs::remove_dir_all(self.seen("filler")).unwrap(),
+            Fault::Full { .. } => fs::remove_file(self.path("filler")).unwrap(),
+            Fault::NoMoreFiles => fs::remove_dir_all(self.path("filler")).unwrap(),
             Fault::ReadOnly => self.run("umount \"$0\""),
         }
     }
 
     /// The text of the settings file.
     fn content(&self) -> String {
-        fs::read_to_string(self.seen("replicas.json")).unwrap()
+        fs::read_to_string(self.path("replicas.json")).unwrap()
     }
 
     /// The names of all files, sorted.
     fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.seen("")).unwrap();
+        let entries = fs::read_dir(self.path("")).unwrap();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
 
-    /// The path by which this process reaches a file of the disk.
-    fn seen(&self, name: &str) -> PathBuf {
+    /// The path of a file on the disk, as seen by this process.
+    fn path(&self, name: &str) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.server));
         root.join(self.folder.strip_prefix("/").unwrap()).join(name)
     }
 
-    /// Runs a script among the mounts of the server.
+    /// Runs a script in the mount namespace of the server.
     fn run(&self, script: &str) {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.server.to_string()]).args(self.namespace.enter);

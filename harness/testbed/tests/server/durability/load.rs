@@ -1,4 +1,4 @@
-//! Many clients that set counts, and what each of them knows when the server has ended.
+//! Many clients that set counts, and what they know about the stored settings when the server has ended.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,30 +13,30 @@ use replica_count_testbed::manager::Client;
 use tokio::sync::watch;
 use tokio::time;
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
 const TARGETS: usize = 50;
-/// How many of the targets exist in the cluster.
+/// The number of targets that exist in the cluster.
 const DEPLOYMENTS: usize = 5;
 const CONNECTIONS: usize = 10;
-/// Two for each target, so that their Sets compete.
+/// Two for each target, so their Sets compete.
 const WRITERS: usize = 2 * TARGETS;
 const SETS_OF_A_WRITER: usize = 10;
 const SETS: usize = WRITERS * SETS_OF_A_WRITER;
 
-/// From the acknowledgement that the end waits for to the end itself, if not at once: longer than a write takes.
+/// The longest delay between the acknowledgement that triggers the end and the end itself. Longer than a write takes.
 const DELAY_MICROS: u64 = 10_000;
 
 /// How the server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// As by a crash: a Set that was not answered may be stored or not.
+    /// Like a crash: an unanswered Set may or may not be stored.
     Kill,
-    /// In order: what is stored is answered.
+    /// Gracefully: every stored Set is answered.
     Terminate,
 }
 
-/// The targets and what is known of them.
+/// The targets, and what is known about them.
 pub(super) struct Load {
     namespace: String,
     targets: Vec<LoadedTarget>,
@@ -50,11 +50,11 @@ struct LoadedTarget {
 /// What the writers of one target know.
 #[derive(Debug, Default)]
 struct Known {
-    /// The last count that was submitted; no count is submitted twice.
+    /// The last submitted count. No count is submitted twice.
     last: i32,
     /// The newest acknowledged setting.
     acknowledged: Option<Stored>,
-    /// The counts that were submitted and not acknowledged.
+    /// Submitted but unacknowledged counts.
     in_flight: Vec<i32>,
 }
 
@@ -71,23 +71,23 @@ impl Load {
         Self { namespace: namespace.to_owned(), targets: targets.collect() }
     }
 
-    /// The names of the targets that are meant to exist.
+    /// The names of the targets that exist in the cluster.
     pub(super) fn deployments(&self) -> impl Iterator<Item = &str> {
         self.targets[..DEPLOYMENTS].iter().map(|target| target.name.as_str())
     }
 
-    /// The count that is stored for a target, as far as is known.
+    /// The last known stored count of a target.
     pub(super) fn count(&self, name: &str) -> i32 {
         let target = self.targets.iter().find(|target| target.name == name).unwrap();
         target.known.lock().unwrap().acknowledged.unwrap().count
     }
 
-    /// How many Sets were not acknowledged.
+    /// The number of unacknowledged Sets.
     pub(super) fn unanswered(&self) -> usize {
         self.targets.iter().map(|target| target.known.lock().unwrap().in_flight.len()).sum()
     }
 
-    /// Sets counts from all sides and ends the server at a random moment of that.
+    /// Sets counts concurrently, and ends the server at a random moment.
     pub(super) async fn run(
         &self,
         manager: Manager,
@@ -95,7 +95,7 @@ impl Load {
         random: &mut fastrand::Rng,
         context: &str,
     ) {
-        let moment = random.usize(1..SETS * 9 / 10);
+        let end_after = random.usize(1..SETS * 9 / 10);
         let delay = Duration::from_micros(if random.bool() { random.u64(..DELAY_MICROS) } else { 0 });
         let clients = try_join_all((0..CONNECTIONS).map(|_| manager.client())).await.unwrap();
         let acknowledged = watch::Sender::new(0);
@@ -108,7 +108,7 @@ impl Load {
             }
         });
         let end = async {
-            acknowledged.subscribe().wait_for(|&sets| sets >= moment).await.unwrap();
+            acknowledged.subscribe().wait_for(|&sets| sets >= end_after).await.unwrap();
             time::sleep(delay).await;
             is_ending.store(true, Ordering::SeqCst);
             match ending {
@@ -146,7 +146,7 @@ impl Load {
         Ok(())
     }
 
-    /// Compares with what is stored, which is what is known from now on.
+    /// Checks the stored settings against what is known, and takes them as known from now on.
     pub(super) fn learn(&mut self, settings: &Settings, ending: Ending, context: &str) {
         for target in &self.targets {
             let stored = settings.get(&Target::deployment(&self.namespace, &target.name).unwrap());
@@ -163,15 +163,15 @@ impl Load {
         }
     }
 
-    /// Expects Get to say what is known.
-    pub(super) async fn check_answers(&self, scene: &Scene<'_>, context: &str) {
+    /// Expects Get to return the known settings.
+    pub(super) async fn check_answers(&self, fixture: &Fixture<'_>, context: &str) {
         let answers = self.targets.iter().map(async |target| {
             let request = proto::GetDeploymentRequest {
                 name: target.name.clone(),
                 namespace: self.namespace.clone(),
                 ..proto::GetDeploymentRequest::default()
             };
-            let answer = scene.client.clone().get_deployment(request).await;
+            let answer = fixture.client.clone().get_deployment(request).await;
             let answered = answer.map(tonic::Response::into_inner).ok().and_then(|answer| {
                 let generation = answer.generation.try_into().unwrap();
                 Some(Stored { generation, count: answer.desired_replicas? })
@@ -184,7 +184,7 @@ impl Load {
 }
 
 impl Known {
-    /// Another count.
+    /// The next count.
     fn submit(&mut self) -> i32 {
         self.last += 1;
         self.in_flight.push(self.last);
@@ -203,7 +203,7 @@ impl Known {
         }
     }
 
-    /// Whether this may be stored: the newest acknowledged setting, or a newer one that was under way.
+    /// Whether this may be stored: the newest acknowledged setting or, after a kill, a newer one that was in flight.
     fn allows(&self, stored: Option<Stored>, ending: Ending) -> bool {
         if stored == self.acknowledged {
             return true;

@@ -1,4 +1,4 @@
-//! A tracer on a running server, and what it wrote.
+//! Traces a running server with strace, and parses the trace.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::report_not_run;
-use crate::scene::{Scene, eventually};
+use crate::fixture::{Fixture, eventually};
 
-/// What can change a file, and what can send an answer. No machine has all of those with a question mark.
+/// Calls that can change a file or send an answer. A question mark marks calls that not every machine has.
 const TRACED: &str = "trace=openat,write,writev,sendto,sendmsg,fsync,fdatasync,?rename,?renameat,?renameat2";
 
 /// A running strace. It is killed on drop.
@@ -19,13 +19,13 @@ pub(super) struct Strace {
 }
 
 impl Strace {
-    /// Traces the server of `scene`. `None` where that is not possible, which is then reported.
-    pub(super) async fn attach(scene: &Scene<'_>, arguments: &[&str]) -> Option<Self> {
-        let folder = scene.control_plane.folder("strace").unwrap();
+    /// Traces the server of `fixture`. Reports and returns `None` if that is not possible.
+    pub(super) async fn attach(fixture: &Fixture<'_>, arguments: &[&str]) -> Option<Self> {
+        let folder = fixture.control_plane.folder("strace").unwrap();
         let (output, log) = (folder.join("trace"), folder.join("log"));
         let mut command = Command::new("strace");
         command.args(["--follow-forks", "-tt", "-yy", "-e", TRACED]).args(arguments).arg("-o").arg(&output);
-        command.args(["-p", &scene.manager.pid().to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["-p", &fixture.manager.pid().to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
         let child = match command.stderr(File::create(&log).unwrap()).spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -35,24 +35,24 @@ impl Strace {
         };
         let mut this = Self { child, output };
         let is_attached = eventually("strace is attached", async || {
-            let said = fs::read_to_string(&log).unwrap();
+            let text = fs::read_to_string(&log).unwrap();
             match this.child.try_wait().unwrap() {
-                Some(status) => Ok(Err(format!("{status}: {said}"))),
-                None if said.contains(" attached") => Ok(Ok(())),
-                None => Err(said),
+                Some(status) => Ok(Err(format!("{status}: {text}"))),
+                None if text.contains(" attached") => Ok(Ok(())),
+                None => Err(text),
             }
         });
         is_attached.await.map_err(|reason| report(&reason)).ok()?;
         Some(this)
     }
 
-    /// Leaves the server alone again, and returns what it did meanwhile.
+    /// Detaches from the server, and returns the trace.
     pub(super) async fn detach(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         self.wait().await
     }
 
-    /// Waits until the server has ended, and returns what it did.
+    /// Waits until the server has ended, and returns the trace.
     pub(super) async fn ended(mut self) -> String {
         self.wait().await
     }
@@ -65,7 +65,7 @@ impl Strace {
 
 impl Drop for Strace {
     fn drop(&mut self) {
-        // Fails only if the process is gone already.
+        // Fails only if the process is already gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -75,17 +75,19 @@ fn report(reason: &str) {
     report_not_run("the order of the system calls of a Set, and a crash between them", reason);
 }
 
-/// A system call, from the line of the trace where it begins to the one where it ends.
+/// A system call in a trace.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call<'a> {
     pub(super) name: &'a str,
-    /// The rest of the line where it begins.
+    /// The rest of its first line.
     pub(super) text: &'a str,
+    /// The line where it begins.
     pub(super) begun: usize,
+    /// The line where it ends.
     pub(super) ended: usize,
 }
 
-/// The calls of a trace, whose lines have a thread, a time and an event each.
+/// The calls in a trace. Each line has a thread, a time and an event.
 pub(super) fn calls<'a>(trace: &'a str) -> Vec<Call<'a>> {
     let events: Vec<(&str, &'a str)> = trace
         .lines()

@@ -1,4 +1,4 @@
-//! The system calls of a Set: what comes before what, and what a crash between any two of them leaves.
+//! The order of the system calls of a Set, and what remains after a crash between any two of them.
 
 use std::fs;
 use std::pin::pin;
@@ -8,24 +8,24 @@ use replica_count_core::target::Target;
 
 use super::strace::{Strace, calls};
 use super::{settings, temporary};
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
 const RENAMES: [&str; 3] = ["rename", "renameat", "renameat2"];
 const SENDS: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
 
 #[tokio::test]
-async fn the_answer_leaves_after_both_syncs() {
-    let mut scene = Scene::new().await;
-    scene.create_managed("web", 3).await;
-    // A sync that takes its time shows whoever does not wait for it.
+async fn the_answer_is_sent_after_both_syncs() {
+    let mut fixture = Fixture::new().await;
+    fixture.create_managed("web", 3).await;
+    // A slow sync reveals any step that does not wait for it.
     let arguments = ["-e", "inject=fsync:delay_enter=100000"];
-    let Some(strace) = Strace::attach(&scene, &arguments).await else { return };
-    let mut client = scene.client.clone();
-    let set = client.set_deployment(scene.set_request("web", 4));
-    // Other work goes on meanwhile, so calls of several threads are under way at once.
+    let Some(strace) = Strace::attach(&fixture, &arguments).await else { return };
+    let mut client = fixture.client.clone();
+    let set = client.set_deployment(fixture.set_request("web", 4));
+    // Concurrent work, so calls of several threads overlap.
     let other_work = async {
         loop {
-            scene.manager.get("/livez").await.unwrap();
+            fixture.manager.get("/livez").await.unwrap();
         }
     };
     match select(pin!(set), pin!(other_work)).await {
@@ -33,14 +33,14 @@ async fn the_answer_leaves_after_both_syncs() {
         Either::Right((never, _)) => never,
     };
     let trace = strace.detach().await;
-    // Shown by --nocapture, and when this fails.
-    let other_work = format!("<TCP:[{}->", scene.manager.http_address());
+    // Printed with --nocapture, or on failure.
+    let other_work = format!("<TCP:[{}->", fixture.manager.http_address());
     trace.lines().filter(|line| !line.contains(&other_work)).for_each(|line| println!("{line}"));
 
-    let temporary = temporary(&scene.options).display().to_string();
-    let folder = scene.options.store().parent().unwrap().display().to_string();
-    let client = format!("<TCP:[{}->", scene.manager.grpc_address());
-    // Of each kind the first one of all counts, so nothing at all is sent to the client before.
+    let temporary = temporary(&fixture.options).display().to_string();
+    let folder = fixture.options.store().parent().unwrap().display().to_string();
+    let client = format!("<TCP:[{}->", fixture.manager.grpc_address());
+    // Only the first call of each kind counts, so this also shows that nothing is sent to the client earlier.
     let steps: [(&[&str], String); 5] = [
         (&["write"], format!("<{temporary}>")),
         (&["fsync"], format!("<{temporary}>")),
@@ -55,17 +55,17 @@ async fn the_answer_leaves_after_both_syncs() {
     });
     for (earlier, later) in steps.iter().zip(&steps[1..]) {
         let (first, then) = (earlier.text, later.text);
-        assert!(earlier.ended < later.begun, "`{first}` must have ended before `{then}`: see the trace");
+        assert!(earlier.ended < later.begun, "`{first}` must end before `{then}`: see the trace");
     }
 }
 
 #[tokio::test]
 async fn a_crash_between_two_steps_leaves_the_old_file_or_the_new_one() {
-    let mut scene = Scene::new().await;
-    scene.create("web", 1).await;
-    scene.set("web", 1).await;
-    let temporary = temporary(&scene.options);
-    let folder = scene.options.store().parent().unwrap().to_owned();
+    let mut fixture = Fixture::new().await;
+    fixture.create("web", 1).await;
+    fixture.set("web", 1).await;
+    let temporary = temporary(&fixture.options);
+    let folder = fixture.options.store().parent().unwrap().to_owned();
     let renames = format!("?{}", RENAMES.join(",?"));
     let cases = [
         ("openat", &temporary, 1),
@@ -76,20 +76,20 @@ async fn a_crash_between_two_steps_leaves_the_old_file_or_the_new_one() {
     ];
     for (calls, path, expected) in cases {
         let context = format!("killed before {calls} of {}", path.display());
-        scene.set("web", 1).await;
+        fixture.set("web", 1).await;
         let inject = format!("inject={calls}:signal=KILL");
         let path = path.display().to_string();
-        let Some(strace) = Strace::attach(&scene, &["-e", &inject, "-P", &path]).await else { return };
-        scene.client.set_deployment(scene.set_request("web", 7)).await.expect_err(&context);
+        let Some(strace) = Strace::attach(&fixture, &["-e", &inject, "-P", &path]).await else { return };
+        fixture.client.set_deployment(fixture.set_request("web", 7)).await.expect_err(&context);
         strace.ended().await;
 
-        let target = Target::deployment(&scene.namespace, "web").unwrap();
-        let stored = settings(&scene.options)[&target].replicas.get();
+        let target = Target::deployment(&fixture.namespace, "web").unwrap();
+        let stored = settings(&fixture.options)[&target].replicas.get();
         assert_eq!(stored, expected, "{context}");
-        scene = scene.restart(async |_| {}).await;
-        let answer = scene.get("web").await.unwrap();
+        fixture = fixture.restart(async |_| {}).await;
+        let answer = fixture.get("web").await.unwrap();
         assert_eq!(answer.desired_replicas, Some(expected), "{context}");
         assert!(!fs::exists(&temporary).unwrap(), "{context}");
-        scene.until_count("web", expected).await;
+        fixture.wait_for_count("web", expected).await;
     }
 }

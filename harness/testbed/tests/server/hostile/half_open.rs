@@ -1,24 +1,24 @@
-//! Requests that begin and never end, and connections that say nothing at all.
+//! Requests that never end, and silent connections.
 
 use replica_count_testbed::frames::{self, DATA, HEADERS, Received, SET, WINDOW_UPDATE, frame};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::siege::Siege;
+use super::attacked_server::AttackedServer;
 
-/// With those of each, more than one user may have under way.
+/// Together they open more requests than one user may have in flight.
 const CONNECTIONS: usize = 3;
 const REQUESTS: usize = 100;
 const SILENT: usize = 50;
 
-/// The largest message that is accepted, and what is sent of it.
+/// The size of the largest accepted message, and how much of it is sent.
 const MESSAGE: u32 = 64 * 1024;
 const SENT: usize = 15 * 1024;
-/// What may be sent on a connection before the server has read it.
+/// The initial flow-control window of a connection.
 const WINDOW: usize = 65_535;
 
-/// Begins many requests on one connection. Returns whether any of them was refused.
+/// Begins many requests on one connection. Returns whether any was refused.
 async fn begin(stream: &mut TlsStream<TcpStream>) -> bool {
     let (mut window, mut refused) = (WINDOW, false);
     let head = [&[0], &MESSAGE.to_be_bytes()[..], &[0; SENT]].concat();
@@ -38,17 +38,17 @@ async fn begin(stream: &mut TlsStream<TcpStream>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_open_requests_have_places_of_their_own() {
-    let mut siege = Siege::new().await;
-    siege
-        .withstand(24, async |siege| {
+async fn half_open_requests_do_not_block_others() {
+    let mut server = AttackedServer::new().await;
+    server
+        .withstand(24, async |server| {
             let mut silent = Vec::new();
             for _ in 0..SILENT {
-                silent.push(siege.connect().await);
+                silent.push(server.connect().await);
             }
             let mut connections = Vec::new();
             for number in 1..=CONNECTIONS {
-                let mut stream = siege.connect_http2().await;
+                let mut stream = server.connect_http2().await;
                 let refused = begin(&mut stream).await;
                 assert_eq!(refused, number == CONNECTIONS, "{number}");
                 connections.push(stream);
@@ -56,5 +56,5 @@ async fn half_open_requests_have_places_of_their_own() {
             (silent, connections)
         })
         .await;
-    assert!(siege.metric("requests_refused_total{reason=\"requests\"}").await > 0);
+    assert!(server.metric("requests_refused_total{reason=\"requests\"}").await > 0);
 }

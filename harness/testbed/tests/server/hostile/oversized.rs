@@ -1,4 +1,4 @@
-//! Messages and headers that are too large, or say that they are.
+//! Messages and headers that are too large, or claim to be.
 
 use replica_count_testbed::frames::{
     self, CONTINUATION, DATA, END_HEADERS, HEADERS, LIST, REFLECTION, RST_STREAM, Received, SET, frame,
@@ -6,10 +6,10 @@ use replica_count_testbed::frames::{
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
-use super::siege::{ATTACK, Siege};
+use super::attacked_server::{ATTACK_DURATION, AttackedServer};
 
-/// The stream is ended, by an answer or by a reset.
-async fn until_ended(stream: &mut (impl tokio::io::AsyncRead + Unpin), id: u32) {
+/// Waits until the stream is ended, by an answer or a reset.
+async fn wait_until_ended(stream: &mut (impl tokio::io::AsyncRead + Unpin), id: u32) {
     loop {
         let Received { kind, flags, stream: ended, .. } = frames::receive(stream).await.unwrap();
         if ended == id && (kind == RST_STREAM || flags & frames::END_STREAM != 0) {
@@ -18,7 +18,7 @@ async fn until_ended(stream: &mut (impl tokio::io::AsyncRead + Unpin), id: u32) 
     }
 }
 
-/// Headers of that many bytes.
+/// Headers with a value of `bytes` bytes.
 fn large_headers(stream: u32, bytes: usize) -> Vec<u8> {
     let block = [frames::call_headers(LIST), frames::header("x", &"x".repeat(bytes))].concat();
     let (first, rest) = block.split_at(16_000);
@@ -27,8 +27,8 @@ fn large_headers(stream: u32, bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_large_is_refused() {
-    // It is the length before a message that counts: what follows is not waited for.
+async fn oversized_messages_and_headers_are_refused() {
+    // The length prefix is enough: the server does not wait for the message.
     let message = |stream, path, bytes: u32| {
         let message = [&[0], &bytes.to_be_bytes()[..], &[0; 4096]].concat();
         [frames::call(stream, path), frame(DATA, 0, stream, &message)].concat()
@@ -39,15 +39,15 @@ async fn what_is_too_large_is_refused() {
         &|stream| message(stream, REFLECTION, 4 * 1024 + 1),
         &|stream| large_headers(stream, 20_000),
     ];
-    let mut siege = Siege::new().await;
+    let mut server = AttackedServer::new().await;
     for attack in cases {
-        siege
-            .withstand(16, async |siege| {
-                let mut stream = siege.connect_http2().await;
-                let end = Instant::now() + ATTACK / 4;
+        server
+            .withstand(16, async |server| {
+                let mut stream = server.connect_http2().await;
+                let end = Instant::now() + ATTACK_DURATION / 4;
                 for id in frames::streams().take_while(|_| Instant::now() < end) {
                     stream.write_all(&attack(id)).await.unwrap();
-                    until_ended(&mut stream, id).await;
+                    wait_until_ended(&mut stream, id).await;
                 }
             })
             .await;

@@ -9,7 +9,7 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::Sets;
-use crate::scene::{Scene, eventually};
+use crate::fixture::{Fixture, eventually};
 
 /// The role of a server that is limited to its namespace.
 struct Rights {
@@ -20,10 +20,11 @@ struct Rights {
 }
 
 impl Rights {
-    async fn of(scene: &Scene<'_>) -> Self {
-        let roles: Api<Role> = Api::namespaced(scene.control_plane.admin().await.unwrap(), &scene.namespace);
+    async fn of(fixture: &Fixture<'_>) -> Self {
+        let (namespace, admin) = (fixture.namespace.clone(), fixture.control_plane.admin().await.unwrap());
+        let roles: Api<Role> = Api::namespaced(admin.clone(), &namespace);
         let all = roles.get("replica-count-manager").await.unwrap().rules.unwrap();
-        Self { roles, all }
+        Self { namespace, roles, reviews: Api::all(admin), all }
     }
 
     /// Gives the server these resources of `apps` only.
@@ -38,7 +39,7 @@ impl Rights {
         }
         self.grant(&rules).await;
         for kind in ["deployments", "statefulsets"] {
-            eventually("the rights are in force", async || match self.may_list(kind).await {
+            eventually("the API server applies the rights", async || match self.may_list(kind).await {
                 may_list if may_list == (kind == resource) => Ok(()),
                 other => Err(other),
             })
@@ -68,9 +69,9 @@ impl Rights {
 }
 
 /// The lines of the log about refused watches of StatefulSets, with their levels.
-async fn refusals(scene: &Scene<'_>) -> Vec<String> {
-    eventually("the log says so", async || {
-        let log = scene.manager.log().into_iter();
+async fn refusals(fixture: &Fixture<'_>) -> Vec<String> {
+    eventually("the refused watch is in the log", async || {
+        let log = fixture.manager.log().into_iter();
         let lines: Vec<String> = log.filter(|line| line.contains("watch refused")).collect();
         if lines.is_empty() { Err("nothing") } else { Ok(lines) }
     })
@@ -79,20 +80,20 @@ async fn refusals(scene: &Scene<'_>) -> Vec<String> {
 
 #[tokio::test]
 async fn with_no_count_stored_it_is_one_line_of_information() {
-    let scene = Scene::limited().await;
-    let rights = Rights::of(&scene).await;
-    let scene = scene.restart(async |_| rights.limit_to("deployments").await).await;
-    let mut sets = Sets::of(scene).await;
-    let lines = refusals(&sets.scene).await;
+    let fixture = Fixture::limited().await;
+    let rights = Rights::of(&fixture).await;
+    let fixture = fixture.restart(async |_| rights.limit_to("deployments").await).await;
+    let mut sets = Sets::of(fixture).await;
+    let lines = refusals(&sets.fixture).await;
     let [line] = &lines[..] else { panic!("{lines:#?}") };
     assert!(line.contains("\"INFO\"") && line.contains("\"watched\":\"statefulsets\""), "{line}");
-    sets.scene.create_managed("web", 3).await;
-    sets.scene.scale("web", 5).await;
-    sets.scene.until_count("web", 3).await;
+    sets.fixture.create_managed("web", 3).await;
+    sets.fixture.scale("web", 5).await;
+    sets.fixture.wait_for_count("web", 3).await;
 
     for allow_missing in [false, true] {
         let request = proto::SetDeploymentRequest { allow_missing, ..sets.set_request("db", 3) };
-        let refused = sets.scene.client.set_deployment(request).await.unwrap_err();
+        let refused = sets.fixture.client.set_deployment(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
         assert_eq!(refused.get_details_error_info().unwrap().reason, "KIND_NOT_READABLE");
         assert!(refused.message().contains("get, list and watch of statefulsets.apps"), "{refused}");
@@ -100,60 +101,60 @@ async fn with_no_count_stored_it_is_one_line_of_information() {
     }
     rights.grant_all().await;
     sets.create("db", 3).await;
-    sets.until("db", |answer| answer.state() == DeploymentState::Unmanaged).await;
+    sets.wait_for("db", |answer| answer.state() == DeploymentState::Unmanaged).await;
     sets.set("db", 4).await;
-    sets.until_count("db", 4).await;
+    sets.wait_for_count("db", 4).await;
 }
 
 #[tokio::test]
 async fn with_a_count_stored_it_is_an_error_and_the_state_is_unknown() {
-    let mut sets = Sets::of(Scene::limited().await).await;
+    let mut sets = Sets::of(Fixture::limited().await).await;
     sets.create_managed("db", 3).await;
-    sets.scene.create_managed("web", 3).await;
-    let rights = Rights::of(&sets.scene).await;
-    let Sets { scene, .. } = sets;
-    let mut sets = Sets::of(scene.restart(async |_| rights.limit_to("deployments").await).await).await;
-    let lines = refusals(&sets.scene).await;
+    sets.fixture.create_managed("web", 3).await;
+    let rights = Rights::of(&sets.fixture).await;
+    let Sets { fixture, .. } = sets;
+    let mut sets = Sets::of(fixture.restart(async |_| rights.limit_to("deployments").await).await).await;
+    let lines = refusals(&sets.fixture).await;
     let [line] = &lines[..] else { panic!("{lines:#?}") };
     assert!(line.contains("\"ERROR\"") && line.contains("\"managed\":1"), "{line}");
 
-    let answer = sets.until("db", |answer| answer.desired_replicas == Some(3)).await;
+    let answer = sets.wait_for("db", |answer| answer.desired_replicas == Some(3)).await;
     assert_eq!((answer.state(), answer.current_replicas), (DeploymentState::Unknown, None));
     assert!(answer.state_reason.contains("refuses to show StatefulSets"), "{answer:?}");
     let request = proto::ListDeploymentsRequest {
         kinds: vec![Kind::StatefulSet.into(), Kind::Deployment.into()],
         ..proto::ListDeploymentsRequest::default()
     };
-    let rows = sets.scene.client.list_deployments(request).await.unwrap().into_inner();
+    let rows = sets.fixture.client.list_deployments(request).await.unwrap().into_inner();
     let rows: Vec<_> = rows
         .deployments_replica_config
         .iter()
         .map(|row| (row.name.as_str(), row.state(), row.state_reason.is_empty()))
         .collect();
     assert_eq!(rows, [("db", DeploymentState::Unknown, false), ("web", DeploymentState::InSync, true)]);
-    let metrics = sets.scene.manager.metrics().await.unwrap();
+    let metrics = sets.fixture.manager.metrics().await.unwrap();
     for expected in [
         "replica_count_manager_unreadable_targets 1.0\n",
         "replica_count_manager_statefulset_watch_interruptions_total{reason=\"forbidden\"} ",
     ] {
         assert!(metrics.contains(expected), "{expected} is not in {metrics}");
     }
-    let refused = sets.scene.client.set_deployment(sets.set_request("db", 4)).await.unwrap_err();
+    let refused = sets.fixture.client.set_deployment(sets.set_request("db", 4)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
 
     rights.grant_all().await;
-    sets.until("db", |answer| answer.state() == DeploymentState::InSync).await;
-    let metrics = sets.scene.manager.metrics().await.unwrap();
+    sets.wait_for("db", |answer| answer.state() == DeploymentState::InSync).await;
+    let metrics = sets.fixture.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_unreadable_targets 0.0\n"), "{metrics}");
 }
 
 #[tokio::test]
 async fn without_the_right_to_see_deployments_it_goes_on_with_stateful_sets() {
-    let scene = Scene::limited().await;
-    let rights = Rights::of(&scene).await;
-    let scene = scene.restart(async |_| rights.limit_to("statefulsets").await).await;
-    let mut sets = Sets::of(scene).await;
+    let fixture = Fixture::limited().await;
+    let rights = Rights::of(&fixture).await;
+    let fixture = fixture.restart(async |_| rights.limit_to("statefulsets").await).await;
+    let mut sets = Sets::of(fixture).await;
     sets.create_managed("db", 3).await;
     sets.scale("db", 0).await;
-    sets.until_count("db", 3).await;
+    sets.wait_for_count("db", 3).await;
 }

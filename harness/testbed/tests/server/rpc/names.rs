@@ -1,4 +1,4 @@
-//! The names that are refused are those that Kubernetes refuses.
+//! The server refuses exactly the names that Kubernetes refuses.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PostParams};
@@ -7,9 +7,9 @@ use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
-/// Whether Kubernetes would create something.
+/// Whether Kubernetes would create the object.
 async fn kubernetes<K>(api: &Api<K>, object: serde_json::Value) -> bool
 where
     K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
@@ -22,8 +22,8 @@ where
     }
 }
 
-/// Whether the server accepts names; if not, it is because of `field`.
-async fn accepts(scene: &Scene<'_>, namespace: &str, name: &str, field: &str) -> bool {
+/// Whether the server accepts the names. If not, checks that it blames `field`.
+async fn accepts(fixture: &Fixture<'_>, namespace: &str, name: &str, field: &str) -> bool {
     let request = SetDeploymentRequest {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
@@ -32,7 +32,7 @@ async fn accepts(scene: &Scene<'_>, namespace: &str, name: &str, field: &str) ->
         dry_run: true,
         ..SetDeploymentRequest::default()
     };
-    let Err(status) = scene.client.clone().set_deployment(request).await else { return true };
+    let Err(status) = fixture.client.clone().set_deployment(request).await else { return true };
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     let violations = status.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations.iter().map(|violation| violation.field.as_str()).collect::<Vec<_>>(), [field]);
@@ -41,8 +41,8 @@ async fn accepts(scene: &Scene<'_>, namespace: &str, name: &str, field: &str) ->
 
 #[tokio::test]
 async fn kubernetes_and_the_server_agree_on_names() {
-    let scene = Scene::new().await;
-    let namespaces: Api<Namespace> = Api::all(scene.control_plane.admin().await.unwrap());
+    let fixture = Fixture::new().await;
+    let namespaces: Api<Namespace> = Api::all(fixture.control_plane.admin().await.unwrap());
     let template = json!({
         "metadata": { "labels": { "app": "web" } },
         "spec": { "containers": [{ "name": "pause", "image": "pause" }] },
@@ -58,9 +58,13 @@ async fn kubernetes_and_the_server_agree_on_names() {
             "metadata": { "name": name },
             "spec": { "selector": { "matchLabels": { "app": "web" } }, "template": template },
         });
-        let expected = kubernetes(&scene.deployments, deployment).await;
-        assert_eq!(accepts(&scene, &scene.namespace, name, "Name").await, expected, "Deployment {name:?}");
+        let expected = kubernetes(&fixture.deployments, deployment).await;
+        assert_eq!(
+            accepts(&fixture, &fixture.namespace, name, "Name").await,
+            expected,
+            "Deployment {name:?}"
+        );
         let expected = kubernetes(&namespaces, json!({ "metadata": { "name": name } })).await;
-        assert_eq!(accepts(&scene, name, "web", "Namespace").await, expected, "Namespace {name:?}");
+        assert_eq!(accepts(&fixture, name, "web", "Namespace").await, expected, "Namespace {name:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Every refusal that a request brings upon itself: its code, its reason, and the field.
+//! Every refusal of a bad request: its code, its reason, and the field.
 
 use replica_count_api::proto::{
     DeleteDeploymentRequest, EnforcementMode, GetDeploymentRequest, ListDeploymentsRequest,
@@ -9,7 +9,7 @@ use replica_count_testbed::manager::Client;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::scene::{Scene, shared};
+use crate::fixture::{Fixture, shared};
 
 /// A request of any RPC.
 #[derive(Clone, Debug)]
@@ -33,9 +33,9 @@ impl Call {
     }
 }
 
-/// Makes the call, and expects a refusal whose message says `words`.
-async fn check(scene: &mut Scene<'_>, call: Call, code: Code, reason: &str, words: &str) -> Status {
-    let status = call.clone().make(&mut scene.client).await.expect_err(&format!("{call:?}"));
+/// Makes the call, and expects a refusal whose message contains `words`.
+async fn check(fixture: &mut Fixture<'_>, call: Call, code: Code, reason: &str, words: &str) -> Status {
+    let status = call.clone().make(&mut fixture.client).await.expect_err(&format!("{call:?}"));
     assert_eq!(status.code(), code, "{call:?}: {status}");
     let info = status.get_details_error_info().unwrap();
     assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "replicacount.dev"), "{call:?}");
@@ -43,8 +43,8 @@ async fn check(scene: &mut Scene<'_>, call: Call, code: Code, reason: &str, word
     status
 }
 
-async fn check_field(scene: &mut Scene<'_>, call: Call, field: &str, words: &str) {
-    let status = check(scene, call.clone(), Code::InvalidArgument, "INVALID_FIELD", words).await;
+async fn check_field(fixture: &mut Fixture<'_>, call: Call, field: &str, words: &str) {
+    let status = check(fixture, call.clone(), Code::InvalidArgument, "INVALID_FIELD", words).await;
     let violations = status.get_details_bad_request().unwrap().field_violations;
     let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, [field], "{call:?}");
@@ -52,12 +52,12 @@ async fn check_field(scene: &mut Scene<'_>, call: Call, field: &str, words: &str
 }
 
 #[tokio::test]
-async fn a_field_that_is_not_valid_is_named() {
-    let mut scene = Scene::with(shared().await, &["--max-replicas", "10"]).await;
-    scene.create("web", 1).await;
-    let namespace = scene.namespace.clone();
+async fn an_invalid_field_is_named() {
+    let mut fixture = Fixture::with(shared().await, &["--max-replicas", "10"]).await;
+    fixture.create("web", 1).await;
+    let namespace = fixture.namespace.clone();
     let (name, bad) = ("web".to_owned(), "My_App".to_owned());
-    let set = scene.set_request("web", 1);
+    let set = fixture.set_request("web", 1);
     let enforce = SetEnforcementRequest {
         name: name.clone(),
         namespace: namespace.clone(),
@@ -132,21 +132,21 @@ async fn a_field_that_is_not_valid_is_named() {
         ),
     ];
     for (call, field, words) in cases {
-        check_field(&mut scene, call, field, words).await;
+        check_field(&mut fixture, call, field, words).await;
     }
     assert_eq!(
-        scene.set("web", 10).await.generation,
+        fixture.set("web", 10).await.generation,
         1,
         "nothing was stored before, and the maximum is accepted"
     );
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_not_managed_is_refused() {
-    let mut scene = Scene::with(shared().await, &["--exclude-namespaces", "kube-system,closed"]).await;
-    scene.create("web", 1).await;
-    scene.until("web", |_| true).await;
-    let namespace = scene.namespace.clone();
+async fn missing_unmanaged_and_excluded_targets_are_refused() {
+    let mut fixture = Fixture::with(shared().await, &["--exclude-namespaces", "kube-system,closed"]).await;
+    fixture.create("web", 1).await;
+    fixture.wait_for("web", |_| true).await;
+    let namespace = fixture.namespace.clone();
     let set = |namespace: &str, name: &str| {
         Call::Set(SetDeploymentRequest {
             name: name.to_owned(),
@@ -193,17 +193,17 @@ async fn what_is_not_there_or_not_managed_is_refused() {
         (enforce("closed", "web"), Code::PermissionDenied, "NAMESPACE_EXCLUDED", "closed"),
     ];
     for (call, code, reason, words) in cases {
-        check(&mut scene, call, code, reason, words).await;
+        check(&mut fixture, call, code, reason, words).await;
     }
-    assert!(!scene.options.store().exists(), "nothing was stored");
+    assert!(!fixture.options.store().exists(), "nothing was stored");
 }
 
 #[tokio::test]
-async fn a_request_that_is_far_too_long_is_not_read() {
-    let mut scene = Scene::new().await;
-    let request = SetDeploymentRequest { reason: "x".repeat(100_000), ..scene.set_request("web", 1) };
-    let status = scene.client.set_deployment(request).await.unwrap_err();
+async fn a_far_too_long_request_is_not_read() {
+    let mut fixture = Fixture::new().await;
+    let request = SetDeploymentRequest { reason: "x".repeat(100_000), ..fixture.set_request("web", 1) };
+    let status = fixture.client.set_deployment(request).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "{status}");
-    scene.create("web", 1).await;
-    scene.set("web", 1).await;
+    fixture.create("web", 1).await;
+    fixture.set("web", 1).await;
 }

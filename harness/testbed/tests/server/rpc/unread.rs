@@ -1,4 +1,4 @@
-//! Before the cluster was read for the first time: what is stored is known, and the rest is never guessed.
+//! Before the cluster is first read, stored settings are known, and nothing else is guessed.
 
 use replica_count_api::proto::{
     DeploymentState, GetDeploymentRequest, ListDeploymentsRequest, SetDeploymentRequest,
@@ -7,7 +7,7 @@ use replica_count_testbed::Manager;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::scene::{Scene, own};
+use crate::fixture::{Fixture, own};
 
 #[track_caller]
 fn assert_unread(status: &Status) {
@@ -19,12 +19,12 @@ fn assert_unread(status: &Status) {
 #[tokio::test]
 async fn managed_targets_are_unknown_and_others_unavailable() {
     let control_plane = own().await;
-    let mut scene = Scene::with(&control_plane, &[]).await;
-    scene.create("other", 1).await;
-    scene.create_managed("web", 3).await;
-    scene.create_managed("old", 2).await;
+    let mut fixture = Fixture::with(&control_plane, &[]).await;
+    fixture.create("other", 1).await;
+    fixture.create_managed("web", 3).await;
+    fixture.create_managed("old", 2).await;
     control_plane.stop_api_server().unwrap();
-    let Scene { manager, options, namespace, .. } = scene;
+    let Fixture { manager, options, namespace, .. } = fixture;
     manager.kill().unwrap();
     let mut manager = Manager::start(&options).await.unwrap();
     let mut client = manager.client().await.unwrap();
@@ -58,7 +58,7 @@ async fn managed_targets_are_unknown_and_others_unavailable() {
     let all = ListDeploymentsRequest { include_unmanaged: true, ..ListDeploymentsRequest::default() };
     assert_unread(&client.list_deployments(all).await.unwrap_err());
 
-    // A count may be stored if its writer does not mind that nobody can look.
+    // A count may be stored if the client allows a missing Deployment.
     let blind = SetDeploymentRequest { allow_missing: true, ..set("other", 4) };
     let answer = client.set_deployment(blind).await.unwrap().into_inner();
     assert_eq!((answer.old_replicas, answer.new_replicas), (None, Some(4)));

@@ -1,4 +1,4 @@
-//! Everything that the steps of one version of Helm work with.
+//! The fixture that all steps with one version of Helm share.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,20 +20,20 @@ use crate::image::Image;
 use crate::programs::Programs;
 use crate::repository::Repository;
 
-/// The name of the release, and so of its objects, and its namespace: those of the user's line.
+/// The name of the release, its objects and its namespace, as in the documented commands.
 pub(crate) const NAME: &str = "replica-count-manager";
 
-/// The namespace of what is managed. It is somebody else's in the eyes of the release.
+/// The namespace of the managed applications. It does not belong to the release.
 pub(crate) const APPS: &str = "acceptance";
 
-/// The namespace of the runner that deploys; see `deploy/eks/rbac.yaml`.
+/// The namespace of the deploy runner; see `deploy/eks/rbac.yaml`.
 pub(crate) const RUNNERS: &str = "replica-count-manager-runners";
 
-/// All of ours.
+/// All namespaces that the tests use.
 const NAMESPACES: [&str; 3] = [NAME, APPS, RUNNERS];
 
-/// What exists while the steps of one version of Helm run.
-pub(crate) struct Stage {
+/// Everything the steps need.
+pub(crate) struct Fixture {
     pub(crate) helm: Version,
     pub(crate) kubernetes: Client,
     pub(crate) programs: Arc<Programs>,
@@ -46,23 +46,23 @@ pub(crate) struct Stage {
     pub(crate) podinfo_chart: PathBuf,
     pub(crate) values: Option<PathBuf>,
     pub(crate) audit_logs: Vec<PathBuf>,
-    /// `None` where they cannot be seen.
+    /// `None` if connections cannot be traced here.
     pub(crate) connections: Option<Connections>,
-    /// A node that a step has cordoned and not uncordoned yet.
+    /// The node that is currently cordoned.
     cordoned: Mutex<Option<String>>,
     folder: TempDir,
 }
 
-impl Stage {
-    /// Prepares everything for a cluster that has no namespaces of ours. Nothing is created there yet.
-    pub(crate) async fn set(arguments: &Arguments, helm: Version) -> Result<Self> {
+impl Fixture {
+    /// Prepares everything outside the cluster. Fails if one of the namespaces exists already.
+    pub(crate) async fn prepare(arguments: &Arguments, helm: Version) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("replica-count-acceptance-").tempdir()?;
         let programs = Arc::new(Programs::find(helm, &arguments.kubeconfig, folder.path()).await?);
         let kubernetes = client(&arguments.kubeconfig).await?;
         let namespaces = Api::<Namespace>::all(kubernetes.clone());
         for name in NAMESPACES {
             if namespaces.get_opt(name).await?.is_some() {
-                bail!("the namespace {name} exists: what is in it would be changed. Choose another cluster");
+                bail!("the namespace {name} exists, and the tests would change it: choose another cluster");
             }
         }
         let repository = Repository::start(&programs, folder.path()).await?;
@@ -90,14 +90,14 @@ impl Stage {
         })
     }
 
-    /// Creates the namespace that the steps work in.
-    pub(crate) async fn open(&self) -> Result<()> {
+    /// Creates the namespace of the applications.
+    pub(crate) async fn create_namespace(&self) -> Result<()> {
         let apps = serde_json::from_value(json!({ "metadata": { "name": APPS } }))?;
         Api::<Namespace>::all(self.kubernetes.clone()).create(&PostParams::default(), &apps).await?;
         Ok(())
     }
 
-    /// Cordons a node, until [`Self::uncordon`] or [`Self::clear`].
+    /// Cordons a node until [`Self::uncordon`] or [`Self::clean_up`].
     pub(crate) async fn cordon(&self, node: &str) -> Result<()> {
         *self.cordoned.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.to_owned());
         Api::<Node>::all(self.kubernetes.clone()).cordon(node).await?;
@@ -114,14 +114,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Removes whatever the steps left, so that the next version of Helm finds the cluster as it was.
-    pub(crate) async fn clear(&self) -> Result<()> {
+    /// Removes everything that the steps left in the cluster.
+    pub(crate) async fn clean_up(&self) -> Result<()> {
         let uncordoned = self.uncordon().await;
         self.remove().await.and(uncordoned)
     }
 
     async fn remove(&self) -> Result<()> {
-        // Not there any more if its step went well.
+        // Fails if the uninstall step has already succeeded.
         let _ = self.uninstall().await;
         let runner = format!("{NAME}-runner-deploy");
         let rights = ["kubectl", "delete", "clusterroles,clusterrolebindings", "--ignore-not-found", &runner];
@@ -135,7 +135,7 @@ impl Stage {
         eventually("the namespaces are gone", async || {
             for name in NAMESPACES {
                 if namespaces.get_opt(name).await?.is_some() {
-                    bail!("{name} is there");
+                    bail!("{name} still exists");
                 }
             }
             Ok(())
@@ -143,19 +143,19 @@ impl Stage {
         .await
     }
 
-    /// A new folder for files of a step.
+    /// Creates a folder for the files of a step.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
         std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(path)
     }
 
-    /// An address that leads to a port of the server's Service.
+    /// Makes a port of the server's Service reachable.
     pub(crate) async fn port_forward(&self, port: u16) -> Result<PortForward> {
         self.port_forward_to(NAME, NAME, port).await
     }
 
-    /// An address that leads to a port of a Service.
+    /// Makes a port of a Service reachable.
     pub(crate) async fn port_forward_to(
         &self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! What a test begins with: a namespace of its own, a server of its own, and someone who drifts.
+//! The fixture of most tests: a namespace, a server, and someone who causes drift.
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
@@ -20,21 +20,21 @@ use tokio::time::{self, Instant};
 /// How long a condition may take before its test fails. Most take milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A field manager that no program has.
+/// A field manager that no program uses.
 pub(crate) const SOMEBODY: &str = "somebody";
 
-/// The control plane of all tests that do it no harm. It ends with this process.
+/// A control plane shared by all tests that do not disturb it. It ends with this process.
 pub(crate) async fn shared() -> &'static ControlPlane {
     static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
     SHARED.get_or_init(own).await
 }
 
-/// A control plane that a test may harm.
+/// A control plane that a test may disturb.
 pub(crate) async fn own() -> ControlPlane {
     own_with(Options::new(testbed())).await
 }
 
-/// A control plane of an unusual kind.
+/// A control plane with special options.
 pub(crate) async fn own_with(options: Options) -> ControlPlane {
     ControlPlane::start(options).await.unwrap()
 }
@@ -43,8 +43,8 @@ pub(crate) fn testbed() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_testbed"))
 }
 
-/// A namespace, a server and its client.
-pub(crate) struct Scene<'a> {
+/// A namespace, a server and a client.
+pub(crate) struct Fixture<'a> {
     pub(crate) control_plane: &'a ControlPlane,
     pub(crate) namespace: String,
     pub(crate) options: manager::Options,
@@ -53,31 +53,31 @@ pub(crate) struct Scene<'a> {
     pub(crate) deployments: Api<Deployment>,
 }
 
-impl<'a> Scene<'a> {
-    /// On the shared control plane, with no further flags.
-    pub(crate) async fn new() -> Scene<'static> {
-        Scene::with(shared().await, &[]).await
+impl<'a> Fixture<'a> {
+    /// On the shared control plane, without extra flags.
+    pub(crate) async fn new() -> Fixture<'static> {
+        Fixture::with(shared().await, &[]).await
     }
 
-    /// On a control plane, with further flags.
+    /// On a given control plane, with extra flags.
     pub(crate) async fn with(control_plane: &'a ControlPlane, arguments: &[&str]) -> Self {
         let options = options(control_plane, &Scope::Cluster, arguments).await;
-        Scene::with_options(control_plane, options).await
+        Fixture::with_options(control_plane, options).await
     }
 
-    /// On a control plane, with a server of one's own making.
+    /// On a given control plane, with given server options.
     pub(crate) async fn with_options(control_plane: &'a ControlPlane, options: manager::Options) -> Self {
         let namespace = control_plane.namespace("test").await.unwrap();
-        Scene::start(control_plane, namespace, options).await
+        Fixture::start(control_plane, namespace, options).await
     }
 
-    /// On the shared control plane, with rights in its own namespace only.
-    pub(crate) async fn limited() -> Scene<'static> {
+    /// On the shared control plane, with rights only in its own namespace.
+    pub(crate) async fn limited() -> Fixture<'static> {
         let control_plane = shared().await;
         let namespace = control_plane.namespace("limited").await.unwrap();
         let scope = Scope::Namespace(namespace.clone());
         let options = options(control_plane, &scope, &["--namespace", &namespace]).await;
-        Scene::start(control_plane, namespace, options).await
+        Fixture::start(control_plane, namespace, options).await
     }
 
     async fn start(control_plane: &'a ControlPlane, namespace: String, options: manager::Options) -> Self {
@@ -88,16 +88,16 @@ impl<'a> Scene<'a> {
         Self { control_plane, namespace, options, manager, client, deployments }
     }
 
-    /// Creates Deployments with a count.
+    /// Creates a Deployment.
     pub(crate) async fn create(&self, name: &str, replicas: i32) {
         self.control_plane.deployment(&self.namespace, name, replicas).await.unwrap();
     }
 
-    /// Creates a Deployment and manages it with the count it has.
+    /// Creates a Deployment and sets the same count, so it is managed.
     pub(crate) async fn create_managed(&mut self, name: &str, replicas: i32) {
         self.create(name, replicas).await;
         self.set(name, replicas).await;
-        self.until_state(name, proto::DeploymentState::InSync).await;
+        self.wait_for_state(name, proto::DeploymentState::InSync).await;
     }
 
     pub(crate) fn set_request(&self, name: &str, replicas: i32) -> proto::SetDeploymentRequest {
@@ -145,20 +145,20 @@ impl<'a> Scene<'a> {
         self.client.set_enforcement(request).await.unwrap();
     }
 
-    /// Changes the count by the scale subresource, as `somebody`.
+    /// Changes the count through the scale subresource, as `somebody`.
     pub(crate) async fn scale(&self, name: &str, replicas: i32) {
         let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
         let parameters = PatchParams { field_manager: Some(SOMEBODY.to_owned()), ..PatchParams::default() };
         self.deployments.patch_scale(name, &parameters, &patch).await.unwrap();
     }
 
-    /// Creates a HorizontalPodAutoscaler of a Deployment, with at least so many replicas.
-    pub(crate) async fn autoscale(&self, autoscaler: &str, deployment: &str, least: i32) {
+    /// Creates a HorizontalPodAutoscaler for a Deployment.
+    pub(crate) async fn autoscale(&self, autoscaler: &str, deployment: &str, min_replicas: i32) {
         let autoscaler = serde_json::from_value(json!({
             "metadata": { "name": autoscaler },
             "spec": {
                 "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": deployment },
-                "minReplicas": least,
+                "minReplicas": min_replicas,
                 "maxReplicas": 9,
             },
         }));
@@ -177,12 +177,12 @@ impl<'a> Scene<'a> {
         .await;
     }
 
-    /// The count in the cluster, asked from the API server.
+    /// The current count, according to the API server.
     pub(crate) async fn count(&self, name: &str) -> Option<i32> {
         self.deployments.get(name).await.unwrap().spec.unwrap().replicas
     }
 
-    pub(crate) async fn until_count(&self, name: &str, replicas: i32) {
+    pub(crate) async fn wait_for_count(&self, name: &str, replicas: i32) {
         eventually(&format!("{name} has {replicas} replicas"), async || {
             let count = self.count(name).await;
             if count == Some(replicas) { Ok(()) } else { Err(count) }
@@ -190,12 +190,12 @@ impl<'a> Scene<'a> {
         .await;
     }
 
-    pub(crate) async fn until_state(&self, name: &str, state: proto::DeploymentState) {
-        self.until(name, |answer| answer.state() == state).await;
+    pub(crate) async fn wait_for_state(&self, name: &str, state: proto::DeploymentState) {
+        self.wait_for(name, |answer| answer.state() == state).await;
     }
 
-    /// Awaits an answer of Get, and returns it.
-    pub(crate) async fn until(
+    /// Polls Get until the answer satisfies `is_right`, and returns it.
+    pub(crate) async fn wait_for(
         &self,
         name: &str,
         is_right: impl Fn(&proto::GetDeploymentResponse) -> bool,
@@ -225,8 +225,8 @@ impl<'a> Scene<'a> {
             .unwrap()
     }
 
-    /// Ends the server as a crash would, lets `meanwhile` happen, and starts it again.
-    pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Api<Deployment>)) -> Scene<'a> {
+    /// Kills the server, runs `meanwhile`, and restarts the server.
+    pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Api<Deployment>)) -> Fixture<'a> {
         let deployments = self.deployments.clone();
         self.restart_after(async |manager| {
             manager.kill().unwrap();
@@ -235,15 +235,15 @@ impl<'a> Scene<'a> {
         .await
     }
 
-    /// Lets `end` end the server, and starts it again.
-    pub(crate) async fn restart_after(self, end: impl AsyncFnOnce(Manager)) -> Scene<'a> {
+    /// Ends the server with `end`, and restarts it.
+    pub(crate) async fn restart_after(self, end: impl AsyncFnOnce(Manager)) -> Fixture<'a> {
         let Self { control_plane, namespace, options, manager, .. } = self;
         end(manager).await;
-        Scene::start(control_plane, namespace, options).await
+        Fixture::start(control_plane, namespace, options).await
     }
 }
 
-/// How a server with the rights of `scope` is started.
+/// The options of a server with the rights of `scope`.
 pub(crate) async fn options(
     control_plane: &ControlPlane,
     scope: &Scope,
@@ -255,7 +255,7 @@ pub(crate) async fn options(
     arguments.iter().fold(options, manager::Options::argument)
 }
 
-/// Awaits a condition that no event announces, and returns what it yields.
+/// Polls a condition, and returns its result.
 pub(crate) async fn eventually<T, E: Debug>(
     what: &str,
     mut condition: impl AsyncFnMut() -> Result<T, E>,

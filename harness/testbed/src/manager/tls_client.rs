@@ -1,4 +1,4 @@
-//! A TLS client that is free to be wrong: in the version, the protocol or the certificate; or to say next to nothing.
+//! A TLS client that can use a wrong version, protocol or certificate, or skip the handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,22 +17,22 @@ use tokio_rustls::client::TlsStream;
 use super::Certificates;
 use super::client::SERVER_NAME;
 
-/// How a client of TLS introduces itself.
+/// A TLS client.
 #[derive(Clone, Debug)]
-pub struct Caller {
-    /// The only version that it speaks.
+pub struct TlsClient {
+    /// The only version it supports.
     pub version: &'static SupportedProtocolVersion,
-    /// The only protocol that it speaks over TLS, by its ALPN name.
+    /// The only protocol it offers, by its ALPN name.
     pub protocol: &'static str,
-    /// Whose certificate it shows.
+    /// Whose certificate it uses; `None` for no certificate.
     pub name: Option<&'static str>,
 }
 
-impl Caller {
-    /// One that is let in.
+impl TlsClient {
+    /// A client that the server accepts.
     pub const GOOD: Self = Self { version: &TLS13, protocol: "h2", name: Some("client") };
 
-    /// Connects, trusting `ours` and with a certificate of `theirs`.
+    /// Connects with a certificate of `theirs`, and trusts the authority of `ours`.
     pub async fn connect(
         &self,
         address: SocketAddr,
@@ -66,8 +66,7 @@ impl Caller {
     }
 }
 
-/// The alert that a connection ends with, if it does. A client with a certificate learns only when it reads that it is
-/// refused.
+/// The alert that ends a connection, if any. A client with a certificate only learns that it is refused when it reads.
 pub async fn alert(connected: io::Result<TlsStream<TcpStream>>) -> Option<AlertDescription> {
     let error = match connected {
         Ok(mut stream) => stream.read_to_end(&mut Vec::new()).await.err()?,
@@ -79,11 +78,11 @@ pub async fn alert(connected: io::Result<TlsStream<TcpStream>>) -> Option<AlertD
     }
 }
 
-/// The first byte of a TLS record that holds a handshake.
+/// The first byte of a TLS handshake record.
 pub const HANDSHAKE: u8 = 22;
 
-/// A connection without a handshake, from another address than that of good clients.
-pub async fn intrude(address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects without a TLS handshake, from a different address than good clients.
+pub async fn connect_without_handshake(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from(([127, 0, 0, 2], 0)))?;
     socket.connect(address).await

@@ -1,4 +1,4 @@
-//! Waiting for what must come, while servers die and are started again.
+//! Retries while servers are killed and restarted.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use tokio::time::{self, Instant};
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// What is wrong, in words.
+/// `Err` describes what is wrong.
 pub(crate) type Verdict = Result<(), String>;
 
-/// Tries again and again until it succeeds; says what did not come when the patience is at its end.
-pub(crate) async fn until<E: Display>(
+/// Retries until `attempt` succeeds. After the timeout, fails with the last error.
+pub(crate) async fn retry<E: Display>(
     what: &str,
-    patience: Duration,
+    timeout: Duration,
     mut attempt: impl AsyncFnMut() -> Result<(), E>,
 ) -> Verdict {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     let mut last = "no answer".to_owned();
     loop {
         match time::timeout_at(deadline, attempt()).await {
@@ -25,7 +25,7 @@ pub(crate) async fn until<E: Display>(
             Err(_) => {}
         }
         if Instant::now() >= deadline {
-            return Err(format!("not within {patience:?}: {what}: {last}"));
+            return Err(format!("not within {timeout:?}: {what}: {last}"));
         }
         time::sleep(POLL).await;
     }

@@ -1,4 +1,4 @@
-//! The server on a cluster that is somebody's: nothing happens before it is said what will.
+//! Runs the server on an existing cluster, and first prints what it will do there.
 
 use std::path::{Path, PathBuf};
 
@@ -18,25 +18,28 @@ pub(super) async fn run(testbed: PathBuf, path: &Path, context: Option<&str>) ->
     say(&format!(
         "Cluster:  {cluster} at {server}
 Context:  {context}, as user {user}
-The server runs on this machine with the rights of that user. It watches the Deployments of the cluster, and puts back
-the counts of those that have a desired count in {store}{state}.
-Nothing is created in the cluster, and no other Deployment is written to.
+The server runs on this machine with the rights of that user. It watches the Deployments of the cluster and restores the
+counts of those that have a desired count in {store}{state}.
+It creates nothing in the cluster and writes to no other Deployment.
 ",
         cluster = target.cluster,
         server = target.server,
         context = target.context,
         user = target.user,
         store = store.display(),
-        state = if store.exists() { "" } else { ", of which there is none yet" },
+        state = if store.exists() { "" } else { ", which does not exist yet" },
     ));
     let options = super::options(testbed, path, &folder)?.argument("--context").argument(&target.context);
     let mut manager = Manager::start(&options).await?;
     manager.wait_ready().await?;
-    say(&format!("\nAt the root of the project:\n\n{}\n\nCtrl-C ends the server.\n", grpcurl_line("")));
+    say(&format!(
+        "\nTo try it, at the root of the project:\n\n{}\n\nCtrl-C stops the server.\n",
+        grpcurl_line("")
+    ));
     super::watch_over(&mut manager).await
 }
 
-/// Which cluster a kubeconfig leads to.
+/// The cluster that a kubeconfig points to.
 #[derive(Debug, PartialEq, Eq)]
 struct Target {
     context: String,
@@ -68,8 +71,8 @@ impl Target {
         })
     }
 
-    /// The name of a folder for its store. The address is part of it, because many clusters are called "default", and
-    /// the counts of one must not be enforced on another. What is readable of it is not unique, so a digest is, too.
+    /// The name of the folder for its store. It contains the address, because many clusters are called "default", and
+    /// the counts of one must not be enforced on another. The readable part is not unique, so a digest follows.
     fn folder(&self) -> String {
         let address = self.server.trim_start_matches("https://").trim_end_matches('/');
         let readable =
@@ -92,7 +95,7 @@ mod tests {
     }"#;
 
     #[test]
-    fn the_context_decides_which_cluster_it_is() {
+    fn the_context_selects_the_cluster() {
         let kubeconfig: Kubeconfig = serde_json::from_str(TWO).unwrap();
         let server = |context| Target::find(&kubeconfig, context).map(|target| target.server);
         assert_eq!(server(None).unwrap(), "https://b");

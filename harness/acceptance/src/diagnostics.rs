@@ -1,14 +1,14 @@
-//! What a person wants to see of the cluster when a step has failed.
+//! Shows the state of the cluster after a failed step.
 
+use crate::fixture::{APPS, Fixture, NAME};
 use crate::output::say;
-use crate::stage::{APPS, NAME, Stage};
 
-/// The last lines of logs and events that are shown.
+/// How many of the last lines are shown.
 const LINES: &str = "40";
 
-impl Stage {
-    /// Shows pods, events and logs. Nothing here may hide the failure itself.
-    pub(crate) async fn show_evidence(&self) {
+impl Fixture {
+    /// Shows pods, events and logs. Errors are only printed, so they cannot hide the original failure.
+    pub(crate) async fn show_diagnostics(&self) {
         for namespace in [NAME, APPS] {
             self.show(&[
                 "get",
@@ -28,10 +28,10 @@ impl Stage {
     async fn show(&self, arguments: &[&str]) {
         say(&format!("    $ kubectl {}", arguments.join(" ")));
         let words = [&["kubectl"], arguments].concat();
-        let said = self.programs.run(words).await.unwrap_or_else(|error| format!("{error:#}"));
-        let lines: Vec<&str> = said.lines().collect();
-        let most = LINES.parse().unwrap_or(usize::MAX);
-        for line in &lines[lines.len().saturating_sub(most)..] {
+        let output = self.programs.run(words).await.unwrap_or_else(|error| format!("{error:#}"));
+        let lines: Vec<&str> = output.lines().collect();
+        let limit = LINES.parse().unwrap_or(usize::MAX);
+        for line in &lines[lines.len().saturating_sub(limit)..] {
             say(&format!("    {line}"));
         }
     }

@@ -1,4 +1,4 @@
-//! A server without a cluster: it starts and listens, and its API server hears everything and answers nothing.
+//! A server without a cluster: its API server accepts connections but never answers.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,15 +12,15 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::scene::testbed;
+use crate::fixture::testbed;
 
-/// A folder for a server, and what it takes for its API server.
-pub(crate) struct Alone {
+/// A folder for a server, and a listener in place of its API server.
+pub(crate) struct Standalone {
     folder: TempDir,
     api_server: TcpListener,
 }
 
-impl Alone {
+impl Standalone {
     pub(crate) fn new() -> Self {
         let api_server = TcpListener::bind("127.0.0.1:0").unwrap();
         api_server.set_nonblocking(true).unwrap();
@@ -46,7 +46,7 @@ impl Alone {
         self.path("kubeconfig")
     }
 
-    /// How the server is started, with further flags.
+    /// The options of the server, with extra flags.
     pub(crate) fn options(&self, arguments: &[&str]) -> manager::Options {
         self.options_with(&self.kubeconfig(), arguments)
     }
@@ -58,7 +58,7 @@ impl Alone {
     }
 
     /// Whether the server has connected to its API server.
-    pub(crate) fn is_asked(&self) -> bool {
+    pub(crate) fn was_contacted(&self) -> bool {
         match self.api_server.accept() {
             Ok(_) => true,
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
@@ -66,8 +66,8 @@ impl Alone {
         }
     }
 
-    /// Waits for a request whose first line has these words. What is returned keeps the connections open.
-    pub(crate) async fn until_asked(&self, words: &str) -> JoinSet<()> {
+    /// Waits for a request with `words` in a line. The returned value keeps the connections open.
+    pub(crate) async fn wait_for_request(&self, words: &str) -> JoinSet<()> {
         let listener = tokio::net::TcpListener::from_std(self.api_server.try_clone().unwrap()).unwrap();
         let (sender, mut lines) = mpsc::unbounded_channel();
         let mut connections = JoinSet::new();

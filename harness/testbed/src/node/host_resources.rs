@@ -1,4 +1,4 @@
-//! What a node takes of the host: an empty folder to mount its memory on, and cgroups of the same name.
+//! The resources of the host that a node uses: an empty folder to mount its tmpfs on, and cgroups with the same name.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use crate::scratch::Scratch;
 /// The hidden subcommand of `testbed`; see [`sweep`].
 pub const SWEEP: &str = "node-sweep";
 
-/// A place for one node, removed on drop.
+/// The host resources of one node, removed on drop.
 ///
-/// A process of its own removes it, which waits for the lock of the folder: it is freed even if the owner is killed.
+/// A separate process removes them, once it gets the lock of the folder, which is released even if the owner is killed.
 #[derive(Debug)]
-pub struct Place {
+pub struct HostResources {
     path: PathBuf,
-    /// `None` when it is left to the sweeper.
+    /// `None` once the sweeper takes it over.
     scratch: Option<Scratch>,
     sweeper: Child,
 }
 
-impl Place {
-    /// Makes a place; `testbed` is the path of this crate's binary.
+impl HostResources {
+    /// Creates the resources; `testbed` is the path of this crate's binary.
     pub fn new(testbed: &Path) -> Result<Self> {
         let scratch = Scratch::new()?;
         let path = scratch.path().to_owned();
-        // Without a parent_death, and in a group that Ctrl-C on the terminal does not reach.
+        // Without a parent-death guard, and in its own process group, so Ctrl-C on the terminal does not reach it.
         let sweeper = Command::new(testbed)
             .arg(SWEEP)
             .arg(&path)
@@ -42,23 +42,23 @@ impl Place {
         Ok(this)
     }
 
-    /// The folder. It stays empty: what is mounted on it is seen by the node alone.
+    /// The folder. It stays empty on the host: only the node sees what is mounted on it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl Drop for Place {
+impl Drop for HostResources {
     fn drop(&mut self) {
         if let Some(scratch) = self.scratch.take() {
             scratch.leave();
         }
-        // It has told on stderr what went wrong.
+        // The sweeper reports its errors on stderr.
         let _ = self.sweeper.wait();
     }
 }
 
-/// The sweeper: waits until the owner of the folder is gone and removes what is left of its node.
+/// The sweeper: waits until the owner of the folder is gone, and removes the leftovers of its node.
 pub async fn sweep(folder: &Path) -> Result<()> {
     let _inherited = Scratch::inherit(folder)?;
     cgroup::remove(cgroup::name(folder)?).await
