@@ -11,7 +11,7 @@ use crate::not_injected::not_injected;
 use crate::output::{say, say_error};
 use crate::run::play;
 use crate::schedule::{
-    Amount, FILE_CALLS, Faults, FileOperation, Load, Placed, START_CALLS, Schedule, ServerFault,
+    Amount, FILE_CALLS, Faults, FileOperation, Kinds, Load, Placed, START_CALLS, Schedule, ServerFault,
 };
 use crate::table::Table;
 use crate::{disk, script};
@@ -95,8 +95,14 @@ fn scripted(faults: Faults, server_fault: Option<ServerFault>) -> Schedule {
 /// Every fault of every kind of request, for the first request and, for a Patch or a watch, also for a later one.
 fn faults() -> Vec<Case> {
     let all = |kind| Fault::all(kind, |below| below / 2).into_iter().map(move |fault| (kind, fault));
-    let of_deployments =
-        |(kind, after)| all(kind).map(move |(kind, fault)| fault_of_deployments(kind, after, fault));
+    let of_deployments = |(kind, after)| {
+        all(kind).map(move |(kind, fault)| fault_of_workloads(Objects::Deployments, kind, after, fault))
+    };
+    // What differs are the paths and the messages.
+    let of_stateful_sets = [Kind::ListAsStream, Kind::List, Kind::Watch, Kind::Get, Kind::Patch]
+        .into_iter()
+        .flat_map(all)
+        .map(|(kind, fault)| fault_of_workloads(Objects::StatefulSets, kind, 0, fault));
     let places = [
         (Kind::ListAsStream, 0),
         (Kind::List, 0),
@@ -111,16 +117,17 @@ fn faults() -> Vec<Case> {
     let of_autoscalers = [Kind::ListAsStream, Kind::List, Kind::Watch].into_iter().flat_map(first);
     let of_autoscalers = of_autoscalers.filter(|(_, fault)| *fault != SWALLOW);
     let of_autoscalers = of_autoscalers.map(|(kind, fault)| fault_of_autoscalers(kind, fault));
-    places.into_iter().flat_map(of_deployments).chain(of_autoscalers).collect()
+    places.into_iter().flat_map(of_deployments).chain(of_stateful_sets).chain(of_autoscalers).collect()
 }
 
-fn fault_of_deployments(kind: Kind, after: u64, fault: Fault) -> Case {
+fn fault_of_workloads(objects: Objects, kind: Kind, after: u64, fault: Fault) -> Case {
     // Later requests need more load, and so do events that cancel out.
     let is_long = after > 0 || fault == SWALLOW;
     let load = Load::Drawn(if is_long { Amount::USUAL } else { Amount::SMALL });
     let nemesis = (fault == SWALLOW).then_some(Nemesis::ThereAndBack);
-    let schedule = Schedule { nemesis, ..Schedule::without_faults(after, load) };
-    fault_case(Objects::Deployments, kind, after, fault, schedule)
+    let kinds = if objects == Objects::StatefulSets { Kinds::StatefulSets } else { Kinds::Deployments };
+    let schedule = Schedule { kinds, nemesis, ..Schedule::without_faults(after, load) };
+    fault_case(objects, kind, after, fault, schedule)
 }
 
 fn fault_of_autoscalers(kind: Kind, fault: Fault) -> Case {
@@ -157,12 +164,12 @@ fn before(place: &Placed) -> Vec<Placed> {
         Kind::List => {
             vec![meets(Kind::ListAsStream, 0, Fault::Refuse { status: 422, retry_after_seconds: None })]
         }
-        // The server only gets a Deployment that it has not listed yet.
+        // The server only gets a workload that it has not listed yet.
         Kind::Get => vec![meets(Kind::ListAsStream, 0, Fault::Delay { ms: 1_000 })],
         Kind::ListAsStream | Kind::Patch | Kind::Other => vec![],
     };
     if place.fault == Fault::StaleList {
-        let at = usize::from(objects == Objects::Deployments);
+        let at = usize::from(objects != Objects::Autoscalers);
         before.push(meets(Kind::Watch, 0, Fault::Stream(StreamFault::Gone { at })));
     }
     before
@@ -175,6 +182,8 @@ fn request_crashes() -> Vec<Case> {
         (Objects::Deployments, Kind::Watch, 1),
         (Objects::Deployments, Kind::Get, 1),
         (Objects::Deployments, Kind::Patch, script::PATCHES),
+        (Objects::StatefulSets, Kind::ListAsStream, 1),
+        (Objects::StatefulSets, Kind::Watch, 1),
         (Objects::Autoscalers, Kind::ListAsStream, 1),
         (Objects::Autoscalers, Kind::Watch, 1),
     ];
@@ -238,7 +247,8 @@ fn nemeses() -> Vec<Case> {
 fn seeded_case(name: &str, seed: u64, amount: Amount, nemesis: Option<Nemesis>) -> Case {
     let faults = Faults::Drawn { percent: 20 * seed };
     let encodings = if seed.is_multiple_of(2) { Encodings::AsAsked } else { Encodings::JsonOnly };
+    let kinds = Kinds::All;
     let schedule =
-        Schedule { faults, encodings, nemesis, ..Schedule::without_faults(seed, Load::Drawn(amount)) };
+        Schedule { faults, kinds, encodings, nemesis, ..Schedule::without_faults(seed, Load::Drawn(amount)) };
     Case { name: format!("{name} {seed}"), schedule, is_compared: false }
 }

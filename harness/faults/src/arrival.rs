@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Objects {
     /// Deployments, or a single one.
     Deployments,
+    /// StatefulSets, or a single one.
+    StatefulSets,
     /// Autoscalers.
     Autoscalers,
 }
@@ -35,6 +37,8 @@ impl Objects {
     pub(crate) fn of(path: &str) -> Option<Self> {
         if path.contains("/deployments") {
             Some(Self::Deployments)
+        } else if path.contains("/statefulsets") {
+            Some(Self::StatefulSets)
         } else if path.contains("/horizontalpodautoscalers") {
             Some(Self::Autoscalers)
         } else {
@@ -46,6 +50,7 @@ impl Objects {
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Deployments => "",
+            Self::StatefulSets => "stateful sets: ",
             Self::Autoscalers => "autoscalers: ",
         }
     }

@@ -27,3 +27,4 @@ mod server;
 mod strace;
 pub mod table;
 mod trace;
+mod workload;

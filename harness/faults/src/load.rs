@@ -17,6 +17,7 @@ use crate::history::{Operation, Outcome, Request, Stored};
 use crate::schedule::{Amount, CONVERGENCE_DEADLINE};
 use crate::server::Access;
 use crate::trace::{Note, Trace};
+use crate::workload::Workload;
 
 /// The pause after a failure, for a killed server to restart.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -43,35 +44,35 @@ impl<'a> Clients<'a> {
     /// Sends the requests of one client.
     pub(crate) async fn run(
         &self,
-        names: &[String],
+        workloads: &[Workload],
         load: &Amount,
         mut random: Rng,
         server: watch::Receiver<Access>,
     ) {
         for _ in 0..load.requests {
             time::sleep(Duration::from_millis(random.u64(..=load.pause_ms))).await;
-            let name = &names[random.usize(..names.len())];
+            let workload = &workloads[random.usize(..workloads.len())];
             let request = match random.u8(..10) {
                 0..=5 => self.new_set(),
                 6 => Request::Delete,
                 _ => Request::Get,
             };
             let client = server.borrow().client.clone();
-            if self.call(client, name, request, random.bool()).await == Some(Outcome::Unknown) {
+            if self.call(client, workload, request, random.bool()).await == Some(Outcome::Unknown) {
                 time::sleep(RETRY_PAUSE).await;
             }
         }
     }
 
     /// Sets every target that is not managed. Managed ones are left alone: a Set would hide it if they are stuck.
-    pub(crate) async fn manage_all(&self, names: &[String], server: &watch::Receiver<Access>) {
+    pub(crate) async fn manage_all(&self, workloads: &[Workload], server: &watch::Receiver<Access>) {
         let deadline = Instant::now() + CONVERGENCE_DEADLINE;
-        for name in names {
+        for workload in workloads {
             while Instant::now() < deadline {
                 let client = server.borrow().client.clone();
-                let outcome = match self.call(client.clone(), name, Request::Get, true).await {
+                let outcome = match self.call(client.clone(), workload, Request::Get, true).await {
                     Some(Outcome::Got { stored: None }) => {
-                        self.call(client, name, self.new_set(), true).await
+                        self.call(client, workload, self.new_set(), true).await
                     }
                     other => other,
                 };
@@ -93,12 +94,12 @@ impl<'a> Clients<'a> {
     pub(crate) async fn call(
         &self,
         client: Client,
-        name: &str,
+        workload: &Workload,
         request: Request,
         force: bool,
     ) -> Option<Outcome> {
         let begun = self.trace.now();
-        let answer = self.send(client, name, request, force).await;
+        let answer = self.send(client, workload, request, force).await;
         let ended = self.trace.now();
         let outcome = match &answer {
             Ok(outcome) => Some(*outcome),
@@ -106,11 +107,11 @@ impl<'a> Clients<'a> {
         };
         let status = answer.err().map(|status| status.to_string());
         self.trace.note(Note::Client(serde_json::json!({
-            "target": name, "asked": request, "begun": begun, "told": outcome, "status": status,
+            "target": workload.to_string(), "asked": request, "begun": begun, "told": outcome, "status": status,
         })));
         if let Some(outcome) = outcome {
             let operation = Operation { request, begun, outcome, ended };
-            self.inner().entry(name.to_owned()).or_default().push(operation);
+            self.inner().entry(workload.to_string()).or_default().push(operation);
         }
         outcome
     }
@@ -118,16 +119,18 @@ impl<'a> Clients<'a> {
     async fn send(
         &self,
         mut client: Client,
-        name: &str,
+        workload: &Workload,
         request: Request,
         force: bool,
     ) -> Result<Outcome, Status> {
-        let (name, namespace) = (name.to_owned(), self.namespace.to_owned());
+        let (name, namespace) = (workload.name.clone(), self.namespace.to_owned());
+        let kind = workload.proto_kind();
         match request {
             Request::Set { count } => {
                 let request = proto::SetDeploymentRequest {
                     name,
                     namespace,
+                    kind,
                     replicas: Some(count),
                     allow_missing: force,
                     allow_autoscaled: force,
@@ -137,8 +140,7 @@ impl<'a> Clients<'a> {
                 Ok(Outcome::Set { generation: answer.generation })
             }
             Request::Get => {
-                let request =
-                    proto::GetDeploymentRequest { name, namespace, ..proto::GetDeploymentRequest::default() };
+                let request = proto::GetDeploymentRequest { name, namespace, kind };
                 let answer = client.get_deployment(request).await?.into_inner();
                 let generation = answer.generation;
                 let stored = answer.desired_replicas.map(|count| Stored { generation, count });
@@ -148,6 +150,7 @@ impl<'a> Clients<'a> {
                 let request = proto::DeleteDeploymentRequest {
                     name,
                     namespace,
+                    kind,
                     ..proto::DeleteDeploymentRequest::default()
                 };
                 client.delete_deployment(request).await?;

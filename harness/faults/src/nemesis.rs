@@ -23,6 +23,7 @@ use crate::load::Clients;
 use crate::retry::{Verdict, retry};
 use crate::schedule::CONVERGENCE_DEADLINE;
 use crate::server::Access;
+use crate::workload::Workload;
 
 /// How long after the clients a nemesis starts.
 const DELAY: Duration = Duration::from_millis(300);
@@ -35,16 +36,16 @@ pub enum Nemesis {
     Certificates,
     /// A client attacks the server.
     Peer(Attack),
-    /// An autoscaler targets one of the Deployments, and is deleted after all faults have ended.
+    /// An autoscaler targets one of the workloads, and is deleted after all faults have ended.
     Autoscaler,
-    /// Somebody changes the count of a reserved Deployment 50 times a second.
+    /// Somebody changes the count of a reserved workload 50 times a second.
     Fight {
         /// The number of changes.
         changes: usize,
     },
     /// Somebody changes all counts at once.
     MassDrift,
-    /// Somebody repeatedly changes the count of a reserved Deployment and immediately changes it back.
+    /// Somebody repeatedly changes the count of a reserved workload and immediately changes it back.
     ThereAndBack,
 }
 
@@ -67,7 +68,7 @@ pub enum Attack {
 /// The parts of a round that a nemesis needs.
 pub(crate) struct RoundContext<'a> {
     pub(crate) namespace: &'a str,
-    pub(crate) names: &'a [String],
+    pub(crate) workloads: &'a [Workload],
     pub(crate) options: &'a Options,
     pub(crate) certificate_files: &'a CertificateFiles,
     pub(crate) changes: &'a ClusterChanges<'a>,
@@ -75,14 +76,14 @@ pub(crate) struct RoundContext<'a> {
 }
 
 impl RoundContext<'_> {
-    /// The Deployment reserved for the nemesis: no client sends requests for it.
-    fn reserved_target(&self) -> &str {
-        self.names.last().expect("there is always a Deployment")
+    /// The workload reserved for the nemesis: no client sends requests for it.
+    fn reserved_target(&self) -> &Workload {
+        self.workloads.last().expect("there is always a workload")
     }
 
-    /// Sets a new count for the reserved Deployment.
+    /// Sets a new count for the reserved workload.
     async fn set_reserved(&self, server: &watch::Receiver<Access>) -> Verdict {
-        retry("a Set of the reserved Deployment", CONVERGENCE_DEADLINE, async || {
+        retry("a Set of the reserved workload", CONVERGENCE_DEADLINE, async || {
             let client = server.borrow().client.clone();
             match self.clients.call(client, self.reserved_target(), self.clients.new_set(), true).await {
                 Some(Outcome::Set { .. }) => Ok(()),
@@ -108,7 +109,7 @@ impl Nemesis {
         Self::ThereAndBack,
     ];
 
-    /// Whether it needs a reserved Deployment.
+    /// Whether it needs a reserved workload.
     pub(crate) fn needs_reserved_target(self) -> bool {
         match self {
             Self::Fight { .. } | Self::ThereAndBack => true,

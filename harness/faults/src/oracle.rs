@@ -99,7 +99,7 @@ impl<'a> Patch<'a> {
         let ProxyNote::Request { kind: Kind::Patch, uri, body: Some(body), .. } = &entry.note else {
             return None;
         };
-        let target = uri.split_once("/deployments/")?.1.split_once('/')?.0;
+        let target = uri.split_once("/namespaces/")?.1.split_once('/')?.1.split_once("/scale")?.0;
         Some(Self { at: line.at, ordinal: entry.ordinal, target, body })
     }
 

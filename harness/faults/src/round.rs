@@ -55,10 +55,10 @@ pub(crate) async fn play(environment: &Environment, name: &str, schedule: &Sched
     let mut violations = test_disks(schedule, &trace).await;
     let control_plane = environment.control_plane();
     let namespace = control_plane.namespace("faults").await?;
-    let names: Vec<String> = (0..schedule.targets()).map(|n| format!("web-{n}")).collect();
+    let workloads = schedule.workloads();
     // A few at a time, because each uses its own connection.
-    for some in names.chunks(8) {
-        try_join_all(some.iter().map(|name| control_plane.deployment(&namespace, name, NEW))).await?;
+    for some in workloads.chunks(8) {
+        try_join_all(some.iter().map(|workload| workload.create(control_plane, &namespace, NEW))).await?;
     }
 
     let observer = Arc::clone(&trace);
@@ -79,7 +79,7 @@ pub(crate) async fn play(environment: &Environment, name: &str, schedule: &Sched
     let clients = Clients::new(&namespace, &trace);
     let context = RoundContext {
         namespace: &namespace,
-        names: &names,
+        workloads: &workloads,
         options: &options,
         certificate_files: &certificate_files,
         changes: &changes,
@@ -173,24 +173,23 @@ impl Round<'_> {
 
     /// Runs the load of the schedule, with the nemesis beside it.
     async fn load(&self, server: watch::Receiver<Access>) -> Result<Verdict> {
-        let RoundContext { names, changes, clients, .. } = self.context;
+        let RoundContext { workloads, changes, clients, .. } = self.context;
         let amount = match &self.schedule.load {
             Load::Drawn(amount) => amount,
-            Load::Script => return script::run(&names[0], clients, changes, server).await.map(Ok),
+            Load::Script => return script::run(&workloads[0], clients, changes, server).await.map(Ok),
         };
         let random = |part: usize| Rng::with_seed(self.schedule.seed.wrapping_add(part as u64 + 1));
-        let names_of_load = &names[..amount.targets];
-        let asking =
-            (0..amount.clients).map(|n| clients.run(names_of_load, amount, random(n), server.clone()));
+        let of_load = &workloads[..amount.targets];
+        let asking = (0..amount.clients).map(|n| clients.run(of_load, amount, random(n), server.clone()));
         let disturbing = async {
             match self.schedule.nemesis {
                 Some(nemesis) => Box::pin(nemesis.run(&self.context, &server)).await,
                 None => Ok(Ok(())),
             }
         };
-        let changing = changes.run(names_of_load, amount, random(amount.clients));
+        let changing = changes.run(of_load, amount, random(amount.clients));
         let (_, changed, disturbed) = tokio::join!(join_all(asking), changing, disturbing);
-        clients.manage_all(names, &server).await;
+        clients.manage_all(workloads, &server).await;
         changed?;
         disturbed
     }
@@ -286,17 +285,17 @@ impl Round<'_> {
     async fn deviation(&self, server: &Server) -> Result<Option<String>> {
         let mut client = server.access().borrow().client.clone();
         let namespace = self.context.namespace;
-        for name in self.context.names {
+        for workload in self.context.workloads {
             let request = proto::GetDeploymentRequest {
-                name: name.clone(),
+                name: workload.name.clone(),
                 namespace: namespace.to_owned(),
-                ..proto::GetDeploymentRequest::default()
+                kind: workload.proto_kind(),
             };
             let answer = match client.get_deployment(request).await {
                 Ok(answer) => answer.into_inner(),
-                Err(status) => return Ok(Some(format!("Get of {name}: {status}"))),
+                Err(status) => return Ok(Some(format!("Get of {workload}: {status}"))),
             };
-            let count = self.context.changes.count(name).await?;
+            let count = self.context.changes.count(workload).await?;
             let is_as_desired = match answer.state() {
                 DeploymentState::InSync | DeploymentState::Contested => {
                     answer.desired_replicas == count && answer.current_replicas == count
@@ -305,7 +304,7 @@ impl Round<'_> {
                 _ => false,
             };
             if !is_as_desired || answer.observed_age.is_some() {
-                return Ok(Some(format!("{name} has {count:?}, Get says {answer:?}")));
+                return Ok(Some(format!("{workload} has {count:?}, Get says {answer:?}")));
             }
         }
         Ok(None)
@@ -313,7 +312,10 @@ impl Round<'_> {
 
     async fn get_all(&self, server: &Server) {
         let client = server.access().borrow().client.clone();
-        let RoundContext { names, clients, .. } = self.context;
-        join_all(names.iter().map(|name| clients.call(client.clone(), name, Request::Get, false))).await;
+        let RoundContext { workloads, clients, .. } = self.context;
+        join_all(
+            workloads.iter().map(|workload| clients.call(client.clone(), workload, Request::Get, false)),
+        )
+        .await;
     }
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use replica_count_core::kind;
 use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::{Arrival, Objects};
 use crate::nemesis::Nemesis;
+use crate::workload::Workload;
 
 /// The schedule of a round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct Schedule {
     pub server_fault: Option<ServerFault>,
     /// The load.
     pub load: Load,
+    /// The kinds of its workloads.
+    #[serde(default)]
+    pub kinds: Kinds,
     /// The encodings of the API server's answers.
     pub encodings: Encodings,
     /// The nemesis beside the load.
@@ -127,10 +132,23 @@ pub enum Load {
     Script,
 }
 
+/// The kinds of the workloads of a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kinds {
+    /// Only Deployments.
+    #[default]
+    Deployments,
+    /// Only StatefulSets.
+    StatefulSets,
+    /// All kinds. Each name occurs once for each kind.
+    All,
+}
+
 /// The amount of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
-    /// The number of Deployments.
+    /// The number of workloads.
     pub targets: usize,
     /// The number of clients.
     pub clients: usize,
@@ -161,16 +179,38 @@ impl Load {
     }
 }
 
+impl Kinds {
+    fn list(self) -> &'static [kind::Kind] {
+        match self {
+            Self::Deployments => &[kind::Kind::Deployment],
+            Self::StatefulSets => &[kind::Kind::StatefulSet],
+            Self::All => &kind::Kind::ALL,
+        }
+    }
+}
+
 impl Schedule {
-    /// The number of Deployments: those of the load, plus a reserved one if the nemesis needs it.
-    pub fn targets(&self) -> usize {
-        self.load.targets() + usize::from(self.nemesis.is_some_and(Nemesis::needs_reserved_target))
+    /// The workloads: those of the load, plus a reserved one if the nemesis needs it.
+    pub(crate) fn workloads(&self) -> Vec<Workload> {
+        let reserved = usize::from(self.nemesis.is_some_and(Nemesis::needs_reserved_target));
+        let kinds = self.kinds.list();
+        let workload =
+            |n| Workload { kind: kinds[n % kinds.len()], name: format!("web-{}", n / kinds.len()) };
+        (0..self.load.targets() + reserved).map(workload).collect()
     }
 
     /// A round with only a load.
     pub fn without_faults(seed: u64, load: Load) -> Self {
-        let encodings = Encodings::AsAsked;
-        Self { seed, faults: Faults::None, server_fault: None, load, encodings, nemesis: None, disks: 0 }
+        Self {
+            seed,
+            faults: Faults::None,
+            server_fault: None,
+            load,
+            kinds: Kinds::Deployments,
+            encodings: Encodings::AsAsked,
+            nemesis: None,
+            disks: 0,
+        }
     }
 
     /// Draws the schedule of a round.
@@ -202,7 +242,12 @@ impl Schedule {
             _ => Encodings::AsAsked,
         };
         let disks = random.u64(1..=4);
-        Self { seed, faults, server_fault, load: Load::Drawn(load), encodings, nemesis, disks }
+        let kinds = match random.u8(..4) {
+            0 => Kinds::Deployments,
+            1 => Kinds::StatefulSets,
+            _ => Kinds::All,
+        };
+        Self { seed, faults, server_fault, load: Load::Drawn(load), kinds, encodings, nemesis, disks }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::history::{Outcome, Request};
 use crate::load::Clients;
 use crate::schedule::CONVERGENCE_DEADLINE;
 use crate::server::Access;
+use crate::workload::Workload;
 
 /// The number of changes of the setting. Each is one write of the settings file.
 pub(crate) const CHANGES: u32 = 4;
@@ -24,15 +25,15 @@ const DRIFTED: i32 = 2_000;
 
 /// Sets a count, causes drift, sets another count, deletes the setting, and sets a third count.
 pub(crate) async fn run(
-    name: &str,
+    workload: &Workload,
     clients: &Clients<'_>,
     changes: &ClusterChanges<'_>,
     server: watch::Receiver<Access>,
 ) -> Result<()> {
-    let script = Script { name, clients, changes, server };
+    let script = Script { workload, clients, changes, server };
     script.retry_until_done(Request::Set { count: 2 }).await?;
     script.wait_for_count(2).await?;
-    changes.scale(name, DRIFTED).await?;
+    changes.scale(workload, DRIFTED).await?;
     script.wait_for_count(2).await?;
     script.retry_until_done(Request::Set { count: 3 }).await?;
     script.wait_for_count(3).await?;
@@ -42,7 +43,7 @@ pub(crate) async fn run(
 }
 
 struct Script<'a> {
-    name: &'a str,
+    workload: &'a Workload,
     clients: &'a Clients<'a>,
     changes: &'a ClusterChanges<'a>,
     server: watch::Receiver<Access>,
@@ -54,7 +55,7 @@ impl Script<'_> {
         let deadline = Instant::now() + CONVERGENCE_DEADLINE;
         while Instant::now() < deadline {
             let client = self.server.borrow().client.clone();
-            match self.clients.call(client, self.name, request, true).await {
+            match self.clients.call(client, self.workload, request, true).await {
                 Some(Outcome::Set { .. } | Outcome::Deleted | Outcome::NotManaged) => return Ok(()),
                 Some(Outcome::Unknown | Outcome::Got { .. }) | None => time::sleep(POLL).await,
             }
@@ -65,11 +66,11 @@ impl Script<'_> {
     async fn wait_for_count(&self, count: i32) -> Result<()> {
         let deadline = Instant::now() + CONVERGENCE_DEADLINE;
         while Instant::now() < deadline {
-            if self.changes.count(self.name).await? == Some(count) {
+            if self.changes.count(self.workload).await? == Some(count) {
                 return Ok(());
             }
             time::sleep(POLL).await;
         }
-        bail!("{} did not get {count} replicas within {CONVERGENCE_DEADLINE:?}", self.name)
+        bail!("{} did not get {count} replicas within {CONVERGENCE_DEADLINE:?}", self.workload)
     }
 }

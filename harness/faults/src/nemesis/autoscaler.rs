@@ -1,4 +1,4 @@
-//! An autoscaler that targets a Deployment for a while. It has no effect, because there are no controllers.
+//! An autoscaler that targets a workload for a while. It has no effect, because there are no controllers.
 
 use anyhow::Result;
 use replica_count_api::proto::GetDeploymentRequest;
@@ -12,19 +12,19 @@ use crate::server::Access;
 const NAME: &str = "autoscaler";
 
 pub(super) async fn create(context: &RoundContext<'_>) -> Result<Verdict> {
-    context.changes.autoscale(NAME, &context.names[0]).await?;
+    context.changes.autoscale(NAME, &context.workloads[0]).await?;
     Ok(Ok(()))
 }
 
 /// By now the server must report it. After the deletion, convergence checks that the server has noticed that, too.
 pub(super) async fn delete(context: &RoundContext<'_>, server: &watch::Receiver<Access>) -> Result<Verdict> {
-    let (name, namespace) = (&context.names[0], context.namespace);
+    let (workload, namespace) = (&context.workloads[0], context.namespace);
     let shown = retry("Get names the autoscaler", CONVERGENCE_DEADLINE, async || {
         let mut client = server.borrow().client.clone();
         let request = GetDeploymentRequest {
-            name: name.clone(),
+            name: workload.name.clone(),
             namespace: namespace.to_owned(),
-            ..GetDeploymentRequest::default()
+            kind: workload.proto_kind(),
         };
         let answer = client.get_deployment(request).await.map_err(|status| status.to_string())?.into_inner();
         if answer.autoscaler.ends_with(NAME) { Ok(()) } else { Err(format!("{answer:?}")) }

@@ -10,6 +10,6 @@ use crate::retry::Verdict;
 const DRIFTED: i32 = 6_000;
 
 pub(super) async fn drift(context: &RoundContext<'_>) -> Result<Verdict> {
-    try_join_all(context.names.iter().map(|name| context.changes.scale(name, DRIFTED))).await?;
+    try_join_all(context.workloads.iter().map(|workload| context.changes.scale(workload, DRIFTED))).await?;
     Ok(Ok(()))
 }

@@ -39,7 +39,7 @@ fn set(begun: u64, ended: u64, count: i32, generation: i64) -> Operation {
 #[track_caller]
 fn check(expected: usize, deviations: usize, lines: &[Line]) {
     let history = vec![set(0, 10, 1, 1), set(20, 30, 2, 2)];
-    let histories = BTreeMap::from([("web".to_owned(), history)]);
+    let histories = BTreeMap::from([("deployments/web".to_owned(), history)]);
     let violations = judge(&Evidence { lines, histories: &histories, deviations });
     assert_eq!(violations.len(), expected, "{violations:?}");
 }
@@ -106,7 +106,7 @@ fn retry_after_ends_with_the_setting() {
             ended: ms(ended),
         };
         let history = vec![delete, set(5, 10, 2, 1), set(810, 890, 3, 2)];
-        let histories = BTreeMap::from([("web".to_owned(), history)]);
+        let histories = BTreeMap::from([("deployments/web".to_owned(), history)]);
         let evidence = Evidence { lines: &lines, histories: &histories, deviations: 0 };
         let violations = ignored_retry_after(&patches(&lines), &evidence);
         assert_eq!(!violations.is_empty(), is_violation, "{begun} to {ended}: {violations:?}");

@@ -55,6 +55,7 @@ impl Event {
         // Other kinds use the same field number for something else.
         let replicas = match object.kind() {
             "Deployment" => object.object::<messages::Deployment>()?.spec.and_then(|spec| spec.replicas),
+            "StatefulSet" => object.object::<messages::StatefulSet>()?.spec.and_then(|spec| spec.replicas),
             _ => None,
         };
         let metadata = Metadata { namespace, name, resource_version, annotations };
