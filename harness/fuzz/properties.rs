@@ -13,7 +13,7 @@ use replica_count_core::managed_fields::owner_of_replicas;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::settings_file;
 use replica_count_core::target::Target;
-use replica_count_manager::kubernetes::workload::{Deployment, Workload};
+use replica_count_manager::kubernetes::workload::{Deployment, StatefulSet, Workload};
 use replica_count_manager::net::tls::identity::Identity;
 use replica_count_wire::{Encoding, Event, Frames, messages};
 use serde_json::Value;
@@ -75,7 +75,7 @@ pub(crate) fn settings_file(text: &[u8]) {
     assert_eq!(settings_file::parse(&written), Ok(settings));
 }
 
-/// The events of a watch do not depend on how the stream is split, and a Deployment in protobuf is read correctly.
+/// The events of a watch do not depend on how the stream is split, and a workload in protobuf is read correctly.
 pub(crate) fn watch(stream: &[u8]) {
     let events = |encoding, piece| {
         let mut frames = Frames::new(encoding);
@@ -92,19 +92,34 @@ pub(crate) fn watch(stream: &[u8]) {
         assert_eq!(events(encoding, 7), events(encoding, usize::MAX));
     }
     for event in events(Encoding::Protobuf, usize::MAX) {
-        let Ok(deployment) = Event::read(event).and_then(|event| event.object.object()) else { continue };
-        deployment_in_protobuf(deployment);
+        let Ok(Event { object, .. }) = Event::read(event) else { continue };
+        if let Ok(messages::Deployment { metadata, spec, status }) = object.object() {
+            let replicas = spec.as_ref().and_then(|spec| spec.replicas);
+            let workload =
+                Deployment::from(messages::Deployment { metadata: metadata.clone(), spec, status });
+            workload_in_protobuf(Kind::Deployment, workload.into(), metadata, replicas);
+        }
+        if let Ok(messages::StatefulSet { metadata, spec, status }) = object.object() {
+            let replicas = spec.as_ref().and_then(|spec| spec.replicas);
+            let workload =
+                StatefulSet::from(messages::StatefulSet { metadata: metadata.clone(), spec, status });
+            workload_in_protobuf(Kind::StatefulSet, workload.into(), metadata, replicas);
+        }
     }
 }
 
-fn deployment_in_protobuf(deployment: messages::Deployment) {
-    let expected = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
-    let entries = deployment.metadata.iter().flat_map(|metadata| &metadata.managed_fields);
+fn workload_in_protobuf(
+    kind: Kind,
+    workload: Workload,
+    metadata: Option<messages::ObjectMeta>,
+    replicas: Option<i32>,
+) {
+    let entries = metadata.iter().flat_map(|metadata| &metadata.managed_fields);
     let managers: Vec<String> =
         entries.map(|entry| String::from_utf8_lossy(&entry.manager).into_owned()).collect();
-    let workload = Workload::from(Deployment::from(deployment));
-    let Ok((target, observed)) = workload.into_observed(Kind::Deployment) else { return };
-    assert_eq!(request::target(0, target.namespace(), target.name()).as_ref(), Ok(&target));
-    assert_eq!(observed.replicas.get(), expected);
+    let Ok((target, observed)) = workload.into_observed(kind) else { return };
+    let proto_kind = proto::Kind::from(kind).into();
+    assert_eq!(request::target(proto_kind, target.namespace(), target.name()).as_ref(), Ok(&target));
+    assert_eq!(observed.replicas.get(), replicas.unwrap_or(1));
     assert!(observed.owner.is_none_or(|owner| managers.iter().any(|manager| *manager == owner.manager())));
 }

@@ -12,6 +12,7 @@ use replica_count_testbed::{FaultProxy, manager};
 use replica_count_wire::{Envelope, messages};
 
 use crate::fixture::{Fixture, SOMEBODY, shared, testbed};
+use crate::kinds::StatefulSets;
 
 /// The kinds and content types of all successful answers.
 fn content_types(entries: &[Entry]) -> Vec<(Kind, String)> {
@@ -35,7 +36,7 @@ fn content_types(entries: &[Entry]) -> Vec<(Kind, String)> {
     found
 }
 
-/// Expects a server with these encodings to repair a drift and to see an autoscaler.
+/// Expects a server with these encodings to repair drifts of all kinds and to see an autoscaler.
 async fn check(encodings: Encodings, plan: Plan, expected: &[(Kind, &str)]) {
     let control_plane = shared().await;
     let entries = Arc::new(Mutex::new(Vec::new()));
@@ -55,6 +56,11 @@ async fn check(encodings: Encodings, plan: Plan, expected: &[(Kind, &str)]) {
     fixture.autoscale("autoscaler", "web", 1).await;
     fixture.wait_for_state("web", DeploymentState::Autoscaled).await;
 
+    let mut sets = StatefulSets::of(fixture).await;
+    sets.create_managed("db", 3).await;
+    sets.scale("db", 7).await;
+    sets.check_repaired((SOMEBODY, "Update", "scale"), 7).await;
+
     let mut found = content_types(&entries.lock().unwrap());
     found.retain(|(kind, _)| matches!(kind, Kind::List | Kind::ListAsStream | Kind::Watch));
     for (kind, content_type) in &found {
@@ -63,11 +69,15 @@ async fn check(encodings: Encodings, plan: Plan, expected: &[(Kind, &str)]) {
     for (kind, content_type) in expected {
         assert!(found.iter().any(|(found, _)| found == kind), "no {kind:?} was answered in {content_type}");
     }
-    let shown = entries.lock().unwrap().iter().any(|entry| match &entry.note {
-        Note::Shown { event } => event.starts_with(&format!("MODIFIED {}/web version ", fixture.namespace)),
-        _ => false,
-    });
-    assert!(shown, "the proxy does not decode what it forwards");
+    for (name, drifted) in [("web", 5), ("db", 7)] {
+        let prefix = format!("MODIFIED {}/{name} version ", sets.fixture.namespace);
+        let suffix = format!(" replicas {drifted}");
+        let shown = entries.lock().unwrap().iter().any(|entry| match &entry.note {
+            Note::Shown { event } => event.starts_with(&prefix) && event.ends_with(&suffix),
+            _ => false,
+        });
+        assert!(shown, "the proxy does not decode what it forwards");
+    }
 }
 
 /// An autoscaler with the required fields only.

@@ -15,13 +15,13 @@ use tonic_types::StatusExt as _;
 use crate::fixture::{Fixture, SOMEBODY, eventually, shared};
 
 /// The StatefulSets of a fixture, through its server and behind its back.
-pub(crate) struct Sets<'a> {
-    fixture: Fixture<'a>,
+pub(crate) struct StatefulSets<'a> {
+    pub(crate) fixture: Fixture<'a>,
     api: Api<StatefulSet>,
 }
 
-impl<'a> Sets<'a> {
-    async fn of(fixture: Fixture<'a>) -> Self {
+impl<'a> StatefulSets<'a> {
+    pub(crate) async fn of(fixture: Fixture<'a>) -> Self {
         let api = Api::namespaced(fixture.control_plane.admin().await.unwrap(), &fixture.namespace);
         Self { fixture, api }
     }
@@ -43,7 +43,7 @@ impl<'a> Sets<'a> {
     }
 
     /// Creates a StatefulSet and manages it with the count it has.
-    async fn create_managed(&mut self, name: &str, replicas: i32) {
+    pub(crate) async fn create_managed(&mut self, name: &str, replicas: i32) {
         self.create(name, replicas).await;
         let answer = self.set(name, replicas).await;
         assert_eq!((answer.kind(), answer.old_replicas), (Kind::StatefulSet, Some(replicas)));
@@ -73,7 +73,7 @@ impl<'a> Sets<'a> {
         .await
     }
 
-    async fn scale(&self, name: &str, replicas: i32) {
+    pub(crate) async fn scale(&self, name: &str, replicas: i32) {
         let parameters = PatchParams { field_manager: Some(SOMEBODY.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
         self.api.patch_scale(name, &parameters, &patch).await.unwrap();
@@ -92,32 +92,32 @@ impl<'a> Sets<'a> {
     }
 
     /// Expects one drift to be repaired and `by` to be named.
-    async fn check_repaired(&self, by: (&str, &str, &str), found: i32) {
+    pub(crate) async fn check_repaired(&self, by: (&str, &str, &str), found: i32) {
         let answer = self.wait_for("db", |answer| answer.drift_count > 0).await;
         self.wait_for_count("db", 3).await;
         self.wait_for("db", |answer| answer.state() == DeploymentState::InSync).await;
         let drift = answer.last_drift.unwrap();
         assert_eq!((drift.by.as_str(), drift.operation.as_str(), drift.subresource.as_str()), by);
         assert_eq!((drift.from, drift.to), (Some(3), Some(found)));
-        let metrics = self.fixture.manager.metrics().await.unwrap();
-        assert!(metrics.contains("replica_count_manager_repairs_total 1\n"), "{metrics}");
     }
 }
 
 #[tokio::test]
 async fn a_drift_by_kubectl_is_repaired() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let output = sets.fixture.kubectl(["scale", "statefulset/db", "--replicas=7"]);
     assert!(output.status.success(), "{output:?}");
     sets.check_repaired(("kubectl", "Update", "scale"), 7).await;
+    let metrics = sets.fixture.manager.metrics().await.unwrap();
+    assert!(metrics.contains("replica_count_manager_repairs_total 1\n"), "{metrics}");
     let log = sets.fixture.manager.log().join("\n");
     assert!(log.contains(&format!("\"target\":\"{}/statefulset/db\"", sets.fixture.namespace)), "{log}");
 }
 
 #[tokio::test]
 async fn a_drift_by_patch_is_repaired() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let parameters = PatchParams { field_manager: Some("script".to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
@@ -127,7 +127,7 @@ async fn a_drift_by_patch_is_repaired() {
 
 #[tokio::test]
 async fn a_drift_by_forced_server_side_apply_is_repaired() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let mut spec = serde_json::to_value(sets.api.get("db").await.unwrap().spec).unwrap();
     spec["replicas"] = 5.into();
@@ -139,7 +139,7 @@ async fn a_drift_by_forced_server_side_apply_is_repaired() {
 
 #[tokio::test]
 async fn a_fight_is_damped() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let answer = eventually("it is contested", async || {
         sets.scale("db", 7).await;
@@ -152,7 +152,7 @@ async fn a_fight_is_damped() {
 
 #[tokio::test]
 async fn what_is_ready_is_shown() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
     let status = json!({ "status": { "replicas": 3, "readyReplicas": 2, "currentRevision": "db-1" } });
     sets.api.patch_status("db", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
@@ -161,7 +161,7 @@ async fn what_is_ready_is_shown() {
 
 #[tokio::test]
 async fn kinds_of_one_name_are_two_targets() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create_managed("web", 2).await;
     sets.fixture.create_managed("web", 5).await;
     sets.scale("web", 7).await;
@@ -171,13 +171,13 @@ async fn kinds_of_one_name_are_two_targets() {
     assert_eq!(sets.fixture.get("web").await.unwrap().drift_count, 0);
 
     // After a restart, both are what they were.
-    let Sets { fixture, .. } = sets;
+    let StatefulSets { fixture, .. } = sets;
     let store = fs::read_to_string(fixture.options.store()).unwrap();
     let entry =
         format!(r#"{{"name":"web","namespace":"{}","kind":"StatefulSet","replicas":2,"#, fixture.namespace);
     assert!(store.contains(&entry), "{store}");
     let namespace = fixture.namespace.clone();
-    let mut sets = Sets::of(
+    let mut sets = StatefulSets::of(
         fixture
             .restart(async |deployments| {
                 let sets: Api<StatefulSet> = Api::namespaced(deployments.clone().into_client(), &namespace);
@@ -204,7 +204,7 @@ async fn kinds_of_one_name_are_two_targets() {
 
 #[tokio::test]
 async fn lists_have_the_kinds_that_were_asked_for() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     for name in ["a", "b"] {
         sets.create_managed(name, 1).await;
         sets.fixture.create_managed(name, 1).await;
@@ -247,7 +247,7 @@ async fn lists_have_the_kinds_that_were_asked_for() {
 
 #[tokio::test]
 async fn an_autoscaler_of_a_stateful_set_is_none_of_a_deployment() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create("web", 3).await;
     sets.fixture.create_managed("web", 3).await;
     let autoscaler = serde_json::from_value(json!({
@@ -268,12 +268,12 @@ async fn an_autoscaler_of_a_stateful_set_is_none_of_a_deployment() {
 
 #[tokio::test]
 async fn a_kind_that_is_not_managed_is_refused_and_kept() {
-    let mut sets = Sets::of(Fixture::new().await).await;
+    let mut sets = StatefulSets::of(Fixture::new().await).await;
     sets.create_managed("db", 3).await;
-    let Sets { fixture: Fixture { options, control_plane, manager, .. }, .. } = sets;
+    let StatefulSets { fixture: Fixture { options, control_plane, manager, .. }, .. } = sets;
     manager.terminate().await.unwrap();
     let options = options.argument("--kinds").argument("deployments");
-    let mut sets = Sets::of(Fixture::with_options(control_plane, options).await).await;
+    let mut sets = StatefulSets::of(Fixture::with_options(control_plane, options).await).await;
     let request = proto::ListDeploymentsRequest {
         kinds: vec![Kind::StatefulSet.into()],
         ..proto::ListDeploymentsRequest::default()
@@ -297,7 +297,7 @@ async fn a_kind_that_is_not_managed_is_refused_and_kept() {
 #[tokio::test]
 async fn only_other_kinds_may_be_managed() {
     let fixture = Fixture::with(shared().await, &["--kinds", "statefulsets"]).await;
-    let mut sets = Sets::of(fixture).await;
+    let mut sets = StatefulSets::of(fixture).await;
     sets.create_managed("db", 3).await;
     sets.scale("db", 1).await;
     sets.wait_for_count("db", 3).await;

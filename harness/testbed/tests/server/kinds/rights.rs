@@ -8,7 +8,7 @@ use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use super::Sets;
+use super::StatefulSets;
 use crate::fixture::{Fixture, eventually};
 
 /// The role of a server that is limited to its namespace.
@@ -83,7 +83,7 @@ async fn with_no_count_stored_it_is_one_line_of_information() {
     let fixture = Fixture::limited().await;
     let rights = Rights::of(&fixture).await;
     let fixture = fixture.restart(async |_| rights.limit_to("deployments").await).await;
-    let mut sets = Sets::of(fixture).await;
+    let mut sets = StatefulSets::of(fixture).await;
     let lines = refusals(&sets.fixture).await;
     let [line] = &lines[..] else { panic!("{lines:#?}") };
     assert!(line.contains("\"INFO\"") && line.contains("\"watched\":\"statefulsets\""), "{line}");
@@ -108,12 +108,13 @@ async fn with_no_count_stored_it_is_one_line_of_information() {
 
 #[tokio::test]
 async fn with_a_count_stored_it_is_an_error_and_the_state_is_unknown() {
-    let mut sets = Sets::of(Fixture::limited().await).await;
+    let mut sets = StatefulSets::of(Fixture::limited().await).await;
     sets.create_managed("db", 3).await;
     sets.fixture.create_managed("web", 3).await;
     let rights = Rights::of(&sets.fixture).await;
-    let Sets { fixture, .. } = sets;
-    let mut sets = Sets::of(fixture.restart(async |_| rights.limit_to("deployments").await).await).await;
+    let StatefulSets { fixture, .. } = sets;
+    let mut sets =
+        StatefulSets::of(fixture.restart(async |_| rights.limit_to("deployments").await).await).await;
     let lines = refusals(&sets.fixture).await;
     let [line] = &lines[..] else { panic!("{lines:#?}") };
     assert!(line.contains("\"ERROR\"") && line.contains("\"managed\":1"), "{line}");
@@ -153,7 +154,7 @@ async fn without_the_right_to_see_deployments_it_goes_on_with_stateful_sets() {
     let fixture = Fixture::limited().await;
     let rights = Rights::of(&fixture).await;
     let fixture = fixture.restart(async |_| rights.limit_to("statefulsets").await).await;
-    let mut sets = Sets::of(fixture).await;
+    let mut sets = StatefulSets::of(fixture).await;
     sets.create_managed("db", 3).await;
     sets.scale("db", 0).await;
     sets.wait_for_count("db", 3).await;
