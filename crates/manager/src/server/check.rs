@@ -30,7 +30,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 const EXAMPLES: &str = "\
 Examples:
-  A server on this machine, or behind a port-forward, with the certificates that `certs` made:
+  A server on this machine, or behind a port-forward, with the certificates that `kubectl-replicas certs` made:
     replica-count-manager check
   Another one, which may still be starting:
     replica-count-manager check --address replicas.example.com:8080 --wait 60
