@@ -19,7 +19,7 @@ MEASURED := replica-count-manager replica-count-cli replica-count-bench replica-
 BUILD_BENCH := $(CARGO) build --locked --release --bins $(MEASURED:%=-p %)
 
 # The tests of these packages need neither a cluster nor Go.
-UNIT_TESTED := replica-count-core replica-count-api replica-count-cli replica-count-manager
+UNIT_TESTED := replica-count-core replica-count-api replica-count-client replica-count-cli replica-count-manager
 
 # Only a KUBECONFIG on the command line selects a cluster. An exported one is meant for other tools, and a development
 # server should not work on that cluster by accident.
