@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use replica_count_client::CredentialFiles;
 
 use crate::workspace;
 
@@ -52,6 +53,15 @@ impl Certificates {
     /// The key of `name`.
     pub fn key(&self, name: &str) -> PathBuf {
         self.folder.join(name).join(format!("{name}.key"))
+    }
+
+    /// The files of the client `name`.
+    pub fn files(&self, name: &str) -> CredentialFiles {
+        CredentialFiles {
+            authority: self.authority(),
+            certificate: self.certificate(name),
+            key: self.key(name),
+        }
     }
 
     fn run(&self, arguments: &[&str]) -> Result<()> {
