@@ -8,14 +8,18 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TESTBED := $(TARGET_DIR)/debug/testbed
 FAULTS := $(TARGET_DIR)/debug/faults
-MANAGER := $(TARGET_DIR)/debug/replica-count-manager
+KUBECTL_REPLICAS := $(TARGET_DIR)/debug/kubectl-replicas
 
 # Always the whole workspace: a single package would be built a second time, with different features.
 BUILD := $(CARGO) build --locked --workspace --bins
 
-# Only the programs of the benchmarks are optimized, because that takes minutes for each.
-MEASURED := replica-count-manager replica-count-bench replica-count-testbed
+# Only the programs of the benchmarks are optimized, because that takes minutes for each. kubectl-replicas makes their
+# certificates.
+MEASURED := replica-count-manager replica-count-cli replica-count-bench replica-count-testbed
 BUILD_BENCH := $(CARGO) build --locked --release --bins $(MEASURED:%=-p %)
+
+# The tests of these packages need neither a cluster nor Go.
+UNIT_TESTED := replica-count-core replica-count-api replica-count-client replica-count-cli replica-count-manager
 
 # Only a KUBECONFIG on the command line selects a cluster. An exported one is meant for other tools, and a development
 # server should not work on that cluster by accident.
@@ -68,8 +72,9 @@ build: ## Build everything, unoptimized
 	$(BUILD)
 
 .PHONY: build-release
-build-release: ## Build the server, optimized
+build-release: ## Build the server and kubectl-replicas, optimized
 	$(CARGO) build --locked --release
+	$(CARGO) build --locked --release -p replica-count-cli
 
 .PHONY: build-static
 build-static: ## Build the server for the image: static, reproducible
@@ -114,7 +119,7 @@ test-k8s: build ## Verify the documentation on running pods: on minikube, NODE=l
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster (seconds, without Go)
-	$(CARGO) test --locked -p replica-count-core -p replica-count-api -p replica-count-manager
+	$(CARGO) test --locked $(UNIT_TESTED:%=-p %)
 
 .PHONY: faults
 faults: build cluster ## Inject random faults, in rounds from a seed: SEED=N MINUTES=M, or replay TRACE=FILE
@@ -177,7 +182,7 @@ ci-full: ci ## Run the same checks as CI, and those that take too long for it
 
 .PHONY: certs
 certs: build ## Create development certificates in certificates/
-	$(MANAGER) certs --dir certificates
+	$(KUBECTL_REPLICAS) certs --dir certificates
 
 .PHONY: cluster
 cluster: build ## Build the programs of the local control plane, into the cache

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the image of `make image` as a strict cluster would, against a real control plane: read-only root, no
 # capabilities, no new privileges, a seccomp profile, and users that the image does not know. For each of them it makes
-# certificates, starts the server, which finds the API server by another kind of name, is found by that name itself, and
-# has it repair a drift.
+# certificates, with the kubectl-replicas of this machine, starts the server, which finds the API server by another kind
+# of name, is found by that name itself, and has it repair a drift.
 #
 # Everything happens in a network namespace of its own that has nothing but loopback. Needs root, or sudo without a
 # password, runc, jq, Python 3, iproute2 and `make build`. The seccomp profile came with buildah.
@@ -109,7 +109,7 @@ run() {
     | .linux.seccomp = $seccomp[0]
     | .mounts += [
         file("\($etc)/hosts"; "/etc/hosts"; "ro"), file("\($etc)/resolv.conf"; "/etc/resolv.conf"; "ro"),
-        file("\($folder)/certificates"; "/certificates"; if $arguments[0] == "certs" then "rw" else "ro" end),
+        file("\($folder)/certificates"; "/certificates"; "ro"),
         file("\($folder)/mnt"; "/mnt"; "rw"), file("\($folder)/kubeconfig"; "/kubeconfig"; "ro")]
   ' "$bundle/config.json" >"$bundle/changed.json"
   mv "$bundle/changed.json" "$bundle/config.json"
@@ -135,13 +135,14 @@ constrained() {
 play() {
   local user=$1 host=$2 folder=$scratch/user-$1 server owner
   step "user $user, API server $host"
-  mkdir -p "$folder/certificates" "$folder/mnt"
-  chown "$user:$user" "$folder/certificates" "$folder/mnt"
+  mkdir -p "$folder/mnt"
+  "$built/kubectl-replicas" certs --dir "$folder/certificates" --host "$host" >"$folder/certs.log"
+  # A key is its owner's alone, and the user in the container is that owner.
+  chown -R "$user:$user" "$folder/certificates" "$folder/mnt"
   "$kubectl" config view --raw --minify --flatten -o json |
     jq --arg host "$host" '.clusters[].cluster |= (.server |= sub("127.0.0.1|localhost"; $host)
       | .["tls-server-name"] = "localhost")' >"$folder/kubeconfig"
 
-  run "certs-$user" "$user" "$folder" certs --dir /certificates --host "$host" >"$folder/certs.log"
   run "server-$user" "$user" "$folder" --kubeconfig /kubeconfig --cert-file /certificates/server/server.crt \
     --key-file /certificates/server/server.key --ca-cert-file /certificates/ca/ca.crt 2>"$scratch/server-$user.log" &
   server=$!

@@ -5,6 +5,7 @@ pub mod check;
 pub mod command;
 mod health;
 mod log;
+pub mod moved;
 mod running;
 pub mod serve;
 mod shared;

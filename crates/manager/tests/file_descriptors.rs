@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
-use replica_count_manager::certs::CertsArgs;
+use replica_count_cli::certs::CertsArgs;
 use replica_count_manager::net::tls::acceptor::{AcceptLimits, accept};
 use replica_count_manager::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use replica_count_manager::net::tls::reload::Reload;

@@ -3,14 +3,18 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use replica_count_testbed::manager;
-use tonic::transport::{Certificate, Endpoint, Identity};
+use replica_count_client::Endpoint;
+use replica_count_testbed::manager::SERVER_NAME;
 
 use crate::fixture::NAME;
+
+/// Generous: the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The credentials of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +57,9 @@ impl Credentials {
 
     /// The endpoint of the server for a client with these credentials.
     pub(crate) fn endpoint(&self, address: SocketAddr) -> Result<Endpoint> {
-        let pair = Identity::from_pem(&self.certificate, &self.key);
-        manager::endpoint(address, Certificate::from_pem(&self.authority), pair)
+        let credentials =
+            replica_count_client::Credentials::from_pem(&self.authority, &self.certificate, &self.key)?;
+        let endpoint = Endpoint::new(&address.into(), &credentials, Some(SERVER_NAME))?;
+        Ok(endpoint.with_timeout(TIMEOUT))
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use replica_count_api::proto;
-use replica_count_testbed::manager::Client;
+use replica_count_client::Deployments;
 use tonic::{Code, Status};
 
 use crate::access::PortForward;
@@ -19,7 +19,7 @@ pub(crate) const HTTP: u16 = 8081;
 /// A client with its own connection. All names are in the namespace of the applications.
 #[derive(Debug)]
 pub(crate) struct Session {
-    client: Client,
+    client: Deployments,
     _port_forward: PortForward,
 }
 
@@ -46,8 +46,8 @@ impl Fixture {
     /// refuses it.
     pub(crate) async fn session_as(&self, credentials: &Credentials) -> Result<Session> {
         let port_forward = self.port_forward(GRPC).await?;
-        let channel = credentials.endpoint(port_forward.address)?.connect().await?;
-        let mut session = Session { client: Client::new(channel), _port_forward: port_forward };
+        let connection = credentials.endpoint(port_forward.address)?.connect().await?;
+        let mut session = Session { client: connection.deployments(), _port_forward: port_forward };
         session.client.list_deployments(proto::ListDeploymentsRequest::default()).await?;
         Ok(session)
     }

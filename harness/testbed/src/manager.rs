@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 pub use certificates::Certificates;
-pub use client::{Client, connect, endpoint};
+pub use client::{Client, SERVER_NAME, connect};
 use listening::Listening;
 pub use mount::{Mount, Secret};
 pub use options::Options;

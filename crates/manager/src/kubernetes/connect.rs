@@ -11,9 +11,8 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use replica_count_client::resolve::Resolver;
 use tower::{BoxError, ServiceBuilder};
-
-use crate::net::resolve::Resolver;
 
 /// How long a connection to the API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -14,16 +14,16 @@ use replica_count_core::setting::Enforcement;
 use replica_count_core::target::check_namespace;
 use tracing::level_filters::LevelFilter;
 
-use crate::certs::CertsArgs;
 use crate::kubernetes::connect::Source;
 use crate::net::tls::TlsFiles;
 use crate::server::check::CheckArgs;
+use crate::server::moved::MovedArgs;
 
 const AFTER_HELP: &str = "\
 Without a command, the server starts. Every flag can also be given as the environment variable that its text names.
 
 Examples:
-  replica-count-manager certs                      make development certificates in ./certificates
+  kubectl-replicas certs                           make development certificates in ./certificates
   replica-count-manager --file-path replicas.json --cert-file certificates/server/server.crt \\
     --key-file certificates/server/server.key --ca-cert-file certificates/ca/ca.crt
 
@@ -44,8 +44,9 @@ pub struct Cli {
 /// What else the binary can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make certificates for development
-    Certs(CertsArgs),
+    /// Has moved: `kubectl-replicas certs` makes certificates for development
+    #[command(disable_help_flag = true)]
+    Certs(MovedArgs),
     /// Call a server over mutual TLS: is it healthy, and does it list its Deployments?
     Check(CheckArgs),
     /// Print a script that completes this command line in your shell

@@ -23,10 +23,7 @@ pub fn run() -> ExitCode {
     };
     match cli.command {
         None => start(cli.serve),
-        Some(Command::Certs(args)) => match args.run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error.to_string(), 1),
-        },
+        Some(Command::Certs(args)) => fail(&args.refusal("certs"), EXIT_USAGE),
         Some(Command::Check(args)) => match args.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) if error.is_usage() => fail(&error.to_string(), EXIT_USAGE),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use replica_count_api::proto;
-use replica_count_testbed::manager::Client;
+use replica_count_client::Deployments;
 
 use super::{Step, passed};
 use crate::certificates::Credentials;
@@ -38,9 +38,9 @@ pub(super) const STEP: Step = Step {
 async fn run(fixture: &Fixture) -> Result<Outcome> {
     let port_forward = fixture.port_forward(GRPC).await?;
     let credentials = Credentials::of_client(&fixture.kubernetes).await?;
-    let endpoint = credentials.endpoint(port_forward.address)?.connect_timeout(TIMEOUT).timeout(TIMEOUT);
+    let endpoint = credentials.endpoint(port_forward.address)?.with_timeout(TIMEOUT);
     let mut writers: Vec<Writer> =
-        (0..CALLERS).map(|number| Writer::new(Client::new(endpoint.connect_lazy()), number)).collect();
+        (0..CALLERS).map(|number| Writer::new(endpoint.connect_lazy().deployments(), number)).collect();
     fixture.trivial().await?;
     let trivial = fixture.port_forward_to(APPS, TRIVIAL, PORT).await?;
 
@@ -115,14 +115,14 @@ async fn check(fixture: &Fixture, writers: Vec<Writer>) -> Result<usize> {
 
 /// Alternately sets and reads its own target. The Deployment does not exist, because only the store is tested here.
 struct Writer {
-    client: Client,
+    client: Deployments,
     name: String,
     requests: i32,
     ledger: Ledger,
 }
 
 impl Writer {
-    fn new(client: Client, number: u32) -> Self {
+    fn new(client: Deployments, number: u32) -> Self {
         Self { client, name: format!("load-{number}"), requests: 0, ledger: Ledger::default() }
     }
 

@@ -1,21 +1,27 @@
-//! Certificates, made by the server's own `certs` command.
+//! Certificates, made by `kubectl-replicas certs`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use replica_count_client::CredentialFiles;
+
+use crate::workspace;
 
 /// A folder of certificates: `ca/ca.crt`, `server/server.crt`, `client/client.crt`, the keys, and those of more people.
 #[derive(Clone, Debug)]
 pub struct Certificates {
-    binary: PathBuf,
+    kubectl_replicas: PathBuf,
     folder: PathBuf,
 }
 
 impl Certificates {
-    /// Makes the certificates in `folder` unless they are there. `binary` is the server's.
-    pub fn ensure(binary: PathBuf, folder: PathBuf) -> Result<Self> {
-        let this = Self { binary, folder };
+    /// Makes the certificates in `folder` unless they are there.
+    pub fn ensure(folder: PathBuf) -> Result<Self> {
+        let this = Self {
+            kubectl_replicas: workspace::built_binary("kubectl-replicas", "replica-count-cli")?,
+            folder,
+        };
         if !this.authority().exists() {
             this.run(&["certs"])?;
         }
@@ -49,10 +55,19 @@ impl Certificates {
         self.folder.join(name).join(format!("{name}.key"))
     }
 
+    /// The files of the client `name`.
+    pub fn files(&self, name: &str) -> CredentialFiles {
+        CredentialFiles {
+            authority: self.authority(),
+            certificate: self.certificate(name),
+            key: self.key(name),
+        }
+    }
+
     fn run(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new(&self.binary);
+        let mut command = Command::new(&self.kubectl_replicas);
         let output = command.args(arguments).arg("--dir").arg(&self.folder).output();
-        let output = output.with_context(|| format!("cannot run {}", self.binary.display()))?;
+        let output = output.with_context(|| format!("cannot run {}", self.kubectl_replicas.display()))?;
         if !output.status.success() {
             bail!(
                 "{command:?} failed ({}): {}",

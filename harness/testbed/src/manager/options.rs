@@ -33,8 +33,6 @@ enum Mode {
 #[derive(Clone, Debug)]
 pub struct Options {
     testbed: PathBuf,
-    /// What makes the certificates.
-    binary: PathBuf,
     /// What is started.
     program: PathBuf,
     /// Where the log goes, and the store and the certificates unless they are elsewhere.
@@ -50,11 +48,9 @@ impl Options {
     /// A server on free ports that keeps its store (`replicas.json`), its certificates and its log in `folder`.
     /// `testbed` is the path of this crate's binary, which ties the server to this process.
     pub fn new(testbed: PathBuf, kubeconfig: &Path, folder: &Path) -> Result<Self> {
-        let binary = workspace::built_binary(NAME, NAME)?;
         let this = Self {
             testbed,
-            program: binary.clone(),
-            binary,
+            program: workspace::built_binary(NAME, NAME)?,
             folder: folder.to_owned(),
             certificates: folder.join("certificates"),
             mode: Mode::Test,
@@ -120,7 +116,7 @@ impl Options {
 
     /// Its certificates, which are made if there are none.
     pub fn certificates(&self) -> Result<Certificates> {
-        Certificates::ensure(self.binary.clone(), self.certificates.clone())
+        Certificates::ensure(self.certificates.clone())
     }
 
     /// The addresses of a server that does not choose its ports.

@@ -75,8 +75,13 @@ async fn errors_of_trust_are_explained() {
     );
     checker.expect(&[("--cert", &certificate), ("--key", &key)], FAILED, "received fatal alert");
     checker.expect(&[("--server-name", Path::new("another.example"))], FAILED, "not valid for name");
-    checker.expect(&[("--key", Path::new("/missing"))], USAGE, "/missing: No such file");
-    checker.expect(&[("--key", &certificate)], USAGE, "the certificates cannot be used");
+    checker.expect(
+        &[("--key", Path::new("/missing"))],
+        USAGE,
+        "/missing: does not exist (`kubectl-replicas certs`",
+    );
+    checker.expect(&[("--key", &certificate)], USAGE, "client.crt: holds no private key");
+    checker.expect(&[("--server-name", Path::new("no name"))], USAGE, "the name \"no name\"");
 }
 
 #[tokio::test(flavor = "multi_thread")]

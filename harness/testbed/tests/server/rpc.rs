@@ -4,6 +4,7 @@ mod changes;
 mod concurrent;
 mod get;
 mod list;
+mod long_lists;
 mod names;
 mod refusals;
 mod unread;

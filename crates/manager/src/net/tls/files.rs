@@ -74,7 +74,7 @@ impl TlsError {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// There is no such file.
-    #[error("does not exist (`replica-count-manager certs` makes certificates for development)")]
+    #[error("does not exist (`kubectl-replicas certs` makes certificates for development)")]
     Missing,
     /// The file system refused.
     #[error("cannot be read: {0}")]

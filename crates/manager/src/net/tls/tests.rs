@@ -1,4 +1,4 @@
-//! Real files, made by the `certs` subcommand, and real handshakes over loopback.
+//! Real files, made by `kubectl-replicas certs`, and real handshakes over loopback.
 
 mod files;
 mod fixture;

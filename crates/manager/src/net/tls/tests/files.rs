@@ -64,7 +64,7 @@ fn an_intermediate_leads_to_the_authority() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let hint = "does not exist (`replica-count-manager certs` makes certificates for development)";
+    let hint = "does not exist (`kubectl-replicas certs` makes certificates for development)";
     check(remove(CERT), &format!("server certificate server/server.crt: {hint}"));
     check(remove(KEY), &format!("server key server/server.key: {hint}"));
     check(remove(CA), &format!("client CA server/ca.crt: {hint}"));

@@ -14,7 +14,7 @@ use tower::Service;
 /// Resolves as `/etc/resolv.conf` and `/etc/hosts` say. Reads them when the first name comes up: most API servers are
 /// addressed by number, and then neither file is needed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Resolver(Arc<OnceLock<TokioResolver>>);
+pub struct Resolver(Arc<OnceLock<TokioResolver>>);
 
 impl Resolver {
     fn get(&self) -> io::Result<&TokioResolver> {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::CertsError;
+use super::error::CertsError;
 
 /// A private key is its owner's alone, from the moment its file is there.
 const PRIVATE: u32 = 0o600;

@@ -7,7 +7,7 @@ use rcgen::{Certificate, KeyPair, SigningKey};
 use yasna::DERWriter;
 use yasna::models::ObjectIdentifier;
 
-use super::CertsError;
+use super::error::CertsError;
 use super::name::Group;
 
 const COMMON_NAME: [u64; 4] = [2, 5, 4, 3];

@@ -1,9 +1,10 @@
-//! The `certs` subcommand: certificates for development, so that the first call over mTLS needs no other tool.
+//! The `certs` command: certificates for development, so that the first call over mTLS needs no other tool.
 //!
-//! The folders are those of the README's `grpcurl` lines; `server/` holds all that the default flags expect in
+//! The folders are those of the README's `grpcurl` lines; `server/` holds all that the server's default flags expect in
 //! `/certificates`, so it can be mounted there as it is.
 
 mod authority;
+mod error;
 mod name;
 mod staging;
 mod subject;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use authority::{Authority, Pair, Validity};
 use clap::{Args, Subcommand};
+pub use error::CertsError;
 use jiff::Timestamp;
 use name::{Group, Host, PersonName, Uri};
 use staging::Staging;
@@ -25,18 +27,18 @@ const FIRST_CLIENT: &str = "client";
 const EXAMPLES: &str = "\
 Examples:
   A CA, a server pair and a client pair in ./certificates:
-    replica-count-manager certs
+    kubectl-replicas certs
   The server is also reached by another name and address:
-    replica-count-manager certs --host replicas.example.com --host 192.0.2.10
+    kubectl-replicas certs --host replicas.example.com --host 192.0.2.10
   One more person, signed by the same CA:
-    replica-count-manager certs client --name alice --group ops
+    kubectl-replicas certs client --name alice --group ops
 
 The certificates are for development. --force makes a new CA too, and whatever the old one signed stops working.";
 
 const CLIENT_EXAMPLES: &str = "\
 Examples:
-  replica-count-manager certs client --name alice --group ops --group admins
-  replica-count-manager certs client --name deployer --uri spiffe://example.org/ns/ci/sa/deployer
+  kubectl-replicas certs client --name alice --group ops --group admins
+  kubectl-replicas certs client --name deployer --uri spiffe://example.org/ns/ci/sa/deployer
 
 The name is the user (CN) and the groups are its groups (O). With --uri, the URI is the user instead of the name.";
 
@@ -97,46 +99,14 @@ struct OutputArgs {
     force: bool,
 }
 
-/// Why no certificates were made. One line each; nothing was written, unless it says so.
-#[derive(Debug, thiserror::Error)]
-pub enum CertsError {
-    /// A file is there already, and `--force` was not given.
-    #[error("{} exists; nothing was written (--force replaces it)", .0.display())]
-    Exists(PathBuf),
-    /// A further person needs the CA of the first run.
-    #[error("no CA here: {} does not exist; make it first with `replica-count-manager certs`", .0.display())]
-    NoAuthority(PathBuf),
-    /// A file of the CA is there, but cannot be used.
-    #[error("{}: {problem}", file.display())]
-    Authority {
-        /// The file of the CA.
-        file: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The file system refused.
-    #[error("cannot write {}: {source}", file.display())]
-    Write {
-        /// The file or folder.
-        file: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
-    /// The crypto library refused to make a key or a certificate.
-    #[error("cannot make a certificate: {0}")]
-    Generate(#[from] rcgen::Error),
-    /// The files were written, but the report of it could not be printed.
-    #[error("the certificates are written, but standard output is not writable: {0}")]
-    Report(#[source] io::Error),
-}
-
 impl CertsArgs {
     /// Makes the certificates and prints what was written.
     pub fn run(self) -> Result<(), CertsError> {
         self.make(Timestamp::now(), &mut io::stdout().lock())
     }
 
-    pub(crate) fn make(self, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
+    /// Makes the certificates as if it were `now`, and says on `out` what was written.
+    pub fn make(self, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
         match self.command {
             None => make_all(&self.hosts, &self.output, now, out),
             Some(CertsCommand::Client(person)) => make_client(&person, now, out),

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use super::CertsArgs;
-use crate::net::tls::identity::Identity;
 
 #[derive(Parser)]
 struct Cli {
@@ -146,21 +146,39 @@ fn the_server_is_found_by_its_usual_names_and_each_host() {
     );
 }
 
+/// The common names, the organizations and the URIs of a certificate: what the server takes for user and groups.
+fn person(file: &Path) -> [Vec<String>; 3] {
+    let pem = pem(file);
+    let certificate = pem.parse_x509().unwrap();
+    let texts = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().unwrap().to_owned();
+    let names = certificate.subject_alternative_name().unwrap();
+    let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
+    let uris = names.iter().map(|name| match name {
+        GeneralName::URI(uri) => (*uri).to_owned(),
+        other => panic!("{other:?}"),
+    });
+    let subject = certificate.subject();
+    [
+        subject.iter_common_name().map(texts).collect(),
+        subject.iter_organization().map(texts).collect(),
+        uris.collect(),
+    ]
+}
+
 #[test]
 fn a_further_person_has_a_name_and_any_number_of_groups() {
     let folder = TempDir::new().unwrap();
     run(folder.path(), "").unwrap();
-    let check = |arguments: &str, file: &str, user: &str, groups: &[&str]| {
+    let check = |arguments: &str, name: &str, groups: &[&str], uris: &[&str]| {
         run(folder.path(), arguments).unwrap();
-        let identity = Identity::from_certificate(&pem(&folder.path().join(file)).contents).unwrap();
-        assert_eq!(&*identity.user, user);
-        assert_eq!(identity.groups, groups);
+        let expected = [&[name], groups, uris].map(<[&str]>::to_vec);
+        assert_eq!(person(&folder.path().join(format!("{name}/{name}.crt"))), expected);
     };
-    check("client --name bob", "bob/bob.crt", "bob", &[]);
-    check("client --name alice --group ops", "alice/alice.crt", "alice", &["ops"]);
-    check("client --name eve --group a --group b --group c", "eve/eve.crt", "eve", &["a", "b", "c"]);
-    check("client --name ci --uri spiffe://example.org/ci", "ci/ci.crt", "spiffe://example.org/ci", &[]);
-    check("client --name client --group ops --force", "client/client.crt", "client", &["ops"]);
+    check("client --name bob", "bob", &[], &[]);
+    check("client --name alice --group ops", "alice", &["ops"], &[]);
+    check("client --name eve --group a --group b --group c", "eve", &["a", "b", "c"], &[]);
+    check("client --name ci --uri spiffe://example.org/ci", "ci", &[], &["spiffe://example.org/ci"]);
+    check("client --name client --group ops --force", "client", &["ops"], &[]);
 }
 
 #[test]
@@ -221,11 +239,11 @@ fn a_person_needs_a_whole_authority() {
     };
     check(
         &|ca| fs::remove_dir_all(ca).unwrap(),
-        "no CA here: certificates/ca/ca.crt does not exist; make it first with `replica-count-manager certs`",
+        "no CA here: certificates/ca/ca.crt does not exist; make it first with `kubectl-replicas certs`",
     );
     check(
         &|ca| fs::remove_file(ca.join("ca.key")).unwrap(),
-        "no CA here: certificates/ca/ca.key does not exist; make it first with `replica-count-manager certs`",
+        "no CA here: certificates/ca/ca.key does not exist; make it first with `kubectl-replicas certs`",
     );
     check(
         &|ca| fs::write(ca.join("ca.key"), "x").unwrap(),
@@ -260,7 +278,7 @@ fn nothing_outlives_its_authority() {
     assert_eq!(
         run_at(folder.path(), start + days(365), "client --name bob"),
         Err("certificates/ca/ca.crt: expired at 2028-01-15T08:00:00Z; \
-             `replica-count-manager certs --force` makes a new CA"
+             `kubectl-replicas certs --force` makes a new CA"
             .to_owned())
     );
 }

@@ -11,8 +11,9 @@ use rcgen::{
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::time::ASN1Time;
 
+use super::error::CertsError;
 use super::name::{Group, Host, Uri};
-use super::{CertsError, subject};
+use super::subject;
 
 /// A clock that is this much behind ours still accepts a new certificate.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
@@ -108,7 +109,7 @@ impl Authority {
         if not_after <= now {
             return Err(problem(
                 &certificate_file,
-                &format!("expired at {not_after}; `replica-count-manager certs --force` makes a new CA"),
+                &format!("expired at {not_after}; `kubectl-replicas certs --force` makes a new CA"),
             ));
         }
 

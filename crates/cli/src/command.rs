@@ -1,0 +1,76 @@
+//! The command line, and the exit status that says how it went.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::certs::CertsArgs;
+
+const AFTER_HELP: &str = "\
+Examples:
+  A CA, a server pair and a client pair for development, in ./certificates:
+    kubectl-replicas certs
+  One more person, signed by the same CA:
+    kubectl-replicas certs client --name alice --group ops
+  Completion in this bash:
+    source <(kubectl-replicas completion bash)
+
+On your PATH, kubectl finds it as a plugin: kubectl replicas certs.
+
+Exit status: 0 when it succeeds, 1 when it fails, 2 when the command line is not valid.";
+
+/// The command line of Replica Count Manager
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-replicas", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make certificates for development
+    Certs(CertsArgs),
+    /// Print a script that completes this command line in your shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line and does what it says. A command line that is not valid ends the process with status 2.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Certs(args) => match args.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        },
+        Command::Completion { shell } => {
+            let mut command = Cli::command();
+            let name = command.get_name().to_owned();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, name, &mut script);
+            match io::stdout().write_all(&script) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&format!("standard output is not writable: {error}")),
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one line that a failure is told in")]
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary: parses, runs.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    replica_count_cli::command::run()
+}
