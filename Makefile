@@ -159,6 +159,10 @@ lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+.PHONY: lint-modules
+lint-modules: ## Check that no modules of the product use each other in a circle, and that files are short
+	scripts/lint-modules.sh
+
 .PHONY: lint-pipelines
 lint-pipelines: ## Check workflows, scripts, YAML, JSON, the proto contract and links
 	scripts/lint-pipelines.sh

@@ -40,10 +40,11 @@ fn check(message: &str, expected: &[&str]) {
     assert_eq!(actual[..expected.len()], *expected);
 }
 
+const NAME: &str = "1 Name Name string";
+const NAMESPACE: &str = "2 Namespace Namespace string";
+
 #[test]
-fn messages_keep_their_fields() {
-    const NAME: &str = "1 Name Name string";
-    const NAMESPACE: &str = "2 Namespace Namespace string";
+fn lists_keep_their_fields() {
     check(
         "ListDeploymentsRequest",
         &[
@@ -72,6 +73,10 @@ fn messages_keep_their_fields() {
         "DeploymentsReplicaConfigs",
         &["1 deploymentsReplicaConfig deploymentsReplicaConfig .proto.DeploymentsReplicaConfig*"],
     );
+}
+
+#[test]
+fn requests_keep_their_fields() {
     check(
         "SetDeploymentRequest",
         &[
@@ -87,6 +92,21 @@ fn messages_keep_their_fields() {
         ],
     );
     check("GetDeploymentRequest", &[NAME, NAMESPACE, "3 Kind Kind .proto.Kind"]);
+    check(
+        "SetEnforcementRequest",
+        &[
+            NAME,
+            NAMESPACE,
+            "3 Mode Mode .proto.EnforcementMode",
+            "4 Until Until .google.protobuf.Timestamp",
+            "5 ExpectedGeneration ExpectedGeneration int64?",
+            "6 Kind Kind .proto.Kind",
+        ],
+    );
+}
+
+#[test]
+fn responses_keep_their_fields() {
     check(
         "GetDeploymentResponse",
         &[
@@ -120,17 +140,6 @@ fn messages_keep_their_fields() {
             "3 OldReplicas OldReplicas int32?",
             "4 NewReplicas NewReplicas int32?",
             "5 Generation Generation int64",
-            "6 Kind Kind .proto.Kind",
-        ],
-    );
-    check(
-        "SetEnforcementRequest",
-        &[
-            NAME,
-            NAMESPACE,
-            "3 Mode Mode .proto.EnforcementMode",
-            "4 Until Until .google.protobuf.Timestamp",
-            "5 ExpectedGeneration ExpectedGeneration int64?",
             "6 Kind Kind .proto.Kind",
         ],
     );

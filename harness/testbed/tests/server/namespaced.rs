@@ -96,6 +96,40 @@ async fn a_setting_of_another_namespace_is_shown_and_can_be_deleted() {
     assert_eq!(answer.old_replicas, Some(3));
 }
 
+/// The rights of its account: the verb, the group and the resource.
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("get", "apps", "deployments"),
+    ("list", "apps", "deployments"),
+    ("watch", "apps", "deployments"),
+    ("patch", "apps", "deployments/scale"),
+    ("get", "apps", "statefulsets"),
+    ("list", "apps", "statefulsets"),
+    ("watch", "apps", "statefulsets"),
+    ("patch", "apps", "statefulsets/scale"),
+    ("list", "autoscaling", "horizontalpodautoscalers"),
+    ("watch", "autoscaling", "horizontalpodautoscalers"),
+];
+
+/// Some of the rights that it does not have.
+const OTHERS: &[(&str, &str, &str)] = &[
+    ("patch", "apps", "deployments"),
+    ("update", "apps", "deployments"),
+    ("delete", "apps", "deployments"),
+    ("create", "apps", "deployments"),
+    ("get", "apps", "deployments/scale"),
+    ("update", "apps", "deployments/scale"),
+    ("patch", "apps", "deployments/status"),
+    ("patch", "apps", "statefulsets"),
+    ("update", "apps", "statefulsets/scale"),
+    ("patch", "apps", "replicasets/scale"),
+    ("get", "autoscaling", "horizontalpodautoscalers"),
+    ("patch", "autoscaling", "horizontalpodautoscalers"),
+    ("get", "", "secrets"),
+    ("list", "", "pods"),
+    ("create", "", "events"),
+    ("*", "*", "*"),
+];
+
 #[tokio::test]
 async fn its_account_has_no_other_rights() {
     let fixture = Fixture::limited().await;
@@ -124,43 +158,13 @@ async fn its_account_has_no_other_rights() {
         let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
         reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
     };
-    let needed = [
-        ("get", "apps", "deployments"),
-        ("list", "apps", "deployments"),
-        ("watch", "apps", "deployments"),
-        ("patch", "apps", "deployments/scale"),
-        ("get", "apps", "statefulsets"),
-        ("list", "apps", "statefulsets"),
-        ("watch", "apps", "statefulsets"),
-        ("patch", "apps", "statefulsets/scale"),
-        ("list", "autoscaling", "horizontalpodautoscalers"),
-        ("watch", "autoscaling", "horizontalpodautoscalers"),
-    ];
-    let others = [
-        ("patch", "apps", "deployments"),
-        ("update", "apps", "deployments"),
-        ("delete", "apps", "deployments"),
-        ("create", "apps", "deployments"),
-        ("get", "apps", "deployments/scale"),
-        ("update", "apps", "deployments/scale"),
-        ("patch", "apps", "deployments/status"),
-        ("patch", "apps", "statefulsets"),
-        ("update", "apps", "statefulsets/scale"),
-        ("patch", "apps", "replicasets/scale"),
-        ("get", "autoscaling", "horizontalpodautoscalers"),
-        ("patch", "autoscaling", "horizontalpodautoscalers"),
-        ("get", "", "secrets"),
-        ("list", "", "pods"),
-        ("create", "", "events"),
-        ("*", "*", "*"),
-    ];
-    for (verb, group, resource) in needed {
+    for (verb, group, resource) in NEEDED {
         assert!(may(verb, group, resource, &fixture.namespace).await, "{verb} {resource}");
         for elsewhere in ["", "default", "kube-system"] {
             assert!(!may(verb, group, resource, elsewhere).await, "{verb} {resource} in {elsewhere:?}");
         }
     }
-    for (verb, group, resource) in others {
+    for (verb, group, resource) in OTHERS {
         for namespace in [fixture.namespace.as_str(), ""] {
             assert!(
                 !may(verb, group, resource, namespace).await,

@@ -51,12 +51,104 @@ async fn check_field(fixture: &mut Fixture<'_>, call: Call, field: &str, words: 
     assert!(violations[0].description.contains(words), "{call:?}: {}", violations[0].description);
 }
 
+/// A call, the field that is refused, and words of the message.
+type Invalid = (Call, &'static str, &'static str);
+
+/// A name that Kubernetes does not allow.
+const BAD: &str = "My_App";
+const NOT_VALID: &str = r#""My_App" is not valid"#;
+
+fn invalid_gets(get: &GetDeploymentRequest) -> Vec<Invalid> {
+    let bad = BAD.to_owned();
+    vec![
+        (Call::Get(GetDeploymentRequest { name: bad.clone(), ..get.clone() }), "Name", NOT_VALID),
+        (Call::Get(GetDeploymentRequest { namespace: bad, ..get.clone() }), "Namespace", NOT_VALID),
+        (Call::Get(GetDeploymentRequest { name: String::new(), ..get.clone() }), "Name", "empty"),
+        (Call::Get(GetDeploymentRequest { namespace: String::new(), ..get.clone() }), "Namespace", "empty"),
+        (Call::Get(GetDeploymentRequest { kind: 7, ..get.clone() }), "Kind", "7 is unknown"),
+    ]
+}
+
+fn invalid_sets(set: &SetDeploymentRequest) -> Vec<Invalid> {
+    let replicas = |replicas| Call::Set(SetDeploymentRequest { replicas: Some(replicas), ..set.clone() });
+    let (bad, expected_generation) = (BAD.to_owned(), Some(-1));
+    vec![
+        (Call::Set(SetDeploymentRequest { name: bad.clone(), ..set.clone() }), "Name", NOT_VALID),
+        (Call::Set(SetDeploymentRequest { namespace: bad, ..set.clone() }), "Namespace", NOT_VALID),
+        (Call::Set(SetDeploymentRequest { kind: -1, ..set.clone() }), "Kind", "-1 is unknown"),
+        (Call::Set(SetDeploymentRequest { replicas: None, ..set.clone() }), "Replicas", "cannot send 0"),
+        (replicas(-1), "Replicas", "-1 is negative"),
+        (replicas(i32::MIN), "Replicas", "negative"),
+        (replicas(11), "Replicas", "11 is more than 10"),
+        (replicas(i32::MAX), "Replicas", "more than 10"),
+        (Call::Set(SetDeploymentRequest { reason: "x".repeat(1025), ..set.clone() }), "Reason", "1025 bytes"),
+        (
+            Call::Set(SetDeploymentRequest { expected_generation, ..set.clone() }),
+            "ExpectedGeneration",
+            "negative",
+        ),
+    ]
+}
+
+fn invalid_deletes(delete: &DeleteDeploymentRequest) -> Vec<Invalid> {
+    let (name, expected_generation) = (BAD.to_owned(), Some(-1));
+    vec![
+        (Call::Delete(DeleteDeploymentRequest { name, ..delete.clone() }), "Name", NOT_VALID),
+        (Call::Delete(DeleteDeploymentRequest { kind: 2, ..delete.clone() }), "Kind", "2 is unknown"),
+        (
+            Call::Delete(DeleteDeploymentRequest { expected_generation, ..delete.clone() }),
+            "ExpectedGeneration",
+            "negative",
+        ),
+    ]
+}
+
+fn invalid_enforcements(enforce: &SetEnforcementRequest) -> Vec<Invalid> {
+    let until = |until| Call::Enforce(SetEnforcementRequest { until: Some(until), ..enforce.clone() });
+    let past = response::timestamp("2020-01-01T00:00:00Z".parse().unwrap());
+    let no_time = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
+    let (name, expected_generation) = (BAD.to_owned(), Some(-1));
+    let enforced = SetEnforcementRequest { mode: 1, until: Some(past), ..enforce.clone() };
+    vec![
+        (Call::Enforce(SetEnforcementRequest { name, ..enforce.clone() }), "Name", NOT_VALID),
+        (Call::Enforce(SetEnforcementRequest { kind: 2, ..enforce.clone() }), "Kind", "2 is unknown"),
+        (Call::Enforce(SetEnforcementRequest { mode: 0, ..enforce.clone() }), "Mode", "is required"),
+        (Call::Enforce(SetEnforcementRequest { mode: 7, ..enforce.clone() }), "Mode", "7 is unknown"),
+        (Call::Enforce(enforced), "Until", "IGNORE"),
+        (until(past), "Until", "is over"),
+        (until(no_time), "Until", "range"),
+        (
+            Call::Enforce(SetEnforcementRequest { expected_generation, ..enforce.clone() }),
+            "ExpectedGeneration",
+            "negative",
+        ),
+    ]
+}
+
+fn invalid_lists() -> Vec<Invalid> {
+    let (bad, list) = (BAD.to_owned(), ListDeploymentsRequest::default());
+    vec![
+        (
+            Call::List(ListDeploymentsRequest { namespace: bad.clone(), ..list.clone() }),
+            "Namespace",
+            NOT_VALID,
+        ),
+        (Call::List(ListDeploymentsRequest { name: bad, ..list.clone() }), "Name", NOT_VALID),
+        (Call::List(ListDeploymentsRequest { kinds: vec![0, 2], ..list.clone() }), "Kinds", "2 is unknown"),
+        (Call::List(ListDeploymentsRequest { page_size: -1, ..list.clone() }), "PageSize", "-1 is negative"),
+        (
+            Call::List(ListDeploymentsRequest { page_token: "next".into(), ..list }),
+            "PageToken",
+            "NextPageToken",
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn an_invalid_field_is_named() {
     let mut fixture = Fixture::with(shared().await, &["--max-replicas", "10"]).await;
     fixture.create("web", 1).await;
-    let namespace = fixture.namespace.clone();
-    let (name, bad) = ("web".to_owned(), "My_App".to_owned());
+    let (name, namespace) = ("web".to_owned(), fixture.namespace.clone());
     let set = fixture.set_request("web", 1);
     let enforce = SetEnforcementRequest {
         name: name.clone(),
@@ -67,71 +159,17 @@ async fn an_invalid_field_is_named() {
     let delete = DeleteDeploymentRequest {
         name: name.clone(),
         namespace: namespace.clone(),
-        expected_generation: None,
         ..DeleteDeploymentRequest::default()
     };
     let get = GetDeploymentRequest { name, namespace, ..GetDeploymentRequest::default() };
-    let list = ListDeploymentsRequest::default();
-    let past = Some(response::timestamp("2020-01-01T00:00:00Z".parse().unwrap()));
-    let no_time = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
-    let not_valid = r#""My_App" is not valid"#;
     let cases = [
-        (Call::Get(GetDeploymentRequest { name: bad.clone(), ..get.clone() }), "Name", not_valid),
-        (Call::Get(GetDeploymentRequest { namespace: bad.clone(), ..get.clone() }), "Namespace", not_valid),
-        (Call::Get(GetDeploymentRequest { name: String::new(), ..get.clone() }), "Name", "empty"),
-        (Call::Get(GetDeploymentRequest { namespace: String::new(), ..get }), "Namespace", "empty"),
-        (Call::Set(SetDeploymentRequest { name: bad.clone(), ..set.clone() }), "Name", not_valid),
-        (Call::Set(SetDeploymentRequest { namespace: bad.clone(), ..set.clone() }), "Namespace", not_valid),
-        (Call::Set(SetDeploymentRequest { replicas: None, ..set.clone() }), "Replicas", "cannot send 0"),
-        (Call::Set(SetDeploymentRequest { replicas: Some(-1), ..set.clone() }), "Replicas", "-1 is negative"),
-        (Call::Set(SetDeploymentRequest { replicas: Some(i32::MIN), ..set.clone() }), "Replicas", "negative"),
-        (
-            Call::Set(SetDeploymentRequest { replicas: Some(11), ..set.clone() }),
-            "Replicas",
-            "11 is more than 10",
-        ),
-        (
-            Call::Set(SetDeploymentRequest { replicas: Some(i32::MAX), ..set.clone() }),
-            "Replicas",
-            "more than 10",
-        ),
-        (Call::Set(SetDeploymentRequest { reason: "x".repeat(1025), ..set.clone() }), "Reason", "1025 bytes"),
-        (
-            Call::Set(SetDeploymentRequest { expected_generation: Some(-1), ..set.clone() }),
-            "ExpectedGeneration",
-            "negative",
-        ),
-        (Call::Delete(DeleteDeploymentRequest { name: bad.clone(), ..delete.clone() }), "Name", not_valid),
-        (
-            Call::Delete(DeleteDeploymentRequest { expected_generation: Some(-1), ..delete }),
-            "ExpectedGeneration",
-            "negative",
-        ),
-        (Call::Enforce(SetEnforcementRequest { name: bad.clone(), ..enforce.clone() }), "Name", not_valid),
-        (Call::Enforce(SetEnforcementRequest { mode: 0, ..enforce.clone() }), "Mode", "is required"),
-        (Call::Enforce(SetEnforcementRequest { mode: 7, ..enforce.clone() }), "Mode", "7 is unknown"),
-        (Call::Enforce(SetEnforcementRequest { mode: 1, until: past, ..enforce.clone() }), "Until", "IGNORE"),
-        (Call::Enforce(SetEnforcementRequest { until: past, ..enforce.clone() }), "Until", "is over"),
-        (Call::Enforce(SetEnforcementRequest { until: no_time, ..enforce.clone() }), "Until", "range"),
-        (
-            Call::Enforce(SetEnforcementRequest { expected_generation: Some(-1), ..enforce }),
-            "ExpectedGeneration",
-            "negative",
-        ),
-        (
-            Call::List(ListDeploymentsRequest { namespace: bad.clone(), ..list.clone() }),
-            "Namespace",
-            not_valid,
-        ),
-        (Call::List(ListDeploymentsRequest { name: bad, ..list.clone() }), "Name", not_valid),
-        (Call::List(ListDeploymentsRequest { page_size: -1, ..list.clone() }), "PageSize", "-1 is negative"),
-        (
-            Call::List(ListDeploymentsRequest { page_token: "next".into(), ..list }),
-            "PageToken",
-            "NextPageToken",
-        ),
+        invalid_gets(&get),
+        invalid_sets(&set),
+        invalid_deletes(&delete),
+        invalid_enforcements(&enforce),
+        invalid_lists(),
     ];
-    for (call, field, words) in cases {
+    for (call, field, words) in cases.into_iter().flatten() {
         check_field(&mut fixture, call, field, words).await;
     }
     assert_eq!(
