@@ -97,13 +97,13 @@ pub(crate) fn watch(stream: &[u8]) {
             let replicas = spec.as_ref().and_then(|spec| spec.replicas);
             let workload =
                 Deployment::from(messages::Deployment { metadata: metadata.clone(), spec, status });
-            workload_in_protobuf(Kind::Deployment, workload.into(), metadata, replicas);
+            workload_in_protobuf(Kind::Deployment, workload.into(), metadata.as_ref(), replicas);
         }
         if let Ok(messages::StatefulSet { metadata, spec, status }) = object.object() {
             let replicas = spec.as_ref().and_then(|spec| spec.replicas);
             let workload =
                 StatefulSet::from(messages::StatefulSet { metadata: metadata.clone(), spec, status });
-            workload_in_protobuf(Kind::StatefulSet, workload.into(), metadata, replicas);
+            workload_in_protobuf(Kind::StatefulSet, workload.into(), metadata.as_ref(), replicas);
         }
     }
 }
@@ -111,10 +111,10 @@ pub(crate) fn watch(stream: &[u8]) {
 fn workload_in_protobuf(
     kind: Kind,
     workload: Workload,
-    metadata: Option<messages::ObjectMeta>,
+    metadata: Option<&messages::ObjectMeta>,
     replicas: Option<i32>,
 ) {
-    let entries = metadata.iter().flat_map(|metadata| &metadata.managed_fields);
+    let entries = metadata.into_iter().flat_map(|metadata| &metadata.managed_fields);
     let managers: Vec<String> =
         entries.map(|entry| String::from_utf8_lossy(&entry.manager).into_owned()).collect();
     let Ok((target, observed)) = workload.into_observed(kind) else { return };

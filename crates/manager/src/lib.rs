@@ -3,6 +3,7 @@
 //! Two flows meet in one queue. The watch shows what is observed, the API stores what is desired, and both only mark
 //! targets; the reconciler takes them one by one, decides and writes. `docs/ARCHITECTURE.md` has the map.
 
+mod clock;
 pub mod cluster;
 pub mod kubernetes;
 pub mod net;

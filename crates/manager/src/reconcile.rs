@@ -1,7 +1,6 @@
 //! From a marked target to a repair: what marks targets, the queue, the records, the one loop that makes steps and
 //! writes, and who is told.
 
-pub mod clock;
 pub mod desired;
 pub mod marker;
 pub mod metrics;

@@ -18,10 +18,10 @@ use replica_count_core::target::Target;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::clock;
 use super::marker::Marker;
 use super::records::Records;
 use super::report::Report;
+use crate::clock;
 use crate::cluster::Cluster;
 use crate::kubernetes::scale;
 

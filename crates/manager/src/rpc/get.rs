@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::status::Refusal;
 use super::unknown::Unknown;
+use crate::clock;
 use crate::cluster::Watched;
-use crate::reconcile::clock;
 
 pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploymentResponse, Refusal> {
     let now = clock::now();

@@ -20,8 +20,8 @@ use super::context::Context;
 use super::in_flight::InFlight;
 use super::status::Refusal;
 use super::unknown::Unknown;
+use crate::clock;
 use crate::cluster::{View, Watched};
-use crate::reconcile::clock;
 
 /// The answer, for which memory is reserved if the request has a place.
 pub(super) fn list(

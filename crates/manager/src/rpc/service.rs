@@ -13,7 +13,7 @@ use super::in_flight::InFlight;
 use super::list::list;
 use super::set::{apply, generation, set};
 use super::status::Refusal;
-use crate::reconcile::clock;
+use crate::clock;
 
 /// The service behind `proto.DeploymentsService`.
 pub struct Deployments(pub Context);

@@ -12,9 +12,9 @@ use tracing::warn;
 use super::context::Context;
 use super::status::Refusal;
 use super::unknown::Unknown;
+use crate::clock;
 use crate::cluster::{Freshness, Watched};
 use crate::kubernetes::reads;
-use crate::reconcile::clock;
 
 pub(super) async fn set(
     context: &Context,

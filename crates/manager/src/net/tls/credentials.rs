@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::expiry::Validity;
 use super::files::{Contents, Problem, Role, Source, TlsError, TlsFiles};
-use crate::reconcile::clock;
+use crate::clock;
 
 /// What a checked set of files makes. It is replaced as a whole, never in parts.
 #[derive(Clone, Debug)]

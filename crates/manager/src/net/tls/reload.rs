@@ -18,7 +18,7 @@ use super::credentials::Credentials;
 use super::expiry::Validity;
 use super::files::{Contents, TlsFiles};
 use super::metrics::CertificateMetrics;
-use crate::reconcile::clock;
+use crate::clock;
 
 /// From look to look.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::credentials::Credentials;
 use super::refusal::Refusal;
-use crate::reconcile::clock;
+use crate::clock;
 
 /// The longest time until a client is looked at again: the clock may be set, and intermediates may expire first.
 const LONGEST: Duration = Duration::from_mins(1);

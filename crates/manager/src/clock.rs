@@ -1,10 +1,10 @@
-//! The only place where the server reads its clocks for a decision.
+//! The only place where the server reads its clocks.
 
 use jiff::Timestamp;
 use replica_count_core::clock::Now;
 use tokio::time::Instant;
 
 /// Both clocks, now. Tests that pause tokio's time pause the monotonic one with it.
-pub fn now() -> Now {
+pub(crate) fn now() -> Now {
     Now { wall: Timestamp::now(), monotonic: Instant::now().into_std() }
 }
