@@ -5,6 +5,7 @@
 //! [`FaultProxy`] stands between the two and makes trouble. Everything started here dies with the process that started
 //! it, however that ends; [`parent_death`] says how.
 
+mod cache;
 pub mod cluster;
 mod component;
 pub mod control_plane;
@@ -18,6 +19,7 @@ pub mod node;
 pub mod observer;
 pub mod parent_death;
 mod ports;
+mod progress;
 mod scratch;
 pub mod workspace;
 
