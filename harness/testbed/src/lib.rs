@@ -5,6 +5,7 @@
 //! [`FaultProxy`] stands between the two and makes trouble. Everything started here dies with the process that started
 //! it, however that ends; [`parent_death`] says how.
 
+pub mod baseline;
 mod cache;
 pub mod cluster;
 mod component;
@@ -23,6 +24,7 @@ mod progress;
 mod scratch;
 pub mod workspace;
 
+pub use baseline::Baseline;
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::FaultProxy;
 pub use manager::Manager;
