@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs;
 
 use anyhow::Result;
+use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, manager};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::server;
 use crate::table::{Rival, Row, Unit};
 
 /// Who can be measured. All are started, asked and stopped alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Contestant {
     /// The server.
     Ours,
@@ -24,10 +25,12 @@ pub(crate) enum Contestant {
 
 impl Contestant {
     /// All of them, ours first.
-    pub(crate) const ALL: [Self; 3] = [Self::Ours, Self::Peer(Peer::Go), Self::Peer(Peer::TunedGo)];
+    pub(crate) fn all() -> Vec<Self> {
+        vec![Self::Ours, Self::Peer(Peer::Go), Self::Peer(Peer::TunedGo)]
+    }
 
     /// The word for it in the details of a run.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Ours => "ours",
             Self::Peer(Peer::Go) => "go",
@@ -35,16 +38,17 @@ impl Contestant {
         }
     }
 
-    /// How it is started to manage the last `count` of a fleet, the first time and again.
+    /// How it is started in a scope to manage the last `count` of a fleet, the first time and again.
     pub(crate) async fn options(
-        self,
+        &self,
         control_plane: &ControlPlane,
+        scope: &Scope,
         fleet: &Fleet,
         count: usize,
     ) -> Result<manager::Options> {
         let options = match self {
-            Self::Ours => server::options(control_plane).await?,
-            Self::Peer(peer) => peer.options(control_plane).await?,
+            Self::Ours => server::options(control_plane, scope).await?,
+            Self::Peer(peer) => peer.options(control_plane, scope).await?,
         };
         // Otherwise the first start would take longer than the others.
         options.certificates()?;
@@ -54,7 +58,7 @@ impl Contestant {
     }
 
     /// Its column in the table.
-    fn rival(self) -> Option<Rival> {
+    pub(crate) fn rival(&self) -> Option<Rival> {
         match self {
             Self::Ours => None,
             Self::Peer(Peer::Go) => Some(Rival::Go),
@@ -65,23 +69,27 @@ impl Contestant {
 
 /// What was measured of each contestant, in their order.
 #[derive(Clone, Debug)]
-pub(crate) struct Scores<T>([T; Contestant::ALL.len()]);
-
-impl<T: Default> Default for Scores<T> {
-    fn default() -> Self {
-        Self(Contestant::ALL.map(|_| T::default()))
-    }
-}
+pub(crate) struct Scores<T>(Vec<(Contestant, T)>);
 
 impl<T> Scores<T> {
+    /// A score of each, ours first.
+    pub(crate) fn of(contestants: &[Contestant], score: impl Fn() -> T) -> Self {
+        Self(contestants.iter().map(|contestant| (contestant.clone(), score())).collect())
+    }
+
     /// Those of each contestant in turn.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut()
+        self.0.iter_mut().map(|(_, score)| score)
     }
 
     /// That of the server.
     pub(crate) fn ours(&self) -> &T {
-        &self.0[0]
+        &self.0[0].1
+    }
+
+    /// Those of the others.
+    pub(crate) fn rivals(&self) -> impl Iterator<Item = (Rival, &T)> {
+        self.0.iter().filter_map(|(contestant, score)| Some((contestant.rival()?, score)))
     }
 
     /// A row with a figure of each.
@@ -92,15 +100,11 @@ impl<T> Scores<T> {
         figure: impl Fn(&T) -> f64,
     ) -> Row {
         let row = Row::new(what, unit, figure(self.ours()));
-        Contestant::ALL.iter().zip(&self.0).fold(row, |row, (contestant, score)| match contestant.rival() {
-            Some(rival) => row.beside(rival, figure(score)),
-            None => row,
-        })
+        self.rivals().fold(row, |row, (rival, score)| row.beside(rival, figure(score)))
     }
 
     /// All of it by name, for the details of a run.
     pub(crate) fn details<D: Serialize>(&self, details: impl Fn(&T) -> D) -> Value {
-        let named = Contestant::ALL.iter().zip(&self.0);
-        named.map(|(contestant, score)| (contestant.name(), json!(details(score)))).collect()
+        self.0.iter().map(|(contestant, score)| (contestant.name(), json!(details(score)))).collect()
     }
 }

@@ -58,22 +58,23 @@ impl Plan {
 }
 
 /// Measures.
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let mut control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = |namespace| Fleet { namespace, size: plan.deployments, replicas: DESIRED };
     let (targets, unmanaged) = (fleet("targets"), fleet("unmanaged"));
     targets.create(&control_plane).await?;
     unmanaged.create(&control_plane).await?;
-    let mut contestants = Vec::new();
-    for contestant in Contestant::ALL {
-        contestants.push(contestant.options(&control_plane, &targets, targets.size).await?);
+    let mut all_options = Vec::new();
+    for contestant in contestants {
+        let options = contestant.options(&control_plane, &Scope::Cluster, &targets, targets.size).await?;
+        all_options.push(options);
     }
     // The same identity, so that the API server treats all alike.
     let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
 
     let drifter = control_plane.client_as("drifter").await?;
     let turns = Turns {
-        contestants,
+        options: all_options,
         kubeconfig,
         observer: Observer::start(&control_plane, 2 * plan.deployments, None).await?,
         rounds: Rounds::new(targets.clone(), &drifter),
@@ -82,10 +83,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
         warm_up: plan.warm_up,
         progress: Progress::new(
             "rounds of drift and repair, in turns",
-            2 * (1 + Contestant::ALL.len()) * plan.rounds,
+            2 * (1 + contestants.len()) * plan.rounds,
         ),
     };
-    let board = turns.play(plan).await;
+    let board = turns.play(plan, Board::of(contestants)).await;
     // Its death would be the better explanation of a failed round.
     control_plane.check_alive()?;
     let board = board?;
@@ -95,8 +96,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
 
 /// What a turn needs.
 struct Turns {
-    /// In the order of [`Contestant::ALL`].
-    contestants: Vec<manager::Options>,
+    /// Those of the contestants, in their order.
+    options: Vec<manager::Options>,
     /// That of the bare loop.
     kubeconfig: PathBuf,
     targets: Fleet,
@@ -108,12 +109,11 @@ struct Turns {
 }
 
 impl Turns {
-    async fn play(mut self, plan: &Plan) -> Result<Board> {
-        let mut board = Board::default();
-        let contestants = std::mem::take(&mut self.contestants);
+    async fn play(mut self, plan: &Plan, mut board: Board) -> Result<Board> {
+        let all_options = std::mem::take(&mut self.options);
         for length in rounds::blocks(plan.rounds, plan.block) {
             self.bare_loop(length, &mut board.limit).await?;
-            for (options, scores) in contestants.iter().zip(board.scores.iter_mut()) {
+            for (options, scores) in all_options.iter().zip(board.scores.iter_mut()) {
                 self.contestant(options, length, scores).await?;
             }
         }

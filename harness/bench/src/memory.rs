@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use replica_count_api::proto::GetDeploymentRequest;
-use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager};
 use serde::Serialize;
 use serde_json::json;
@@ -58,7 +58,7 @@ struct Score {
 }
 
 /// Measures.
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let mut fleet = Fleet { namespace: "storefront", size: 1, replicas: 3 };
     fleet.create(&control_plane).await?;
@@ -66,7 +66,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     for &size in plan.sizes {
         let before = mem::replace(&mut fleet.size, size);
         fleet.grow(&control_plane, before).await?;
-        let scores = compare(&control_plane, &fleet, plan).await?;
+        let scores = compare(&control_plane, &fleet, plan, contestants).await?;
         rows.extend(self::rows(&scores, size));
         details.push(json!({ "deployments": size, "mb": scores.details(|score| *score) }));
     }
@@ -84,11 +84,16 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "memory", rows, kubernetes, details })
 }
 
-async fn compare(control_plane: &ControlPlane, fleet: &Fleet, plan: &Plan) -> Result<Scores<Score>> {
-    let mut scores = Scores::default();
-    for (contestant, score) in Contestant::ALL.into_iter().zip(scores.iter_mut()) {
+async fn compare(
+    control_plane: &ControlPlane,
+    fleet: &Fleet,
+    plan: &Plan,
+    contestants: &[Contestant],
+) -> Result<Scores<Score>> {
+    let mut scores = Scores::of(contestants, Score::default);
+    for (contestant, score) in contestants.iter().zip(scores.iter_mut()) {
         say_error(&format!("{} beside {} Deployments …", contestant.name(), fleet.size));
-        let options = contestant.options(control_plane, fleet, plan.managed).await?;
+        let options = contestant.options(control_plane, &Scope::Cluster, fleet, plan.managed).await?;
         let mut process = Manager::start(&options).await?;
         process.wait_ready().await?;
         check_seen(&process, fleet).await?;
@@ -98,7 +103,7 @@ async fn compare(control_plane: &ControlPlane, fleet: &Fleet, plan: &Plan) -> Re
         time::sleep(plan.settle).await;
         let listed_anew = Resident::read(process.pid())?;
         process.check_alive()?;
-        if contestant == Contestant::Ours {
+        if *contestant == Contestant::Ours {
             check_complete(&process.metrics().await?, fleet.size)?;
         }
         process.kill()?;

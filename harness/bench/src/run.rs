@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, Benchmark, Command, Measure};
+use crate::contestant::Contestant;
 use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
@@ -34,12 +35,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn measure(arguments: &Measure) -> Result<()> {
+    let contestants = Contestant::all();
     let (started, load_before) = (Timestamp::now(), Load::read()?);
     let mut benchmarks = Vec::new();
     for &benchmark in Benchmark::value_variants() {
         if arguments.only.is_none_or(|only| only == benchmark) {
             say_error(&format!("{benchmark}: {}", benchmark.about()));
-            benchmarks.push(outcome(benchmark, arguments).await.with_context(|| benchmark.to_string())?);
+            benchmarks.push(
+                outcome(benchmark, arguments, &contestants).await.with_context(|| benchmark.to_string())?,
+            );
         }
     }
     let results = Results {
@@ -54,24 +58,30 @@ async fn measure(arguments: &Measure) -> Result<()> {
     show(&results)
 }
 
-async fn outcome(benchmark: Benchmark, arguments: &Measure) -> Result<Outcome> {
+async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Contestant]) -> Result<Outcome> {
     let &Measure { rounds, short, .. } = arguments;
     match benchmark {
-        Benchmark::Drift => drift::measure(&drift::Plan::new(rounds, short)).await,
+        Benchmark::Drift => drift::measure(&drift::Plan::new(rounds, short), contestants).await,
         Benchmark::Fight => fight::measure(&fight::Plan::new(rounds, short)).await,
-        Benchmark::Mass => mass::measure(if short { &mass::Plan::SHORT } else { &mass::Plan::FULL }).await,
+        Benchmark::Mass => {
+            mass::measure(if short { &mass::Plan::SHORT } else { &mass::Plan::FULL }, contestants).await
+        }
         Benchmark::Memory => {
-            memory::measure(if short { &memory::Plan::SHORT } else { &memory::Plan::FULL }).await
+            memory::measure(if short { &memory::Plan::SHORT } else { &memory::Plan::FULL }, contestants).await
         }
         Benchmark::Start => {
-            start::measure(if short { &start::Plan::SHORT } else { &start::Plan::FULL }).await
+            start::measure(if short { &start::Plan::SHORT } else { &start::Plan::FULL }, contestants).await
         }
-        Benchmark::Idle => idle::measure(if short { &idle::Plan::SHORT } else { &idle::Plan::FULL }).await,
+        Benchmark::Idle => {
+            idle::measure(if short { &idle::Plan::SHORT } else { &idle::Plan::FULL }, contestants).await
+        }
         Benchmark::Restart => {
-            restart::measure(if short { &restart::Plan::SHORT } else { &restart::Plan::FULL }).await
+            restart::measure(if short { &restart::Plan::SHORT } else { &restart::Plan::FULL }, contestants)
+                .await
         }
         Benchmark::Requests => {
-            requests::measure(if short { &requests::Plan::SHORT } else { &requests::Plan::FULL }).await
+            requests::measure(if short { &requests::Plan::SHORT } else { &requests::Plan::FULL }, contestants)
+                .await
         }
         Benchmark::Sets => sets::measure(if short { &sets::Plan::SHORT } else { &sets::Plan::FULL }).await,
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Plan;
-use crate::contestant::Scores;
+use crate::contestant::{Contestant, Scores};
 use crate::latencies::Latencies;
 use crate::table::{Goal, Rival, Row, Unit};
 
@@ -36,7 +36,7 @@ impl Score {
 }
 
 /// The scores of all, each on a quiet cluster and among the events of others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Board {
     pub(super) limit: [Score; 2],
     pub(super) scores: Scores<[Score; 2]>,
@@ -49,6 +49,11 @@ const KINDS: [(&str, usize); 2] = [("seen to repaired", 0), ("among 200 events/s
 const GOALS: [(usize, f64, f64); 2] = [(50, 1.15, 1.0), (99, 1.5, 0.8)];
 
 impl Board {
+    /// Nothing was measured yet.
+    pub(super) fn of(contestants: &[Contestant]) -> Self {
+        Self { limit: Default::default(), scores: Scores::of(contestants, Default::default) }
+    }
+
     /// The rows of the table.
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{BESIDE_BYSTANDER, Plan};
-use crate::contestant::Scores;
+use crate::contestant::{Contestant, Scores};
 use crate::latencies::Latencies;
 use crate::table::{Goal, Rival, Row, Unit};
 
@@ -72,7 +72,7 @@ impl Score {
 }
 
 /// The scores of all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Board {
     /// Those of bare PATCHes, by how many were under way at once.
     pub(super) limits: BTreeMap<usize, Score>,
@@ -80,6 +80,11 @@ pub(super) struct Board {
 }
 
 impl Board {
+    /// Nothing was measured yet.
+    pub(super) fn of(contestants: &[Contestant]) -> Self {
+        Self { limits: BTreeMap::new(), scores: Scores::of(contestants, Score::default) }
+    }
+
     /// The rows of the table.
     pub(super) fn rows(&self) -> Vec<Row> {
         let best = self.limits.values().map(Score::rate).fold(0.0, f64::max);
