@@ -24,10 +24,11 @@ const HELP: &str = "\
 Benchmarks:
   drift   How long a drift lives: from the event that shows it to the event
           that shows its repair, both as they arrive at an independent watcher.
-          200 Deployments, another one each round, one drift at a time; on a
-          quiet cluster, and among 200 events a second that concern nobody.
-          The limit is a bare loop that PATCHes at once what its watch shows.
-          It, the server and the Go operator run in turns, one at a time.
+          One drift at a time; on a quiet cluster, and among 200 events a
+          second that concern nobody. The limit is a bare loop that PATCHes at
+          once what its watch shows. It, the server and the others run all the
+          time, each with a namespace to itself, and each has a turn in each
+          round. Each ratio has an interval, from a bootstrap of the rounds.
   fight   The same for 200 Deployments while somebody else changes the count of
           another one 50 times a second, beside what it is without that.
   mass    10,000 managed Deployments have drifted when the server starts:
@@ -73,7 +74,7 @@ pub(crate) struct Measure {
     /// Run only this benchmark [default: all].
     #[arg(long, value_enum)]
     pub(crate) only: Option<Benchmark>,
-    /// Rounds of `drift` for each contestant, twice [default: 2000], and of `fight` with and without it [default: 400].
+    /// Rounds of `drift`, of both kinds [default: 2000], and of `fight` with and without it [default: 400].
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<NonZeroUsize>,
     /// Use few rounds and few Deployments: shows that the benchmarks run, and nothing else.

@@ -78,7 +78,7 @@ pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<O
     let (idle, ()) = percent_of_core(&pids, time::sleep(plan.idle)).await?;
     say_error(&format!("the status of others changes for {:?} …", plan.busy));
     let unmanaged = Fleet { size: fleet.size - plan.managed, ..fleet };
-    let mut unrelated = Unrelated::new(&control_plane, unmanaged).await?;
+    let unrelated = Unrelated::new(&control_plane, vec![unmanaged]).await?;
     let (busy, changes) = percent_of_core(&pids, unrelated.beside(time::sleep(plan.busy))).await?;
     let ((), rate) = changes?;
     for process in &mut processes {

@@ -88,7 +88,11 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Conte
 }
 
 fn show(results: &Results) -> Result<()> {
-    say(&table::render(&results.rows()));
+    let rows = results.rows();
+    say(&table::render(&rows));
+    if let Some(intervals) = table::render_intervals(&rows) {
+        say(&intervals);
+    }
     if results.short {
         say("A short run: it shows that the benchmarks run, the figures say nothing.");
     }

@@ -1,8 +1,13 @@
 //! The table of a run: a row a figure.
 
+mod text;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
+pub(crate) use text::{render, render_intervals};
+
+use crate::latencies::Interval;
 
 /// What a figure counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -94,6 +99,9 @@ struct Compared {
     figure: f64,
     /// Ours, in figures of the rival.
     ratio: f64,
+    /// The interval of that, where it was measured in rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<Interval>,
 }
 
 /// A goal, and whether it was met.
@@ -123,6 +131,7 @@ pub(crate) struct Target {
 pub(crate) struct Comparison {
     pub(crate) rival: Rival,
     pub(crate) ratio: f64,
+    pub(crate) interval: Option<Interval>,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -145,7 +154,16 @@ impl Row {
     /// Compares it with that of a rival.
     #[must_use]
     pub(crate) fn beside(mut self, rival: Rival, figure: f64) -> Self {
-        self.rivals.push(Compared { rival, figure, ratio: self.ours / figure });
+        self.rivals.push(Compared { rival, figure, ratio: self.ours / figure, interval: None });
+        self
+    }
+
+    /// Adds the interval of the ratio to a rival that it has been compared with.
+    #[must_use]
+    pub(crate) fn between(mut self, rival: Rival, interval: Interval) -> Self {
+        for compared in self.rivals.iter_mut().filter(|compared| compared.rival == rival) {
+            compared.interval = Some(interval);
+        }
         self
     }
 
@@ -175,7 +193,12 @@ impl Row {
     pub(crate) fn comparisons(&self) -> Vec<Comparison> {
         let compared = Rival::ALL.into_iter().filter_map(|rival| self.compared(rival));
         compared
-            .map(|&Compared { rival, ratio, .. }| Comparison { rival, ratio, targets: self.targets(rival) })
+            .map(|&Compared { rival, ratio, interval, .. }| Comparison {
+                rival,
+                ratio,
+                interval,
+                targets: self.targets(rival),
+            })
             .collect()
     }
 
@@ -198,51 +221,6 @@ impl Row {
     fn ratio(&self, rival: Rival) -> f64 {
         self.compared(rival).expect("a goal is set after the comparison that it is about").ratio
     }
-
-    /// The name, our figure, those of all rivals, the goals and the verdict.
-    fn cells(&self) -> Vec<String> {
-        let unit = self.unit.name();
-        let figure = |figure: f64| format!("{figure:.2} {unit}");
-        let goal = |judged: &Judged| match judged.goal {
-            Goal::RatioAtMost(rival, most) => format!("≤ {most:.2}x {}", rival.name()),
-            Goal::RatioAtLeast(rival, least) => format!("≥ {least:.2}x {}", rival.name()),
-            Goal::Below(bound) => format!("< {bound} {unit}"),
-            Goal::AtLeast(bound) => format!("≥ {bound} {unit}"),
-        };
-        let goals = |wanted: &dyn Fn(&&Judged) -> bool| {
-            self.goals.iter().filter(wanted).map(goal).collect::<Vec<_>>().join(", ")
-        };
-        let rivals = Rival::ALL.map(|rival| {
-            self.compared(rival).map_or_else(
-                || "-".to_owned(),
-                |compared| format!("{} ({:.2}x)", figure(compared.figure), compared.ratio),
-            )
-        });
-        let verdict = match goals(&|judged| !judged.met) {
-            _ if self.goals.is_empty() => String::new(),
-            missed if missed.is_empty() => "met".to_owned(),
-            missed => format!("NOT met: {missed}"),
-        };
-        let name = [self.what.to_string(), figure(self.ours)];
-        name.into_iter().chain(rivals).chain([goals(&|_| true), verdict]).collect()
-    }
-}
-
-/// The rows as text, in columns, with a head.
-pub(crate) fn render(rows: &[Row]) -> String {
-    let head = ["what", "ours"].into_iter().chain(Rival::ALL.map(Rival::name)).chain(["target", ""]);
-    let head = head.map(str::to_owned).collect();
-    let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-    let figures = 1..=1 + Rival::ALL.len();
-    let padded = |line: &Vec<String>| {
-        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            if figures.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(padded).collect()
 }
 
 #[cfg(test)]
@@ -273,22 +251,5 @@ mod tests {
                 "{row:?}, {goal:?}"
             );
         }
-    }
-
-    #[test]
-    fn columns_are_aligned_and_what_is_missed_is_named() {
-        let rows = [
-            row(3.0)
-                .beside(Rival::Limit, 2.0)
-                .judged_by(Goal::RatioAtMost(Rival::Limit, 1.5))
-                .judged_by(Goal::Below(2.0)),
-            row(12.5).beside(Rival::TunedGo, 50.0),
-        ];
-        let expected = "\
-what      ours            limit  Go          tuned Go  target
-w      3.00 ms  2.00 ms (1.50x)   -                 -  ≤ 1.50x limit, < 2 ms  NOT met: < 2 ms
-w     12.50 ms                -   -  50.00 ms (0.25x)
-";
-        assert_eq!(render(&rows), expected);
     }
 }

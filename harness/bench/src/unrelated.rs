@@ -1,5 +1,6 @@
 //! What happens in a cluster all the time and is nobody's business here: the status of Deployments changes.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -23,54 +24,66 @@ const CONCURRENCY: usize = 16;
 /// Who causes it.
 #[derive(Debug)]
 pub(crate) struct Unrelated {
-    fleet: Fleet,
-    api: Api<Deployment>,
+    fleets: Vec<(Fleet, Api<Deployment>)>,
+    /// Which of them changes.
+    turn: Cell<usize>,
     /// How many changes there have been.
-    changes: usize,
+    changes: Cell<usize>,
 }
 
 impl Unrelated {
-    /// Changes of the Deployments of a fleet, one after the other and again.
-    pub(crate) async fn new(control_plane: &ControlPlane, fleet: Fleet) -> Result<Self> {
+    /// Changes the Deployments of one fleet at a time, one after the other and again. It begins with the first fleet.
+    pub(crate) async fn new(control_plane: &ControlPlane, fleets: Vec<Fleet>) -> Result<Self> {
         let client = control_plane.client_as(sample::CONTROLLER).await?;
-        Ok(Self { api: Api::namespaced(client, fleet.namespace), fleet, changes: 0 })
+        let with_api = |fleet: Fleet| {
+            let api = Api::namespaced(client.clone(), fleet.namespace);
+            (fleet, api)
+        };
+        let fleets = fleets.into_iter().map(with_api).collect();
+        Ok(Self { fleets, turn: Cell::new(0), changes: Cell::new(0) })
+    }
+
+    /// Changes those of this fleet from now on.
+    pub(crate) fn turn_to(&self, fleet: usize) {
+        self.turn.set(fleet);
     }
 
     /// Goes on until something else is over; returns what that says, and how many changes there were in a second.
-    pub(crate) async fn beside<T>(&mut self, over: impl Future<Output = T>) -> Result<(T, f64)> {
-        let (before, started) = (self.changes, Instant::now());
+    pub(crate) async fn beside<T>(&self, over: impl Future<Output = T>) -> Result<(T, f64)> {
+        let (before, started) = (self.changes.get(), Instant::now());
         let said = tokio::select! {
             said = over => said,
             error = self.go_on() => return Err(error),
         };
-        let changes = u32::try_from(self.changes - before)?;
+        let changes = u32::try_from(self.changes.get() - before)?;
         Ok((said, f64::from(changes) / started.elapsed().as_secs_f64()))
     }
 
     /// Goes on until it fails.
-    async fn go_on(&mut self) -> anyhow::Error {
-        let Self { fleet, api, changes } = self;
+    async fn go_on(&self) -> anyhow::Error {
         let ticks = stream::unfold(time::interval(PAUSE), async |mut ticks| {
             ticks.tick().await;
             Some(((), ticks))
         });
         // Never what it was before, or nothing would change.
-        let numbers = stream::iter(*changes..);
-        let changed = ticks.zip(numbers).map(|((), number)| change(api, fleet.name(number), number));
+        let numbers = stream::iter(self.changes.get()..);
+        let changed = ticks.zip(numbers).map(|((), number)| self.change(number));
         let mut changed = pin!(changed.buffer_unordered(CONCURRENCY));
         loop {
             match changed.try_next().await {
-                Ok(Some(())) => *changes += 1,
+                Ok(Some(())) => self.changes.set(self.changes.get() + 1),
                 Ok(None) => return anyhow!("the ticks of a clock ended"),
                 Err(error) => return error,
             }
         }
     }
-}
 
-async fn change(api: &Api<Deployment>, name: String, number: usize) -> Result<()> {
-    let patch = Patch::Merge(json!({ "status": { "observedGeneration": number + 2 } }));
-    let changed = api.patch_status(&name, &PatchParams::apply(sample::CONTROLLER), &patch).await;
-    changed.context("cannot change a status")?;
-    Ok(())
+    async fn change(&self, number: usize) -> Result<()> {
+        let (fleet, api) = &self.fleets[self.turn.get()];
+        let patch = Patch::Merge(json!({ "status": { "observedGeneration": number + 2 } }));
+        let parameters = PatchParams::apply(sample::CONTROLLER);
+        let changed = api.patch_status(&fleet.name(number), &parameters, &patch).await;
+        changed.context("cannot change a status")?;
+        Ok(())
+    }
 }
