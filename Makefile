@@ -33,6 +33,9 @@ endif
 ifneq ($(ROUNDS),)
 BENCH_FLAGS += --rounds $(ROUNDS)
 endif
+ifneq ($(BASELINE),)
+BENCH_FLAGS += --baseline '$(BASELINE)'
+endif
 # A short run measures nothing, so it does not wait for an optimized build.
 ifneq ($(SHORT),)
 BENCH_FLAGS += --short
@@ -61,6 +64,7 @@ help: ## List these targets
 	@echo '  KUBECONFIG=FILE           your own cluster, for run, run-k8s and test-k8s (only here, never from the environment)'
 	@echo '  NODE=local                a real node of its own on this machine, as root, for run-k8s and test-k8s'
 	@echo '  HELM=helm3                a version of Helm, for test-chart, run-k8s and test-k8s, which takes both: helm3,helm4'
+	@echo '  BASELINE=origin/main      an earlier commit whose server is measured too, for bench'
 	@echo '  KUBEBUILDER_ASSETS=DIR    a folder with etcd and kube-apiserver, instead of building them'
 
 .PHONY: build
@@ -133,7 +137,9 @@ fuzz: ## Look for input that breaks a parser: SECONDS=60 for each (needs a night
 	scripts/fuzz.sh $(SECONDS)
 
 .PHONY: bench
-bench: ## Measure the server beside limits and a Go operator: ONLY=drift, or another of bench --help, ROUNDS=N SHORT=1
+bench: ## Measure the server beside limits and a Go operator: ONLY=drift, or another of bench --help, BASELINE=COMMIT ROUNDS=N SHORT=1
+	@# A mistyped commit is found before the build, which takes minutes.
+	$(if $(BASELINE),git rev-parse --verify --end-of-options '$(BASELINE)^{commit}')
 	$(if $(SHORT),$(BUILD),$(BUILD_BENCH))
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 

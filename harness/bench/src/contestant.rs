@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use replica_count_testbed::control_plane::Scope;
@@ -19,20 +20,25 @@ use crate::table::{Rival, Row, Unit};
 pub(crate) enum Contestant {
     /// The server.
     Ours,
+    /// The server of an earlier commit, whose program this is.
+    Baseline(PathBuf),
     /// The Go operator.
     Peer(Peer),
 }
 
 impl Contestant {
-    /// All of them, ours first.
-    pub(crate) fn all() -> Vec<Self> {
-        vec![Self::Ours, Self::Peer(Peer::Go), Self::Peer(Peer::TunedGo)]
+    /// All of them, ours first; with the program of an earlier commit, if there is one.
+    pub(crate) fn all(baseline: Option<PathBuf>) -> Vec<Self> {
+        let baseline = baseline.map(Self::Baseline);
+        let peers = [Peer::Go, Peer::TunedGo].map(Self::Peer);
+        [Self::Ours].into_iter().chain(baseline).chain(peers).collect()
     }
 
     /// The word for it in the details of a run.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Baseline(_) => "baseline",
             Self::Peer(Peer::Go) => "go",
             Self::Peer(Peer::TunedGo) => "tuned_go",
         }
@@ -48,6 +54,9 @@ impl Contestant {
     ) -> Result<manager::Options> {
         let options = match self {
             Self::Ours => server::options(control_plane, scope).await?,
+            Self::Baseline(program) => {
+                server::options(control_plane, scope).await?.with_program(program.clone())
+            }
             Self::Peer(peer) => peer.options(control_plane, scope).await?,
         };
         // Otherwise the first start would take longer than the others.
@@ -61,6 +70,7 @@ impl Contestant {
     pub(crate) fn rival(&self) -> Option<Rival> {
         match self {
             Self::Ours => None,
+            Self::Baseline(_) => Some(Rival::Baseline),
             Self::Peer(Peer::Go) => Some(Rival::Go),
             Self::Peer(Peer::TunedGo) => Some(Rival::TunedGo),
         }

@@ -1,4 +1,4 @@
-//! How long a drift lives: the server, a bare loop and the Go operator, side by side.
+//! How long a drift lives: the server, a bare loop, an earlier server and the Go operator, side by side.
 //!
 //! All of them run all the time, each with a namespace to itself, and each has one turn in each round. So noise on the
 //! machine reaches all of them alike, and latencies of one round can be compared.

@@ -49,7 +49,7 @@ impl Plan {
     /// How many Deployments a contestant changes.
     fn share(&self, contestant: &Contestant) -> usize {
         match contestant {
-            Contestant::Ours | Contestant::Peer(Peer::TunedGo) => self.deployments,
+            Contestant::Ours | Contestant::Baseline(_) | Contestant::Peer(Peer::TunedGo) => self.deployments,
             // It has a single worker.
             Contestant::Peer(Peer::Go) => self.sample,
         }
@@ -114,7 +114,7 @@ impl Passes<'_> {
         process.check_alive()?;
         let throttled = match contestant {
             Contestant::Ours => throttled(&process.metrics().await?)?,
-            Contestant::Peer(_) => 0,
+            Contestant::Baseline(_) | Contestant::Peer(_) => 0,
         };
         let status = process.terminate().await?;
         ensure!(status.success(), "it ended with {status}");

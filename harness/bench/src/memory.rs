@@ -42,6 +42,11 @@ const GOAL_MB: f64 = 48.0;
 /// The most that the peak may be, in parts of what is steady.
 const PEAK: f64 = 1.3;
 
+/// The most that both may be, in those of the baseline, beside so many Deployments or more. Beside fewer, most of the memory
+/// is the code of the program.
+const GOAL_BESIDE_BASELINE: f64 = 1.03;
+const BASELINE_FROM: usize = 100_000;
+
 /// The metric that counts the Deployments that the server knows.
 const KNOWN: &str = "replica_count_manager_deployments ";
 
@@ -125,7 +130,11 @@ fn rows(scores: &Scores<Score>, deployments: usize) -> [Row; 2] {
         .judged_by(Goal::Below(GOAL_MB))
         .judged_by(Goal::RatioAtMost(Rival::Go, 0.05))
         .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.12));
-    [steady, peak.judged_by(Goal::Below(most))]
+    let beside_baseline = |row: Row| {
+        let goal = Goal::RatioAtMost(Rival::Baseline, GOAL_BESIDE_BASELINE);
+        row.judged_beside_baseline((deployments >= BASELINE_FROM).then_some(goal))
+    };
+    [beside_baseline(steady), beside_baseline(peak.judged_by(Goal::Below(most)))]
 }
 
 /// Fails unless a contestant that is ready has read the Deployment that sorts last: it would need less.
@@ -160,6 +169,26 @@ mod tests {
         ];
         for (metrics, expected) in cases {
             assert_eq!(check_complete(metrics, 3).is_ok(), expected, "{metrics}");
+        }
+    }
+
+    #[test]
+    fn a_baseline_has_goals_where_deployments_weigh_more_than_the_program() {
+        let scores = |baseline: Option<&str>| {
+            let contestants = Contestant::all(baseline.map(Into::into));
+            // Ours takes more than the others.
+            let mut scores = Scores::of(&contestants, Score::default);
+            for (score, megabytes) in scores.iter_mut().zip([50.0, 48.0, 48.0, 48.0]) {
+                (score.steady.now, score.listed_anew.peak) = (megabytes, megabytes);
+            }
+            scores
+        };
+        for (baseline, deployments, expected) in
+            [(Some("program"), 100_000, 2), (Some("program"), 10_000, 0), (None, 100_000, 0)]
+        {
+            let rows = json!(rows(&scores(baseline), deployments)).to_string();
+            let missed = rows.matches(r#"{"goal":{"ratio_at_most":["baseline",1.03]},"met":false}"#).count();
+            assert_eq!(missed, expected, "{rows}");
         }
     }
 }

@@ -1,9 +1,14 @@
 //! A run: one benchmark after the other, then the table and the file.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
 use jiff::Timestamp;
+use replica_count_testbed::Baseline;
+use replica_count_testbed::baseline::Profile;
 use tokio::runtime::Runtime;
+use tokio::task;
 
 use crate::arguments::{Arguments, Benchmark, Command, Measure};
 use crate::contestant::Contestant;
@@ -35,7 +40,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn measure(arguments: &Measure) -> Result<()> {
-    let contestants = Contestant::all();
+    let baseline =
+        arguments.baseline.as_deref().map(|revision| find_baseline(revision, arguments)).transpose()?;
+    let commit = baseline.as_ref().map(|baseline| baseline.commit().to_owned());
+    let contestants = Contestant::all(build_baseline(baseline, arguments.short).await?);
     let (started, load_before) = (Timestamp::now(), Load::read()?);
     let mut benchmarks = Vec::new();
     for &benchmark in Benchmark::value_variants() {
@@ -51,11 +59,29 @@ async fn measure(arguments: &Measure) -> Result<()> {
         short: arguments.short,
         machine: Machine::read()?,
         version: Version::read(),
+        baseline: commit,
         load_before,
         load_after: Load::read()?,
         benchmarks,
     };
     show(&results)
+}
+
+/// Before anything is started, as it may not be there.
+fn find_baseline(revision: &str, arguments: &Measure) -> Result<Baseline> {
+    if let Some(only) = arguments.only.filter(|only| !only.has_baseline()) {
+        bail!("{only} measures no baseline: leave --baseline out, or choose another benchmark");
+    }
+    Baseline::find(revision).context("--baseline")
+}
+
+/// The program of the baseline.
+async fn build_baseline(baseline: Option<Baseline>, short: bool) -> Result<Option<PathBuf>> {
+    let Some(baseline) = baseline else { return Ok(None) };
+    // Nothing is measured in a short run, so it does not wait for an optimized build.
+    let profile = if short { Profile::Debug } else { Profile::Release };
+    let program = task::spawn_blocking(move || baseline.ensure(profile));
+    program.await.context("the build of the baseline panicked")?.map(Some)
 }
 
 async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Contestant]) -> Result<Outcome> {

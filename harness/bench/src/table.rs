@@ -59,6 +59,8 @@ impl Unit {
 pub(crate) enum Rival {
     /// What nothing could be better than.
     Limit,
+    /// The server of an earlier commit.
+    Baseline,
     /// The Go operator as its scaffold generates it.
     Go,
     /// The Go operator, tuned.
@@ -67,11 +69,12 @@ pub(crate) enum Rival {
 
 impl Rival {
     /// All of them, in the order of the table's columns.
-    const ALL: [Self; 3] = [Self::Limit, Self::Go, Self::TunedGo];
+    const ALL: [Self; 4] = [Self::Limit, Self::Baseline, Self::Go, Self::TunedGo];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",
+            Self::Baseline => "baseline",
             Self::Go => "Go",
             Self::TunedGo => "tuned Go",
         }
@@ -84,6 +87,8 @@ impl Rival {
 pub(crate) enum Goal {
     /// At most so many times that of a rival.
     RatioAtMost(Rival, f64),
+    /// At the lower end of its interval, at most so many times that of a rival.
+    LowerEndAtMost(Rival, f64),
     /// At least so many times that of a rival.
     RatioAtLeast(Rival, f64),
     /// Less than this, in the unit of the row.
@@ -171,17 +176,30 @@ impl Row {
     ///
     /// # Panics
     ///
-    /// If it has not been compared with the rival that the goal names.
+    /// If it has not been compared with the rival that the goal names, or the goal is about an interval that is missing.
     #[must_use]
     pub(crate) fn judged_by(mut self, goal: Goal) -> Self {
         let met = match goal {
             Goal::RatioAtMost(rival, most) => self.ratio(rival) <= most,
+            Goal::LowerEndAtMost(rival, most) => {
+                let interval = self.compared(rival).and_then(|compared| compared.interval);
+                interval.expect("a goal is set after the interval that it is about").low <= most
+            }
             Goal::RatioAtLeast(rival, least) => self.ratio(rival) >= least,
             Goal::Below(bound) => self.ours < bound,
             Goal::AtLeast(bound) => self.ours >= bound,
         };
         self.goals.push(Judged { goal, met });
         self
+    }
+
+    /// Judges it by goals about the baseline, which not every run has.
+    #[must_use]
+    pub(crate) fn judged_beside_baseline(self, goals: impl IntoIterator<Item = Goal>) -> Self {
+        match self.compared(Rival::Baseline) {
+            Some(_) => goals.into_iter().fold(self, Self::judged_by),
+            None => self,
+        }
     }
 
     /// What it is about.
@@ -205,7 +223,9 @@ impl Row {
     fn targets(&self, rival: Rival) -> Vec<Target> {
         let target = |judged: &Judged| {
             let (about, side, bound) = match judged.goal {
-                Goal::RatioAtMost(about, most) => (about, Side::AtMost, most),
+                Goal::RatioAtMost(about, most) | Goal::LowerEndAtMost(about, most) => {
+                    (about, Side::AtMost, most)
+                }
                 Goal::RatioAtLeast(about, least) => (about, Side::AtLeast, least),
                 Goal::Below(_) | Goal::AtLeast(_) => return None,
             };
@@ -231,6 +251,12 @@ mod tests {
         Row::new("w", Unit::Milliseconds, ours)
     }
 
+    /// Beside a limit of 2.0.
+    fn between(ours: f64, low: f64, high: f64) -> Row {
+        let interval = Interval { low: low / 2.0, high: high / 2.0 };
+        row(ours).beside(Rival::Limit, 2.0).between(Rival::Limit, interval)
+    }
+
     #[test]
     fn a_goal_is_met_or_not() {
         let cases = [
@@ -238,6 +264,8 @@ mod tests {
             (row(3.1).beside(Rival::Limit, 2.0), Goal::RatioAtMost(Rival::Limit, 1.5), false),
             (row(3.0).beside(Rival::Go, 2.0), Goal::RatioAtLeast(Rival::Go, 1.5), true),
             (row(2.9).beside(Rival::Go, 2.0), Goal::RatioAtLeast(Rival::Go, 1.5), false),
+            (between(3.0, 2.9, 3.2), Goal::LowerEndAtMost(Rival::Limit, 1.5), true),
+            (between(3.0, 3.1, 3.2), Goal::LowerEndAtMost(Rival::Limit, 1.5), false),
             (row(3.0), Goal::Below(3.0), false),
             (row(2.9), Goal::Below(3.0), true),
             (row(3.0), Goal::AtLeast(3.0), true),

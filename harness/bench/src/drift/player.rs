@@ -75,6 +75,7 @@ async fn create_fleet(control_plane: &ControlPlane, plan: &Plan, namespace: &'st
 fn namespace(contestant: &Contestant) -> &'static str {
     match contestant {
         Contestant::Ours => "of-ours",
+        Contestant::Baseline(_) => "of-baseline",
         Contestant::Peer(Peer::Go) => "of-go",
         Contestant::Peer(Peer::TunedGo) => "of-tuned-go",
     }

@@ -25,6 +25,10 @@ const KINDS: [(&str, usize); 2] = [("seen to repaired", 0), ("among 200 events/s
 /// The percentiles, and the most that they may be in those of the limit and of the tuned Go operator.
 const GOALS: [(usize, f64, f64); 2] = [(50, 1.15, 1.0), (99, 1.5, 0.8)];
 
+/// The most that each ratio to the baseline may be, and the most that the lower end of its interval may be.
+const GOALS_BESIDE_BASELINE: [Goal; 2] =
+    [Goal::RatioAtMost(Rival::Baseline, 1.05), Goal::LowerEndAtMost(Rival::Baseline, 1.03)];
+
 impl Board {
     /// Of what was measured, of both kinds: that of the limit, and then of each contestant.
     pub(super) fn new(
@@ -55,6 +59,7 @@ impl Board {
             .fold(row, |row, (rival, score)| row.between(rival, ours.ratio_interval(&score[place], percent)));
         row.judged_by(Goal::RatioAtMost(Rival::Limit, most_limit))
             .judged_by(Goal::RatioAtMost(Rival::TunedGo, most_tuned))
+            .judged_beside_baseline(GOALS_BESIDE_BASELINE)
     }
 
     /// Every sample.
@@ -77,5 +82,62 @@ impl Board {
             "limit": both(&self.limit),
             "contestants": self.scores.details(both),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The rows of a run in which each round of the limit took one millisecond, and each of the contestants so many
+    /// microseconds.
+    fn rows(baseline: bool, took: &[u64]) -> Value {
+        let contestants = Contestant::all(baseline.then(|| "program".into()));
+        assert_eq!(contestants.len(), took.len());
+        let latencies = |took: &u64| {
+            let mut latencies = Latencies::default();
+            (0..100).for_each(|_| latencies.push(Duration::from_micros(*took)));
+            latencies
+        };
+        let measured = || [1_000].iter().chain(took).map(latencies).collect::<Vec<_>>();
+        json!(Board::new(&contestants, [measured(), measured()], 200.0).rows())
+    }
+
+    /// Whether the goals of each row about the baseline are met.
+    fn met(rows: &Value) -> Vec<bool> {
+        let goals =
+            rows.as_array().expect("rows").iter().flat_map(|row| row["goals"].as_array().expect("goals"));
+        let about_baseline = goals.filter(|judged| judged["goal"].to_string().contains("baseline"));
+        about_baseline.map(|judged| judged["met"] == true).collect()
+    }
+
+    #[test]
+    fn each_is_compared_with_ours_and_the_baseline_has_its_goals() {
+        let faster = rows(true, &[1_020, 1_000, 2_000, 3_000]);
+        assert_eq!(met(&faster), [true; 8], "{faster}");
+        let slower = rows(true, &[1_060, 1_000, 2_000, 3_000]);
+        assert_eq!(met(&slower), [false; 8], "{slower}");
+        for row in faster.as_array().expect("rows") {
+            let ratio = |rival: &str| {
+                let rivals = row["rivals"].as_array().expect("rivals");
+                let compared = rivals.iter().find(|compared| compared["rival"] == rival).expect("a rival");
+                for end in ["low", "high"] {
+                    assert_eq!(compared["interval"][end], compared["ratio"], "{compared}");
+                }
+                compared["ratio"].as_f64().expect("a ratio")
+            };
+            let expected = [("limit", 1.02), ("baseline", 1.02), ("go", 0.51), ("tuned_go", 0.34)];
+            for (rival, expected) in expected {
+                assert!((ratio(rival) - expected).abs() < 1e-9, "{rival}: {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_baseline_nothing_is_said_of_it() {
+        let rows = rows(false, &[1_020, 2_000, 3_000]);
+        assert!(!rows.to_string().contains("baseline"), "{rows}");
     }
 }

@@ -6,6 +6,7 @@ impl Goal {
     fn describe(self, unit: Unit) -> String {
         match self {
             Self::RatioAtMost(rival, most) => format!("≤ {most:.2}x {}", rival.name()),
+            Self::LowerEndAtMost(rival, most) => format!("lower end ≤ {most:.2}x {}", rival.name()),
             Self::RatioAtLeast(rival, least) => format!("≥ {least:.2}x {}", rival.name()),
             Self::Below(bound) => format!("< {bound} {}", unit.name()),
             Self::AtLeast(bound) => format!("≥ {bound} {}", unit.name()),
@@ -126,14 +127,26 @@ w     12.50 ms                -  50.00 ms (0.25x)
     }
 
     #[test]
-    fn ratios_have_their_intervals() {
-        let rows = [
-            row(2.1).beside(Rival::Limit, 2.0).between(Rival::Limit, Interval { low: 1.04, high: 1.06 }),
-            row(1.0).beside(Rival::Go, 2.0),
-        ];
+    fn a_baseline_has_a_column_goals_and_intervals() {
+        let beside_baseline = row(2.1)
+            .beside(Rival::Limit, 2.0)
+            .beside(Rival::Baseline, 2.0)
+            .between(Rival::Baseline, Interval { low: 1.04, high: 1.06 })
+            .judged_beside_baseline([
+                Goal::RatioAtMost(Rival::Baseline, 1.05),
+                Goal::LowerEndAtMost(Rival::Baseline, 1.03),
+            ]);
+        let alone = row(1.0).judged_beside_baseline([Goal::RatioAtMost(Rival::Baseline, 1.05)]);
+        let rows = [beside_baseline, alone];
         let expected = "\
-ours/rival (95 % interval)                   limit
-w                           1.05x (1.04x to 1.06x)
+what     ours            limit         baseline  target
+w     2.10 ms  2.00 ms (1.05x)  2.00 ms (1.05x)  ≤ 1.05x baseline, lower end ≤ 1.03x baseline  NOT met: lower end ≤ 1.03x baseline
+w     1.00 ms                -                -
+";
+        assert_eq!(render(&rows), expected);
+        let expected = "\
+ours/rival (95 % interval)  limit                baseline
+w                               -  1.05x (1.04x to 1.06x)
 ";
         assert_eq!(render_intervals(&rows).as_deref(), Some(expected));
     }
