@@ -37,6 +37,9 @@ endif
 ifneq ($(ROUNDS),)
 BENCH_FLAGS += --rounds $(ROUNDS)
 endif
+ifneq ($(BASELINE),)
+BENCH_FLAGS += --baseline '$(BASELINE)'
+endif
 # A short run is no real measurement, so it uses a debug build.
 ifneq ($(SHORT),)
 BENCH_FLAGS += --short
@@ -65,6 +68,7 @@ help: ## List the targets
 	@echo '  KUBECONFIG=FILE           your own cluster, for run, run-k8s and test-k8s (never taken from the environment)'
 	@echo '  NODE=local                a real node on this machine, as root, for run-k8s and test-k8s'
 	@echo '  HELM=helm3                the version of Helm, for test-chart, run-k8s and test-k8s (which also takes helm3,helm4)'
+	@echo '  BASELINE=origin/main      an earlier commit whose server is measured too, for bench'
 	@echo '  KUBEBUILDER_ASSETS=DIR    a folder with etcd and kube-apiserver, to use instead of building them'
 
 .PHONY: build
@@ -138,7 +142,9 @@ fuzz: ## Fuzz the parsers: SECONDS=60 for each (needs a nightly toolchain)
 	scripts/fuzz.sh $(SECONDS)
 
 .PHONY: bench
-bench: ## Compare the server with limits and a Go operator: ONLY=drift, or another of bench --help, ROUNDS=N SHORT=1
+bench: ## Compare the server with limits and a Go operator: ONLY=drift, or another of bench --help, BASELINE=COMMIT ROUNDS=N SHORT=1
+	@# Finds a mistyped commit before the build, which takes minutes.
+	$(if $(BASELINE),git rev-parse --verify --end-of-options '$(BASELINE)^{commit}')
 	$(if $(SHORT),$(BUILD),$(BUILD_BENCH))
 	$(TARGET_DIR)/$(if $(SHORT),debug,release)/replica-count-bench $(BENCH_FLAGS)
 

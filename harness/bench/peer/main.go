@@ -40,9 +40,9 @@ const readinessTimeout = time.Second
 const readTimeout = 5 * time.Second
 
 type options struct {
-	grpcAddress, httpAddress, filePath, logFormat string
-	files                                         service.Files
-	tuned                                         bool
+	grpcAddress, httpAddress, filePath, logFormat, namespace string
+	files                                                    service.Files
+	tuned                                                    bool
 }
 
 func main() {
@@ -54,6 +54,7 @@ func main() {
 	flag.StringVar(&o.files.Key, "key-file", "/certificates/server.key", "Its key.")
 	flag.StringVar(&o.files.Authority, "ca-cert-file", "/certificates/ca.crt", "Who signs the certificates of clients.")
 	flag.StringVar(&o.logFormat, "log-format", "text", "The format of the log: text or json.")
+	flag.StringVar(&o.namespace, "namespace", "", "Manage this namespace only; needs no rights in others.")
 	flag.BoolVar(&o.tuned, "tuned", false, "Many workers, and a cache of only what is needed.")
 	flag.Parse()
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
@@ -73,7 +74,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(o.tuned)
+	mgr, err := newManager(o)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func run(ctx context.Context, o options) error {
 	return mgr.Start(ctx)
 }
 
-func newManager(tuned bool) (ctrl.Manager, error) {
+func newManager(o options) (ctrl.Manager, error) {
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return nil, err
@@ -108,8 +109,11 @@ func newManager(tuned bool) (ctrl.Manager, error) {
 		HealthProbeBindAddress: "0",
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 	}
-	if tuned {
+	if o.tuned {
 		options.Cache = controller.SlimCache()
+	}
+	if o.namespace != "" {
+		options.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
 	}
 	return ctrl.NewManager(config, options)
 }

@@ -24,10 +24,11 @@ const HELP: &str = "\
 Benchmarks:
   drift   How long a drift lives: from the event that shows it to the event
           that shows its repair, both as they arrive at an independent watcher.
-          200 Deployments, another one each round, one drift at a time; on a
-          quiet cluster, and among 200 events a second that concern nobody.
-          The limit is a bare loop that PATCHes at once what its watch shows.
-          It, the server and the Go operator run in turns, one at a time.
+          One drift at a time; on a quiet cluster, and among 200 events a
+          second that concern nobody. The limit is a bare loop that PATCHes at
+          once what its watch shows. It, the server and the others run all the
+          time, each with a namespace to itself, and each has a turn in each
+          round. Each ratio has an interval, from a bootstrap of the rounds.
   fight   The same for 200 Deployments while somebody else changes the count of
           another one 50 times a second, beside what it is without that.
   mass    10,000 managed Deployments have drifted when the server starts:
@@ -58,8 +59,15 @@ Benchmarks:
           limit is what 64 such clients would get, or what they get from a file in
           memory, whatever is less.
 
+With --baseline, the server of an earlier commit is measured beside the others,
+in its own column. It is built once, from a clean clone and with its own
+toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight and sets
+have no baseline.
+
 Examples:
   make bench                         everything, in at most 30 minutes
+  make bench ONLY=drift BASELINE=origin/main
+                                     is this checkout slower than that?
   make bench ONLY=drift ROUNDS=400   one of them, and less of it
   make bench SHORT=1                 seconds: shows that it runs, not how fast
 
@@ -73,10 +81,13 @@ pub(crate) struct Measure {
     /// Run only this benchmark [default: all].
     #[arg(long, value_enum)]
     pub(crate) only: Option<Benchmark>,
-    /// Rounds of `drift` for each contestant, twice [default: 2000], and of `fight` with and without it [default: 400].
+    /// Rounds of `drift`, of both kinds [default: 2000], and of `fight` with and without it [default: 400].
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<NonZeroUsize>,
-    /// Use few rounds and few Deployments: shows that the benchmarks run, and nothing else.
+    /// Measure the server of this commit too: any revision of git. It is built first, which takes minutes.
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) baseline: Option<String>,
+    /// Use few rounds, few Deployments and an unoptimized baseline: shows that the benchmarks run, and nothing else.
     #[arg(long)]
     pub(crate) short: bool,
 }
@@ -105,6 +116,20 @@ pub(crate) enum Benchmark {
 }
 
 impl Benchmark {
+    /// Whether an earlier server can be measured beside ours.
+    pub(crate) fn has_baseline(self) -> bool {
+        match self {
+            Self::Fight | Self::Sets => false,
+            Self::Drift
+            | Self::Mass
+            | Self::Memory
+            | Self::Start
+            | Self::Idle
+            | Self::Restart
+            | Self::Requests => true,
+        }
+    }
+
     /// What it is about, in a line.
     pub(crate) fn about(self) -> &'static str {
         match self {

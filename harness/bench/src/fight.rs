@@ -53,7 +53,7 @@ impl Plan {
     pub(crate) fn new(rounds: Option<NonZeroUsize>, short: bool) -> Self {
         let plan = if short { Self::SHORT } else { Self::FULL };
         let rounds = rounds.map_or(plan.rounds, NonZeroUsize::get);
-        let deployments = plan.deployments.max((plan.warm_up + 2 * rounds).div_ceil(rounds::MOST_DRIFTS));
+        let deployments = plan.deployments.max(rounds::fewest_deployments(plan.warm_up + 2 * rounds));
         Self { deployments, rounds, ..plan }
     }
 }
@@ -71,7 +71,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let opponent = Opponent::new(&control_plane.client_as("opponent").await?, &contested);
     let mut observer = Observer::start(&control_plane, ours.size + contested.size, Some(CONTESTED)).await?;
     let drifter = control_plane.client_as("drifter").await?;
-    let mut rounds = Rounds::new(ours, &drifter);
+    let mut rounds = Rounds::new(ours.clone(), ours.size, &drifter);
     rounds.play(plan.warm_up, &mut observer, || ()).await?;
     let (mut without, mut during, mut changes) = (Latencies::default(), Latencies::default(), 0);
     let mut progress =

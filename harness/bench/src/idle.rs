@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager};
 use serde::Serialize;
 use serde_json::json;
@@ -57,13 +57,14 @@ struct Score {
     busy: f64,
 }
 
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+/// Measures.
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
     fleet.create(&control_plane).await?;
     let mut processes = Vec::new();
-    for contestant in Contestant::ALL {
-        let options = contestant.options(&control_plane, &fleet, plan.managed).await?;
+    for contestant in contestants {
+        let options = contestant.options(&control_plane, &Scope::Cluster, &fleet, plan.managed).await?;
         let mut process = Manager::start(&options).await?;
         process.wait_ready().await?;
         processes.push(process);
@@ -77,7 +78,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let (idle, ()) = percent_of_core(&pids, time::sleep(plan.idle)).await?;
     say_error(&format!("the status of others changes for {:?} …", plan.busy));
     let unmanaged = Fleet { size: fleet.size - plan.managed, ..fleet };
-    let mut unrelated = Unrelated::new(&control_plane, unmanaged).await?;
+    let unrelated = Unrelated::new(&control_plane, vec![unmanaged]).await?;
     let (busy, changes) = percent_of_core(&pids, unrelated.beside(time::sleep(plan.busy))).await?;
     let ((), rate) = changes?;
     for process in &mut processes {
@@ -85,7 +86,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     }
     curl.check_alive()?;
 
-    let mut scores = Scores::<Score>::default();
+    let mut scores = Scores::of(contestants, Score::default);
     let mut measured = idle.into_iter().zip(busy).map(|(idle, busy)| Score { idle, busy });
     scores.iter_mut().zip(&mut measured).for_each(|(score, measured)| *score = measured);
     let limit = measured.next().context("curl comes last")?;

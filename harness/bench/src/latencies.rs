@@ -1,8 +1,12 @@
 //! Latency samples and their statistics.
 
+mod paired;
+
 use std::time::Duration;
 
-/// Durations in order of measurement.
+pub(crate) use paired::Interval;
+
+/// Durations in the order in which they were measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latencies(Vec<Duration>);
 
@@ -24,16 +28,24 @@ impl Latencies {
 
     /// A percentile in milliseconds, by the nearest-rank method; 0 for an empty sample.
     pub(crate) fn percentile_ms(&self, percent: usize) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        let rank = (sorted.len() * percent).div_ceil(100);
-        sorted.get(rank.saturating_sub(1)).copied().map_or(0.0, milliseconds)
+        percentile(&mut self.0.clone(), percent).map_or(0.0, milliseconds)
+    }
+
+    /// The interval of the ratio of a percentile to that of another sample, which was measured in the same rounds.
+    pub(crate) fn ratio_interval(&self, other: &Self, percent: usize) -> Interval {
+        paired::ratio_interval(&self.0, &other.0, percent)
     }
 
     /// All durations, in milliseconds.
     pub(crate) fn to_ms(&self) -> Vec<f64> {
         self.0.iter().copied().map(milliseconds).collect()
     }
+}
+
+/// The smallest duration that `percent` of them do not exceed; `None` of nothing. It leaves them in another order.
+fn percentile(durations: &mut [Duration], percent: usize) -> Option<Duration> {
+    let place = (durations.len() * percent).div_ceil(100).saturating_sub(1);
+    (place < durations.len()).then(|| *durations.select_nth_unstable(place).1)
 }
 
 fn milliseconds(duration: Duration) -> f64 {

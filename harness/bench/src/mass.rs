@@ -46,17 +46,18 @@ impl Plan {
     pub(crate) const FULL: Self = Self { deployments: 10_000, sample: 2_500, turns: 2 };
     pub(crate) const SHORT: Self = Self { deployments: 100, sample: 50, turns: 1 };
 
-    /// The number of Deployments that a contestant changes.
-    fn share(&self, contestant: Contestant) -> usize {
+    /// How many Deployments a contestant changes.
+    fn share(&self, contestant: &Contestant) -> usize {
         match contestant {
-            Contestant::Ours | Contestant::Peer(Peer::TunedGo) => self.deployments,
+            Contestant::Ours | Contestant::Baseline(_) | Contestant::Peer(Peer::TunedGo) => self.deployments,
             // It has a single worker.
             Contestant::Peer(Peer::Go) => self.sample,
         }
     }
 }
 
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+/// Measures.
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let mut control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "drifted", size: plan.deployments, replicas: 1 };
     let other = Fleet { namespace: "bystander", size: 1, replicas: 1 };
@@ -65,7 +66,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let observer = Observer::start(&control_plane, fleet.size + other.size, None).await?;
     let bystander = Bystander::new(control_plane.client_as("bystander").await?, &other);
     let mut passes = Passes { control_plane: &control_plane, fleet, observer, bystander };
-    let mut board = Board::default();
+    let mut board = Board::of(contestants);
     for _ in 0..plan.turns {
         for concurrency in LIMITS {
             let share = if concurrency == BESIDE_BYSTANDER { plan.deployments } else { plan.sample };
@@ -73,7 +74,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
             let pass = passes.bare_patches(share, concurrency).await.context("bare PATCHes")?;
             board.limits.entry(concurrency).or_default().add(pass);
         }
-        for (contestant, score) in Contestant::ALL.into_iter().zip(board.scores.iter_mut()) {
+        for (contestant, score) in contestants.iter().zip(board.scores.iter_mut()) {
             let share = plan.share(contestant);
             say_error(&format!("{share} repairs: {} …", contestant.name()));
             score.add(passes.contestant(contestant, share).await.with_context(|| contestant.name())?);
@@ -104,16 +105,16 @@ impl Passes<'_> {
         pass
     }
 
-    async fn contestant(&mut self, contestant: Contestant, share: usize) -> Result<Pass> {
+    async fn contestant(&mut self, contestant: &Contestant, share: usize) -> Result<Pass> {
         self.fleet.replicas += 1;
-        let options = contestant.options(self.control_plane, &self.fleet, share).await?;
+        let options = contestant.options(self.control_plane, &Scope::Cluster, &self.fleet, share).await?;
         let began = Instant::now();
         let mut process = Manager::start(&options).await?;
         let pass = self.watch(began, share).await;
         process.check_alive()?;
         let throttled = match contestant {
             Contestant::Ours => throttled(&process.metrics().await?)?,
-            Contestant::Peer(_) => 0,
+            Contestant::Baseline(_) | Contestant::Peer(_) => 0,
         };
         let status = process.terminate().await?;
         ensure!(status.success(), "it ended with {status}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use replica_count_api::proto::GetDeploymentRequest;
-use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager};
 use serde::Serialize;
 use serde_json::json;
@@ -42,6 +42,11 @@ const GOAL_MB: f64 = 48.0;
 /// The most that the peak may be, in parts of what is steady.
 const PEAK: f64 = 1.3;
 
+/// The most that both may be, in those of the baseline, beside so many Deployments or more. Beside fewer, most of the memory
+/// is the code of the program.
+const GOAL_BESIDE_BASELINE: f64 = 1.03;
+const BASELINE_FROM: usize = 100_000;
+
 /// The metric that counts the Deployments that the server knows.
 const KNOWN: &str = "replica_count_manager_deployments ";
 
@@ -58,7 +63,7 @@ struct Score {
 }
 
 /// Measures.
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let mut fleet = Fleet { namespace: "storefront", size: 1, replicas: 3 };
     fleet.create(&control_plane).await?;
@@ -66,7 +71,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     for &size in plan.sizes {
         let before = mem::replace(&mut fleet.size, size);
         fleet.grow(&control_plane, before).await?;
-        let scores = compare(&control_plane, &fleet, plan).await?;
+        let scores = compare(&control_plane, &fleet, plan, contestants).await?;
         rows.extend(self::rows(&scores, size));
         details.push(json!({ "deployments": size, "mb": scores.details(|score| *score) }));
     }
@@ -84,11 +89,16 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome { name: "memory", rows, kubernetes, details })
 }
 
-async fn compare(control_plane: &ControlPlane, fleet: &Fleet, plan: &Plan) -> Result<Scores<Score>> {
-    let mut scores = Scores::default();
-    for (contestant, score) in Contestant::ALL.into_iter().zip(scores.iter_mut()) {
+async fn compare(
+    control_plane: &ControlPlane,
+    fleet: &Fleet,
+    plan: &Plan,
+    contestants: &[Contestant],
+) -> Result<Scores<Score>> {
+    let mut scores = Scores::of(contestants, Score::default);
+    for (contestant, score) in contestants.iter().zip(scores.iter_mut()) {
         say_error(&format!("{} beside {} Deployments …", contestant.name(), fleet.size));
-        let options = contestant.options(control_plane, fleet, plan.managed).await?;
+        let options = contestant.options(control_plane, &Scope::Cluster, fleet, plan.managed).await?;
         let mut process = Manager::start(&options).await?;
         process.wait_ready().await?;
         check_seen(&process, fleet).await?;
@@ -98,7 +108,7 @@ async fn compare(control_plane: &ControlPlane, fleet: &Fleet, plan: &Plan) -> Re
         time::sleep(plan.settle).await;
         let listed_anew = Resident::read(process.pid())?;
         process.check_alive()?;
-        if contestant == Contestant::Ours {
+        if *contestant == Contestant::Ours {
             check_complete(&process.metrics().await?, fleet.size)?;
         }
         process.kill()?;
@@ -120,7 +130,11 @@ fn rows(scores: &Scores<Score>, deployments: usize) -> [Row; 2] {
         .judged_by(Goal::Below(GOAL_MB))
         .judged_by(Goal::RatioAtMost(Rival::Go, 0.05))
         .judged_by(Goal::RatioAtMost(Rival::TunedGo, 0.12));
-    [steady, peak.judged_by(Goal::Below(most))]
+    let beside_baseline = |row: Row| {
+        let goal = Goal::RatioAtMost(Rival::Baseline, GOAL_BESIDE_BASELINE);
+        row.judged_beside_baseline((deployments >= BASELINE_FROM).then_some(goal))
+    };
+    [beside_baseline(steady), beside_baseline(peak.judged_by(Goal::Below(most)))]
 }
 
 /// Fails unless a contestant that is ready has read the Deployment that sorts last: it would need less.
@@ -158,6 +172,26 @@ mod tests {
         ];
         for (metrics, expected) in cases {
             assert_eq!(check_complete(metrics, 3).is_ok(), expected, "{metrics}");
+        }
+    }
+
+    #[test]
+    fn a_baseline_has_goals_where_deployments_weigh_more_than_the_program() {
+        let scores = |baseline: Option<&str>| {
+            let contestants = Contestant::all(baseline.map(Into::into));
+            // Ours takes more than the others.
+            let mut scores = Scores::of(&contestants, Score::default);
+            for (score, megabytes) in scores.iter_mut().zip([50.0, 48.0, 48.0, 48.0]) {
+                (score.steady.now, score.listed_anew.peak) = (megabytes, megabytes);
+            }
+            scores
+        };
+        for (baseline, deployments, expected) in
+            [(Some("program"), 100_000, 2), (Some("program"), 10_000, 0), (None, 100_000, 0)]
+        {
+            let rows = json!(rows(&scores(baseline), deployments)).to_string();
+            let missed = rows.matches(r#"{"goal":{"ratio_at_most":["baseline",1.03]},"met":false}"#).count();
+            assert_eq!(missed, expected, "{rows}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The Go operator in harness/bench/peer, which does the server's job: what a platform team would write instead.
 //!
-//! It has the server's flags and identity and logs its addresses in the same way, so it is started, called and stopped
-//! like the server: `Manager::start(&Peer::TunedGo.options(&control_plane).await?)`.
+//! It takes the flags of the server, logs where it listens as the server does, and has its identity, so it is started,
+//! asked and stopped as the server is: `Manager::start(&Peer::TunedGo.options(&control_plane, &scope).await?)`.
 
 use anyhow::{Context as _, Result};
 use replica_count_testbed::cluster::{Program, Programs};
+use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, manager};
 use tokio::task;
 
@@ -22,10 +23,14 @@ pub(crate) enum Peer {
 impl Peer {
     /// Its options: like the server's, with a separate folder and settings. Builds the operator if necessary, which
     /// takes minutes.
-    pub(crate) async fn options(self, control_plane: &ControlPlane) -> Result<manager::Options> {
+    pub(crate) async fn options(
+        self,
+        control_plane: &ControlPlane,
+        scope: &Scope,
+    ) -> Result<manager::Options> {
         let program = task::spawn_blocking(|| Programs::from_env()?.ensure(Program::Peer));
         let program = program.await.context("the build of the Go operator panicked")??;
-        let options = server::options(control_plane).await?.with_program(program);
+        let options = server::options(control_plane, scope).await?.with_program(program);
         Ok(match self {
             Self::Go => options,
             Self::TunedGo => options.argument("--tuned"),

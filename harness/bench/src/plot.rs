@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::latencies::Interval;
 use crate::table::{Comparison, Row, Side, Target};
 
 /// The layout, in pixels.
@@ -20,12 +21,12 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .paper { fill: #ffffff } .quiet { fill: #59636e } .title { font-weight: 600; font-size: 14px }
 .grid { stroke: #d1d9e0 } .one { stroke: #59636e } .target { stroke: #1a7f37; stroke-width: 2 }
 .good { fill: #1a7f37; opacity: 0.12 } .dot { fill: #59636e; stroke: #59636e; stroke-width: 2 }
-.met { fill: #1a7f37; stroke: #1a7f37 } .missed { fill: #ffffff; stroke: #cf222e }
+.met { fill: #1a7f37; stroke: #1a7f37 } .missed { fill: #ffffff; stroke: #cf222e } .range { fill: #59636e }
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc } .paper { fill: #0d1117 } .quiet { fill: #9198a1 }
 .grid { stroke: #3d444d } .one { stroke: #9198a1 } .target { stroke: #3fb950 }
 .good { fill: #3fb950; opacity: 0.18 } .dot { fill: #9198a1; stroke: #9198a1 }
-.met { fill: #3fb950; stroke: #3fb950 } .missed { fill: #0d1117; stroke: #f85149 }
+.met { fill: #3fb950; stroke: #3fb950 } .missed { fill: #0d1117; stroke: #f85149 } .range { fill: #9198a1 }
 }";
 
 /// Draws all ratios of the rows; `None` if there are none. `subtitle` identifies the run.
@@ -49,7 +50,14 @@ pub(crate) fn render(subtitle: &str, rows: &[Row]) -> Option<String> {
         height = y + LINE,
     );
     text(&mut svg, 16.0, 20.0, "title", "start", "Ours, in figures of each rival");
-    text(&mut svg, 16.0, 38.0, "quiet", "start", &format!("{subtitle}. Shaded: the target. Hollow: missed."));
+    text(
+        &mut svg,
+        16.0,
+        38.0,
+        "quiet",
+        "start",
+        &format!("{subtitle}. Shaded: the target. Hollow: missed. Bar: 95 %."),
+    );
     for (ratio, label) in axis.ticks() {
         let (x, class) = (axis.x(ratio), if label == "1x" { "one" } else { "grid" });
         line(&mut svg, class, x, HEAD - LINE / 2.0, y - GAP);
@@ -60,7 +68,7 @@ pub(crate) fn render(subtitle: &str, rows: &[Row]) -> Option<String> {
 
 /// Draws a comparison: the rival, the targets, the dot and the ratio.
 fn draw(svg: &mut String, axis: Axis, y: f64, comparison: &Comparison) {
-    let Comparison { rival, ratio, targets } = comparison;
+    let Comparison { rival, ratio, interval, targets } = comparison;
     text(svg, RIVAL_END, y, "quiet", "end", rival.name());
     for Target { side, bound, .. } in targets {
         let bound = axis.x(*bound);
@@ -82,6 +90,15 @@ fn draw(svg: &mut String, axis: Axis, y: f64, comparison: &Comparison) {
         Some(true) => "dot met",
         Some(false) => "dot missed",
     };
+    if let Some(Interval { low, high }) = interval {
+        let (from, width, top) = (axis.x(*low), axis.x(*high) - axis.x(*low), y - 1.0);
+        push(
+            svg,
+            format_args!(
+                "<rect class=\"range\" x=\"{from:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"2\"/>"
+            ),
+        );
+    }
     let x = axis.x(*ratio);
     push(svg, format_args!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"));
     text(svg, WIDTH - 16.0, y, "", "end", &format!("{ratio:.2}x"));
@@ -124,7 +141,8 @@ impl Axis {
     fn around<'a>(comparisons: impl Iterator<Item = &'a Comparison>) -> Option<Self> {
         let shown = |comparison: &'a Comparison| {
             let bounds = comparison.targets.iter().map(|target| target.bound);
-            bounds.chain([comparison.ratio]).filter(|shown| *shown > 0.0)
+            let ends = comparison.interval.iter().flat_map(|interval| [interval.low, interval.high]);
+            bounds.chain(ends).chain([comparison.ratio]).filter(|shown| *shown > 0.0)
         };
         let decades = comparisons.flat_map(shown).map(f64::log10);
         let around = decades
@@ -170,6 +188,18 @@ mod tests {
             assert!(svg.contains(expected), "{goal:?}: {svg}");
             assert!(svg.contains("a &lt; b") && svg.contains(&format!("{ours:.2}x")), "{svg}");
         }
+    }
+
+    #[test]
+    fn an_interval_is_a_bar_that_fits_on_the_axis() {
+        let row = Row::new("a", Unit::Milliseconds, 1.0).beside(Rival::Limit, 1.0);
+        let svg = |row| render("", &[row]).expect("a ratio");
+        assert!(!svg(row.clone()).contains("\"range\""));
+        let (low, high) = (0.5, 8.0);
+        let row = row.between(Rival::Limit, Interval { low, high });
+        let axis = Axis::around(row.comparisons().iter()).expect("a ratio");
+        assert!(AXIS_START < axis.x(low) && axis.x(high) < AXIS_END);
+        assert!(svg(row).contains(&format!("\"range\" x=\"{:.1}\"", axis.x(low))));
     }
 
     #[test]

@@ -8,15 +8,15 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use bare_server::{Answers, BareServer};
 use replica_count_api::proto::{GetDeploymentRequest, ListDeploymentsRequest, SetDeploymentRequest};
-use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::manager::Certificates;
 use replica_count_testbed::{ControlPlane, Manager, manager};
 use serde_json::{Map, Value, json};
 
+use crate::contestant::Contestant;
 use crate::cpu_time::CpuTime;
 use crate::fleet::Fleet;
 use crate::load::{Call, Load};
-use crate::peer::Peer;
 use crate::progress::Progress;
 use crate::results::Outcome;
 use crate::server;
@@ -51,19 +51,12 @@ impl Plan {
 const CALLS: [Call; 3] = [Call::Get, Call::List, Call::Set];
 
 /// A server under load.
-struct Contestant {
+struct Loaded {
     name: &'static str,
     /// `None` for our server.
     rival: Option<Rival>,
     pid: u32,
     load: Load,
-}
-
-impl Contestant {
-    async fn of(name: &'static str, rival: Option<Rival>, server: &Manager) -> Result<Self> {
-        let load = connect(server.grpc_address(), server.certificates()).await?;
-        Ok(Self { name, rival, pid: server.pid(), load })
-    }
 }
 
 async fn connect(address: SocketAddr, certificates: &Certificates) -> Result<Load> {
@@ -98,37 +91,39 @@ impl Score {
     }
 }
 
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+/// Measures.
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
     fleet.create(&control_plane).await?;
-    let mut ours = start(&server::options(&control_plane).await?, &fleet).await?;
-    let mut go = start(&Peer::Go.options(&control_plane).await?, &fleet).await?;
-    let mut tuned_go = start(&Peer::TunedGo.options(&control_plane).await?, &fleet).await?;
-    let answers = answers(&ours, &fleet).await?;
-    for server in [&go, &tuned_go] {
-        let theirs = self::answers(server, &fleet).await?;
-        ensure!(theirs.counts() == answers.counts(), "the Go operator gives different answers: {theirs:?}");
+    let (mut servers, mut loaded, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    for contestant in contestants {
+        let server =
+            start(&contestant.options(&control_plane, &Scope::Cluster, &fleet, 0).await?, &fleet).await?;
+        let load = connect(server.grpc_address(), server.certificates()).await?;
+        loaded.push(Loaded { name: contestant.name(), rival: contestant.rival(), pid: server.pid(), load });
+        answers.push(self::answers(&server, &fleet).await?);
+        servers.push(server);
     }
-    let bare = BareServer::start(ours.certificates(), &answers, &control_plane.folder("bare-server")?)?;
-    let limit = connect(bare.address(), ours.certificates()).await?;
-    let contestants = [
-        Contestant::of("ours", None, &ours).await?,
-        Contestant { name: "limit", rival: Some(Rival::Limit), pid: bare.pid(), load: limit },
-        Contestant::of("go", Some(Rival::Go), &go).await?,
-        Contestant::of("tuned_go", Some(Rival::TunedGo), &tuned_go).await?,
-    ];
-    let mut progress = Progress::new("turns of requests", CALLS.len() * (plan.turns + 1) * contestants.len());
+    for (theirs, contestant) in answers.iter().zip(contestants) {
+        let is_same = theirs.counts() == answers[0].counts();
+        ensure!(is_same, "{} answers something else: {theirs:?}", contestant.name());
+    }
+    let certificates = servers[0].certificates();
+    let bare = BareServer::start(certificates, &answers[0], &control_plane.folder("bare-server")?)?;
+    let load = connect(bare.address(), certificates).await?;
+    loaded.push(Loaded { name: "limit", rival: Some(Rival::Limit), pid: bare.pid(), load });
+    let mut progress = Progress::new("turns of requests", CALLS.len() * (plan.turns + 1) * loaded.len());
     let (mut rows, mut details) = (Vec::new(), Map::new());
     for call in CALLS {
-        let scores = play(plan, call, &fleet, &contestants, &mut progress).await?;
-        rows.push(row(plan, call, &contestants, &scores));
-        let scores = contestants.iter().zip(&scores);
-        let scores = scores.map(|(contestant, score)| (contestant.name.to_owned(), score.details()));
+        let scores = play(plan, call, &fleet, &loaded, &mut progress).await?;
+        rows.push(row(plan, call, &loaded, &scores));
+        let scores = loaded.iter().zip(&scores);
+        let scores = scores.map(|(server, score)| (server.name.to_owned(), score.details()));
         details.insert(format!("{call:?}"), scores.collect::<Map<_, _>>().into());
     }
     progress.finish();
-    for server in [&mut ours, &mut go, &mut tuned_go] {
+    for server in &mut servers {
         server.check_alive()?;
     }
     details.insert("deployments".to_owned(), json!(plan.deployments));
@@ -146,20 +141,20 @@ async fn start(options: &manager::Options, fleet: &Fleet) -> Result<Manager> {
     Ok(server)
 }
 
-/// Lets the contestants take turns with a call.
+/// Has the servers take turns with a call.
 async fn play(
     plan: &Plan,
     call: Call,
     fleet: &Fleet,
-    contestants: &[Contestant],
+    loaded: &[Loaded],
     progress: &mut Progress,
 ) -> Result<Vec<Score>> {
-    let mut scores: Vec<Score> = contestants.iter().map(|_| Score::default()).collect();
+    let mut scores: Vec<Score> = loaded.iter().map(|_| Score::default()).collect();
     for turn in 0..=plan.turns {
-        for (contestant, score) in contestants.iter().zip(&mut scores) {
-            let before = CpuTime::read(contestant.pid)?;
-            let answered = contestant.load.run(call, fleet, plan.turn).await?.latencies.len();
-            let used = CpuTime::read(contestant.pid)?.since(&before);
+        for (server, score) in loaded.iter().zip(&mut scores) {
+            let before = CpuTime::read(server.pid)?;
+            let answered = server.load.run(call, fleet, plan.turn).await?.latencies.len();
+            let used = CpuTime::read(server.pid)?.since(&before);
             if turn > 0 {
                 score.add(u32::try_from(answered)?, used);
             }
@@ -169,14 +164,14 @@ async fn play(
     Ok(scores)
 }
 
-fn row(plan: &Plan, call: Call, contestants: &[Contestant], scores: &[Score]) -> Row {
+fn row(plan: &Plan, call: Call, loaded: &[Loaded], scores: &[Score]) -> Row {
     let what = match call {
         Call::Get => "requests: Get".to_owned(),
         Call::List => format!("requests: List of {}", plan.deployments),
         Call::Set => "requests: Set".to_owned(),
     };
     let ours = Row::new(what, Unit::PerCpuSecond, scores[0].per_cpu_second());
-    let row = contestants.iter().zip(scores).fold(ours, |row, (contestant, score)| match contestant.rival {
+    let row = loaded.iter().zip(scores).fold(ours, |row, (server, score)| match server.rival {
         Some(rival) => row.beside(rival, score.per_cpu_second()),
         None => row,
     });

@@ -41,25 +41,27 @@ struct Score {
     ends: Latencies,
 }
 
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+/// Measures.
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
     fleet.create(&control_plane).await?;
     let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
-    let mut contestants = Vec::new();
-    for contestant in Contestant::ALL {
-        contestants.push(contestant.options(&control_plane, &fleet, plan.managed).await?);
+    let mut all_options = Vec::new();
+    for contestant in contestants {
+        let options = contestant.options(&control_plane, &Scope::Cluster, &fleet, plan.managed).await?;
+        all_options.push(options);
     }
     let mut last = Last::of(&control_plane, &fleet).await?;
 
-    let (mut limit, mut scores) = (Latencies::default(), Scores::<Score>::default());
+    let (mut limit, mut scores) = (Latencies::default(), Scores::of(contestants, Score::default));
     let mut progress = Progress::new("blocks of restarts, in turns", plan.blocks * (1 + contestants.len()));
     for _ in 0..plan.blocks {
         for _ in 0..plan.restarts {
             limit.push(drain::measure(&kubeconfig, ACCEPT).await?);
         }
         progress.advance();
-        for (score, options) in scores.iter_mut().zip(&contestants) {
+        for (score, options) in scores.iter_mut().zip(&all_options) {
             block(plan, options, &mut last, score).await?;
             progress.advance();
         }

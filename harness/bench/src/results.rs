@@ -32,6 +32,8 @@ pub(crate) struct Results {
     pub(crate) short: bool,
     pub(crate) machine: Machine,
     pub(crate) version: Version,
+    /// The commit of the baseline, if there is one.
+    pub(crate) baseline: Option<String>,
     pub(crate) load_before: Load,
     pub(crate) load_after: Load,
     pub(crate) benchmarks: Vec<Outcome>,
@@ -59,6 +61,8 @@ impl Results {
     /// When and of what it was, in a line.
     fn describe(&self) -> String {
         let short = if self.short { "A short run, which says nothing, " } else { "" };
-        format!("{short}{}, {}", self.started.strftime("%Y-%m-%d"), self.version)
+        let baseline = self.baseline.iter().map(|commit| format!(", baseline {commit:.12}"));
+        let baseline: String = baseline.collect();
+        format!("{short}{}, {}{baseline}", self.started.strftime("%Y-%m-%d"), self.version)
     }
 }

@@ -11,15 +11,19 @@ use crate::fleet::Fleet;
 /// The number of concurrent Sets.
 const CONCURRENCY: usize = 16;
 
-/// The options of the server, with cluster-wide rights.
-pub(crate) async fn options(control_plane: &ControlPlane) -> Result<manager::Options> {
-    let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
-    manager::Options::beside_this_program(&kubeconfig, &control_plane.folder("manager")?)
+/// How the server is started, with the rights that it needs in a scope.
+pub(crate) async fn options(control_plane: &ControlPlane, scope: &Scope) -> Result<manager::Options> {
+    let kubeconfig = control_plane.manager_kubeconfig(scope).await?;
+    let options = manager::Options::beside_this_program(&kubeconfig, &control_plane.folder("manager")?)?;
+    Ok(match scope {
+        Scope::Cluster => options,
+        Scope::Namespace(namespace) => options.argument("--namespace").argument(namespace),
+    })
 }
 
 /// Starts the server and waits until it has read the cluster.
 pub(crate) async fn start(control_plane: &ControlPlane) -> Result<Manager> {
-    let mut manager = Manager::start(&options(control_plane).await?).await?;
+    let mut manager = Manager::start(&options(control_plane, &Scope::Cluster).await?).await?;
     manager.wait_ready().await?;
     Ok(manager)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bare_writer::BareWriter;
 use disk::Disk;
-use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::control_plane::{Options, Scope};
 use replica_count_testbed::{ControlPlane, Manager, manager};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -120,15 +120,15 @@ async fn measure_with(
     control_plane: &ControlPlane,
     fleet: &Fleet,
 ) -> Result<Figures> {
-    let options = server::options(control_plane).await?;
+    let options = server::options(control_plane, &Scope::Cluster).await?;
     write_settings(&options.store(), settings, fleet)?;
     let memory = TempDir::with_prefix_in("replica-count-bench-", MEMORY)?;
     let file_in_memory = memory.path().join("replicas.json");
     fs::copy(options.store(), &file_in_memory)?;
-    let options_in_memory = server::options(control_plane).await?;
+    let options_in_memory = server::options(control_plane, &Scope::Cluster).await?;
     let options_in_memory = options_in_memory.argument("--file-path").argument(&file_in_memory);
 
-    let options_of_go = Peer::TunedGo.options(control_plane).await?;
+    let options_of_go = Peer::TunedGo.options(control_plane, &Scope::Cluster).await?;
     fs::copy(options.store(), options_of_go.store())?;
 
     let mut ours = Contestant::start(&options).await?;

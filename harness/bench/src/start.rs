@@ -31,25 +31,28 @@ impl Plan {
     pub(crate) const SHORT: Self = Self { deployments: 300, managed: 20, rounds: 1 };
 }
 
-pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
+/// Measures.
+pub(crate) async fn measure(plan: &Plan, contestants: &[Contestant]) -> Result<Outcome> {
     let control_plane = ControlPlane::start(Options::beside_this_program()?).await?;
     let fleet = Fleet { namespace: "storefront", size: plan.deployments, replicas: 3 };
     fleet.create(&control_plane).await?;
     let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
-    let mut contestants = Vec::new();
-    for contestant in Contestant::ALL {
-        contestants.push(contestant.options(&control_plane, &fleet, plan.managed).await?);
+    let mut all_options = Vec::new();
+    for contestant in contestants {
+        let options = contestant.options(&control_plane, &Scope::Cluster, &fleet, plan.managed).await?;
+        all_options.push(options);
     }
     let mut last = Last::of(&control_plane, &fleet).await?;
 
-    let (mut limit, mut scores) = (Latencies::default(), Scores::<Latencies>::default());
+    let mut limit = Latencies::default();
+    let mut scores = Scores::of(contestants, Latencies::default);
     let mut progress = Progress::new("starts, in turns", plan.rounds * (1 + contestants.len()));
     // Warms up the API server.
     let limit_in_json = drain::measure(&kubeconfig, "application/json").await?;
     for _ in 0..plan.rounds {
         limit.push(drain::measure(&kubeconfig, ACCEPT).await?);
         progress.advance();
-        for (score, options) in scores.iter_mut().zip(&contestants) {
+        for (score, options) in scores.iter_mut().zip(&all_options) {
             score.push(round(options, &mut last).await?);
             progress.advance();
         }

@@ -1,8 +1,13 @@
 //! The table of a run: a row a figure.
 
+mod text;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
+pub(crate) use text::{render, render_intervals};
+
+use crate::latencies::Interval;
 
 /// What a figure counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,6 +59,8 @@ impl Unit {
 pub(crate) enum Rival {
     /// What nothing could be better than.
     Limit,
+    /// The server of an earlier commit.
+    Baseline,
     /// The Go operator as its scaffold generates it.
     Go,
     /// The Go operator, tuned.
@@ -62,11 +69,12 @@ pub(crate) enum Rival {
 
 impl Rival {
     /// All of them, in the order of the table's columns.
-    const ALL: [Self; 3] = [Self::Limit, Self::Go, Self::TunedGo];
+    const ALL: [Self; 4] = [Self::Limit, Self::Baseline, Self::Go, Self::TunedGo];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",
+            Self::Baseline => "baseline",
             Self::Go => "Go",
             Self::TunedGo => "tuned Go",
         }
@@ -79,6 +87,8 @@ impl Rival {
 pub(crate) enum Goal {
     /// At most so many times that of a rival.
     RatioAtMost(Rival, f64),
+    /// At the lower end of its interval, at most so many times that of a rival.
+    LowerEndAtMost(Rival, f64),
     /// At least so many times that of a rival.
     RatioAtLeast(Rival, f64),
     /// Less than this, in the unit of the row.
@@ -94,6 +104,9 @@ struct Compared {
     figure: f64,
     /// Ours, in figures of the rival.
     ratio: f64,
+    /// The interval of that, where it was measured in rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<Interval>,
 }
 
 /// A goal, and whether it was met.
@@ -123,6 +136,7 @@ pub(crate) struct Target {
 pub(crate) struct Comparison {
     pub(crate) rival: Rival,
     pub(crate) ratio: f64,
+    pub(crate) interval: Option<Interval>,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -145,7 +159,16 @@ impl Row {
     /// Compares it with that of a rival.
     #[must_use]
     pub(crate) fn beside(mut self, rival: Rival, figure: f64) -> Self {
-        self.rivals.push(Compared { rival, figure, ratio: self.ours / figure });
+        self.rivals.push(Compared { rival, figure, ratio: self.ours / figure, interval: None });
+        self
+    }
+
+    /// Adds the interval of the ratio to a rival that it has been compared with.
+    #[must_use]
+    pub(crate) fn between(mut self, rival: Rival, interval: Interval) -> Self {
+        for compared in self.rivals.iter_mut().filter(|compared| compared.rival == rival) {
+            compared.interval = Some(interval);
+        }
         self
     }
 
@@ -153,17 +176,30 @@ impl Row {
     ///
     /// # Panics
     ///
-    /// If it has not been compared with the rival that the goal names.
+    /// If it has not been compared with the rival that the goal names, or the goal is about an interval that is missing.
     #[must_use]
     pub(crate) fn judged_by(mut self, goal: Goal) -> Self {
         let met = match goal {
             Goal::RatioAtMost(rival, most) => self.ratio(rival) <= most,
+            Goal::LowerEndAtMost(rival, most) => {
+                let interval = self.compared(rival).and_then(|compared| compared.interval);
+                interval.expect("a goal is set after the interval that it is about").low <= most
+            }
             Goal::RatioAtLeast(rival, least) => self.ratio(rival) >= least,
             Goal::Below(bound) => self.ours < bound,
             Goal::AtLeast(bound) => self.ours >= bound,
         };
         self.goals.push(Judged { goal, met });
         self
+    }
+
+    /// Judges it by goals about the baseline, which not every run has.
+    #[must_use]
+    pub(crate) fn judged_beside_baseline(self, goals: impl IntoIterator<Item = Goal>) -> Self {
+        match self.compared(Rival::Baseline) {
+            Some(_) => goals.into_iter().fold(self, Self::judged_by),
+            None => self,
+        }
     }
 
     /// What it is about.
@@ -175,14 +211,21 @@ impl Row {
     pub(crate) fn comparisons(&self) -> Vec<Comparison> {
         let compared = Rival::ALL.into_iter().filter_map(|rival| self.compared(rival));
         compared
-            .map(|&Compared { rival, ratio, .. }| Comparison { rival, ratio, targets: self.targets(rival) })
+            .map(|&Compared { rival, ratio, interval, .. }| Comparison {
+                rival,
+                ratio,
+                interval,
+                targets: self.targets(rival),
+            })
             .collect()
     }
 
     fn targets(&self, rival: Rival) -> Vec<Target> {
         let target = |judged: &Judged| {
             let (about, side, bound) = match judged.goal {
-                Goal::RatioAtMost(about, most) => (about, Side::AtMost, most),
+                Goal::RatioAtMost(about, most) | Goal::LowerEndAtMost(about, most) => {
+                    (about, Side::AtMost, most)
+                }
                 Goal::RatioAtLeast(about, least) => (about, Side::AtLeast, least),
                 Goal::Below(_) | Goal::AtLeast(_) => return None,
             };
@@ -198,51 +241,6 @@ impl Row {
     fn ratio(&self, rival: Rival) -> f64 {
         self.compared(rival).expect("a goal is set after the comparison that it is about").ratio
     }
-
-    /// The name, our figure, those of all rivals, the goals and the verdict.
-    fn cells(&self) -> Vec<String> {
-        let unit = self.unit.name();
-        let figure = |figure: f64| format!("{figure:.2} {unit}");
-        let goal = |judged: &Judged| match judged.goal {
-            Goal::RatioAtMost(rival, most) => format!("≤ {most:.2}x {}", rival.name()),
-            Goal::RatioAtLeast(rival, least) => format!("≥ {least:.2}x {}", rival.name()),
-            Goal::Below(bound) => format!("< {bound} {unit}"),
-            Goal::AtLeast(bound) => format!("≥ {bound} {unit}"),
-        };
-        let goals = |wanted: &dyn Fn(&&Judged) -> bool| {
-            self.goals.iter().filter(wanted).map(goal).collect::<Vec<_>>().join(", ")
-        };
-        let rivals = Rival::ALL.map(|rival| {
-            self.compared(rival).map_or_else(
-                || "-".to_owned(),
-                |compared| format!("{} ({:.2}x)", figure(compared.figure), compared.ratio),
-            )
-        });
-        let verdict = match goals(&|judged| !judged.met) {
-            _ if self.goals.is_empty() => String::new(),
-            missed if missed.is_empty() => "met".to_owned(),
-            missed => format!("NOT met: {missed}"),
-        };
-        let name = [self.what.to_string(), figure(self.ours)];
-        name.into_iter().chain(rivals).chain([goals(&|_| true), verdict]).collect()
-    }
-}
-
-/// The rows as text, in columns, with a head.
-pub(crate) fn render(rows: &[Row]) -> String {
-    let head = ["what", "ours"].into_iter().chain(Rival::ALL.map(Rival::name)).chain(["target", ""]);
-    let head = head.map(str::to_owned).collect();
-    let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-    let figures = 1..=1 + Rival::ALL.len();
-    let padded = |line: &Vec<String>| {
-        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            if figures.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(padded).collect()
 }
 
 #[cfg(test)]
@@ -253,6 +251,12 @@ mod tests {
         Row::new("w", Unit::Milliseconds, ours)
     }
 
+    /// Beside a limit of 2.0.
+    fn between(ours: f64, low: f64, high: f64) -> Row {
+        let interval = Interval { low: low / 2.0, high: high / 2.0 };
+        row(ours).beside(Rival::Limit, 2.0).between(Rival::Limit, interval)
+    }
+
     #[test]
     fn a_goal_is_met_or_not() {
         let cases = [
@@ -260,6 +264,8 @@ mod tests {
             (row(3.1).beside(Rival::Limit, 2.0), Goal::RatioAtMost(Rival::Limit, 1.5), false),
             (row(3.0).beside(Rival::Go, 2.0), Goal::RatioAtLeast(Rival::Go, 1.5), true),
             (row(2.9).beside(Rival::Go, 2.0), Goal::RatioAtLeast(Rival::Go, 1.5), false),
+            (between(3.0, 2.9, 3.2), Goal::LowerEndAtMost(Rival::Limit, 1.5), true),
+            (between(3.0, 3.1, 3.2), Goal::LowerEndAtMost(Rival::Limit, 1.5), false),
             (row(3.0), Goal::Below(3.0), false),
             (row(2.9), Goal::Below(3.0), true),
             (row(3.0), Goal::AtLeast(3.0), true),
@@ -273,22 +279,5 @@ mod tests {
                 "{row:?}, {goal:?}"
             );
         }
-    }
-
-    #[test]
-    fn columns_are_aligned_and_what_is_missed_is_named() {
-        let rows = [
-            row(3.0)
-                .beside(Rival::Limit, 2.0)
-                .judged_by(Goal::RatioAtMost(Rival::Limit, 1.5))
-                .judged_by(Goal::Below(2.0)),
-            row(12.5).beside(Rival::TunedGo, 50.0),
-        ];
-        let expected = "\
-what      ours            limit  Go          tuned Go  target
-w      3.00 ms  2.00 ms (1.50x)   -                 -  ≤ 1.50x limit, < 2 ms  NOT met: < 2 ms
-w     12.50 ms                -   -  50.00 ms (0.25x)
-";
-        assert_eq!(render(&rows), expected);
     }
 }

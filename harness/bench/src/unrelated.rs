@@ -1,5 +1,6 @@
 //! Unrelated events: status changes of Deployments, which happen in a cluster all the time.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -23,54 +24,66 @@ const CONCURRENCY: usize = 16;
 /// Causes status changes.
 #[derive(Debug)]
 pub(crate) struct Unrelated {
-    fleet: Fleet,
-    api: Api<Deployment>,
-    /// The number of changes so far.
-    changes: usize,
+    fleets: Vec<(Fleet, Api<Deployment>)>,
+    /// Which of them changes.
+    turn: Cell<usize>,
+    /// How many changes there have been.
+    changes: Cell<usize>,
 }
 
 impl Unrelated {
-    /// Changes the Deployments of a fleet in turn, repeatedly.
-    pub(crate) async fn new(control_plane: &ControlPlane, fleet: Fleet) -> Result<Self> {
+    /// Changes the Deployments of one fleet at a time, one after the other and again. It begins with the first fleet.
+    pub(crate) async fn new(control_plane: &ControlPlane, fleets: Vec<Fleet>) -> Result<Self> {
         let client = control_plane.client_as(sample::CONTROLLER).await?;
-        Ok(Self { api: Api::namespaced(client, fleet.namespace), fleet, changes: 0 })
-    }
-
-    /// Causes changes while `future` runs; returns its output and the changes per second.
-    pub(crate) async fn beside<T>(&mut self, future: impl Future<Output = T>) -> Result<(T, f64)> {
-        let (before, started) = (self.changes, Instant::now());
-        let output = tokio::select! {
-            output = future => output,
-            error = self.run() => return Err(error),
+        let with_api = |fleet: Fleet| {
+            let api = Api::namespaced(client.clone(), fleet.namespace);
+            (fleet, api)
         };
-        let changes = u32::try_from(self.changes - before)?;
-        Ok((output, f64::from(changes) / started.elapsed().as_secs_f64()))
+        let fleets = fleets.into_iter().map(with_api).collect();
+        Ok(Self { fleets, turn: Cell::new(0), changes: Cell::new(0) })
     }
 
-    /// Causes changes until an error occurs.
-    async fn run(&mut self) -> anyhow::Error {
-        let Self { fleet, api, changes } = self;
+    /// Changes those of this fleet from now on.
+    pub(crate) fn turn_to(&self, fleet: usize) {
+        self.turn.set(fleet);
+    }
+
+    /// Goes on until something else is over; returns what that says, and how many changes there were in a second.
+    pub(crate) async fn beside<T>(&self, over: impl Future<Output = T>) -> Result<(T, f64)> {
+        let (before, started) = (self.changes.get(), Instant::now());
+        let said = tokio::select! {
+            said = over => said,
+            error = self.go_on() => return Err(error),
+        };
+        let changes = u32::try_from(self.changes.get() - before)?;
+        Ok((said, f64::from(changes) / started.elapsed().as_secs_f64()))
+    }
+
+    /// Goes on until it fails.
+    async fn go_on(&self) -> anyhow::Error {
         let ticks = stream::unfold(time::interval(PAUSE), async |mut ticks| {
             ticks.tick().await;
             Some(((), ticks))
         });
-        // Each number differs from the previous one, so the status really changes.
-        let numbers = stream::iter(*changes..);
-        let changed = ticks.zip(numbers).map(|((), number)| change(api, fleet.name(number), number));
+        // Never what it was before, or nothing would change.
+        let numbers = stream::iter(self.changes.get()..);
+        let changed = ticks.zip(numbers).map(|((), number)| self.change(number));
         let mut changed = pin!(changed.buffer_unordered(CONCURRENCY));
         loop {
             match changed.try_next().await {
-                Ok(Some(())) => *changes += 1,
-                Ok(None) => return anyhow!("the clock stopped"),
+                Ok(Some(())) => self.changes.set(self.changes.get() + 1),
+                Ok(None) => return anyhow!("the ticks of a clock ended"),
                 Err(error) => return error,
             }
         }
     }
-}
 
-async fn change(api: &Api<Deployment>, name: String, number: usize) -> Result<()> {
-    let patch = Patch::Merge(json!({ "status": { "observedGeneration": number + 2 } }));
-    let changed = api.patch_status(&name, &PatchParams::apply(sample::CONTROLLER), &patch).await;
-    changed.context("cannot change a status")?;
-    Ok(())
+    async fn change(&self, number: usize) -> Result<()> {
+        let (fleet, api) = &self.fleets[self.turn.get()];
+        let patch = Patch::Merge(json!({ "status": { "observedGeneration": number + 2 } }));
+        let parameters = PatchParams::apply(sample::CONTROLLER);
+        let changed = api.patch_status(&fleet.name(number), &parameters, &patch).await;
+        changed.context("cannot change a status")?;
+        Ok(())
+    }
 }

@@ -8,7 +8,6 @@ mod assets;
 mod build;
 mod go;
 mod module;
-mod progress;
 
 use std::path::PathBuf;
 use std::{env, iter};

@@ -5,6 +5,8 @@
 //! [`FaultProxy`] injects faults between the two. Everything started here dies with the process that started it, even
 //! if that is killed; see [`parent_death`].
 
+pub mod baseline;
+mod cache;
 pub mod cluster;
 mod component;
 pub mod control_plane;
@@ -18,9 +20,11 @@ pub mod node;
 pub mod observer;
 pub mod parent_death;
 mod ports;
+mod progress;
 mod scratch;
 pub mod workspace;
 
+pub use baseline::Baseline;
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::FaultProxy;
 pub use manager::Manager;

@@ -58,9 +58,9 @@ impl Drop for BareLoop {
 pub(crate) fn run(arguments: &arguments::BareLoop) -> Result<()> {
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let client = kubeconfig::client(&arguments.kubeconfig).await?;
-        let mut events = watch::open(&client, &Watched::All).await?;
+        let mut events = watch::open(&client, &Watched::Namespace(arguments.namespace.clone())).await?;
         while let Some(seen) = events.try_next().await? {
-            if seen.namespace == arguments.namespace && seen.replicas != arguments.replicas {
+            if seen.replicas != arguments.replicas {
                 repair(&client, &seen, arguments.replicas).await?;
             }
         }

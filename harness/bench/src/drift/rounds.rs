@@ -1,4 +1,4 @@
-//! The rounds of a contestant: one of its Deployments drifts, and its repair is awaited.
+//! The rounds of whoever minds Deployments: one of them drifts, and its repair is awaited.
 
 use std::time::Duration;
 
@@ -21,7 +21,12 @@ const DRIFTER: &str = "drifter";
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How often one Deployment may drift: a server answers a fight ever more slowly, and this must not look like one.
-pub(crate) const MOST_DRIFTS: usize = 10;
+const MOST_DRIFTS: usize = 10;
+
+/// The fewest Deployments that can drift so many times in all.
+pub(crate) fn fewest_deployments(drifts: usize) -> usize {
+    drifts.div_ceil(MOST_DRIFTS)
+}
 
 /// The lengths of the blocks of so many rounds.
 pub(crate) fn blocks(rounds: usize, block: usize) -> impl Iterator<Item = usize> {
@@ -32,15 +37,22 @@ pub(crate) fn blocks(rounds: usize, block: usize) -> impl Iterator<Item = usize>
 #[derive(Debug)]
 pub(crate) struct Rounds {
     fleet: Fleet,
+    /// How many of them drift, which are the last ones.
+    count: usize,
     api: Api<Deployment>,
     next: usize,
 }
 
 impl Rounds {
-    /// The rounds of the contestant that minds `fleet`. `drifter` belongs to neither.
-    pub(crate) fn new(fleet: Fleet, drifter: &Client) -> Self {
+    /// The rounds of whoever minds the last `count` of a fleet. `drifter` is somebody else.
+    pub(crate) fn new(fleet: Fleet, count: usize, drifter: &Client) -> Self {
         let api = Api::namespaced(drifter.clone(), fleet.namespace);
-        Self { fleet, api, next: 0 }
+        Self { fleet, count, api, next: 0 }
+    }
+
+    /// The Deployments, of which the last ones drift.
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// Plays `count` rounds, each with another Deployment, and calls `played` after each.
@@ -54,13 +66,13 @@ impl Rounds {
         for _ in 0..count {
             latencies.push(self.round(observer).await?);
             played();
-            time::sleep(PAUSE).await;
         }
         Ok(latencies)
     }
 
-    async fn round(&mut self, observer: &mut Observer) -> Result<Duration> {
-        let name = self.fleet.name(self.next);
+    /// Plays one round, with the next Deployment; returns how long the drift lived.
+    pub(crate) async fn round(&mut self, observer: &mut Observer) -> Result<Duration> {
+        let name = self.fleet.name(self.fleet.size - self.count + self.next % self.count);
         self.next += 1;
         let patch = Patch::Merge(json!({ "spec": { "replicas": DRIFTED } }));
         self.api
@@ -69,6 +81,7 @@ impl Rounds {
             .with_context(|| format!("cannot make {name} drift"))?;
         let drifted = observer.expect(&self.fleet, &name, DRIFTED).await?;
         let repaired = observer.expect(&self.fleet, &name, self.fleet.replicas).await?;
+        time::sleep(PAUSE).await;
         Ok(repaired.duration_since(drifted))
     }
 }

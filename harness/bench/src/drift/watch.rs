@@ -18,6 +18,8 @@ const PARAMETERS: &str = "watch=true&timeoutSeconds=86400";
 pub(crate) enum Watched {
     /// All Deployments.
     All,
+    /// Those of a namespace.
+    Namespace(String),
     /// This one.
     One { namespace: &'static str, name: String },
 }
@@ -28,6 +30,9 @@ impl Watched {
         let parameters = format!("{PARAMETERS}&resourceVersion={version}");
         match self {
             Self::All => format!("/apis/apps/v1/deployments?{parameters}"),
+            Self::Namespace(namespace) => {
+                format!("/apis/apps/v1/namespaces/{namespace}/deployments?{parameters}")
+            }
             Self::One { namespace, name } => format!(
                 "/apis/apps/v1/namespaces/{namespace}/deployments?{parameters}&fieldSelector=metadata.name%3D{name}"
             ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{BESIDE_BYSTANDER, Plan};
-use crate::contestant::Scores;
+use crate::contestant::{Contestant, Scores};
 use crate::latencies::Latencies;
 use crate::table::{Goal, Rival, Row, Unit};
 
@@ -71,8 +71,8 @@ impl Score {
     }
 }
 
-/// All scores.
-#[derive(Debug, Default)]
+/// The scores of all.
+#[derive(Debug)]
 pub(super) struct Board {
     /// The scores of bare PATCHes, by their concurrency.
     pub(super) limits: BTreeMap<usize, Score>,
@@ -80,6 +80,11 @@ pub(super) struct Board {
 }
 
 impl Board {
+    /// Nothing was measured yet.
+    pub(super) fn of(contestants: &[Contestant]) -> Self {
+        Self { limits: BTreeMap::new(), scores: Scores::of(contestants, Score::default) }
+    }
+
     /// The rows of the table.
     pub(super) fn rows(&self) -> Vec<Row> {
         let best = self.limits.values().map(Score::rate).fold(0.0, f64::max);

@@ -8,7 +8,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 use super::Program;
-use crate::{digest, workspace};
+use crate::{cache, digest, workspace};
 
 /// The default for `KUBERNETES`.
 const DEFAULT_KUBERNETES: &str = "1.36";
@@ -66,9 +66,9 @@ pub(super) struct Module {
 impl Module {
     /// The module that `program` is built from.
     pub(super) fn of(program: Program, kubernetes: &KubernetesMinor) -> Result<Self> {
-        let root = workspace::root()?;
+        let (root, cache_root) = (workspace::root()?, cache::root()?.join("cluster"));
         let name = match program {
-            Program::Peer => return Self::read("peer", root.join("harness/bench/peer"), &cache_root()?),
+            Program::Peer => return Self::read("peer", root.join("harness/bench/peer"), &cache_root),
             Program::Etcd => "etcd",
             Program::Grpcurl => "grpcurl",
             Program::CoreDns => "coredns",
@@ -79,7 +79,7 @@ impl Module {
             | Program::Kubelet
             | Program::Proxy => kubernetes.0.as_str(),
         };
-        Self::read(name, root.join("cluster").join(name), &cache_root()?)
+        Self::read(name, root.join("cluster").join(name), &cache_root)
     }
 
     fn read(name: &str, dir: PathBuf, cache_root: &Path) -> Result<Self> {
@@ -152,15 +152,6 @@ fn ldflags(go_mod: &str) -> String {
         }
     }
     flags
-}
-
-/// `$XDG_CACHE_HOME/replica-count-manager/cluster`, with the default of the XDG specification.
-fn cache_root() -> Result<PathBuf> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-    let cache =
-        cache.context("neither XDG_CACHE_HOME nor HOME is set, so there is no place to keep binaries")?;
-    Ok(cache.join("replica-count-manager/cluster"))
 }
 
 fn read(path: &Path) -> Result<String> {

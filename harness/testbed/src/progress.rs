@@ -15,7 +15,7 @@ const FIRST_ESTIMATE_PERCENT: usize = 5;
 
 /// A step in progress.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     what: String,
     started: Instant,
     /// When the last line was written.
@@ -25,7 +25,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(what: String) -> Self {
+    pub(crate) fn new(what: String) -> Self {
         let stderr = io::stderr();
         let terminal = stderr.is_terminal();
         let progress = Self { what, started: Instant::now(), last_line: Instant::now(), terminal, stderr };
@@ -33,8 +33,8 @@ impl Progress {
         progress
     }
 
-    /// To be called about once a second or more often. `done` is the number of compiled packages and their total.
-    pub(super) fn tick(&mut self, done: Option<(usize, usize)>) {
+    /// To be called at least about once a second. `done` is how many of how many packages are compiled.
+    pub(crate) fn tick(&mut self, done: Option<(usize, usize)>) {
         let interval = if self.terminal { TERMINAL_INTERVAL } else { LOG_INTERVAL };
         if self.last_line.elapsed() < interval {
             return;
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn done(&self, text: &str) {
+    pub(crate) fn done(&self, text: &str) {
         if self.terminal {
             self.rewrite("");
         }
