@@ -149,6 +149,12 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* The managed kinds, as a JSON array. An upgrade with --reuse-values from a chart without this value keeps what that
+one managed. */}}
+{{- define "rcm.kinds" -}}
+{{- default (list "deployments") .Values.config.kinds | toJson -}}
+{{- end -}}
+
 {{/* The environment of the server. */}}
 {{- define "rcm.settings" -}}
 GRPC_ADDRESS: "0.0.0.0:8080"
@@ -160,7 +166,7 @@ CA_CERT_FILE: /certificates/ca.crt
 NAMESPACE: {{ .Values.config.namespace | quote }}
 ENFORCEMENT: {{ .Values.config.enforcement }}
 EXCLUDE_NAMESPACES: {{ join "," .Values.config.excludeNamespaces | quote }}
-KINDS: {{ join "," .Values.config.kinds | quote }}
+KINDS: {{ include "rcm.kinds" . | fromJsonArray | join "," | quote }}
 MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_FORMAT: {{ .Values.config.logFormat }}
