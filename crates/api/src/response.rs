@@ -60,7 +60,7 @@ pub fn contest(record: &Record, now: Now) -> Option<proto::Contest> {
     let contested = record.damping.contested()?;
     let left = contested.next_repair.saturating_duration_since(now.monotonic);
     let until = (!left.is_zero()).then(|| timestamp(now.wall + left));
-    Some(proto::Contest { by: record.last.as_ref().map_or("", Drift::manager).to_owned(), until })
+    Some(proto::Contest { by: record.last_drift.as_ref().map_or("", Drift::manager).to_owned(), until })
 }
 
 /// A mode of enforcement and its end.

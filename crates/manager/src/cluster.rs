@@ -55,7 +55,7 @@ impl View<'_> {
 
     /// The same for targets that come in their order.
     pub fn observations<'a>(&'a self) -> impl FnMut(&Target) -> Observation<'a> {
-        let mut known = self.0.index.ascending();
+        let mut known = self.0.index.ordered_lookup();
         move |target| known(target).map_or_else(|| self.not_shown(target.kind()), Observation::Present)
     }
 
@@ -117,8 +117,8 @@ impl Cluster {
         });
     }
 
-    /// Takes in an autoscaler that was listed, added or changed; `None`: it targets no workload. Returns the targets that
-    /// this concerns.
+    /// Takes in an autoscaler that was listed, added or changed; `None`: it targets no workload. Returns the targets
+    /// that this concerns.
     pub fn insert_autoscaler(&self, uid: &str, autoscaler: Option<Autoscaler>) -> Vec<Target> {
         self.change(|inner| match autoscaler {
             Some(autoscaler) => inner.autoscalers.insert(uid, autoscaler),

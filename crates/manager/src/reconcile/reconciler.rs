@@ -1,4 +1,5 @@
-//! The one path to a repair: take a target that is due, make a step, write if it says so, and make a step with the outcome.
+//! The one path to a repair: take a target that is due, make a step, write if it says so, and make a step with the
+//! outcome.
 //!
 //! Steps are made one after the other; only writes overlap, at most [`MAX_WRITES`] at once.
 
@@ -93,13 +94,13 @@ impl Reconciler {
             }
             Err(error) => Outcome::Failed {
                 failure: error.failure(),
-                words: error.to_string(),
+                message: error.to_string(),
                 retry_after: error.retry_after(),
             },
         };
         let now = clock::now();
         let step = self.records.update_or_default(&target, |record| {
-            let cause = Cause::Ended { repair: &repair, outcome };
+            let cause = Cause::WriteEnded { repair: &repair, outcome };
             step(record, &target, cause, &self.policy, now, fastrand::f64())
         });
         self.follow(&target, step);
@@ -112,8 +113,8 @@ impl Reconciler {
             self.report.tell(event);
         }
         match next {
-            Next::Rest => None,
-            Next::Wait(until) => {
+            Next::AwaitChange => None,
+            Next::RequeueAt(until) => {
                 self.marker.work.mark_at(target.clone(), until);
                 None
             }

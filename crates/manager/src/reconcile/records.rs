@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use replica_count_core::ascending::Ascending;
 use replica_count_core::change::Changed;
 use replica_count_core::conflict::ConflictState;
+use replica_count_core::ordered_lookup::OrderedLookup;
 use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
@@ -33,16 +33,17 @@ impl Records {
     /// Follows a change of a setting, so that there are records of exactly what is managed.
     pub fn follow(&self, Changed { target, after, .. }: &Changed) {
         match after {
-            Some(after) => self.lock().entry(target.clone()).or_default().follow_setting(after.replicas),
+            Some(after) => self.lock().entry(target.clone()).or_default().record_setting(after.replicas),
             None => drop(self.lock().remove(target)),
         }
     }
 
     /// The watch works again: forgets the failures that this cures, and returns the targets that had some.
-    pub fn record_contact(&self) -> Vec<Target> {
+    pub fn record_reconnect(&self) -> Vec<Target> {
         let mut records = self.lock();
-        let cured =
-            records.iter_mut().filter_map(|(target, record)| record.record_contact().then(|| target.clone()));
+        let cured = records
+            .iter_mut()
+            .filter_map(|(target, record)| record.record_reconnect().then(|| target.clone()));
         cured.collect()
     }
 
@@ -73,8 +74,8 @@ pub struct ConflictStates<'a>(MutexGuard<'a, BTreeMap<Target, Record>>);
 
 impl ConflictStates<'_> {
     /// Who else changes the counts of targets that come in their order.
-    pub fn ascending(&self) -> impl FnMut(&Target) -> ConflictState {
-        let mut records = Ascending::new(&self.0);
+    pub fn ordered_lookup(&self) -> impl FnMut(&Target) -> ConflictState {
+        let mut records = OrderedLookup::new(&self.0);
         move |target| records.get(target).map_or(ConflictState::None, Record::conflict_state)
     }
 }

@@ -78,9 +78,9 @@ fn log(event: &Event) {
 
 fn log_failure(event: &Event, failure: &WriteFailure) {
     let target = &event.target;
-    let WriteFailure { drift, to, failure, words: error, in_a_row: failures, is_news, delay } = failure;
+    let WriteFailure { drift, to, failure, message: error, in_a_row: failures, should_warn, delay } = failure;
     let (by, reason) = (by(drift.as_ref()), failure.as_str());
-    if *is_news {
+    if *should_warn {
         warn!(%target, %to, by, reason, error, failures, ?delay, "write failed");
     } else {
         debug!(%target, %to, by, reason, error, failures, ?delay, "write failed");

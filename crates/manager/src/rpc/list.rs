@@ -47,7 +47,7 @@ pub(super) fn list(
             Some(after) => Bound::Excluded(after),
             None => Bound::Unbounded,
         };
-        let (mut observation_of, mut conflict_of) = (view.observations(), conflict_states.ascending());
+        let (mut observation_of, mut conflict_of) = (view.observations(), conflict_states.ordered_lookup());
         let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
         let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
         let rows = Rows { stored, observed: observed.peekable() }

@@ -256,7 +256,7 @@ async fn the_api_server_is_left_alone_as_long_as_it_asks() {
     sleep(SECOND).await;
     // Not even a new setting or contact hastens it.
     fixture.records.follow(&set(DESIRED));
-    assert_eq!(fixture.records.record_contact(), []);
+    assert_eq!(fixture.records.record_reconnect(), []);
     fixture.work.mark(target(0));
     sleep(10 * SECOND).await;
     let gaps = fixture.gaps();
