@@ -51,7 +51,7 @@ pub(super) fn list(
         let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
         let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
         let rows = Rows { stored, observed: observed.peekable() }
-            .filter(|(target, _, _)| request.shows(target))
+            .filter(|(target, _, _)| request.matches(target))
             .map(|(target, setting, seen)| {
                 let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
                 let conflict = conflict_of(target);
