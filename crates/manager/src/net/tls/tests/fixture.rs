@@ -91,7 +91,7 @@ impl Certificates {
     fn certs(&self, from_now: SignedDuration, arguments: &str) {
         let words = ["certs"].into_iter().chain(arguments.split_whitespace());
         let cli = Cli::parse_from(words.chain(["--dir", self.folder.path().to_str().unwrap()]));
-        cli.certs.make(Timestamp::now() + from_now, &mut Vec::new()).unwrap();
+        cli.certs.create(Timestamp::now() + from_now, &mut Vec::new()).unwrap();
     }
 
     pub(super) fn folder(&self) -> &Path {
