@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use replica_count_core::clock::Now;
 use tokio::time::Instant;
 
-/// Both clocks, now. Tests that pause tokio's time pause the monotonic one with it.
+/// Reads both clocks. Tests that pause tokio's time also pause the monotonic clock.
 pub fn now() -> Now {
     Now { wall: Timestamp::now(), monotonic: Instant::now().into_std() }
 }

@@ -1,4 +1,4 @@
-//! GetDeployment: what is desired and what is observed of one target.
+//! GetDeployment: the desired and observed state of one target.
 
 use replica_count_api::{proto, response};
 use replica_count_core::observed::Observation;
@@ -58,7 +58,7 @@ pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploy
     Ok(answer)
 }
 
-/// Whether a target that is not managed is there to be shown.
+/// Checks that the workload of an unmanaged target exists.
 fn check_exists(
     context: &Context,
     target: &Target,
