@@ -1,4 +1,4 @@
-//! The gRPC interface: generated code, and what turns it into the words of the domain and back.
+//! The gRPC API: generated code, and its conversion to and from the types of the domain.
 
 pub mod request;
 pub mod response;

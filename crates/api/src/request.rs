@@ -1,4 +1,4 @@
-//! Requests, parsed: what gets past here is valid, and every complaint names the field as it is on the wire.
+//! Parses requests. A parsed request is valid, and every error names the field as on the wire.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::proto;
 /// The longest reason, in bytes.
 const MAX_REASON_BYTES: usize = 1024;
 
-/// A field of a request that was refused.
+/// A refused field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {description}")]
 pub struct FieldError {
@@ -32,13 +32,13 @@ impl FieldError {
 /// `SetDeployment`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetRequest {
-    /// Whose count.
+    /// The target.
     pub target: Target,
     /// The desired count.
     pub replicas: Replicas,
-    /// The generation that the setting must have.
+    /// The generation that the setting must have; 0 means that there must be none. `None`: any.
     pub expected_generation: Option<u64>,
-    /// Whether to check only.
+    /// Whether to only check, without storing.
     pub is_dry_run: bool,
     /// Why.
     pub reason: Option<String>,
@@ -49,20 +49,20 @@ pub struct SetRequest {
 }
 
 impl SetRequest {
-    /// Parses; `max` is the largest count that this server allows.
+    /// Parses a request. `max` is the largest count that this server allows.
     pub fn parse(request: proto::SetDeploymentRequest, max: Replicas) -> Result<Self, FieldError> {
         let target = target(request.kind, &request.namespace, &request.name)?;
         let count = request.replicas.ok_or_else(|| {
             FieldError::new(
                 "Replicas",
-                "is required; a client made from a proto without `optional` cannot send 0: use the current proto",
+                "is required; a client generated from a proto without `optional` cannot send 0: use the current proto",
             )
         })?;
         let replicas =
             Replicas::at_most(count, max).map_err(|error| FieldError::new("Replicas", error.to_string()))?;
         if request.reason.len() > MAX_REASON_BYTES {
             let description =
-                format!("has {} bytes; at most {MAX_REASON_BYTES} are kept", request.reason.len());
+                format!("has {} bytes; at most {MAX_REASON_BYTES} are allowed", request.reason.len());
             return Err(FieldError::new("Reason", description));
         }
         Ok(Self {
@@ -80,29 +80,29 @@ impl SetRequest {
 /// `SetEnforcement`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnforcementRequest {
-    /// Whose setting.
+    /// The target.
     pub target: Target,
-    /// What to do with drift from now on.
+    /// The new enforcement.
     pub enforcement: Enforcement,
-    /// The generation that the setting must have.
+    /// The generation that the setting must have; 0 means that there must be none. `None`: any.
     pub expected_generation: Option<u64>,
 }
 
 impl EnforcementRequest {
-    /// Parses; an end of `IGNORE` must be after `now`.
+    /// Parses a request. The end of `IGNORE` must be after `now`.
     pub fn parse(request: &proto::SetEnforcementRequest, now: Timestamp) -> Result<Self, FieldError> {
         let target = target(request.kind, &request.namespace, &request.name)?;
         let until = request.until.as_ref().map(timestamp).transpose()?;
         let enforcement = match (proto::EnforcementMode::try_from(request.mode), until) {
             (Ok(proto::EnforcementMode::Enforce), None) => Enforcement::Enforce,
             (Ok(proto::EnforcementMode::Enforce), Some(_)) => {
-                return Err(FieldError::new(
-                    "Until",
-                    "goes with Mode IGNORE only: an enforced setting has no end",
-                ));
+                return Err(FieldError::new("Until", "is only allowed with Mode IGNORE"));
             }
             (Ok(proto::EnforcementMode::Ignore), Some(until)) if until <= now => {
-                return Err(FieldError::new("Until", format!("{until} is over; give a time after {now}")));
+                return Err(FieldError::new(
+                    "Until",
+                    format!("{until} is in the past; use a time after {now}"),
+                ));
             }
             (Ok(proto::EnforcementMode::Ignore), until) => Enforcement::Ignore { until },
             (Ok(proto::EnforcementMode::ModeUnspecified), _) => {
@@ -129,16 +129,16 @@ pub struct ListRequest {
     pub name: Option<String>,
     /// Only these kinds.
     pub kinds: BTreeSet<Kind>,
-    /// Also those that are not managed.
+    /// Whether to include unmanaged workloads.
     pub include_unmanaged: bool,
-    /// At most this many rows; at least 1.
+    /// At most this many rows, at least 1. `None`: all rows.
     pub page_size: Option<usize>,
-    /// Only what comes after this.
+    /// Only targets after this one.
     pub after: Option<Target>,
 }
 
 impl ListRequest {
-    /// Parses.
+    /// Parses a request.
     pub fn parse(request: proto::ListDeploymentsRequest) -> Result<Self, FieldError> {
         let namespace = Some(request.namespace).filter(|namespace| !namespace.is_empty());
         let name = Some(request.name).filter(|name| !name.is_empty());
@@ -157,15 +157,15 @@ impl ListRequest {
         })
     }
 
-    /// Whether the filters let a target through.
-    pub fn shows(&self, target: &Target) -> bool {
+    /// Whether a target passes the filters.
+    pub fn matches(&self, target: &Target) -> bool {
         self.namespace.as_deref().is_none_or(|namespace| namespace == target.namespace())
             && self.name.as_deref().is_none_or(|name| name == target.name())
             && self.kinds.contains(&target.kind())
     }
 }
 
-/// The target of a request.
+/// Parses the target of a request.
 pub fn target(kind: i32, namespace: &str, name: &str) -> Result<Target, FieldError> {
     Target::new(self::kind("Kind", kind)?, namespace, name).map_err(name_error)
 }
@@ -182,7 +182,7 @@ fn kind(field: &'static str, kind: i32) -> Result<Kind, FieldError> {
     }
 }
 
-/// The kinds of a list: no kind at all means Deployments, the only kind that the first clients knew.
+/// Parses the kinds of a list. None means Deployments, the only kind that the first clients know.
 fn kinds(kinds: &[i32]) -> Result<BTreeSet<Kind>, FieldError> {
     if kinds.is_empty() {
         return Ok(BTreeSet::from([Kind::default()]));
@@ -190,7 +190,7 @@ fn kinds(kinds: &[i32]) -> Result<BTreeSet<Kind>, FieldError> {
     kinds.iter().map(|kind| self::kind("Kinds", *kind)).collect()
 }
 
-/// An expected generation; 0 means that there must be no setting.
+/// Parses an expected generation; 0 means that there must be no setting.
 pub fn generation(generation: Option<i64>) -> Result<Option<u64>, FieldError> {
     let refused =
         |_| FieldError::new("ExpectedGeneration", "is negative; 0 means that there is no setting yet");
@@ -204,12 +204,12 @@ fn name_error(error: TargetError) -> FieldError {
     }
 }
 
-/// A page token is the last row of the page before.
+/// Parses a page token: the target of the last row on the previous page.
 fn page_token(token: &str) -> Result<Option<Target>, FieldError> {
     if token.is_empty() {
         return Ok(None);
     }
-    let refused = |_| FieldError::new("PageToken", "is not a NextPageToken of an earlier answer");
+    let refused = |_| FieldError::new("PageToken", "is not the NextPageToken of an earlier response");
     token.parse().map(Some).map_err(refused)
 }
 
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn set_takes_valid_requests_only() {
+    fn set_accepts_only_valid_requests() {
         check_set(|_| {}, Ok(0));
         check_set(|request| request.replicas = Some(1000), Ok(1000));
         check_set(|request| request.replicas = None, Err("Replicas: is required"));
@@ -278,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn enforcement_takes_valid_requests_only() {
+    fn set_enforcement_accepts_only_valid_requests() {
         let minute = Timestamp::from_second(60).expect("in range");
         check_enforcement(1, None, Ok(Enforcement::Enforce));
         check_enforcement(2, None, Ok(Enforcement::Ignore { until: None }));
         check_enforcement(2, Some(60), Ok(Enforcement::Ignore { until: Some(minute) }));
-        check_enforcement(2, Some(0), Err("Until: 1970-01-01T00:00:00Z is over"));
+        check_enforcement(2, Some(0), Err("Until: 1970-01-01T00:00:00Z is in the past"));
         check_enforcement(2, Some(i64::MAX), Err("Until: "));
-        check_enforcement(1, Some(60), Err("Until: goes with Mode IGNORE only"));
+        check_enforcement(1, Some(60), Err("Until: is only allowed with Mode IGNORE"));
         check_enforcement(0, None, Err("Mode: is required"));
         check_enforcement(9, None, Err("Mode: 9 is unknown"));
     }
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn list_takes_valid_requests_only() {
+    fn list_accepts_only_valid_requests() {
         let request = proto::ListDeploymentsRequest::default;
         check_list(request(), Ok(None));
         check_list(
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_kinds_is_one_of_deployments() {
+    fn a_list_without_kinds_contains_deployments_only() {
         let parse = |kinds| {
             let request = proto::ListDeploymentsRequest { kinds, ..proto::ListDeploymentsRequest::default() };
             ListRequest::parse(request).map(|request| request.kinds)

@@ -1,4 +1,4 @@
-//! The words of the domain, as they go over the wire.
+//! Converts types of the domain to protobuf.
 
 use std::time::Duration;
 
@@ -58,12 +58,12 @@ impl From<&Drift> for proto::Drift {
 /// The conflict over a target, if it is contested.
 pub fn contest(record: &Record, now: Now) -> Option<proto::Contest> {
     let contested = record.damping.contested()?;
-    let left = contested.next_repair.saturating_duration_since(now.monotonic);
-    let until = (!left.is_zero()).then(|| timestamp(now.wall + left));
-    Some(proto::Contest { by: record.last.as_ref().map_or("", Drift::manager).to_owned(), until })
+    let wait = contested.next_repair.saturating_duration_since(now.monotonic);
+    let until = (!wait.is_zero()).then(|| timestamp(now.wall + wait));
+    Some(proto::Contest { by: record.last_drift.as_ref().map_or("", Drift::manager).to_owned(), until })
 }
 
-/// A mode of enforcement and its end.
+/// An enforcement mode and its end.
 pub fn enforcement(enforcement: Enforcement) -> (proto::EnforcementMode, Option<prost_types::Timestamp>) {
     match enforcement {
         Enforcement::Enforce => (proto::EnforcementMode::Enforce, None),
@@ -71,7 +71,7 @@ pub fn enforcement(enforcement: Enforcement) -> (proto::EnforcementMode, Option<
     }
 }
 
-/// A generation: it starts at 1 and grows by one, so it fits for longer than anyone will count.
+/// A generation. It starts at 1 and grows by one, so in practice it always fits.
 pub fn generation(generation: u64) -> i64 {
     i64::try_from(generation).unwrap_or(i64::MAX)
 }
@@ -86,9 +86,9 @@ pub fn timestamp(timestamp: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: timestamp.as_second(), nanos: timestamp.subsec_nanosecond() }
 }
 
-/// A length of time.
+/// A duration.
 pub fn duration(duration: Duration) -> prost_types::Duration {
-    // Only lengths of more than 292 billion years do not fit.
+    // Only durations of more than 292 billion years do not fit.
     prost_types::Duration::try_from(duration).unwrap_or_default()
 }
 

@@ -32,7 +32,7 @@ fn fields(file: &FileDescriptorProto, message: &str) -> Vec<String> {
     message.field.iter().map(field).collect()
 }
 
-/// The first fields of a message are these; more may follow.
+/// Checks the first fields of a message; more may follow.
 #[track_caller]
 fn check(message: &str, expected: &[&str]) {
     let actual = fields(&deployments_proto(), message);

@@ -1,7 +1,7 @@
-//! The `certs` command: certificates for development, so that the first call over mTLS needs no other tool.
+//! The `certs` command: creates certificates for development, so that the first call over mTLS needs no other tool.
 //!
-//! The folders are those of the README's `grpcurl` lines; `server/` holds all that the server's default flags expect in
-//! `/certificates`, so it can be mounted there as it is.
+//! The folders are those of the README's `grpcurl` lines. `server/` holds everything that the server's default flags
+//! expect in `/certificates`, so it can be mounted there.
 
 mod authority;
 mod error;
@@ -18,22 +18,22 @@ use authority::{Authority, Pair, Validity};
 use clap::{Args, Subcommand};
 pub use error::CertsError;
 use jiff::Timestamp;
-use name::{Group, Host, PersonName, Uri};
+use name::{Group, Host, Uri, UserName};
 use staging::Staging;
 
-/// The user name of the client that the first run makes.
+/// The user name of the client that the first run creates.
 const FIRST_CLIENT: &str = "client";
 
 const EXAMPLES: &str = "\
 Examples:
   A CA, a server pair and a client pair in ./certificates:
     kubectl-replicas certs
-  The server is also reached by another name and address:
+  The same for a server that has another name and address, too:
     kubectl-replicas certs --host replicas.example.com --host 192.0.2.10
-  One more person, signed by the same CA:
+  A client pair for another user, signed by the same CA:
     kubectl-replicas certs client --name alice --group ops
 
-The certificates are for development. --force makes a new CA too, and whatever the old one signed stops working.";
+The certificates are for development. --force also creates a new CA, so certificates signed by the old one stop working.";
 
 const CLIENT_EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ pub struct CertsArgs {
     #[command(subcommand)]
     command: Option<CertsCommand>,
 
-    /// A further DNS name or IP address of the server; may be given several times
+    /// An additional DNS name or IP address of the server; may be repeated
     #[arg(long = "host", value_name = "NAME_OR_IP")]
     hosts: Vec<Host>,
 
@@ -59,19 +59,19 @@ pub struct CertsArgs {
 
 #[derive(Subcommand, Debug)]
 enum CertsCommand {
-    /// Make the certificate of one more person, signed by the CA that `certs` made
+    /// Make a client pair for another user, signed by the CA that `certs` created
     Client(ClientArgs),
 }
 
-/// Who the further person is.
+/// The identity of the user.
 #[derive(Args, Debug)]
 #[command(after_help = CLIENT_EXAMPLES)]
 struct ClientArgs {
-    /// The user, and the name of the folder and the files
+    /// The name of the user, of the folder and of the files
     #[arg(long)]
-    name: PersonName,
+    name: UserName,
 
-    /// A group of the user; may be given several times
+    /// A group of the user; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<Group>,
 
@@ -83,7 +83,7 @@ struct ClientArgs {
     output: OutputArgs,
 }
 
-/// Where the files go, and for how long they are good.
+/// Where the files go, and how long the certificates are valid.
 #[derive(Args, Debug)]
 struct OutputArgs {
     /// The folder of all certificates
@@ -100,21 +100,21 @@ struct OutputArgs {
 }
 
 impl CertsArgs {
-    /// Makes the certificates and prints what was written.
+    /// Creates the certificates and prints which files were written.
     pub fn run(self) -> Result<(), CertsError> {
-        self.make(Timestamp::now(), &mut io::stdout().lock())
+        self.create(Timestamp::now(), &mut io::stdout().lock())
     }
 
-    /// Makes the certificates as if it were `now`, and says on `out` what was written.
-    pub fn make(self, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
+    /// Creates the certificates as if it were `now`, and prints to `out` which files were written.
+    pub fn create(self, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
         match self.command {
-            None => make_all(&self.hosts, &self.output, now, out),
-            Some(CertsCommand::Client(person)) => make_client(&person, now, out),
+            None => create_all(&self.hosts, &self.output, now, out),
+            Some(CertsCommand::Client(user)) => create_client(&user, now, out),
         }
     }
 }
 
-fn make_all(
+fn create_all(
     hosts: &[Host],
     output: &OutputArgs,
     now: Timestamp,
@@ -137,13 +137,13 @@ fn make_all(
     report(out, &written, &all_hint(dir)).map_err(CertsError::Report)
 }
 
-fn make_client(person: &ClientArgs, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
-    let output = &person.output;
-    let name = person.name.as_str();
+fn create_client(user: &ClientArgs, now: Timestamp, out: &mut impl Write) -> Result<(), CertsError> {
+    let output = &user.output;
+    let name = user.name.as_str();
     let mut files = Staging::new(output.force);
     let authority = Authority::load(&output.dir.join("ca"), now)?;
     let validity = Validity::starting(now, output.days);
-    let pair = authority.client(name, &person.groups, person.uri.as_ref(), validity)?;
+    let pair = authority.client(name, &user.groups, user.uri.as_ref(), validity)?;
     add_pair(&mut files, output, name, pair)?;
 
     let written = files.write()?;
@@ -154,7 +154,7 @@ fn make_client(person: &ClientArgs, now: Timestamp, out: &mut impl Write) -> Res
     report(out, &written, &hint).map_err(CertsError::Report)
 }
 
-/// The key goes first: should the second rename fail, no certificate lies there without its key.
+/// Adds the key first, so that if the second rename fails, there is no certificate without its key.
 fn add_pair(files: &mut Staging, output: &OutputArgs, name: &str, pair: Pair) -> Result<(), CertsError> {
     let folder = output.dir.join(name);
     files.add(folder.join(format!("{name}.key")), pair.key_pem)?;
@@ -167,7 +167,7 @@ fn all_hint(dir: &std::path::Path) -> String {
         "Next, start the server:\n  \
          replica-count-manager --cert-file {dir}/server/server.crt --key-file {dir}/server/server.key \
          --ca-cert-file {dir}/server/ca.crt\n\
-         and ask it what it offers:\n  \
+         and list its services:\n  \
          grpcurl -cacert {dir}/ca/ca.crt -cert {dir}/client/client.crt -key {dir}/client/client.key \
          localhost:8080 list"
     )

@@ -1,4 +1,4 @@
-//! The command line, and the exit status that says how it went.
+//! The command line and the exit status.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,9 +11,9 @@ const AFTER_HELP: &str = "\
 Examples:
   A CA, a server pair and a client pair for development, in ./certificates:
     kubectl-replicas certs
-  One more person, signed by the same CA:
+  A client pair for another user, signed by the same CA:
     kubectl-replicas certs client --name alice --group ops
-  Completion in this bash:
+  Completion in the current bash:
     source <(kubectl-replicas completion bash)
 
 On your PATH, kubectl finds it as a plugin: kubectl replicas certs.
@@ -39,7 +39,7 @@ enum Command {
     },
 }
 
-/// Parses the command line and does what it says. A command line that is not valid ends the process with status 2.
+/// Parses and runs the command line. An invalid command line ends the process with status 2.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Certs(args) => match args.run() {
@@ -59,7 +59,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one line that a failure is told in")]
+#[expect(clippy::print_stderr, reason = "a failure is reported in one line")]
 fn fail(reason: &str) -> ExitCode {
     eprintln!("error: {reason}");
     ExitCode::FAILURE
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! `kubectl-replicas`: what people do with Replica Count Manager from a terminal. On the `PATH`, kubectl finds it as
+//! `kubectl-replicas`: the command line of Replica Count Manager, which kubectl finds on the `PATH` as
 //! `kubectl replicas`.
 
 pub mod certs;

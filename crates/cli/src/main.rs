@@ -1,4 +1,4 @@
-//! The binary: parses, runs.
+//! The binary: parses and runs the command line.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Where a server is.
+//! The address of a server.
 
 use std::fmt::{self, Display};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -24,13 +24,13 @@ pub enum AddressError {
     /// It is a URL.
     #[error("write HOST:PORT, without a scheme and a path")]
     Url,
-    /// An IPv6 address without brackets: where it ends and the port begins is a guess.
+    /// An IPv6 address without brackets, so where the port begins is ambiguous.
     #[error("put an IPv6 address in brackets, for example [::1]:8080")]
     NoBrackets,
-    /// What is before the port is no host.
+    /// The part before the port is not a host.
     #[error("{0:?} is not a DNS name or an IP address")]
     Host(String),
-    /// What is behind the host is no port.
+    /// The part after the host is not a port.
     #[error("{0:?} is not a port: use a number from 1 to 65535")]
     Port(String),
 }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named() {
+    fn errors_name_what_is_missing_or_invalid() {
         for text in ["", ":", "localhost", "localhost:", ":8080", "[::1]", "[::1]:", "[::1:8080"] {
             check_refused(text, &AddressError::Incomplete);
         }

@@ -1,4 +1,4 @@
-//! A connection to a server, and what can be asked through it.
+//! A connection to a server, and the calls through it.
 
 use replica_count_api::proto::deployments_service_client::DeploymentsServiceClient;
 use replica_count_api::proto::deployments_service_server::SERVICE_NAME;
@@ -10,12 +10,12 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::describe::describe;
 
-/// The longest answer that is read, in bytes. The settings may take as much in their file, and a setting takes about the
-/// same there as its row in an answer, so a list of all settings fits. A list that may be longer, as that of all workloads
-/// of a huge cluster, is read in pages. tonic's own limit is 4 MiB.
+/// The longest answer that is accepted, in bytes. The settings file has the same limit, and a setting takes about as
+/// much there as its row in an answer, so a list of all settings fits. Lists that may be longer, such as all workloads
+/// of a huge cluster, are read in pages. tonic's default is 4 MiB.
 pub const MAX_ANSWER: usize = 32 << 20;
 
-/// The RPCs, on a shared connection.
+/// A client for the RPCs, on a shared connection.
 pub type Deployments = DeploymentsServiceClient<Channel>;
 
 /// A connection. Clones share it.
@@ -27,10 +27,10 @@ pub struct Connection {
 /// Why a server is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
-    /// It cannot be asked.
+    /// The call failed.
     #[error("{}", describe("the health check", .0))]
     Call(Status),
-    /// It answers, and is not ready to serve.
+    /// It is not ready to serve.
     #[error("is not ready: its log and /readyz say why")]
     NotReady,
     /// It is another server.
@@ -43,7 +43,7 @@ impl Connection {
         Self { channel }
     }
 
-    /// The RPCs. It reads answers of up to [`MAX_ANSWER`] bytes.
+    /// A client for the RPCs. It accepts answers of up to [`MAX_ANSWER`] bytes.
     pub fn deployments(&self) -> Deployments {
         DeploymentsServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }

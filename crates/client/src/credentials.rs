@@ -1,4 +1,4 @@
-//! How client and server prove who they are: three pieces of PEM, checked before anything is connected.
+//! The credentials of a client: three pieces of PEM, which are checked before connecting.
 
 use std::fmt::{self, Debug};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, RootCertStore};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-/// The files of a client.
+/// The credential files of a client.
 #[derive(Clone, Debug)]
 pub struct CredentialFiles {
     /// Certificates of the authorities that sign servers.
@@ -22,13 +22,13 @@ pub struct CredentialFiles {
     pub key: PathBuf,
 }
 
-/// What a client trusts, and what it shows. All of it can be used, and the key belongs to the certificate.
+/// What a client trusts and presents. All of it is usable, and the key belongs to the certificate.
 #[derive(Clone)]
 pub struct Credentials {
     tls: ClientTlsConfig,
 }
 
-/// A file, or a piece of PEM, that cannot be used. One line, which names it.
+/// A file or a piece of PEM cannot be used. The message is one line that names it.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {problem}")]
 pub struct CredentialsError {
@@ -39,7 +39,7 @@ pub struct CredentialsError {
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("does not exist (`kubectl-replicas certs` makes certificates for development)")]
+    #[error("does not exist (`kubectl-replicas certs` creates certificates for development)")]
     Missing,
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
@@ -108,14 +108,14 @@ impl Credentials {
     }
 }
 
-/// Shows nothing, for it holds a private key.
+/// Shows nothing, because it holds a private key.
 impl Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").finish_non_exhaustive()
     }
 }
 
-/// A piece of PEM, and its name for the errors about it.
+/// A piece of PEM and its name in error messages.
 struct Source {
     name: String,
     pem: Vec<u8>,
@@ -151,8 +151,8 @@ impl Source {
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, CredentialsError> {
         PrivateKeyDer::from_pem_slice(&self.pem).map_err(|error| {
             self.refuse(match error {
-                // The parser skips what it does not know, such as this.
-                pem::Error::NoItemsFound if self.holds(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") => {
+                // The parser skips sections that it does not know, such as this one.
+                pem::Error::NoItemsFound if self.contains(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") => {
                     Problem::EncryptedKey
                 }
                 pem::Error::NoItemsFound => Problem::NoKey,
@@ -161,7 +161,7 @@ impl Source {
         })
     }
 
-    fn holds(&self, part: &[u8]) -> bool {
+    fn contains(&self, part: &[u8]) -> bool {
         self.pem.windows(part.len()).any(|window| window == part)
     }
 }

@@ -1,32 +1,32 @@
-//! Errors as people read them: in one line, with their causes.
+//! Error messages for people: one line with all causes.
 
 use std::error::Error;
 
 use tonic::Status;
 
-/// Why a call failed. `what` is the call, as in "ListDeployments".
+/// Describes why a call failed. `call` is its name, such as "ListDeployments".
 ///
-/// The server puts the reason into the message of a status. The transport makes statuses too, and puts the reason into
+/// The server puts the reason into the message of a status. The transport also creates statuses, with the reason in
 /// their sources.
-pub fn describe(what: &str, status: &Status) -> String {
+pub fn describe(call: &str, status: &Status) -> String {
     match status.source() {
-        None => format!("{what} failed: {:?}: {}", status.code(), status.message()),
-        Some(source) => format!("{what} failed: {}", chain(source)),
+        None => format!("{call} failed: {:?}: {}", status.code(), status.message()),
+        Some(source) => format!("{call} failed: {}", chain(source)),
     }
 }
 
-/// An error and what caused it. A cause that the error before it repeats at its end is left out.
+/// An error and its causes. A cause is left out if the message before it ends with it.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut words: Vec<String> = Vec::new();
+    let mut messages: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         next = error.source();
         let text = error.to_string();
-        if words.last().is_none_or(|last| !last.ends_with(&text)) {
-            words.push(text);
+        if messages.last().is_none_or(|last| !last.ends_with(&text)) {
+            messages.push(text);
         }
     }
-    words.join(": ")
+    messages.join(": ")
 }
 
 #[cfg(test)]
@@ -55,10 +55,16 @@ mod tests {
 
     #[test]
     fn a_status_is_described_by_its_message_or_its_sources() {
-        let said = Status::not_found("there is no web");
-        assert_eq!(describe("GetDeployment", &said), "GetDeployment failed: NotFound: there is no web");
-        let mut made = Status::unavailable("");
-        made.set_source(Arc::new(failure()));
-        assert_eq!(describe("GetDeployment", &made), "GetDeployment failed: transport error: tcp: refused");
+        let from_server = Status::not_found("there is no web");
+        assert_eq!(
+            describe("GetDeployment", &from_server),
+            "GetDeployment failed: NotFound: there is no web"
+        );
+        let mut from_transport = Status::unavailable("");
+        from_transport.set_source(Arc::new(failure()));
+        assert_eq!(
+            describe("GetDeployment", &from_transport),
+            "GetDeployment failed: transport error: tcp: refused"
+        );
     }
 }

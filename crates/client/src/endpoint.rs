@@ -1,4 +1,4 @@
-//! How a server is reached, and within which times.
+//! How to reach a server, and the timeouts.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::credentials::Credentials;
 use crate::describe::chain;
 use crate::resolve::Resolver;
 
-/// How long it may take to connect, and how long a call may take, unless the caller says otherwise.
+/// The default timeout for connecting and for each call.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a server is and how it is called. Nothing is connected yet.
+/// The address of a server and how to call it. Nothing is connected yet.
 #[derive(Clone, Debug)]
 pub struct Endpoint(tonic::transport::Endpoint);
 
-/// What was given cannot be used, whatever server there is.
+/// The arguments cannot be used with any server.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// No certificate can have such a name.
@@ -36,7 +36,7 @@ pub enum EndpointError {
 pub struct ConnectError(Error);
 
 impl Endpoint {
-    /// A server whose certificate must have the name `server_name`, or else that of the address's host.
+    /// A server whose certificate must have the name `server_name`, by default the host of the address.
     pub fn new(
         address: &Address,
         credentials: &Credentials,
@@ -50,7 +50,7 @@ impl Endpoint {
         Ok(Self(endpoint).with_timeout(TIMEOUT))
     }
 
-    /// Gives the connection, with its handshake, and each call this much time. It is 10 seconds otherwise.
+    /// Sets the timeout for connecting, including the handshake, and for each call. The default is 10 seconds.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self(self.0.connect_timeout(timeout).timeout(timeout))
@@ -61,13 +61,13 @@ impl Endpoint {
         self.0.connect_with_connector(tcp()).await.map(Connection::new).map_err(ConnectError)
     }
 
-    /// Connects with the first call, whose outcome then says whether that succeeded.
+    /// Connects with the first call, which fails if connecting fails.
     pub fn connect_lazy(&self) -> Connection {
         Connection::new(self.0.connect_with_connector_lazy(tcp()))
     }
 }
 
-/// Each has a resolver of its own: a name that was not found before may be there now.
+/// Each connector has its own resolver: a name that was not found before may exist now.
 fn tcp() -> HttpConnector<Resolver> {
     let mut connector = HttpConnector::new_with_resolver(Resolver::default());
     connector.enforce_http(false);

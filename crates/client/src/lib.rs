@@ -1,7 +1,7 @@
-//! The client of the API: how a server is reached over mutual TLS, and what went wrong when it is not.
+//! The client of the API: connects to a server over mutual TLS, and describes what went wrong.
 //!
-//! Everything that calls a server uses this crate, so a timeout, a limit or an error text is decided once. The order of
-//! use is that of the types: an [`Address`] and [`Credentials`] make an [`Endpoint`], which opens a [`Connection`].
+//! Everything that calls a server uses this crate, so timeouts, limits and error texts are defined once. An
+//! [`Endpoint`] is created from an [`Address`] and [`Credentials`], and opens a [`Connection`].
 
 pub mod address;
 pub mod connection;

@@ -1,5 +1,5 @@
-//! Names of hosts, resolved without the C library: its resolver loads shared libraries, which a static binary in an
-//! empty image does not have.
+//! Resolves host names without the C library, whose resolver loads shared libraries. A static binary in an empty image
+//! has none.
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -11,8 +11,8 @@ use hickory_resolver::TokioResolver;
 use hyper_util::client::legacy::connect::dns::Name;
 use tower::Service;
 
-/// Resolves as `/etc/resolv.conf` and `/etc/hosts` say. Reads them when the first name comes up: most API servers are
-/// addressed by number, and then neither file is needed.
+/// Resolves according to `/etc/resolv.conf` and `/etc/hosts`. Reads them for the first name: most API servers are
+/// addressed by IP address, and then neither file is needed.
 #[derive(Clone, Debug, Default)]
 pub struct Resolver(Arc<OnceLock<TokioResolver>>);
 
@@ -28,7 +28,7 @@ impl Resolver {
 }
 
 impl Service<Name> for Resolver {
-    /// The connector sets the port.
+    /// Without ports, which the connector sets.
     type Response = vec::IntoIter<std::net::SocketAddr>;
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Self::Response>>;
@@ -40,9 +40,10 @@ impl Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let this = self.clone();
         async move {
-            let found = this.get()?.lookup_ip(name.as_str()).await;
-            let found = found.map_err(|error| io::Error::other(format!("cannot resolve {name}: {error}")))?;
-            Ok(found.iter().map(|address| (address, 0).into()).collect::<Vec<_>>().into_iter())
+            let lookup = this.get()?.lookup_ip(name.as_str()).await;
+            let addresses =
+                lookup.map_err(|error| io::Error::other(format!("cannot resolve {name}: {error}")))?;
+            Ok(addresses.iter().map(|address| (address, 0).into()).collect::<Vec<_>>().into_iter())
         }
         .boxed()
     }
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn names_of_the_hosts_file_are_found() {
+    async fn names_in_the_hosts_file_are_found() {
         let name: Name = "localhost".parse().expect("a name");
         let found: Vec<_> = Resolver::default().call(name).await.expect("found").collect();
         assert!(found.iter().all(|address| address.ip().is_loopback()) && !found.is_empty(), "{found:?}");

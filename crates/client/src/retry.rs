@@ -1,14 +1,14 @@
-//! Attempts, until one succeeds or the time is over.
+//! Retries until an attempt succeeds or the time is over.
 
 use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-/// From the end of an attempt to the next one.
+/// The pause between two attempts.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tries again until an attempt succeeds, and returns how the last one ended. No attempt begins after `patience`; with
-/// none, there is one attempt.
+/// Retries until an attempt succeeds, and returns the outcome of the last one. No attempt begins after `patience`; if
+/// that is zero, there is one attempt.
 pub async fn until<T, E>(patience: Duration, mut attempt: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
     let deadline = Instant::now() + patience;
     loop {
@@ -23,7 +23,8 @@ pub async fn until<T, E>(patience: Duration, mut attempt: impl AsyncFnMut() -> R
 mod tests {
     use super::*;
 
-    /// Attempts of which the one with this number succeeds: which one ended it, and after how long.
+    /// Makes attempts, of which the one with number `succeeds` succeeds. Returns the number of the last one and the
+    /// elapsed time.
     async fn run(patience_ms: u64, succeeds: u32) -> (Result<u32, u32>, u128) {
         let started = Instant::now();
         let mut count = 0;
@@ -35,7 +36,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_attempt_begins_in_time() {
+    async fn no_attempt_begins_after_patience_ends() {
         assert_eq!(run(0, 2).await, (Err(1), 0));
         assert_eq!(run(499, 2).await, (Err(1), 0));
         assert_eq!(run(500, 2).await, (Ok(2), 500));

@@ -1,4 +1,4 @@
-//! The autoscalers of the cluster, by the target of each.
+//! The autoscalers of the cluster, by target.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use crate::target::Target;
 pub struct Autoscaler {
     /// The workload.
     pub target: Target,
-    /// Kind and name, for people: what they would have to delete.
+    /// Kind and name of the object that people would have to delete.
     pub name: Arc<str>,
 }
 
-/// Every autoscaler of a workload that the watch showed, by uid.
+/// Every autoscaler of a workload that the watch has shown, by uid.
 #[derive(Debug, Default)]
 pub struct Autoscalers {
     entries: HashMap<Arc<str>, Entry>,
     by_target: BTreeMap<Target, BTreeSet<NameAndUid>>,
-    /// Which listing is the newest: an entry that a complete listing did not show is gone.
+    /// The number of the newest listing. Entries that a complete listing does not contain are removed.
     listing: u32,
 }
 
-/// Two autoscalers may have one name, if one was re-created.
+/// Two autoscalers can have the same name if one was re-created.
 type NameAndUid = (Arc<str>, Arc<str>);
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Entry {
 }
 
 impl Autoscalers {
-    /// The autoscaler of a workload; of several the first by name.
+    /// The name of the autoscaler of a workload; of several, the first by name.
     pub fn of(&self, target: &Target) -> Option<&Arc<str>> {
         self.by_target.get(target).and_then(BTreeSet::first).map(|(name, _)| name)
     }
@@ -48,11 +48,11 @@ impl Autoscalers {
         self.entries.is_empty()
     }
 
-    /// Takes in an autoscaler that was listed, added or changed; returns the targets that it concerns, none if
-    /// nothing is new.
+    /// Inserts or updates an autoscaler that was listed, added or changed. Returns the affected targets, none if
+    /// nothing changed.
     pub fn insert(&mut self, uid: &str, autoscaler: Autoscaler) -> Vec<Target> {
         let listing = self.listing;
-        // Each one shows its status every few seconds.
+        // Each autoscaler updates its status every few seconds.
         if let Some(known) = self.entries.get_mut(uid)
             && known.autoscaler == autoscaler
         {
@@ -67,7 +67,7 @@ impl Autoscalers {
         before.into_iter().chain([target]).collect()
     }
 
-    /// Forgets an autoscaler; returns its target.
+    /// Removes an autoscaler and returns its target.
     pub fn remove(&mut self, uid: &str) -> Option<Target> {
         let (uid, Entry { autoscaler: Autoscaler { target, name }, .. }) = self.entries.remove_entry(uid)?;
         if let Some(autoscalers) = self.by_target.get_mut(&target) {
@@ -79,17 +79,17 @@ impl Autoscalers {
         Some(target)
     }
 
-    /// A full listing begins.
+    /// Begins a full listing.
     pub fn begin_listing(&mut self) {
         self.listing = self.listing.wrapping_add(1);
     }
 
-    /// A full listing is complete: forgets what it did not show, and returns the targets of those.
+    /// Completes a full listing: removes what it did not contain, and returns the affected targets.
     pub fn end_listing(&mut self) -> Vec<Target> {
-        let is_gone = |entry: &Entry| entry.listing != self.listing;
-        let gone: Vec<_> =
-            self.entries.iter().filter(|(_, entry)| is_gone(entry)).map(|(uid, _)| uid.clone()).collect();
-        gone.iter().filter_map(|uid| self.remove(uid)).collect()
+        let is_unlisted = |entry: &Entry| entry.listing != self.listing;
+        let unlisted: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| is_unlisted(entry)).map(|(uid, _)| uid.clone()).collect();
+        unlisted.iter().filter_map(|uid| self.remove(uid)).collect()
     }
 }
 
@@ -113,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn follow_what_each_one_targets() {
+    fn follow_the_target_of_each_autoscaler() {
         let mut autoscalers = Autoscalers::default();
         assert_eq!(autoscalers.insert("1", autoscaler("web", "b")), [target("web")]);
         assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), [target("web")]);
-        assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), [], "nothing new");
+        assert_eq!(autoscalers.insert("2", autoscaler("web", "a")), [], "nothing changed");
         check(&autoscalers, [("web", Some("a")), ("api", None)]);
         assert_eq!(autoscalers.insert("2", autoscaler("api", "a")), [target("web"), target("api")]);
         check(&autoscalers, [("web", Some("b")), ("api", Some("a"))]);
@@ -128,16 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_drops_what_it_does_not_show_even_if_it_was_recreated() {
+    fn a_listing_removes_what_it_does_not_contain_even_if_it_was_recreated() {
         let mut autoscalers = Autoscalers::default();
         autoscalers.insert("1", autoscaler("web", "a"));
         autoscalers.insert("2", autoscaler("api", "b"));
         autoscalers.begin_listing();
         autoscalers.insert("3", autoscaler("api", "b"));
         check(&autoscalers, [("web", Some("a")), ("api", Some("b"))]);
-        let mut gone = autoscalers.end_listing();
-        gone.sort();
-        assert_eq!(gone, [target("api"), target("web")]);
+        let mut affected = autoscalers.end_listing();
+        affected.sort();
+        assert_eq!(affected, [target("api"), target("web")]);
         check(&autoscalers, [("web", None), ("api", Some("b"))]);
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before trying again what failed.
+//! How long to wait before a retry.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub struct Backoff {
 impl Backoff {
     /// The delay after `failures` failures in a row (1 or more), with jitter.
     ///
-    /// `jitter` is a random number in 0..1; the delay is between half of the full step and the full step, so that
-    /// many targets that failed together do not come back together.
+    /// `jitter` is a random number in 0..1. The delay is between half of the full step and the full step, so that
+    /// targets that failed together do not retry together.
     pub fn delay(self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.base.saturating_mul(1 << doublings).min(self.cap);

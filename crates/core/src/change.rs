@@ -8,14 +8,14 @@ use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting};
 use crate::target::Target;
 
-/// A change of the setting of one target, as a user asks for it.
+/// A change of the setting of one target, as requested by a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The generation that the setting must have; 0 means that there must be none. `None`: any.
     pub expected_generation: Option<u64>,
     /// The user.
     pub by: String,
-    /// When the user asked.
+    /// When the user requested it.
     pub at: Timestamp,
     /// What to do.
     pub action: Action,
@@ -24,7 +24,7 @@ pub struct Change {
 /// What to do to a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Desire this count. A setting that exists keeps its enforcement.
+    /// Store this desired count. An existing setting keeps its enforcement.
     Set {
         /// The desired count.
         replicas: Replicas,
@@ -37,10 +37,10 @@ pub enum Action {
     Delete,
 }
 
-/// A change that was made: the setting before and after it.
+/// An applied change: the setting before and after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// Whose setting.
+    /// The target of the setting.
     pub target: Target,
     /// `None`: the target was not managed.
     pub before: Option<Arc<Setting>>,
@@ -69,20 +69,21 @@ pub enum ChangeError {
 }
 
 impl Change {
-    /// Whether the setting takes more room after it than `current` does.
+    /// Whether this change makes the setting larger than `current`.
     pub fn grows(&self, current: Option<&Setting>) -> bool {
         let Action::Set { reason, .. } = &self.action else { return false };
-        let texts = |by: Option<&String>, reason: Option<&String>| {
+        let text_bytes = |by: Option<&String>, reason: Option<&String>| {
             by.map_or(0, String::len) + reason.map_or(0, String::len)
         };
         current.is_none_or(|current| {
-            texts(Some(&self.by), reason.as_ref()) > texts(current.set_by.as_ref(), current.reason.as_ref())
+            let current_bytes = text_bytes(current.set_by.as_ref(), current.reason.as_ref());
+            text_bytes(Some(&self.by), reason.as_ref()) > current_bytes
         })
     }
 
-    /// Makes this change to the setting of `target`, which is `before`.
+    /// Applies this change to `before`, the setting of `target`.
     ///
-    /// A change that changes nothing but the time counts, too: a later reader sees who confirmed the count last.
+    /// A change of nothing but the time also counts: it shows who confirmed the count last.
     pub fn apply(&self, target: Target, before: Option<Arc<Setting>>) -> Result<Changed, ChangeError> {
         let after = self.setting_after(before.as_deref())?.map(Arc::new);
         Ok(Changed { target, before, after, by: Some(self.by.clone()), at: self.at })
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn only_more_text_grows() {
+    fn only_longer_texts_grow() {
         let replicas = Replicas::new(9).expect("valid");
         let set = |by: &str, reason: &str| {
             let action = Action::Set { replicas, reason: Some(reason.into()) };
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_managed_cannot_be_deleted_or_enforced() {
+    fn an_unmanaged_target_cannot_be_deleted_or_enforced() {
         for action in [Action::Delete, Action::Enforce(Enforcement::Enforce)] {
             assert_eq!(apply(&change(None, action), None), Err(ChangeError::NotManaged));
         }

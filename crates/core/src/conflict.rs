@@ -4,14 +4,13 @@
 //! costs the API server next to nothing.
 //!
 //! A *conflict* is a drift that we repaired, or a write of ours that somebody else's change made stale. Each conflict
-//! takes one of [`BUDGET`] immediate repairs, and one comes back every [`REFILL`]. When none is left the target is
-//! *contested*: the next repair waits, each one after it waits twice as long, and that ends when no drift was seen for
-//! [`QUIET`].
+//! uses up one of [`BUDGET`] immediate repairs, and one is regained every [`REFILL`]. When none is left the target is
+//! *contested*: the next repair waits, and each one after it waits twice as long, until no drift is seen for [`QUIET`].
 //!
 //! The cost of a fight in its first minute: suppose the budget is used up after `s` seconds. Until then there were at
-//! most 12 + s/20 conflicts. Jitter takes off at most half of each delay, so the next ones come at the earliest 5, 15, 35
-//! and 75 seconds later. That makes at most 16 conflicts for any `s`: 12 + 1 + 3 for `s` from 20 to 25. After that there
-//! is one every 2.5 to 5 minutes.
+//! most 12 + s/20 conflicts. Jitter at most halves each delay, so the next ones come at the earliest 5, 15, 35 and 75
+//! seconds later. That makes at most 16 conflicts for any `s`: 12 + 1 + 3 for `s` from 20 to 25. After that there is
+//! one every 2.5 to 5 minutes.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +18,14 @@ use crate::backoff::Backoff;
 
 /// Immediate repairs of one target: more than a person or a pipeline needs in a minute.
 pub const BUDGET: u32 = 12;
-/// Immediate repairs of a target of an autoscaler. An autoscaler does not stop by itself, so it is damped at once.
+/// Immediate repairs of an autoscaled target. An autoscaler does not stop by itself, so it is damped at once.
 pub const BUDGET_OF_AUTOSCALED: u32 = 1;
-/// The time in which one immediate repair comes back: three changes a minute are never damped.
+/// The time after which one more immediate repair is available: three changes a minute are never damped.
 pub const REFILL: Duration = Duration::from_secs(20);
 /// How long repairs of a contested target wait.
 pub const DELAYS: Backoff = Backoff { base: Duration::from_secs(10), cap: Duration::from_mins(5) };
-/// The time without drift after which a target is no longer contested. It is longer than the longest delay: otherwise an
-/// opponent who waits for each repair would get a new budget each time.
+/// The time without drift after which a target is no longer contested. It is longer than the longest delay: otherwise
+/// an opponent who waits for each repair would get a new budget each time.
 pub const QUIET: Duration = Duration::from_mins(10);
 
 /// Who else changes the count of a target.
@@ -52,7 +51,7 @@ pub enum Damping {
     Contested(Contested),
 }
 
-/// A conflict that goes on.
+/// An ongoing conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contested {
     /// No repair before this time.
@@ -63,12 +62,12 @@ pub struct Contested {
     last_drift: Instant,
 }
 
-/// What a time without drift means for a conflict.
+/// What a period without drift does to a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quiet {
     /// The target is not contested.
     NotContested,
-    /// The conflict ends at this time, unless drift is seen before.
+    /// The conflict ends at this time unless drift is seen before.
     EndsAt(Instant),
     /// The conflict has just ended.
     Ended,
@@ -107,7 +106,7 @@ impl Damping {
         *self = Self::Contested(Contested { next_repair, delays, last_drift: now });
     }
 
-    /// Skips the current delay, on request. The delay after it is as long as if it had not been skipped.
+    /// Skips the current delay, on request. The next delay is as long as if this one had not been skipped.
     pub fn skip_delay(&mut self) {
         if let Self::Contested(contested) = self {
             contested.next_repair = contested.last_drift;
@@ -144,10 +143,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// The conflicts, in seconds, of a fight in which the opponent changes the count again after `pause`.
-    fn fight(budget: u32, pause: Duration, jitter: f64, lasting: Duration) -> Vec<f64> {
+    fn fight(budget: u32, pause: Duration, jitter: f64, duration: Duration) -> Vec<f64> {
         let start = Instant::now();
         let (mut damping, mut now, mut conflicts) = (Damping::default(), start, Vec::new());
-        while now <= start + lasting {
+        while now <= start + duration {
             damping.record_conflict(budget, now, jitter);
             conflicts.push(now.duration_since(start).as_secs_f64());
             now += pause;
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fight_costs_sixteen_writes_in_its_first_minute_and_then_one_in_minutes() {
+    fn a_fight_costs_sixteen_writes_in_its_first_minute_and_then_one_every_few_minutes() {
         for pause_ms in [0, 20, 500, 1_000, 1_700, 2_000, 2_300, 3_000, 4_000, 5_000, 10_000, 15_000] {
             for jitter in [0.0, 0.5, 1.0] {
                 let pause = Duration::from_millis(pause_ms);
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_grow_from_the_last_immediate_repair_on() {
+    fn delays_grow_after_the_last_immediate_repair() {
         for (budget, immediate) in [(BUDGET, 12), (BUDGET_OF_AUTOSCALED, 1)] {
             let conflicts = fight(budget, Duration::ZERO, 1.0, 400 * SECOND);
             let expected: Vec<f64> =
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_ends_a_conflict_and_drift_ends_the_quiet() {
+    fn quiet_ends_a_conflict_and_drift_restarts_the_quiet_period() {
         let start = Instant::now();
         let mut damping = Damping::default();
         assert_eq!(damping.record_quiet(start), Quiet::NotContested);

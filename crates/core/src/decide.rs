@@ -21,40 +21,40 @@ pub const FIELD_MANAGER: &str = "replica-count-manager";
 /// What to do about a managed target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Nothing, and why.
-    Rest(State),
-    /// Nothing: the cluster has the desired count.
+    /// Do nothing until something changes, because of this state.
+    AwaitChange(State),
+    /// Do nothing: the cluster has the desired count.
     InEffect,
-    /// Nothing but to record the drift.
+    /// Only record the drift.
     Ignore {
-        /// The drift; `None` if the setting has just not been put into effect.
+        /// The drift. `None`: the setting is merely not in effect yet.
         drift: Option<Drift>,
         /// When enforcement resumes by itself.
         until: Option<Timestamp>,
     },
-    /// Something, but not before this time.
+    /// Repair, but not before this time.
     Wait {
         /// When to decide again.
         until: Instant,
-        /// The drift; `None` if the setting has just not been put into effect.
+        /// The drift. `None`: the setting is merely not in effect yet.
         drift: Option<Drift>,
     },
     /// Write the desired count.
     Repair(Repair),
 }
 
-/// A write of the desired count, with all that it was decided on.
+/// A write of the desired count, with everything that the decision is based on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
-    /// The object that was seen.
+    /// The object that was observed.
     pub uid: Uid,
-    /// The count that was seen.
+    /// The count that was observed.
     pub from: Replicas,
     /// The desired count.
     pub to: Replicas,
     /// The generation of the setting.
     pub generation: u64,
-    /// The drift that this repairs; `None` if it puts a new setting into effect.
+    /// The drift that this repairs. `None`: it puts a new setting into effect.
     pub drift: Option<Drift>,
 }
 
@@ -69,10 +69,12 @@ pub fn decide(
 ) -> Decision {
     let state = State::of(target, Some(setting), observation, record.conflict_state(), policy, now.wall);
     let Observation::Present(observed) = observation else {
-        return Decision::Rest(state);
+        return Decision::AwaitChange(state);
     };
     match state {
-        State::Unknown | State::Unmanaged | State::Missing | State::OutOfScope => Decision::Rest(state),
+        State::Unknown | State::Unmanaged | State::Missing | State::OutOfScope => {
+            Decision::AwaitChange(state)
+        }
         State::Ignored => {
             let until = match policy.enforcement(setting, now.wall) {
                 Enforcement::Ignore { until } => until,
@@ -103,7 +105,7 @@ fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) ->
     }
 }
 
-/// The drift behind a count that is not the desired one; `None` if the setting may just not have been put into effect.
+/// The drift that explains an undesired count. `None`: the setting may merely not be in effect yet.
 fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp) -> Option<Drift> {
     let owner = observed.owner.as_ref().filter(|owner| owner.manager() != FIELD_MANAGER);
     let time = owner.and_then(|owner| owner.time);
@@ -116,7 +118,7 @@ fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp
             let was_set_before = setting.set_at.is_some_and(|set_at| match time {
                 // Kubernetes keeps whole seconds.
                 Some(time) => time.as_second() > set_at.as_second(),
-                // A write through `scale`: it can be older only if we died before the setting took effect.
+                // Written through `scale`: it can be older only if we died before the setting took effect.
                 None => true,
             });
             (count == setting.replicas && !is_ours && was_set_before).then_some(owner)?
@@ -220,24 +222,27 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_rest(case: &Case, expected: State) {
-        assert_eq!(case.decide(), Decision::Rest(expected));
+    fn check_awaits_change(case: &Case, expected: State) {
+        assert_eq!(case.decide(), Decision::AwaitChange(expected));
     }
 
     #[test]
-    fn rests_when_there_is_nothing_to_do() {
-        check_rest(&Case::with(|case| case.is_read = false), State::Unknown);
-        check_rest(&Case::with(|case| case.observed = None), State::Missing);
-        check_rest(&Case::seen(|observed| observed.deleting = true), State::Missing);
+    fn awaits_a_change_when_there_is_nothing_to_do() {
+        check_awaits_change(&Case::with(|case| case.is_read = false), State::Unknown);
+        check_awaits_change(&Case::with(|case| case.observed = None), State::Missing);
+        check_awaits_change(&Case::seen(|observed| observed.deleting = true), State::Missing);
         let in_effect = Case::seen(|observed| observed.replicas = count(3));
         assert_eq!(in_effect.decide(), Decision::InEffect);
         let excluded = BTreeSet::from(["ns".to_owned()]);
-        check_rest(&Case::with(|case| case.policy.scope.excluded = excluded), State::OutOfScope);
-        check_rest(&Case::with(|case| case.policy.scope.only = Some("other".into())), State::OutOfScope);
+        check_awaits_change(&Case::with(|case| case.policy.scope.excluded = excluded), State::OutOfScope);
+        check_awaits_change(
+            &Case::with(|case| case.policy.scope.only = Some("other".into())),
+            State::OutOfScope,
+        );
     }
 
     #[test]
-    fn repairs_and_names_who_drifted_it() {
+    fn repairs_a_drift_and_names_its_author() {
         let case = Case::default();
         assert_eq!(case.decide(), case.expected_repair(Some(case.expected_drift(Some("kubectl")))));
 
@@ -263,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_start_nobody_is_named_on_a_guess() {
+    fn after_a_start_the_author_is_never_guessed() {
         let (set_at, same_second, second) = ("09:00:10.5Z", "09:00:10Z", "09:00:11Z");
         let time = |text: &str| format!("2026-01-01T{text}").parse::<Timestamp>().expect("valid");
-        // Who owns the count and since when, when the setting was made, and the culprit if it is a drift.
+        // The owner of the count and since when, when the setting was stored, and the author if it is a drift.
         let kubectl = Some("kubectl");
         for (manager, since, set_at, expected) in [
             (kubectl, Some(second), Some(set_at), Some(kubectl)),
@@ -302,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn ignores_when_told_to() {
+    fn ignores_drift_when_enforcement_is_off() {
         let server = Case::with(|case| case.policy.enforcement = IGNORE);
         let setting = Case::with(|case| case.setting.enforcement = IGNORE);
         for case in [server, setting] {
@@ -317,32 +322,36 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_failures_and_conflicts_whichever_is_later() {
+    fn waits_for_the_longer_of_failure_and_conflict_delays() {
         let case = Case::default();
         let at = |ms| case.now.monotonic + Duration::from_millis(ms);
-        // After 12 conflicts the next repair waits for 10 s; a failure is tried again 50 ms after the API server says.
-        for (conflicts, asked_s, expected_ms) in
+        // After 12 conflicts the next repair waits 10 s; a throttled write is retried 50 ms after its Retry-After.
+        for (conflicts, retry_after_s, expected_ms) in
             [(0, 7, 7_050), (BUDGET, 0, 10_000), (BUDGET, 7, 10_000), (BUDGET, 17, 17_050)]
         {
             let mut case = Case::default();
             for _ in 0..conflicts {
                 case.record.record_repaired(count(3), at(0), 1.0);
             }
-            if asked_s > 0 {
+            if retry_after_s > 0 {
                 case.record.record_failure(
                     &"u".into(),
                     Failure::Throttled,
-                    Duration::from_secs(asked_s),
+                    Duration::from_secs(retry_after_s),
                     at(0),
                     1.0,
                 );
             }
             let until = at(expected_ms);
             let drift = Some(case.expected_drift(Some("kubectl")));
-            assert_eq!(case.decide(), Decision::Wait { until, drift }, "{conflicts} conflicts, {asked_s} s");
+            assert_eq!(
+                case.decide(),
+                Decision::Wait { until, drift },
+                "{conflicts} conflicts, {retry_after_s} s"
+            );
             case.now.monotonic = until;
-            assert!(matches!(case.decide(), Decision::Repair(_)), "{conflicts} conflicts, {asked_s} s");
-            // A count that is in effect already does not wait.
+            assert!(matches!(case.decide(), Decision::Repair(_)), "{conflicts} conflicts, {retry_after_s} s");
+            // A count that is already in effect does not wait.
             case.observed.as_mut().expect("present").replicas = count(3);
             assert_eq!(case.decide(), Decision::InEffect);
         }

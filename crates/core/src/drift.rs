@@ -11,9 +11,9 @@ use crate::uid::Uid;
 pub struct Drift {
     /// The object it was seen on.
     pub uid: Uid,
-    /// Who made it. `None`: unknown.
+    /// Who caused it. `None`: unknown.
     pub by: Option<FieldOwner>,
-    /// When it was made, or, if that is not known, when it was seen.
+    /// When it happened or, if that is unknown, when it was seen.
     pub at: Timestamp,
     /// The desired count.
     pub from: Replicas,
@@ -22,9 +22,9 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Whether both describe one and the same change, whenever each was seen.
+    /// Whether both describe the same change, regardless of when each was seen.
     ///
-    /// The time of the owner does not count: it moves with everything that the same field manager writes.
+    /// The owner's time is ignored: it changes with every write of the same field manager.
     pub fn is_same_as(&self, other: &Self) -> bool {
         fn writer(drift: &Drift) -> Option<&Writer> {
             drift.by.as_ref().map(|owner| &*owner.writer)
@@ -35,7 +35,7 @@ impl Drift {
             && self.to == other.to
     }
 
-    /// The field manager that made it; empty when unknown.
+    /// The field manager that caused it; empty when unknown.
     pub fn manager(&self) -> &str {
         self.by.as_ref().map_or("", FieldOwner::manager)
     }

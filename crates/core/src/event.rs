@@ -1,7 +1,7 @@
-//! The one vocabulary of what happened to a target.
+//! The events of a target: the one vocabulary for what happened to it.
 //!
-//! Events are made by the transition of a target ([`step`](crate::step::step)) and of its setting
-//! ([`Event::of_change`]), and by nothing else. The log and the metrics consume them.
+//! Only the transitions of a target ([`step`](crate::step::step)) and of its setting ([`Event::of_change`]) create
+//! events. The log and the metrics consume them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Event {
     pub target: Target,
     /// When it happened, or when it was seen.
     pub at: Timestamp,
-    /// The generation of the setting. `None`: the setting is gone.
+    /// The generation of the setting. `None`: the setting was deleted.
     pub generation: Option<u64>,
     /// What happened.
     pub kind: EventKind,
@@ -39,7 +39,7 @@ pub enum EventKind {
         from: Option<Replicas>,
         /// The desired count.
         to: Replicas,
-        /// Why, in the words of the user.
+        /// Why, as given by the user.
         reason: Option<String>,
     },
     /// A setting was deleted.
@@ -53,17 +53,17 @@ pub enum EventKind {
     EnforcementSet {
         /// The user. `None`: not known.
         by: Option<String>,
-        /// Which of the two.
+        /// The new enforcement.
         enforcement: Enforcement,
     },
     /// A drift was seen for the first time.
     Drifted {
         /// The drift.
         drift: Drift,
-        /// Whether the target was contested already.
+        /// Whether the target was already contested.
         is_contested: bool,
     },
-    /// An answered write of ours repaired a drift.
+    /// An acknowledged write of ours repaired a drift.
     Repaired {
         /// The drift.
         drift: Drift,
@@ -83,13 +83,13 @@ pub enum EventKind {
         /// How long the write took.
         took: Duration,
     },
-    /// A drift ended, and no answered write of ours repaired it.
+    /// A drift ended without an acknowledged write of ours.
     Resolved {
         /// The drift.
         drift: Drift,
         /// How it ended.
         how: Resolution,
-        /// Whether the target was contested already.
+        /// Whether the target was already contested.
         is_contested: bool,
     },
     /// Somebody keeps changing the count: repairs are delayed from now on.
@@ -103,19 +103,19 @@ pub enum EventKind {
     Calmed,
     /// The workload does not exist, or is being deleted.
     Missing,
-    /// Another autoscaler targets the workload, or none does any more.
+    /// Another autoscaler targets the workload, or no autoscaler does any more.
     Autoscaled {
-        /// Kind and name of the autoscaler. `None`: there is none any more.
+        /// Kind and name of the autoscaler. `None`: no autoscaler targets it any more.
         autoscaler: Option<Arc<str>>,
     },
     /// A write failed.
     WriteFailed(WriteFailure),
 }
 
-/// How a drift ended that was not repaired, as far as is known.
+/// How a drift ended without a known repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// The cluster has the desired count again: somebody restored it, or a write of ours did that was not answered.
+    /// The cluster has the desired count again: somebody restored it, or an unacknowledged write of ours did.
     InSync,
     /// Another drift took its place.
     Replaced,
@@ -124,7 +124,7 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// A stable word for the log.
+    /// Its stable name in the log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InSync => "in_sync",
@@ -137,24 +137,24 @@ impl Resolution {
 /// A write that failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WriteFailure {
-    /// The drift that it should have repaired. `None`: it should have put a new setting into effect.
+    /// The drift that it was to repair. `None`: it was to put a new setting into effect.
     pub drift: Option<Drift>,
-    /// The count that should have been written.
+    /// The count to write.
     pub to: Replicas,
     /// Why it failed.
     pub failure: Failure,
-    /// The same in words.
-    pub words: String,
+    /// The error message.
+    pub message: String,
     /// How many writes failed in a row.
     pub in_a_row: u32,
-    /// Whether people should be warned: of the first one for a new reason, and not of more of the same.
-    pub is_news: bool,
+    /// Whether to log a warning; see [`Failures::should_warn`](crate::failures::Failures::should_warn).
+    pub should_warn: bool,
     /// How long until the next attempt.
     pub delay: Duration,
 }
 
 impl Event {
-    /// What a change of a setting means.
+    /// The event for a changed setting. `None`: there was none before and after.
     pub fn of_change(changed: &Changed) -> Option<Self> {
         let by = changed.by.clone();
         let kind = match (&changed.before, &changed.after) {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_a_setting_is_told_with_its_author() {
+    fn the_event_of_a_change_names_its_author() {
         let count = |n| Replicas::new(n).expect("valid");
         let by = || Some("alice".to_owned());
         let set = |n| Action::Set { replicas: count(n), reason: Some("sale".into()) };

@@ -7,21 +7,22 @@ use crate::uid::Uid;
 
 /// How long to wait after a failed write.
 pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(30) };
-/// A stale decision is repeated as soon as the watch shows more, unless it was stale this often in a row.
+/// After a stale decision, the next attempt is made as soon as the watch shows a change, unless this many in a row were
+/// stale.
 pub const STALE_IN_A_ROW: u32 = 3;
 
-/// Attempts that failed in a row.
+/// Consecutive failed attempts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failures {
     /// The object they were made on.
     pub uid: Uid,
     /// Why the last one failed.
     pub last: Failure,
-    /// How many there are.
+    /// How many attempts failed in a row.
     pub in_a_row: u32,
-    /// How many of the newest failed for the same reason as the last one.
-    pub alike: u32,
-    /// When to try again, unless the watch shows something before.
+    /// How many of the latest of them failed for the reason of the last one.
+    pub same_reason: u32,
+    /// When to try again, unless the watch shows a change before.
     pub due: Instant,
     /// No attempt before this time, whatever the watch shows.
     pub retry_at: Option<Instant>,
@@ -30,11 +31,11 @@ pub struct Failures {
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// What it was decided on had changed.
+    /// The state that it was decided on had changed.
     Stale,
     /// The API server asked to wait.
     Throttled,
-    /// A right was missing.
+    /// A permission was missing.
     Forbidden,
     /// The API server, or a policy in it, refused the count.
     Refused,
@@ -58,7 +59,7 @@ impl Failure {
         Self::Deadline,
     ];
 
-    /// A stable word for the log and for metrics.
+    /// Its stable name in the log and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stale => "stale",
@@ -73,38 +74,38 @@ impl Failure {
 }
 
 impl Failures {
-    /// Adds a failed attempt on the object `uid` to the row, or starts a new row.
+    /// Adds a failed attempt on the object `uid` to those `before`, or starts counting anew.
     ///
-    /// `at_least` is how long the API server asked to wait, `jitter` a random number in 0..1.
+    /// `retry_after` is how long the API server asked to wait, `jitter` a random number in 0..1.
     pub fn after(
         before: Option<Self>,
         uid: &Uid,
         failure: Failure,
-        at_least: Duration,
+        retry_after: Duration,
         now: Instant,
         jitter: f64,
     ) -> Self {
-        let (in_a_row, alike) = match before.filter(|before| before.concern(uid)) {
-            Some(before) if before.last == failure => (before.in_a_row, before.alike),
+        let (in_a_row, same_reason) = match before.filter(|before| before.apply_to(uid)) {
+            Some(before) if before.last == failure => (before.in_a_row, before.same_reason),
             Some(before) => (before.in_a_row, 0),
             None => (0, 0),
         };
-        let (in_a_row, alike) = (in_a_row.saturating_add(1), alike.saturating_add(1));
-        // In addition to what was asked: everybody who was sent away together must not come back together.
-        let due = now + at_least + BACKOFF.delay(in_a_row, jitter);
-        let is_repeated_at_once = failure == Failure::Stale && alike < STALE_IN_A_ROW;
-        let retry_at = (!is_repeated_at_once).then_some(due);
-        Self { uid: uid.clone(), last: failure, in_a_row, alike, due, retry_at }
+        let (in_a_row, same_reason) = (in_a_row.saturating_add(1), same_reason.saturating_add(1));
+        // The delay is added to Retry-After: clients that were throttled together must not retry together.
+        let due = now + retry_after + BACKOFF.delay(in_a_row, jitter);
+        let is_retried_at_once = failure == Failure::Stale && same_reason < STALE_IN_A_ROW;
+        let retry_at = (!is_retried_at_once).then_some(due);
+        Self { uid: uid.clone(), last: failure, in_a_row, same_reason, due, retry_at }
     }
 
-    /// Whether they concern the object `uid`. A request of the API server to wait concerns every object.
-    pub fn concern(&self, uid: &Uid) -> bool {
+    /// Whether they apply to the object `uid`. Throttling applies to every object.
+    pub fn apply_to(&self, uid: &Uid) -> bool {
         self.uid == *uid || self.last == Failure::Throttled
     }
 
-    /// Whether people should be warned: of the first failure for a new reason, and of a decision that stays stale.
-    pub fn are_news(&self) -> bool {
-        let worth_a_warning = match self.last {
+    /// Whether to log a warning: for the first failure with a new reason, and for decisions that stay stale.
+    pub fn should_warn(&self) -> bool {
+        let threshold = match self.last {
             Failure::Stale => STALE_IN_A_ROW,
             Failure::Throttled
             | Failure::Forbidden
@@ -113,16 +114,16 @@ impl Failures {
             | Failure::Unreachable
             | Failure::Deadline => 1,
         };
-        self.alike == worth_a_warning
+        self.same_reason == threshold
     }
 
-    /// Whether a new setting ends them. It does not end a request of the API server to wait.
-    pub fn end_with_new_setting(&self) -> bool {
+    /// Whether a new setting clears them. It does not clear throttling.
+    pub fn clear_on_new_setting(&self) -> bool {
         self.last != Failure::Throttled
     }
 
-    /// Whether they end when the API server can be reached again and the observed state is current again.
-    pub fn end_with_contact(&self) -> bool {
+    /// Whether they are cleared once the API server is reachable and the observed state is current again.
+    pub fn clear_on_reconnect(&self) -> bool {
         match self.last {
             Failure::Stale | Failure::Unreachable | Failure::Deadline => true,
             Failure::Throttled | Failure::Forbidden | Failure::Refused | Failure::Failed => false,
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn are_counted_by_object_and_by_reason() {
         use Failure::{Forbidden, Stale, Throttled};
-        let mut row = None;
+        let mut failures = None;
         for (uid, failure, expected) in [
             ("a", Stale, (1, 1)),
             ("a", Stale, (2, 2)),
@@ -147,16 +148,16 @@ mod tests {
             ("b", Throttled, (2, 1)),
             ("c", Stale, (3, 1)),
         ] {
-            let after = Failures::after(row, &uid.into(), failure, Duration::ZERO, Instant::now(), 1.0);
-            assert_eq!((after.in_a_row, after.alike), expected, "{uid} {failure:?}");
-            row = Some(after);
+            let after = Failures::after(failures, &uid.into(), failure, Duration::ZERO, Instant::now(), 1.0);
+            assert_eq!((after.in_a_row, after.same_reason), expected, "{uid} {failure:?}");
+            failures = Some(after);
         }
     }
 
     #[test]
-    fn wait_ever_longer_and_as_long_as_asked() {
-        let (now, mut row) = (Instant::now(), None);
-        for (failure, at_least_ms, expected_ms, is_free) in [
+    fn back_off_and_honour_retry_after() {
+        let (now, mut failures) = (Instant::now(), None);
+        for (failure, retry_after_ms, expected_ms, may_retry_at_once) in [
             (Failure::Stale, 0, 50, true),
             (Failure::Stale, 0, 100, true),
             (Failure::Stale, 0, 200, false),
@@ -164,18 +165,19 @@ mod tests {
             (Failure::Throttled, 7_000, 7_800, false),
             (Failure::Throttled, 1_000, 2_600, false),
         ] {
-            let at_least = Duration::from_millis(at_least_ms);
-            let after = Failures::after(row, &"u".into(), failure, at_least, now, 1.0);
+            let retry_after = Duration::from_millis(retry_after_ms);
+            let after = Failures::after(failures, &"u".into(), failure, retry_after, now, 1.0);
             let due = now + Duration::from_millis(expected_ms);
-            assert_eq!((after.due, after.retry_at), (due, (!is_free).then_some(due)), "{failure:?}");
-            row = Some(after);
+            let retry_at = (!may_retry_at_once).then_some(due);
+            assert_eq!((after.due, after.retry_at), (due, retry_at), "{failure:?}");
+            failures = Some(after);
         }
     }
 
     #[test]
-    fn end_with_what_may_cure_them() {
+    fn are_cleared_by_what_may_fix_them() {
         use Failure::{Deadline, Failed, Forbidden, Refused, Stale, Throttled, Unreachable};
-        for (failure, by_a_setting, by_contact) in [
+        for (failure, by_setting, by_reconnect) in [
             (Stale, true, true),
             (Throttled, false, false),
             (Forbidden, true, false),
@@ -184,16 +186,16 @@ mod tests {
             (Unreachable, true, true),
             (Deadline, true, true),
         ] {
-            let row = Failures::after(None, &"u".into(), failure, Duration::ZERO, Instant::now(), 1.0);
-            assert_eq!(row.end_with_new_setting(), by_a_setting, "{failure:?}");
-            assert_eq!(row.end_with_contact(), by_contact, "{failure:?}");
+            let failures = Failures::after(None, &"u".into(), failure, Duration::ZERO, Instant::now(), 1.0);
+            assert_eq!(failures.clear_on_new_setting(), by_setting, "{failure:?}");
+            assert_eq!(failures.clear_on_reconnect(), by_reconnect, "{failure:?}");
         }
     }
 
     #[test]
-    fn warn_when_the_reason_changes_and_of_what_stays_stale() {
+    fn warn_about_new_reasons_and_lasting_staleness() {
         use Failure::{Failed, Forbidden, Stale};
-        let failures = [
+        let cases = [
             (Stale, false),
             (Forbidden, true),
             (Forbidden, false),
@@ -204,11 +206,11 @@ mod tests {
             (Stale, false),
             (Forbidden, true),
         ];
-        let mut row = None;
-        for (n, (failure, expected)) in failures.into_iter().enumerate() {
-            let after = Failures::after(row, &"u".into(), failure, Duration::ZERO, Instant::now(), 1.0);
-            assert_eq!(after.are_news(), expected, "failure {n}");
-            row = Some(after);
+        let mut failures = None;
+        for (n, (failure, expected)) in cases.into_iter().enumerate() {
+            let after = Failures::after(failures, &"u".into(), failure, Duration::ZERO, Instant::now(), 1.0);
+            assert_eq!(after.should_warn(), expected, "failure {n}");
+            failures = Some(after);
         }
     }
 }

@@ -1,27 +1,27 @@
-//! The index of what is observed: every workload of the cluster, in a few words each.
+//! The index of observed workloads: every workload of the cluster, reduced to a few fields.
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::ascending::Ascending;
 use crate::kind::{ByKind, Kind};
 use crate::managed_fields::Writer;
 use crate::observed::Observed;
+use crate::ordered_lookup::OrderedLookup;
 use crate::replicas::Replicas;
 use crate::target::Target;
 use crate::uid::Uid;
 
-/// How many writers are kept before those that nothing refers to any more are dropped.
-const WRITERS: usize = 1024;
+/// How many writers are kept before unused ones are dropped.
+const WRITER_CLEANUP_THRESHOLD: usize = 1024;
 
-/// Every workload that the watches showed, sorted by target.
+/// Every workload that the watches have shown, sorted by target.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Boxed: when they come in order, as in a listing, nodes of the tree are little more than half full.
+    /// Boxed, because sorted inserts, as from a listing, leave the nodes of the tree little more than half full.
     entries: BTreeMap<Target, Box<Entry>>,
-    /// Which listing of a kind is the newest: an entry that a complete listing did not show is gone.
+    /// The number of the newest listing of each kind. Entries that a complete listing does not contain are removed.
     listings: ByKind<u32>,
     counts: ByKind<usize>,
     writers: HashSet<Arc<Writer>>,
@@ -34,18 +34,18 @@ struct Entry {
 }
 
 impl Index {
-    /// What is known of `target`.
+    /// What was last observed of `target`.
     pub fn get(&self, target: &Target) -> Option<&Observed> {
         self.entries.get(target).map(|entry| &entry.observed)
     }
 
-    /// The same for targets that come in their order.
-    pub fn ascending<'a>(&'a self) -> impl FnMut(&Target) -> Option<&'a Observed> {
-        let mut entries = Ascending::new(&self.entries);
+    /// The same, but faster, for targets in ascending order.
+    pub fn ordered_lookup<'a>(&'a self) -> impl FnMut(&Target) -> Option<&'a Observed> {
+        let mut entries = OrderedLookup::new(&self.entries);
         move |target| entries.get(target).map(|entry| &entry.observed)
     }
 
-    /// Everything from `from` on, sorted by target.
+    /// All workloads from `from` on, sorted by target.
     pub fn range<'a>(&'a self, from: Bound<&'a Target>) -> impl Iterator<Item = (&'a Target, &'a Observed)> {
         self.entries
             .range::<Target, _>((from, Bound::Unbounded))
@@ -57,7 +57,7 @@ impl Index {
         self.counts[kind]
     }
 
-    /// Takes in a workload that was listed, added or changed, unless what is known of it is newer.
+    /// Inserts or updates a workload that was listed, added or changed, unless the index has a newer version of it.
     pub fn insert(&mut self, target: Target, mut observed: Observed) {
         if let Some(owner) = &mut observed.owner {
             owner.writer = self.shared_writer(&owner.writer);
@@ -79,7 +79,7 @@ impl Index {
         self.counts[kind] += 1;
     }
 
-    /// Forgets a workload that was deleted, unless another one has its name by now.
+    /// Removes a deleted workload, unless another object has its name by now.
     pub fn remove(&mut self, target: &Target, uid: &Uid) {
         if self.get(target).is_some_and(|observed| observed.uid == *uid) {
             self.entries.remove(target);
@@ -87,23 +87,23 @@ impl Index {
         }
     }
 
-    /// A full listing of a kind begins.
+    /// Begins a full listing of a kind.
     pub fn begin_listing(&mut self, kind: Kind) {
         self.listings[kind] = self.listings[kind].wrapping_add(1);
     }
 
-    /// A full listing of a kind is complete: forgets what it did not show.
+    /// Completes a full listing of a kind: removes what it did not contain.
     pub fn end_listing(&mut self, kind: Kind) {
         let listing = self.listings[kind];
-        let is_gone =
+        let is_unlisted =
             |target: &Target, entry: &mut Box<Entry>| target.kind() == kind && entry.listing != listing;
-        self.counts[kind] -= self.entries.extract_if(.., is_gone).count();
+        self.counts[kind] -= self.entries.extract_if(.., is_unlisted).count();
     }
 
-    /// Records a count that we wrote to the object `uid`, so that nothing is decided on the count before it.
+    /// Records a count that we wrote to the object `uid`, so that no decision uses the count before it.
     ///
-    /// `written` is the version that the write made. Nothing changes if the watch has shown that version or a newer one,
-    /// or another object.
+    /// `written` is the resource version of the write. Does nothing if the watch has already shown that version, a
+    /// newer one or another object.
     pub fn record_write(&mut self, target: &Target, uid: &Uid, written: NonZeroU64, replicas: Replicas) {
         if let Some(entry) = self.entries.get_mut(target)
             && entry.observed.uid == *uid
@@ -119,7 +119,7 @@ impl Index {
         if let Some(shared) = self.writers.get(writer) {
             return Arc::clone(shared);
         }
-        if self.writers.len() >= WRITERS {
+        if self.writers.len() >= WRITER_CLEANUP_THRESHOLD {
             self.writers.retain(|writer| Arc::strong_count(writer) > 1);
         }
         self.writers.insert(Arc::clone(writer));
@@ -157,13 +157,13 @@ mod tests {
         index.insert(web.clone(), observed("v", 1, 3));
         assert_eq!(count(&index, &web), Some(3), "another object");
         index.remove(&web, &"u".into());
-        assert_eq!(count(&index, &web), Some(3), "the deletion of the one before");
+        assert_eq!(count(&index, &web), Some(3), "the deletion of the object before");
         index.remove(&web, &"v".into());
         assert_eq!(count(&index, &web), None);
     }
 
     #[test]
-    fn a_listing_drops_what_it_does_not_show() {
+    fn a_listing_removes_what_it_does_not_contain() {
         let mut index = Index::default();
         for name in ["a", "b", "c"] {
             index.insert(target("x", name), observed(name, 1, 1));
@@ -171,15 +171,15 @@ mod tests {
         index.begin_listing(Kind::Deployment);
         index.insert(target("x", "b"), observed("b", 1, 1));
         index.insert(target("x", "d"), observed("d", 1, 1));
-        assert_eq!(index.count(Kind::Deployment), 4, "a listing that is not complete forgets nothing");
+        assert_eq!(index.count(Kind::Deployment), 4, "an incomplete listing removes nothing");
         index.end_listing(Kind::Deployment);
         assert_eq!(index.count(Kind::Deployment), 2);
-        let left: Vec<_> = index.range(Bound::Unbounded).map(|(target, _)| target.to_string()).collect();
-        assert_eq!(left, ["x/b", "x/d"]);
+        let remaining: Vec<_> = index.range(Bound::Unbounded).map(|(target, _)| target.to_string()).collect();
+        assert_eq!(remaining, ["x/b", "x/d"]);
     }
 
     #[test]
-    fn a_write_is_known_until_the_watch_shows_more() {
+    fn a_recorded_write_is_kept_until_the_watch_shows_a_newer_version() {
         let (mut index, web) = (Index::default(), target("a", "web"));
         let three = Replicas::new(3).expect("valid");
         let [five, seven] = [5, 7].map(|version| NonZeroU64::new(version).expect("not 0"));
@@ -187,7 +187,7 @@ mod tests {
         index.record_write(&web, &"v".into(), seven, three);
         assert_eq!(count(&index, &web), Some(1), "another object");
         index.record_write(&web, &"u".into(), five, three);
-        assert_eq!(count(&index, &web), Some(1), "the watch has shown what came after");
+        assert_eq!(count(&index, &web), Some(1), "the watch has shown that version");
         index.record_write(&web, &"u".into(), seven, three);
         assert_eq!(count(&index, &web), Some(3));
         index.insert(web.clone(), observed("u", 6, 9));
@@ -199,12 +199,12 @@ mod tests {
     #[test]
     fn writers_are_shared_and_bounded() {
         let mut index = Index::default();
-        for n in 0..3 * WRITERS {
+        for n in 0..3 * WRITER_CLEANUP_THRESHOLD {
             let manager = format!("manager-{n}").into();
             let writer = Writer { manager, operation: Operation::Update, subresource: None };
             let owner = FieldOwner { writer: Arc::new(writer), time: None };
             index.insert(target("a", "web"), Observed { owner: Some(owner), ..observed("u", n as u64, 1) });
         }
-        assert!(index.writers.len() <= WRITERS + 1);
+        assert!(index.writers.len() <= WRITER_CLEANUP_THRESHOLD + 1);
     }
 }

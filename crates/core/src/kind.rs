@@ -1,4 +1,4 @@
-//! The kinds of workloads: what has a replica count and a `scale` subresource.
+//! The kinds of workloads, which have a replica count and a `scale` subresource.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
@@ -6,7 +6,7 @@ use std::ops::{Index, IndexMut};
 /// The kind of a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A Deployment, which is meant wherever no kind is said.
+    /// A Deployment, the default where no kind is given.
     #[default]
     Deployment,
     /// A StatefulSet.
@@ -17,7 +17,7 @@ impl Kind {
     /// All kinds, sorted.
     pub const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
 
-    /// The kind, as in manifests.
+    /// The name, as in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// The name of one of them, as in `kubectl get KIND/NAME`.
+    /// The singular name, as in `kubectl get KIND/NAME`.
     pub fn singular(self) -> &'static str {
         match self {
             Self::Deployment => "deployment",
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// The kind that is written so in manifests.
+    /// The kind with this name in manifests.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
@@ -58,9 +58,9 @@ impl fmt::Display for Kind {
 pub struct ByKind<T>([T; Kind::ALL.len()]);
 
 impl<T> ByKind<T> {
-    /// What `of` says of each kind.
-    pub fn of(of: impl FnMut(Kind) -> T) -> Self {
-        Self(Kind::ALL.map(of))
+    /// Calls `value` for each kind.
+    pub fn of(value: impl FnMut(Kind) -> T) -> Self {
+        Self(Kind::ALL.map(value))
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_sorted_and_known_by_their_names() {
+    fn kinds_are_sorted_and_found_by_name() {
         assert!(Kind::ALL.is_sorted());
         for (number, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!((kind as usize, Kind::from_name(kind.as_str())), (number, Some(kind)));

@@ -1,9 +1,8 @@
 //! The domain of Replica Count Manager, without I/O.
 //!
 //! Nothing here reads a clock, a file, a socket or the environment: time and randomness are parameters, so every rule
-//! can be tested as a table. The words are those of `DESIGN.md`.
+//! can be tested as a table. `DESIGN.md` defines the terms.
 
-pub mod ascending;
 pub mod autoscalers;
 pub mod backoff;
 pub mod change;
@@ -17,6 +16,7 @@ pub mod index;
 pub mod kind;
 pub mod managed_fields;
 pub mod observed;
+pub mod ordered_lookup;
 pub mod policy;
 pub mod queue;
 pub mod record;

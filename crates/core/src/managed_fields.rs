@@ -1,8 +1,8 @@
-//! Who owns `spec.replicas`, read from `metadata.managedFields` while parsing and without keeping the rest of it.
+//! The owner of `spec.replicas`, read from `metadata.managedFields` while parsing, without keeping the rest.
 //!
-//! Format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>. A field manager is a name
-//! that the client chose, and a count that became the default has no owner, so the answer can be "unknown" and is never
-//! a guess.
+//! Format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>. A field manager is a
+//! name that the client chose, and a count that became the default has no owner, so the answer can be "unknown" and is
+//! never a guess.
 
 mod fields;
 
@@ -17,13 +17,13 @@ use serde::{Deserialize, Deserializer};
 /// The owner of `spec.replicas`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldOwner {
-    /// Who wrote, and how.
+    /// Who wrote it, and how.
     pub writer: Arc<Writer>,
-    /// When it wrote. `None` for writes through `scale`: Kubernetes keeps no time of those.
+    /// When it was written. `None` for writes through `scale`, for which Kubernetes records no time.
     pub time: Option<Timestamp>,
 }
 
-/// Who writes, and how. A cluster has few writers and many workloads, so an index that shares them stays small.
+/// Who writes and how. A cluster has few writers and many workloads, so an index that shares them stays small.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Writer {
     /// The field manager, a name chosen by the client, such as `kubectl` or `helm`.
@@ -51,7 +51,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The word that Kubernetes uses.
+    /// Its name in Kubernetes.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Update => "Update",
@@ -59,15 +59,15 @@ impl Operation {
         }
     }
 
-    /// Entries that are older than the word are updates.
-    fn read(word: &str) -> Self {
-        if word == Self::Apply.as_str() { Self::Apply } else { Self::Update }
+    /// Old entries without an operation are updates.
+    fn parse(name: &str) -> Self {
+        if name == Self::Apply.as_str() { Self::Apply } else { Self::Update }
     }
 }
 
 /// Reads a `managedFields` array and returns the one owner of `spec.replicas`.
 ///
-/// `None` when nobody owns it, or when several do: the last to write would be a guess.
+/// `None` if nobody owns it, or several do: choosing the last writer would be a guess.
 pub fn owner_of_replicas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FieldOwner>, D::Error> {
     struct Owners;
 
@@ -96,9 +96,9 @@ pub fn owner_of_replicas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
     deserializer.deserialize_any(Owners)
 }
 
-/// The same for entries that came in another format, of which only the names of fields are JSON.
+/// The same for entries in another encoding, in which only `fieldsV1` is JSON.
 ///
-/// `None` as well when those of any entry cannot be read: it might own `spec.replicas`, too.
+/// Also `None` if the `fieldsV1` of any entry cannot be parsed: that entry might own `spec.replicas`, too.
 pub fn owner_among<'a>(entries: impl IntoIterator<Item = ManagedFields<'a>>) -> Option<FieldOwner> {
     let mut found = Found::default();
     for entry in entries {
@@ -109,7 +109,7 @@ pub fn owner_among<'a>(entries: impl IntoIterator<Item = ManagedFields<'a>>) -> 
     found.only()
 }
 
-/// An entry of `managedFields`. Texts that are absent are empty; what is no UTF-8 in them is replaced.
+/// An entry of `managedFields`. Absent strings are empty; invalid UTF-8 in them is replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct ManagedFields<'a> {
     /// `manager`.
@@ -125,7 +125,7 @@ pub struct ManagedFields<'a> {
 }
 
 impl ManagedFields<'_> {
-    /// `None` when that cannot be read.
+    /// `None` if `fields` cannot be parsed.
     fn owns_replicas(&self) -> Option<bool> {
         if self.fields.is_empty() { Some(false) } else { fields::own_replicas(self.fields) }
     }
@@ -134,14 +134,14 @@ impl ManagedFields<'_> {
         let non_empty = |text: &[u8]| (!text.is_empty()).then(|| String::from_utf8_lossy(text).into());
         let writer = Writer {
             manager: non_empty(self.manager)?,
-            operation: Operation::read(&String::from_utf8_lossy(self.operation)),
+            operation: Operation::parse(&String::from_utf8_lossy(self.operation)),
             subresource: non_empty(self.subresource),
         };
         Some(FieldOwner { writer: Arc::new(writer), time: self.time })
     }
 }
 
-/// Owners, as they are found.
+/// The owners found so far.
 #[derive(Default)]
 struct Found {
     last: Option<FieldOwner>,
@@ -149,12 +149,13 @@ struct Found {
 }
 
 impl Found {
-    /// `None`: one whose name is not said.
+    /// `None`: an owner without a name.
     fn add(&mut self, owner: Option<FieldOwner>) {
         self.last = owner;
         self.count += 1;
     }
 
+    /// The owner, if there is exactly one.
     fn only(self) -> Option<FieldOwner> {
         self.last.filter(|_| self.count == 1)
     }
@@ -174,7 +175,7 @@ impl Entry {
     fn into_owner(self) -> Option<FieldOwner> {
         let writer = Writer {
             manager: self.manager.filter(|manager| !manager.is_empty())?,
-            operation: Operation::read(self.operation.as_deref().unwrap_or_default()),
+            operation: Operation::parse(self.operation.as_deref().unwrap_or_default()),
             subresource: self.subresource.filter(|subresource| !subresource.is_empty()),
         };
         let time = self.time.and_then(|time| time.parse().ok());
@@ -193,13 +194,13 @@ impl<'de> Deserialize<'de> for OwnsReplicas {
     }
 }
 
-/// `f:spec`, read as the `f:replicas` within it.
+/// `f:spec`, read as the `f:replicas` in it.
 enum Spec {}
 
 /// `f:replicas`, of which only the presence matters.
 enum ReplicasField {}
 
-/// One member of a JSON object that is worth reading.
+/// A member of a JSON object to read.
 trait Member {
     const KEY: &'static str;
     type Value;
@@ -225,7 +226,7 @@ impl Member for ReplicasField {
     }
 }
 
-/// Reads member `M` of an object and skips all others without keeping them.
+/// Reads member `M` of an object and skips all others.
 fn member<'de, M: Member, D: Deserializer<'de>>(deserializer: D) -> Result<Option<M::Value>, D::Error> {
     deserializer.deserialize_any(MemberVisitor::<M>(PhantomData))
 }
@@ -256,7 +257,7 @@ impl<'de, M: Member> Visitor<'de> for MemberVisitor<M> {
     }
 }
 
-/// Whether a key is the one looked for, without keeping the key.
+/// Whether a key is that of `M`. The key itself is not kept.
 struct IsKey<M>(bool, PhantomData<M>);
 
 struct KeySeed<M>(PhantomData<M>);
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_unknown_rather_than_guess() {
+    fn returns_unknown_rather_than_a_guess() {
         check("[]", None);
         check("null", None);
         check(
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_owner_among_entries_of_another_format() {
+    fn finds_the_owner_among_entries_in_another_encoding() {
         const REPLICAS: &str = r#"{"f:spec":{"f:replicas":{}}}"#;
         let entry = |manager: &'static str, fields: &'static str| ManagedFields {
             manager: manager.as_bytes(),

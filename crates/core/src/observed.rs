@@ -1,4 +1,4 @@
-//! What the cluster says of one Deployment: only what a decision or a read needs.
+//! The observed state of one workload: only what decisions and reads need.
 
 use std::num::NonZeroU64;
 
@@ -6,45 +6,45 @@ use crate::managed_fields::FieldOwner;
 use crate::replicas::Replicas;
 use crate::uid::Uid;
 
-/// One Deployment as the API server last showed it.
+/// One workload as last reported by the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// `metadata.uid`: tells a re-created Deployment from the one before it.
+    /// `metadata.uid`: distinguishes a re-created workload from the one before it.
     pub uid: Uid,
-    /// `metadata.resourceVersion`, which orders two observations of one Deployment. `None`: not a number, so not
+    /// `metadata.resourceVersion`, which orders two observations of one workload. `None`: not a number, so not
     /// comparable.
     pub resource_version: Option<NonZeroU64>,
     /// `spec.replicas`.
     pub replicas: Replicas,
     /// `status.readyReplicas`.
     pub ready: i32,
-    /// Whether it has a deletion timestamp: it is on its way out and left alone.
+    /// Whether it has a deletion timestamp. Such a workload is left alone.
     pub deleting: bool,
     /// Who owns `spec.replicas`. `None`: unknown.
     pub owner: Option<FieldOwner>,
 }
 
 impl Observed {
-    /// Whether this observation of the same object is older than `other`.
+    /// Whether this is an older observation of the same object than `other`.
     pub fn is_older_than(&self, other: &Self) -> bool {
         self.uid == other.uid
             && matches!((self.resource_version, other.resource_version), (Some(own), Some(others)) if own < others)
     }
 }
 
-/// What is known of a target in the cluster.
+/// What is known of a target's workload in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observation<'a> {
     /// The cluster has not been read yet.
     Unread,
-    /// There is no such Deployment.
+    /// The workload does not exist.
     Absent,
-    /// There is one.
+    /// The workload exists.
     Present(&'a Observed),
 }
 
 impl Observation<'_> {
-    /// Whether there is a workload that is not being deleted.
+    /// Whether the workload exists and is not being deleted.
     pub fn is_alive(&self) -> bool {
         match self {
             Self::Present(observed) => !observed.deleting,

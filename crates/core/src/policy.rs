@@ -1,4 +1,4 @@
-//! The server-wide policy: what the flags say about all targets.
+//! The server-wide policy: what the flags set for all targets.
 
 use jiff::Timestamp;
 
@@ -30,7 +30,7 @@ mod tests {
     use crate::replicas::Replicas;
 
     #[test]
-    fn a_setting_is_enforced_if_neither_it_nor_the_server_is_told_otherwise() {
+    fn a_setting_is_enforced_unless_it_or_the_server_ignores_drift() {
         let ignore = Enforcement::Ignore { until: None };
         for (server, setting, expected) in [
             (Enforcement::Enforce, Enforcement::Enforce, Enforcement::Enforce),

@@ -1,6 +1,6 @@
 //! The queue of targets that may need work: keyed, deduplicated and delayed.
 //!
-//! Whatever could need work only marks a key here. A key is worked on by one worker at a time, and a mark that arrives
+//! Anything that may need work only marks a key here. One worker at a time works on a key. A mark that arrives
 //! meanwhile is not lost: the key becomes due again when the worker is done.
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,7 +19,7 @@ pub struct Queue<K> {
 enum Entry {
     /// In `waiting`, under this time and arrival.
     Waiting(Instant, u64),
-    /// With a worker; marked again for the given time, or not.
+    /// Taken by a worker. `Some`: marked again meanwhile, for this time.
     Running(Option<Instant>),
 }
 
@@ -44,7 +44,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         }
     }
 
-    /// The key that has been due longest, if one is due at `now`. The caller works on it and then calls `done`.
+    /// Takes the key that has been due longest, if one is due at `now`. The caller works on it and then calls `done`.
     pub fn take(&mut self, now: Instant) -> Option<K> {
         if self.next_due()? > now {
             return None;
@@ -54,7 +54,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         Some(key)
     }
 
-    /// Ends the work on `key`; if it was marked meanwhile, it waits again.
+    /// Ends the work on `key`. If it was marked meanwhile, it waits again.
     pub fn done(&mut self, key: &K) {
         if let Some((key, Entry::Running(Some(due)))) = self.entries.remove_entry(key) {
             self.wait(key, due);
@@ -66,12 +66,12 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.waiting.first().map(|(due, _, _)| *due)
     }
 
-    /// How many keys wait or are worked on.
+    /// How many keys are waiting or in work.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing waits and nothing is worked on.
+    /// Whether no key is waiting or in work.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_first_in_first_out_among_the_due() {
+    fn due_keys_are_first_in_first_out() {
         let now = Instant::now();
         let mut queue = Queue::default();
         for key in ["c", "a", "b", "a"] {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_until_due_and_moves_up_only() {
+    fn a_key_waits_until_due_and_only_becomes_due_earlier() {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let mut queue = Queue::default();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model that keeps a plain list of what is due and what runs.
+        /// Compared with a model that keeps plain lists of waiting and running keys.
         #[test]
         fn behaves_like_a_plain_list(steps in prop::collection::vec(step(), 0..64)) {
             let start = Instant::now();

@@ -12,21 +12,22 @@ use crate::uid::Uid;
 /// What happened to one managed target. Kept in memory only.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// Which desired count was last seen in the cluster. It tells a drift from a setting that has not arrived yet.
+    /// Which desired count was last seen in the cluster. It distinguishes a drift from a setting that is not in effect
+    /// yet.
     pub in_effect: InEffect,
-    /// The drift that is seen now and not repaired yet.
-    pub open: Option<Drift>,
+    /// The current drift, which is not repaired yet.
+    pub open_drift: Option<Drift>,
     /// The last drift, repaired or not.
-    pub last: Option<Drift>,
+    pub last_drift: Option<Drift>,
     /// How many drifts were seen.
-    pub drifts: u64,
-    /// The attempts to repair that failed since the last success.
+    pub drift_count: u64,
+    /// The failed attempts to repair since the last success.
     pub failures: Option<Failures>,
     /// How repairs are damped.
     pub damping: Damping,
     /// The autoscaler that targets the workload.
     pub autoscaler: Option<Arc<str>>,
-    /// Whether the workload was missing when the target was last looked at.
+    /// Whether the workload was missing at the last step.
     pub is_missing: bool,
 }
 
@@ -45,12 +46,12 @@ pub enum InEffect {
 /// How a drift relates to those seen before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
-    /// It is the open one.
+    /// It is the current one.
     Known,
     /// It is new.
     New {
-        /// The drift that was open, and that nobody will repair any more.
-        instead_of: Option<Drift>,
+        /// The current drift before it, which will not be repaired any more.
+        replaced: Option<Drift>,
     },
 }
 
@@ -63,16 +64,16 @@ impl Record {
     /// Records a drift.
     pub fn record_drift(&mut self, drift: &Drift, now: Instant) -> Sighting {
         self.damping.record_drift(now);
-        if self.open.as_ref().is_some_and(|open| open.is_same_as(drift)) {
+        if self.open_drift.as_ref().is_some_and(|open| open.is_same_as(drift)) {
             return Sighting::Known;
         }
-        self.last = Some(drift.clone());
-        self.drifts += 1;
-        Sighting::New { instead_of: self.open.replace(drift.clone()) }
+        self.last_drift = Some(drift.clone());
+        self.drift_count += 1;
+        Sighting::New { replaced: self.open_drift.replace(drift.clone()) }
     }
 
-    /// Records that the workload does not exist; true if it did when the target was last looked at. A setting that was
-    /// not seen in effect by now was never in effect.
+    /// Records that the workload does not exist; returns true if it did at the last step. A setting that was not seen
+    /// in effect so far was never in effect.
     pub fn record_missing(&mut self) -> bool {
         match self.in_effect {
             InEffect::NotYet | InEffect::Perhaps(_) => self.in_effect = InEffect::NotYet,
@@ -81,7 +82,7 @@ impl Record {
         !std::mem::replace(&mut self.is_missing, true)
     }
 
-    /// Records that an answered write of ours repaired a drift.
+    /// Records that an acknowledged write of ours repaired a drift.
     pub fn record_repaired(&mut self, desired: Replicas, now: Instant, jitter: f64) {
         self.record_conflict(now, jitter);
         self.end_drift(desired);
@@ -94,14 +95,14 @@ impl Record {
 
     /// Records that the cluster has the desired count; returns the drift that ended with it.
     ///
-    /// If we tried to repair it, that may have been a write of ours that was not answered, unless the API server sent it
-    /// away.
+    /// If we tried to repair it, an unacknowledged write of ours may have done so, unless the API server throttled it.
     pub fn record_in_effect(&mut self, desired: Replicas, now: Instant, jitter: f64) -> Option<Drift> {
-        let wrote = self.failures.as_ref().is_some_and(|failures| failures.last != Failure::Throttled);
-        if self.open.is_some() && wrote {
+        let may_have_written =
+            self.failures.as_ref().is_some_and(|failures| failures.last != Failure::Throttled);
+        if self.open_drift.is_some() && may_have_written {
             self.record_conflict(now, jitter);
         }
-        // The API server still wants to be left alone when the next drift comes.
+        // Throttling also holds for the next drift.
         let throttled =
             self.failures.take_if(|failures| failures.last == Failure::Throttled && failures.due > now);
         let ended = self.end_drift(desired);
@@ -112,17 +113,17 @@ impl Record {
     fn end_drift(&mut self, desired: Replicas) -> Option<Drift> {
         self.in_effect = InEffect::Was(desired);
         self.failures = None;
-        self.open.take()
+        self.open_drift.take()
     }
 
-    /// Records a failed attempt on the object `uid`; returns the row of failures that it ends.
+    /// Records a failed attempt on the object `uid`; returns all consecutive failures.
     ///
-    /// `at_least` is how long the API server asked to wait.
+    /// `retry_after` is how long the API server asked to wait.
     pub fn record_failure(
         &mut self,
         uid: &Uid,
         failure: Failure,
-        at_least: Duration,
+        retry_after: Duration,
         now: Instant,
         jitter: f64,
     ) -> &Failures {
@@ -130,7 +131,7 @@ impl Record {
             self.record_conflict(now, jitter);
         }
         let before = self.failures.take();
-        self.failures.insert(Failures::after(before, uid, failure, at_least, now, jitter))
+        self.failures.insert(Failures::after(before, uid, failure, retry_after, now, jitter))
     }
 
     fn record_conflict(&mut self, now: Instant, jitter: f64) {
@@ -138,8 +139,8 @@ impl Record {
         self.damping.record_conflict(budget, now, jitter);
     }
 
-    /// Records which autoscaler targets the workload; true if that changed. When the autoscaler is gone, so is the
-    /// opponent, and the target is no longer contested.
+    /// Records which autoscaler targets the workload; returns true if that changed. Without an autoscaler there is no
+    /// opponent, so the target is no longer contested.
     pub fn record_autoscaler(&mut self, autoscaler: Option<&Arc<str>>) -> bool {
         if self.autoscaler.as_ref() == autoscaler {
             return false;
@@ -151,12 +152,12 @@ impl Record {
         true
     }
 
-    /// When the next attempt on the object `uid` may be made, if it has to wait.
+    /// The earliest time of the next attempt on the object `uid`, if it has to wait.
     ///
-    /// A re-created workload does not wait for the failures of the one before. It does wait for a conflict, because the
-    /// opponent may be the one who re-creates it.
+    /// A re-created workload does not wait because of the failures of the one before. It does wait because of a
+    /// conflict: the opponent may be the one who re-creates it.
     pub fn retry_at(&self, uid: &Uid) -> Option<Instant> {
-        let failures = self.failures.as_ref().filter(|failures| failures.concern(uid));
+        let failures = self.failures.as_ref().filter(|failures| failures.apply_to(uid));
         let after_failures = failures.and_then(|failures| failures.retry_at);
         after_failures.max(self.damping.contested().map(|contested| contested.next_repair))
     }
@@ -170,12 +171,12 @@ impl Record {
         }
     }
 
-    /// Follows a change of the setting, which now desires this count.
+    /// Records a change of the setting, whose desired count is now `desired`.
     ///
-    /// Failures are forgiven, unless the API server asked to wait. Another count ends a conflict; the same count again
-    /// only skips the current delay.
-    pub fn follow_setting(&mut self, desired: Replicas) {
-        self.failures.take_if(|failures| failures.end_with_new_setting());
+    /// Clears failures other than throttling. Another count ends a conflict; the same count again only skips the
+    /// current delay.
+    pub fn record_setting(&mut self, desired: Replicas) {
+        self.failures.take_if(|failures| failures.clear_on_new_setting());
         let is_confirmed = match self.in_effect {
             InEffect::NotYet => false,
             InEffect::Perhaps(before) | InEffect::Was(before) => before == desired,
@@ -187,10 +188,10 @@ impl Record {
         }
     }
 
-    /// Records that the API server can be reached again and the observed state is current again. Forgives failures that
-    /// were caused by the opposite; true if there were any.
-    pub fn record_contact(&mut self) -> bool {
-        self.failures.take_if(|failures| failures.end_with_contact()).is_some()
+    /// Records that the API server is reachable and the observed state is current again. Clears failures caused by the
+    /// outage; returns true if there were any.
+    pub fn record_reconnect(&mut self) -> bool {
+        self.failures.take_if(|failures| failures.clear_on_reconnect()).is_some()
     }
 }
 
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn one_drift_is_counted_once() {
         let (mut record, now) = (Record::default(), Instant::now());
-        let new = |instead_of| Sighting::New { instead_of };
+        let new = |replaced| Sighting::New { replaced };
         assert_eq!(record.record_drift(&drift("a", 2, 0), now), new(None));
         assert_eq!(record.record_drift(&drift("a", 2, 1), now), Sighting::Known, "seen again");
         assert_eq!(record.record_drift(&drift("a", 3, 2), now), new(Some(drift("a", 2, 0))), "another count");
@@ -221,13 +222,13 @@ mod tests {
         );
         let desired = one();
         assert_eq!(record.record_in_effect(desired, Instant::now(), 1.0), Some(drift("b", 3, 3)));
-        assert_eq!(record.record_in_effect(desired, Instant::now(), 1.0), None, "nothing was open");
+        assert_eq!(record.record_in_effect(desired, Instant::now(), 1.0), None, "there was no drift");
         assert_eq!(record.record_drift(&drift("b", 3, 4), now), new(None), "again after a repair");
-        assert_eq!((record.drifts, record.last), (4, Some(drift("b", 3, 4))));
+        assert_eq!((record.drift_count, record.last_drift), (4, Some(drift("b", 3, 4))));
     }
 
     #[test]
-    fn another_write_of_the_same_manager_is_no_new_drift() {
+    fn another_write_of_the_same_manager_is_not_a_new_drift() {
         let by = |manager: &str, second| {
             let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource: None };
             FieldOwner {
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_missing_has_not_been_in_effect_unless_it_was_seen_so() {
+    fn a_setting_of_a_missing_workload_was_in_effect_only_if_seen_so() {
         let one = one();
         for (before, after) in [
             (InEffect::NotYet, InEffect::NotYet),
@@ -257,27 +258,27 @@ mod tests {
     }
 
     #[test]
-    fn a_recreated_deployment_waits_only_if_the_api_server_asks() {
+    fn a_recreated_workload_waits_only_after_throttling() {
         for failure in [Failure::Refused, Failure::Throttled] {
             let mut record = Record::default();
             let retry_at =
                 record.record_failure(&"a".into(), failure, Duration::ZERO, Instant::now(), 1.0).retry_at;
             assert_eq!(record.retry_at(&"a".into()), retry_at, "{failure:?}");
-            let of_another = retry_at.filter(|_| failure == Failure::Throttled);
-            assert_eq!(record.retry_at(&"b".into()), of_another, "{failure:?}");
+            let of_recreated = retry_at.filter(|_| failure == Failure::Throttled);
+            assert_eq!(record.retry_at(&"b".into()), of_recreated, "{failure:?}");
         }
     }
 
     #[test]
-    fn a_drift_that_ends_by_itself_does_not_end_a_request_to_wait() {
+    fn a_drift_that_ends_by_itself_does_not_clear_throttling() {
         for failure in [Failure::Unreachable, Failure::Throttled] {
             let mut record = Record::default();
             record.record_drift(&drift("a", 2, 0), Instant::now());
             let due =
                 record.record_failure(&"a".into(), failure, Duration::from_secs(1), Instant::now(), 1.0).due;
             assert!(record.record_in_effect(one(), Instant::now(), 1.0).is_some(), "{failure:?}");
-            let asked = Some(due).filter(|_| failure == Failure::Throttled);
-            assert_eq!(record.retry_at(&"a".into()), asked, "{failure:?}");
+            let throttled = Some(due).filter(|_| failure == Failure::Throttled);
+            assert_eq!(record.retry_at(&"a".into()), throttled, "{failure:?}");
             record.record_in_effect(one(), due, 0.0);
             assert_eq!(record.failures, None, "{failure:?}");
         }
@@ -291,7 +292,7 @@ mod tests {
         record
     }
 
-    type Event = fn(&mut Record);
+    type Mutation = fn(&mut Record);
 
     fn one() -> Replicas {
         Replicas::new(1).expect("valid")
@@ -302,8 +303,8 @@ mod tests {
     }
 
     #[test]
-    fn what_an_opponent_caused_is_a_conflict() {
-        let cases: [(&str, Event, bool); 7] = [
+    fn only_what_an_opponent_caused_is_a_conflict() {
+        let cases: [(&str, Mutation, bool); 7] = [
             ("repaired", |record| record.record_repaired(one(), Instant::now(), 1.0), true),
             ("a new setting", |record| drop(record.record_applied(one())), false),
             (
@@ -312,9 +313,9 @@ mod tests {
                 false,
             ),
             ("stale", |record| fail(record, Failure::Stale), true),
-            ("not reached", |record| fail(record, Failure::Unreachable), false),
+            ("unreachable", |record| fail(record, Failure::Unreachable), false),
             (
-                "not answered, but landed",
+                "unacknowledged, but landed",
                 |record| {
                     fail(record, Failure::Deadline);
                     record.record_in_effect(one(), Instant::now(), 1.0);
@@ -322,7 +323,7 @@ mod tests {
                 true,
             ),
             (
-                "sent away, and somebody put it back",
+                "throttled, and somebody put it back",
                 |record| {
                     fail(record, Failure::Throttled);
                     record.record_in_effect(one(), Instant::now(), 1.0);
@@ -330,54 +331,54 @@ mod tests {
                 false,
             ),
         ];
-        for (what, event, expected) in cases {
+        for (what, mutate, expected) in cases {
             let mut record = almost_contested();
-            event(&mut record);
+            mutate(&mut record);
             assert_eq!(record.damping.contested().is_some(), expected, "{what}");
         }
     }
 
     #[test]
-    fn a_count_that_is_confirmed_is_repaired_once_more() {
+    fn confirming_a_count_allows_one_more_repair() {
         let mut record = Record::default();
         for _ in 0..BUDGET {
             record.record_repaired(one(), Instant::now(), 1.0);
         }
         for _ in 0..3 {
             assert!(record.retry_at(&"a".into()).is_some_and(|at| at > Instant::now()), "no new budget");
-            record.follow_setting(one());
+            record.record_setting(one());
             assert!(record.retry_at(&"a".into()).is_none_or(|at| at <= Instant::now()));
             record.record_repaired(one(), Instant::now(), 1.0);
         }
     }
 
     #[test]
-    fn a_conflict_ends_when_its_reason_is_gone() {
-        let cases: [(&str, Event); 2] = [
-            ("a new setting", |record| record.follow_setting(Replicas::new(7).expect("valid"))),
+    fn a_conflict_ends_with_its_cause() {
+        let cases: [(&str, Mutation); 2] = [
+            ("a new setting", |record| record.record_setting(Replicas::new(7).expect("valid"))),
             ("no autoscaler any more", |record| assert!(record.record_autoscaler(None))),
         ];
-        for (what, event) in cases {
+        for (what, mutate) in cases {
             let mut record = almost_contested();
             record.record_repaired(one(), Instant::now(), 1.0);
             assert!(record.retry_at(&"a".into()).is_some());
-            event(&mut record);
+            mutate(&mut record);
             assert_eq!(record.retry_at(&"a".into()), None, "{what}");
         }
     }
 
     #[test]
-    fn an_autoscaler_is_news_once() {
+    fn an_autoscaler_is_reported_once() {
         let (web, other) = (Arc::from("web"), Arc::from("other"));
         let mut record = Record::default();
-        for (autoscaler, is_news, expected) in [
+        for (autoscaler, is_new, expected) in [
             (None, false, ConflictState::None),
             (Some(&web), true, ConflictState::Autoscaled),
             (Some(&web), false, ConflictState::Autoscaled),
             (Some(&other), true, ConflictState::Autoscaled),
             (None, true, ConflictState::None),
         ] {
-            assert_eq!(record.record_autoscaler(autoscaler), is_news, "{autoscaler:?}");
+            assert_eq!(record.record_autoscaler(autoscaler), is_new, "{autoscaler:?}");
             assert_eq!(record.conflict_state(), expected, "{autoscaler:?}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A number of replicas, never negative. Kubernetes keeps it as an `int32`.
+/// A number of replicas, never negative. Kubernetes stores it as an `int32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Replicas(i32);
 
@@ -38,10 +38,10 @@ pub enum ReplicasError {
     /// It is below zero.
     #[error("{0} is negative; a replica count is 0 or more")]
     Negative(i32),
-    /// It is above what this server was told to allow.
+    /// It is above the maximum of this server.
     #[error("{count} is more than {max}, the most that this server allows (--max-replicas)")]
     TooLarge {
-        /// The count that was given.
+        /// The requested count.
         count: Replicas,
         /// The limit.
         max: Replicas,

@@ -29,17 +29,17 @@ pub enum OutOfScope {
     /// Its namespace is excluded.
     #[error("namespace {0:?} is excluded from management on this server (--exclude-namespaces)")]
     Excluded(String),
-    /// The server is for another namespace.
+    /// The server manages another namespace only.
     #[error(
         "namespace {namespace:?} is not managed by this server, which is limited to {only:?} (--namespace)"
     )]
     Other {
-        /// The namespace that was asked for.
+        /// The requested namespace.
         namespace: String,
-        /// The namespace that the server is for.
+        /// The only namespace that the server manages.
         only: String,
     },
-    /// The server is for other kinds.
+    /// The server manages other kinds only.
     #[error("{}s are not managed by this server (--kinds)", .0)]
     Kind(Kind),
 }
@@ -53,7 +53,8 @@ impl Scope {
         self.check_watched(target.namespace(), target.kind())
     }
 
-    /// Whether workloads of a kind in a namespace are watched. Those in excluded namespaces are watched but not managed.
+    /// Whether workloads of a kind in a namespace are watched. Those in excluded namespaces are watched but not
+    /// managed.
     pub fn check_watched(&self, namespace: &str, kind: Kind) -> Result<(), OutOfScope> {
         match &self.only {
             Some(only) if only != namespace => {
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_namespaces_and_kinds_are_out() {
+    fn other_namespaces_and_kinds_are_out_of_scope() {
         let check = |scope: &Scope, namespace: &str| {
             let target = Target::deployment(namespace, "web").expect("valid");
             (scope.check(&target), scope.check_watched(namespace, Kind::Deployment))

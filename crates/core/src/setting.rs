@@ -1,4 +1,4 @@
-//! A setting: the desired count of one target, and what is known about how it came to be.
+//! A setting: the desired count of one target, and who set it, when and why.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ pub struct Setting {
     pub set_by: Option<String>,
     /// When the count was set.
     pub set_at: Option<Timestamp>,
-    /// Why, in the words of the user who set it.
+    /// Why, as given by that user.
     pub reason: Option<String>,
 }
 
 impl Setting {
-    /// A setting of which nothing is known but the count, as in a file written by hand.
+    /// A setting with nothing but a count, as in a hand-written file.
     pub fn of(replicas: Replicas) -> Self {
         Self {
             replicas,
@@ -41,7 +41,7 @@ impl Setting {
         }
     }
 
-    /// Whether both say the same of the count, and of who set it, when and why.
+    /// Whether both have the same count, set by the same user at the same time for the same reason.
     pub fn is_same_count_as(&self, other: &Self) -> bool {
         (self.replicas, self.set_at) == (other.replicas, other.set_at)
             && (&self.set_by, &self.reason) == (&other.set_by, &other.reason)
@@ -56,13 +56,13 @@ pub enum Enforcement {
     Enforce,
     /// Drift is seen, shown and counted, never repaired.
     Ignore {
-        /// When enforcement resumes by itself. `None`: when someone says so.
+        /// When enforcement resumes by itself. `None`: when someone sets `Enforce`.
         until: Option<Timestamp>,
     },
 }
 
 impl Enforcement {
-    /// What holds at `now`: an `Ignore` whose time is over is `Enforce`.
+    /// The enforcement at `now`: an expired `Ignore` is `Enforce`.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         match self {
@@ -82,8 +82,8 @@ mod tests {
         let ignored = Enforcement::Ignore { until: Some(second(10)) };
         assert_eq!(ignored.at(second(9)), ignored);
         assert_eq!(ignored.at(second(10)), Enforcement::Enforce);
-        let forever = Enforcement::Ignore { until: None };
-        assert_eq!(forever.at(second(10)), forever);
+        let indefinitely = Enforcement::Ignore { until: None };
+        assert_eq!(indefinitely.at(second(10)), indefinitely);
         assert_eq!(Enforcement::Enforce.at(second(10)), Enforcement::Enforce);
     }
 }

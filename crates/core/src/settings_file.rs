@@ -1,9 +1,9 @@
 //! The settings as text: what people read, edit and keep in version control, and what survives a restart.
 //!
-//! A JSON array of `{"name", "namespace", "replicas"}`, one entry a line, with further keys only where a setting has
-//! more to say: `kind` (unless it is `Deployment`), `generation` (unless it is 1), `enforcement` (when it is `ignore`),
-//! `enforcementUntil`, `setBy`, `setAt` and `reason`. Times are in RFC 3339. Anything else is refused, with its line and
-//! column: a setting that is silently dropped or misread would scale a workload to a wrong count.
+//! A JSON array of `{"name", "namespace", "replicas"}`, one entry a line, with additional keys only where needed:
+//! `kind` (unless it is `Deployment`), `generation` (unless it is 1), `enforcement` (when it is `ignore`),
+//! `enforcementUntil`, `setBy`, `setAt` and `reason`. Times are in RFC 3339. Anything else is refused, with its line
+//! and column: a setting that is silently dropped or misread would scale a workload to a wrong count.
 
 mod error;
 mod parse;

@@ -1,4 +1,4 @@
-//! The state of a target, as reads show it and decisions begin with it.
+//! The state of a target, which reads return and decisions start from.
 
 use jiff::Timestamp;
 
@@ -13,26 +13,26 @@ use crate::target::Target;
 pub enum State {
     /// The cluster has not been read yet.
     Unknown,
-    /// It exists and nothing is stored for it.
+    /// The workload exists and no count is stored for it.
     Unmanaged,
     /// The cluster has the desired count.
     InSync,
-    /// The cluster has another count, and it is enforced.
+    /// The cluster has another count, and the setting is enforced.
     Drifted,
-    /// Somebody keeps changing it, and it is enforced at growing intervals.
+    /// Somebody keeps changing the count, which is repaired at growing intervals.
     Contested,
-    /// An autoscaler targets it, and it is still enforced.
+    /// An autoscaler targets the workload, and the setting is still enforced.
     Autoscaled,
-    /// The cluster has another count, and it is not enforced.
+    /// The cluster has another count, and the setting is not enforced.
     Ignored,
-    /// It is stored and does not exist, or is on its way out.
+    /// A count is stored, and the workload does not exist or is being deleted.
     Missing,
-    /// It is stored, but this server does not manage its namespace or its kind.
+    /// A count is stored, but this server does not manage the namespace or the kind.
     OutOfScope,
 }
 
 impl State {
-    /// The state of a target. One that is neither stored nor there counts as `Missing`.
+    /// The state of a target. Without a setting and a workload it is `Missing`.
     pub fn of(
         target: &Target,
         setting: Option<&Setting>,

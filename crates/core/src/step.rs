@@ -1,5 +1,5 @@
-//! The transition of a managed target: from what is known, and what became of a write, to what to do next and what
-//! happened.
+//! The transition of a managed target: from the known state, or the outcome of a write, to the next action and the
+//! events.
 //!
 //! Everything a reconciler decides or remembers about a target happens in [`step`]. It does no I/O, so the caller may
 //! hold a lock on the record, and every behaviour can be tested as a table.
@@ -22,10 +22,10 @@ use crate::setting::Setting;
 use crate::state::State;
 use crate::target::Target;
 
-/// A wait for a time of the wall clock is cut into pieces of this length, because that clock may be set.
+/// A wait for a wall-clock time is split into pieces of at most this length, because that clock may be set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// Why a step is made.
+/// What causes a step.
 #[derive(Debug)]
 pub enum Cause<'a> {
     /// The target is due.
@@ -37,8 +37,8 @@ pub enum Cause<'a> {
         /// Kind and name of the autoscaler that targets the workload.
         autoscaler: Option<&'a Arc<str>>,
     },
-    /// A write that an earlier step asked for has ended.
-    Ended {
+    /// A write requested by an earlier step has ended.
+    WriteEnded {
         /// The write.
         repair: &'a Repair,
         /// How it ended.
@@ -49,23 +49,23 @@ pub enum Cause<'a> {
 /// How a write ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The API server says that the count was written.
+    /// The API server acknowledged the write.
     Written {
         /// How long that took.
         took: Duration,
     },
-    /// It failed, or nobody knows whether it did.
+    /// It failed, or its outcome is unknown.
     Failed {
         /// Why.
         failure: Failure,
-        /// The same in words.
-        words: String,
+        /// The error message.
+        message: String,
         /// How long the API server asked to wait.
         retry_after: Duration,
     },
 }
 
-/// What comes of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// What to do.
@@ -77,15 +77,15 @@ pub struct Step {
 /// What to do next about a target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// Nothing, until something changes.
-    Rest,
+    /// Do nothing until something changes.
+    AwaitChange,
     /// Make another step at this time.
-    Wait(Instant),
+    RequeueAt(Instant),
     /// Write, and make another step when the write has ended.
     Write(Repair),
 }
 
-/// Makes a step of a target: updates its record, and says what to do next and what happened.
+/// Makes a step of a target: updates its record, and returns the next action and the events.
 ///
 /// `jitter` is a random number in 0..1 for the delays that may follow.
 pub fn step(
@@ -98,19 +98,19 @@ pub fn step(
 ) -> Step {
     let generation = match &cause {
         Cause::Due { setting, .. } => setting.generation,
-        Cause::Ended { repair, .. } => repair.generation,
+        Cause::WriteEnded { repair, .. } => repair.generation,
     };
     let mut transition = Transition { record, target, generation, now, jitter, events: Vec::new() };
     let next = match cause {
         Cause::Due { setting, observation, autoscaler } => {
             transition.due(setting, observation, autoscaler, policy)
         }
-        Cause::Ended { repair, outcome } => transition.ended(repair, outcome),
+        Cause::WriteEnded { repair, outcome } => transition.write_ended(repair, outcome),
     };
     Step { next, events: transition.events }
 }
 
-/// A step that is being made.
+/// A step in progress.
 struct Transition<'a> {
     record: &'a mut Record,
     target: &'a Target,
@@ -129,21 +129,21 @@ impl Transition<'_> {
         policy: &Policy,
     ) -> Next {
         if self.record.record_autoscaler(autoscaler) {
-            self.tell(EventKind::Autoscaled { autoscaler: autoscaler.cloned() });
+            self.emit(EventKind::Autoscaled { autoscaler: autoscaler.cloned() });
         }
         if observation.is_alive() {
             self.record.is_missing = false;
         }
         match decide(self.target, setting, observation, self.record, policy, self.now) {
-            Decision::Rest(state) => self.rest(state),
+            Decision::AwaitChange(state) => self.await_change(state),
             Decision::InEffect => self.in_effect(setting),
             Decision::Ignore { drift, until } => {
                 self.drifted(drift.as_ref());
-                until.map_or(Next::Rest, |until| Next::Wait(self.on_the_way_to(until)))
+                until.map_or(Next::AwaitChange, |until| Next::RequeueAt(self.recheck_time(until)))
             }
             Decision::Wait { until, drift } => {
                 self.drifted(drift.as_ref());
-                Next::Wait(until)
+                Next::RequeueAt(until)
             }
             Decision::Repair(repair) => {
                 self.drifted(repair.drift.as_ref());
@@ -152,11 +152,11 @@ impl Transition<'_> {
         }
     }
 
-    fn rest(&mut self, state: State) -> Next {
+    fn await_change(&mut self, state: State) -> Next {
         match state {
             State::Missing => {
                 if self.record.record_missing() {
-                    self.tell(EventKind::Missing);
+                    self.emit(EventKind::Missing);
                 }
                 self.quiet()
             }
@@ -167,55 +167,61 @@ impl Transition<'_> {
             | State::Contested
             | State::Autoscaled
             | State::Ignored
-            | State::OutOfScope => Next::Rest,
+            | State::OutOfScope => Next::AwaitChange,
         }
     }
 
     fn in_effect(&mut self, setting: &Setting) -> Next {
-        let ended = self
-            .noting_conflicts(|record, now, jitter| record.record_in_effect(setting.replicas, now, jitter));
+        let ended =
+            self.update_record(|record, now, jitter| record.record_in_effect(setting.replicas, now, jitter));
         self.resolved(ended, Resolution::InSync);
         self.quiet()
     }
 
-    fn ended(&mut self, repair: &Repair, outcome: Outcome) -> Next {
+    fn write_ended(&mut self, repair: &Repair, outcome: Outcome) -> Next {
         match outcome {
             Outcome::Written { took } => {
-                self.written(repair, took);
-                Next::Rest
+                self.write_succeeded(repair, took);
+                Next::AwaitChange
             }
-            Outcome::Failed { failure, words, retry_after } => {
-                self.failed(repair, failure, words, retry_after)
+            Outcome::Failed { failure, message, retry_after } => {
+                self.write_failed(repair, failure, message, retry_after)
             }
         }
     }
 
-    fn written(&mut self, repair: &Repair, took: Duration) {
+    fn write_succeeded(&mut self, repair: &Repair, took: Duration) {
         let (from, to) = (repair.from, repair.to);
         if let Some(drift) = &repair.drift {
-            self.tell(EventKind::Repaired { drift: drift.clone(), from, to, took });
-            self.noting_conflicts(|record, now, jitter| record.record_repaired(to, now, jitter));
+            self.emit(EventKind::Repaired { drift: drift.clone(), from, to, took });
+            self.update_record(|record, now, jitter| record.record_repaired(to, now, jitter));
         } else {
-            self.tell(EventKind::Applied { from, to, took });
+            self.emit(EventKind::Applied { from, to, took });
             let ended = self.record.record_applied(to);
             self.resolved(ended, Resolution::NewSetting);
         }
     }
 
-    fn failed(&mut self, repair: &Repair, failure: Failure, words: String, retry_after: Duration) -> Next {
-        let row = self.noting_conflicts(|record, now, jitter| {
+    fn write_failed(
+        &mut self,
+        repair: &Repair,
+        failure: Failure,
+        message: String,
+        retry_after: Duration,
+    ) -> Next {
+        let failures = self.update_record(|record, now, jitter| {
             record.record_failure(&repair.uid, failure, retry_after, now, jitter).clone()
         });
-        self.tell(EventKind::WriteFailed(WriteFailure {
+        self.emit(EventKind::WriteFailed(WriteFailure {
             drift: repair.drift.clone(),
             to: repair.to,
             failure,
-            words,
-            in_a_row: row.in_a_row,
-            is_news: row.are_news(),
-            delay: row.due - self.now.monotonic,
+            message,
+            in_a_row: failures.in_a_row,
+            should_warn: failures.should_warn(),
+            delay: failures.due - self.now.monotonic,
         }));
-        Next::Wait(row.due)
+        Next::RequeueAt(failures.due)
     }
 
     fn drifted(&mut self, drift: Option<&Drift>) {
@@ -223,53 +229,53 @@ impl Transition<'_> {
         let is_contested = self.record.damping.contested().is_some();
         match self.record.record_drift(drift, self.now.monotonic) {
             Sighting::Known => {}
-            Sighting::New { instead_of } => {
-                if let Some(before) = instead_of {
+            Sighting::New { replaced } => {
+                if let Some(drift) = replaced {
                     let how = Resolution::Replaced;
-                    self.tell(EventKind::Resolved { drift: before, how, is_contested });
+                    self.emit(EventKind::Resolved { drift, how, is_contested });
                 }
-                self.tell(EventKind::Drifted { drift: drift.clone(), is_contested });
+                self.emit(EventKind::Drifted { drift: drift.clone(), is_contested });
             }
         }
     }
 
-    /// A drift may have ended without an answered repair.
+    /// Emits an event if a drift has ended without an acknowledged repair.
     fn resolved(&mut self, ended: Option<Drift>, how: Resolution) {
         if let Some(drift) = ended {
-            self.tell(EventKind::Resolved { drift, how, is_contested: false });
+            self.emit(EventKind::Resolved { drift, how, is_contested: false });
         }
     }
 
-    /// There is no drift: a conflict has ended if that lasted long enough, and otherwise will at a later step.
+    /// There is no drift. A conflict ends if that has lasted long enough, and otherwise at a later step.
     fn quiet(&mut self) -> Next {
         match self.record.damping.record_quiet(self.now.monotonic) {
-            Quiet::NotContested => Next::Rest,
-            Quiet::EndsAt(end) => Next::Wait(end),
+            Quiet::NotContested => Next::AwaitChange,
+            Quiet::EndsAt(end) => Next::RequeueAt(end),
             Quiet::Ended => {
-                self.tell(EventKind::Calmed);
-                Next::Rest
+                self.emit(EventKind::Calmed);
+                Next::AwaitChange
             }
         }
     }
 
-    /// Changes the record, and tells if that makes the target contested.
-    fn noting_conflicts<T>(&mut self, change: impl FnOnce(&mut Record, Instant, f64) -> T) -> T {
+    /// Changes the record, and emits an event if that makes the target contested.
+    fn update_record<T>(&mut self, change: impl FnOnce(&mut Record, Instant, f64) -> T) -> T {
         let was_contested = self.record.damping.contested().is_some();
         let changed = change(self.record, self.now.monotonic, self.jitter);
         if let Some(contested) = self.record.damping.contested().filter(|_| !was_contested) {
             let wait = contested.next_repair.saturating_duration_since(self.now.monotonic);
-            self.tell(EventKind::Contested { drift: self.record.last.clone(), wait });
+            self.emit(EventKind::Contested { drift: self.record.last_drift.clone(), wait });
         }
         changed
     }
 
-    /// When to look again at a target for which a time of the wall clock matters.
-    fn on_the_way_to(&self, until: Timestamp) -> Instant {
+    /// When to check a target again that waits for a wall-clock time.
+    fn recheck_time(&self, until: Timestamp) -> Instant {
         let left = Duration::try_from(until.duration_since(self.now.wall)).unwrap_or_default();
         self.now.monotonic + left.min(LONGEST_WAIT)
     }
 
-    fn tell(&mut self, kind: EventKind) {
+    fn emit(&mut self, kind: EventKind) {
         let (target, generation) = (self.target.clone(), Some(self.generation));
         self.events.push(Event { target, at: self.now.wall, generation, kind });
     }

@@ -13,7 +13,7 @@ const MAX_SUBDOMAIN_BYTES: usize = 253;
 
 /// The kind, namespace and name of a workload, whether or not it exists.
 ///
-/// Both names have the form that Kubernetes demands. Ordered by namespace, name and kind. Cheap to clone.
+/// Both names are valid in Kubernetes. Ordered by namespace, name and kind. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
     namespace: Arc<str>,
@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Accepts the two names if Kubernetes would.
+    /// Creates a target if Kubernetes would accept both names.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Result<Self, TargetError> {
         check_namespace(namespace)?;
         check_name(name)?;
@@ -54,7 +54,7 @@ impl Target {
         fmt::from_fn(|formatter| write!(formatter, "{} {}/{}", self.kind, self.namespace, self.name))
     }
 
-    /// The same target, sharing `namespace`'s text instead of keeping its own.
+    /// The same target, sharing the namespace of `other` instead of its own copy.
     ///
     /// A cluster has few namespaces and many workloads, so an index that shares them stays small.
     #[must_use]
@@ -78,7 +78,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Reads what [`Display`](fmt::Display) writes.
+/// Parses what [`Display`](fmt::Display) writes.
 impl FromStr for Target {
     type Err = ParseTargetError;
 
@@ -95,7 +95,7 @@ impl FromStr for Target {
     }
 }
 
-/// A text is not a target.
+/// The text is not a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not NAMESPACE/NAME or NAMESPACE/KIND/NAME")]
 pub struct ParseTargetError;
@@ -114,18 +114,18 @@ pub enum TargetError {
 /// Why Kubernetes would refuse a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// There is none.
+    /// It is empty.
     #[error("is empty")]
     Empty,
     /// It has more bytes than the limit.
     #[error("has {bytes} bytes; Kubernetes allows {limit}")]
     TooLong {
-        /// The length that was given.
+        /// Its length.
         bytes: usize,
-        /// The longest that is allowed.
+        /// The maximum length.
         limit: usize,
     },
-    /// It has a character, or a first or last one, that is not allowed.
+    /// It contains, begins with or ends with a character that is not allowed.
     #[error(
         "{0:?} is not valid: use lower-case letters, digits and '-', and begin and end with a letter or digit"
     )]
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_displayed_is_parsed() {
+    fn displaying_and_parsing_round_trips() {
         for kind in Kind::ALL {
             let target = Target::new(kind, "shop", "web.v1").expect("valid");
             assert_eq!(target.to_string().parse(), Ok(target));

@@ -1,8 +1,8 @@
-//! The identity of an object in the cluster, which no other object has, not even one of the same name later.
+//! The unique identity of an object in the cluster. A re-created object of the same name has another one.
 
 use std::fmt;
 
-/// A `metadata.uid`, in 16 bytes where it is a UUID, as API servers make them: there is one for each Deployment.
+/// A `metadata.uid`. A UUID, which is what API servers create, takes only 16 bytes: every workload has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uid(Form);
 
@@ -12,13 +12,13 @@ enum Form {
     Other(Box<str>),
 }
 
-/// Where a UUID has hyphens, and how long it is with them.
+/// The positions of the hyphens in a UUID, and its length with them.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 const LENGTH: usize = 36;
 
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        Self(uuid(text).map_or_else(|| Form::Other(text.into()), Form::Uuid))
+        Self(parse_uuid(text).map_or_else(|| Form::Other(text.into()), Form::Uuid))
     }
 }
 
@@ -42,8 +42,9 @@ impl fmt::Display for Uid {
     }
 }
 
-/// Reads a UUID. `None` as well if it is written in another way, such as in capitals: it must stay as it is.
-fn uuid(text: &str) -> Option<[u8; 16]> {
+/// Parses a UUID. `None` also if it is written differently, such as in capitals, because it must be displayed
+/// unchanged.
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let mut number = 0_u128;
     for (position, byte) in text.bytes().enumerate() {
         let digit = match byte {
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stays_what_it_was() {
+    fn is_displayed_unchanged() {
         let uuids = ["0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-0000-0000-000000000000"];
         let others = [
             "",
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_objects_apart() {
+    fn distinguishes_objects() {
         let [one, other] = ["0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5b-d9cb-469f-a165-70867728950f"];
         assert_eq!(Uid::from(one), Uid::from(one.to_owned()));
         assert_ne!(Uid::from(one), Uid::from(other));

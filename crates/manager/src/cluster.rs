@@ -1,4 +1,4 @@
-//! What the watches have shown of the cluster, and how fresh that is. Every read is answered from here.
+//! The observed state of the cluster, and how fresh it is. Every read is answered from it.
 
 mod freshness;
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub use self::freshness::{Freshness, Watched};
 
-/// What the watches have shown.
+/// The observed state of the cluster.
 #[derive(Debug, Default)]
 pub struct Cluster(RwLock<Inner>);
 
@@ -44,27 +44,27 @@ impl Inner {
     }
 }
 
-/// The cluster at one moment. Writers wait while it is held, so it is held shortly.
+/// The cluster at one point in time. Writers wait while it is held, so hold it only briefly.
 pub struct View<'a>(RwLockReadGuard<'a, Inner>);
 
 impl View<'_> {
-    /// What is known of a target.
+    /// What is known of a target's workload.
     pub fn observation(&self, target: &Target) -> Observation<'_> {
-        self.0.index.get(target).map_or_else(|| self.not_shown(target.kind()), Observation::Present)
+        self.0.index.get(target).map_or_else(|| self.not_in_index(target.kind()), Observation::Present)
     }
 
-    /// The same for targets that come in their order.
+    /// The same, but faster, for targets in ascending order.
     pub fn observations<'a>(&'a self) -> impl FnMut(&Target) -> Observation<'a> {
-        let mut known = self.0.index.ascending();
-        move |target| known(target).map_or_else(|| self.not_shown(target.kind()), Observation::Present)
+        let mut index = self.0.index.ordered_lookup();
+        move |target| index(target).map_or_else(|| self.not_in_index(target.kind()), Observation::Present)
     }
 
-    /// What is known of a target that no watch has shown.
-    fn not_shown(&self, kind: Kind) -> Observation<'static> {
+    /// The observation of a workload that is not in the index.
+    fn not_in_index(&self, kind: Kind) -> Observation<'static> {
         if self.0.workloads[kind].is_read() { Observation::Absent } else { Observation::Unread }
     }
 
-    /// All that is known, sorted by target.
+    /// All observed workloads, sorted by target.
     pub fn index(&self) -> &Index {
         &self.0.index
     }
@@ -74,42 +74,42 @@ impl View<'_> {
         self.0.autoscalers.of(target)
     }
 
-    /// How many objects are known.
-    pub fn known(&self, watched: Watched) -> usize {
+    /// How many objects were observed.
+    pub fn count(&self, watched: Watched) -> usize {
         match watched {
             Watched::Workloads(kind) => self.0.index.count(kind),
             Watched::Autoscalers => self.0.autoscalers.len(),
         }
     }
 
-    /// Whether what is known is what is.
+    /// How fresh the observed state is.
     pub fn freshness(&self, watched: Watched) -> Freshness {
         self.0.freshness(watched)
     }
 }
 
 impl Cluster {
-    /// The cluster as it is known now.
+    /// The current observed state.
     pub fn view(&self) -> View<'_> {
         View(self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes in a workload that was listed, added or changed.
+    /// Inserts or updates a workload that was listed, added or changed.
     pub fn insert(&self, target: Target, observed: Observed) {
         self.change(|inner| inner.index.insert(target, observed));
     }
 
-    /// Forgets a workload that was deleted.
+    /// Removes a deleted workload.
     pub fn remove(&self, target: &Target, uid: &Uid) {
         self.change(|inner| inner.index.remove(target, uid));
     }
 
-    /// A full listing of the workloads of a kind begins.
+    /// Begins a full listing of the workloads of a kind.
     pub fn begin_listing(&self, kind: Kind) {
         self.change(|inner| inner.index.begin_listing(kind));
     }
 
-    /// A full listing of the workloads of a kind is complete: what it did not show is known to be absent.
+    /// Completes a full listing of the workloads of a kind: those that it did not contain are absent.
     pub fn end_listing(&self, kind: Kind) {
         self.change(|inner| {
             inner.workloads[kind] = Freshness::Live;
@@ -117,8 +117,8 @@ impl Cluster {
         });
     }
 
-    /// Takes in an autoscaler that was listed, added or changed; `None`: it targets no workload. Returns the targets that
-    /// this concerns.
+    /// Inserts or updates an autoscaler that was listed, added or changed. `None`: it targets no workload. Returns the
+    /// affected targets.
     pub fn insert_autoscaler(&self, uid: &str, autoscaler: Option<Autoscaler>) -> Vec<Target> {
         self.change(|inner| match autoscaler {
             Some(autoscaler) => inner.autoscalers.insert(uid, autoscaler),
@@ -126,12 +126,12 @@ impl Cluster {
         })
     }
 
-    /// A full listing of the autoscalers begins.
+    /// Begins a full listing of the autoscalers.
     pub fn begin_autoscalers_listing(&self) {
         self.change(|inner| inner.autoscalers.begin_listing());
     }
 
-    /// A full listing of the autoscalers is complete; returns the targets of those that are gone.
+    /// Completes a full listing of the autoscalers; returns the targets of those that it did not contain.
     pub fn end_autoscalers_listing(&self) -> Vec<Target> {
         self.change(|inner| {
             inner.autoscalers_freshness = Freshness::Live;
@@ -139,12 +139,12 @@ impl Cluster {
         })
     }
 
-    /// The watch is open and nothing was missed.
+    /// Records that the watch is open and nothing was missed.
     pub fn set_live(&self, watched: Watched) {
         self.change(|inner| *inner.freshness_mut(watched) = Freshness::Live);
     }
 
-    /// The watch is broken; the API server was last heard at `since`.
+    /// Records that the watch is broken. `since` is when the last data arrived from the API server.
     pub fn set_stale(&self, watched: Watched, since: Instant) {
         self.change(|inner| match inner.freshness_mut(watched) {
             freshness @ Freshness::Live => *freshness = Freshness::Stale { since },
@@ -152,7 +152,7 @@ impl Cluster {
         });
     }
 
-    /// The API server refuses the watch.
+    /// Records that the API server refuses the watch.
     pub fn set_refused(&self, watched: Watched) {
         self.change(|inner| match inner.freshness_mut(watched) {
             freshness @ Freshness::Unread => *freshness = Freshness::Refused,

@@ -1,7 +1,7 @@
 //! The only code that talks to the Kubernetes API server.
 //!
-//! Reads: a watch of each kind of workload and one of autoscalers, and a GET where the watch may be behind. Writes: the
-//! `scale` of workloads, in [`scale`] alone.
+//! Reads: a watch for each kind of workload and one for autoscalers, and a GET where the watch may lag behind. Writes:
+//! only the `scale` of workloads, in [`scale`].
 
 pub mod autoscaler;
 pub mod connect;

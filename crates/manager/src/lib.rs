@@ -1,7 +1,7 @@
 //! Replica Count Manager: one source of truth for the replica counts of Kubernetes workloads.
 //!
-//! Two flows meet in one queue. The watch shows what is observed, the API stores what is desired, and both only mark
-//! targets; the reconciler takes them one by one, decides and writes. `docs/ARCHITECTURE.md` has the map.
+//! Two flows meet in one queue. The watch delivers the observed state, the API stores the desired state, and both only
+//! mark targets. The reconciler takes these one by one, decides and writes. `docs/ARCHITECTURE.md` has the map.
 
 mod clock;
 pub mod cluster;

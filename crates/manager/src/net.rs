@@ -1,4 +1,4 @@
-//! The edges towards the network: both ports, mutual TLS, and limits for peers.
+//! The network: both ports, mutual TLS, and limits for peers.
 
 pub mod http;
 mod listener;

@@ -1,11 +1,11 @@
-//! From a marked target to a repair: what marks targets, the queue, the records, the one loop that makes steps and
-//! writes, and who is told.
+//! From a marked target to a repair: what marks targets, the queue, the records, the loop that makes steps and writes,
+//! and the reporting of events.
 
 pub mod desired;
+pub mod gauges;
 pub mod marker;
 pub mod metrics;
 pub mod observed;
-pub mod readings;
 pub mod reconciler;
 pub mod records;
 pub mod report;

@@ -1,4 +1,4 @@
-//! The gRPC API: the services on their port, who may do what, and how a refusal becomes a status.
+//! The gRPC API: the services on their port, authorization, and the mapping of errors to statuses.
 
 mod authorize;
 pub mod context;

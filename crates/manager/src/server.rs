@@ -1,4 +1,4 @@
-//! The process: its command line, what it validates, binds and starts, and how it ends.
+//! The process: its command line, validation, start and shutdown.
 
 pub mod args;
 pub mod check;

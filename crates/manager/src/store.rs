@@ -1,8 +1,8 @@
-//! The store: the desired counts, in memory for every reader, made durable by a backend.
+//! The store of desired counts: in memory for all readers, and made durable by a backend.
 //!
 //! Readers take a short lock on a map and never wait for a disk or a network. A change goes to the backend, which makes
-//! it durable and publishes it on the feed; the feed lets memory follow and tells whoever follows the store. Changes that
-//! others made arrive by the same feed.
+//! it durable and publishes it to the feed. The feed updates memory and notifies the subscriber of the store. Changes
+//! by others arrive through the same feed.
 
 mod backend;
 mod error;
@@ -20,11 +20,11 @@ use replica_count_core::target::Target;
 
 use self::backend::Backend;
 pub use self::error::{BackendError, BackendReason, StoreError};
-pub use self::feed::Follower;
+pub use self::feed::Subscriber;
 pub use self::file::{Committer, Disk, OpenError, RealDisk};
 use self::mirror::Mirror;
 
-/// A handle on the store. All clones are the same store.
+/// A handle to the store. All clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
     mirror: Mirror,
@@ -32,10 +32,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the settings file at `path`. If there is none, the first change makes it.
+    /// Opens the settings file at `path`. If it does not exist, the first change creates it.
     ///
     /// Nothing is stored until the caller runs the [`Committer`], which also holds the lock that keeps other processes
-    /// from the file. A file that is refused is left as it is.
+    /// out. A refused file is left unchanged.
     pub fn open_file(path: &Path) -> Result<(Self, Committer), OpenError> {
         Self::open_file_on(path, Box::new(RealDisk))
     }
@@ -51,9 +51,9 @@ impl Store {
         self.read(|settings| settings.get(target).cloned())
     }
 
-    /// Lets `reader` see all settings as they are at one moment.
+    /// Calls `reader` with all settings at one point in time.
     ///
-    /// The backend waits as long as `reader` takes, so `reader` only looks.
+    /// The backend waits for `reader`, so `reader` must only read.
     pub fn read<T>(&self, reader: impl FnOnce(&Settings) -> T) -> T {
         reader(&self.mirror.read())
     }
@@ -68,25 +68,25 @@ impl Store {
         self.read(Settings::is_empty)
     }
 
-    /// What `change` would do now. Stores nothing.
+    /// The result that `change` would have now. Stores nothing.
     pub fn check(&self, target: &Target, change: &Change) -> Result<Changed, ChangeError> {
         change.apply(target.clone(), self.get(target))
     }
 
-    /// Makes `change` and returns when it is durable.
+    /// Applies `change` and returns when it is durable.
     ///
-    /// Changes of one target are made in the order in which they were submitted. A caller that stops waiting does not
-    /// take its change back: it may still be stored.
+    /// Changes of one target are applied in the order of submission. A caller that stops waiting does not cancel its
+    /// change: it may still be stored.
     pub async fn apply(&self, target: Target, change: Change) -> Result<Changed, StoreError> {
         self.backend.apply(target, change).await
     }
 
-    /// Takes no more changes. Those that were submitted by then are still made, and reads go on.
+    /// Stops accepting changes. Those already submitted are still applied, and reads still work.
     pub async fn close(&self) {
         self.backend.close().await;
     }
 
-    /// Makes the metrics of the store part of what `registry` shows, under names that begin with `store_`.
+    /// Registers the metrics of the store, under names that begin with `store_`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("store");
         registry.register("settings", "Targets with a stored replica count", self.mirror.count());

@@ -1,7 +1,7 @@
-//! All input that fuzzing has kept, through the same properties, with the compiler that everything else is built with.
+//! Checks the properties of fuzzing for all inputs that it has kept, with the regular compiler.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-#![expect(clippy::print_stdout, reason = "shown only when a test fails: the last one is the culprit")]
+#![expect(clippy::print_stdout, reason = "shown only if a test fails: the last file is the cause")]
 
 #[path = "../../../harness/fuzz/properties.rs"]
 mod properties;

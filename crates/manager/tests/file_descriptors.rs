@@ -1,4 +1,5 @@
-//! The acceptor outlives a lack of file descriptors. The limit is the whole process's, so this test has one of its own.
+//! The acceptor survives a lack of file descriptors. The limit applies to the whole process, so this test is alone in
+//! one.
 
 use std::error::Error;
 use std::fs::File;
@@ -24,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
-/// Enough for the test itself, and soon exhausted.
+/// Enough for the test itself, and quickly exhausted.
 const FILES: u64 = 64;
 
 #[derive(Parser)]
@@ -34,7 +35,7 @@ struct Cli {
 }
 
 #[tokio::test]
-async fn a_lack_of_file_descriptors_ends_nothing() -> Result<(), Box<dyn Error>> {
+async fn the_acceptor_survives_a_lack_of_file_descriptors() -> Result<(), Box<dyn Error>> {
     let folder = TempDir::new()?;
     Cli::try_parse_from(["certs", "--dir", &folder.path().to_string_lossy()])?.certs.run()?;
     let server = folder.path().join("server");
@@ -69,11 +70,11 @@ async fn a_lack_of_file_descriptors_ends_nothing() -> Result<(), Box<dyn Error>>
     let connecting = TlsConnector::from(client_config).connect("localhost".try_into()?, stream);
     let (client, connection) = tokio::join!(connecting, incoming.next());
     client?;
-    assert_eq!(&*connection.ok_or("the acceptor goes on")??.peer().identity.user, "client");
+    assert_eq!(&*connection.ok_or("the acceptor has ended")??.peer().identity.user, "client");
     Ok(())
 }
 
-/// Opens files until there is no descriptor left.
+/// Opens files until no descriptor is left.
 fn exhaust_files() -> std::io::Result<Vec<File>> {
     setrlimit(Resource::Nofile, Rlimit { current: Some(FILES), ..getrlimit(Resource::Nofile) })?;
     let mut files = Vec::new();

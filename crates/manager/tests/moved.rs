@@ -1,22 +1,22 @@
-//! A command that has moved: whoever calls it is told the new one, and nothing is done.
+//! A command that has moved names the new command and does nothing else.
 
 use std::fs;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// The exit status when the command line is not usable.
+/// The exit status when the command line is invalid.
 const USAGE: i32 = 64;
 
 #[test]
-fn certs_names_the_command_that_makes_certificates_now() {
+fn certs_names_the_command_to_use_instead() {
     let folder = TempDir::new().unwrap();
     let check = |arguments: &[&str], expected: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_replica-count-manager"));
         let output = command.current_dir(&folder).arg("certs").args(arguments).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
-            said,
+            stderr,
             format!(
                 "replica-count-manager: `certs` has moved to kubectl-replicas; use: kubectl-replicas certs{expected}\n"
             )

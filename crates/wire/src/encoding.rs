@@ -1,21 +1,22 @@
-//! In which of two ways an answer is written.
+//! The two encodings of an answer.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-/// What is asked for: protobuf, which costs both sides less, or JSON, which every API server can write.
+/// The `Accept` header of a request: protobuf, which is cheaper for both sides, or else JSON, which every API server
+/// supports.
 pub const ACCEPT: &str = "application/vnd.kubernetes.protobuf, application/json";
 
-/// How the objects of an answer are written.
+/// The encoding of the objects in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// JSON; an event of a watch is a line.
+    /// JSON. Each event of a watch is a line.
     Json,
-    /// Kubernetes' protobuf; an event of a watch has its length before it, in 4 bytes, the highest first.
+    /// Kubernetes' protobuf. Each event of a watch is preceded by its length in 4 bytes, big-endian.
     Protobuf,
 }
 
 impl Encoding {
-    /// By the `Content-Type` of an answer. Whatever is not said to be protobuf is taken for JSON.
+    /// The encoding of an answer with this `Content-Type`. Anything but protobuf counts as JSON.
     pub fn of(content_type: &[u8]) -> Self {
         let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
         if media_type.trim_ascii().eq_ignore_ascii_case(Self::Protobuf.media_type().as_bytes()) {
@@ -25,7 +26,7 @@ impl Encoding {
         }
     }
 
-    /// Its name in `Content-Type` and `Accept`.
+    /// The media type in `Content-Type` and `Accept`.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -33,7 +34,7 @@ impl Encoding {
         }
     }
 
-    /// Makes a frame of an event.
+    /// Frames an event.
     pub fn frame(self, event: &[u8]) -> Bytes {
         let mut frame = BytesMut::with_capacity(event.len() + 4);
         match self {
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_told_by_the_content_type() {
+    fn is_determined_by_the_content_type() {
         let cases = [
             ("application/vnd.kubernetes.protobuf", Encoding::Protobuf),
             ("application/vnd.kubernetes.protobuf;stream=watch", Encoding::Protobuf),

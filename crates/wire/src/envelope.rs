@@ -1,4 +1,4 @@
-//! What Kubernetes wraps around an object in protobuf, to say of which kind it is.
+//! The envelope of an object in Kubernetes' protobuf, which names its kind.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::{DecodeError, Message};
@@ -6,13 +6,13 @@ use prost::{DecodeError, Message};
 /// The first bytes of every object.
 const MAGIC: &[u8] = b"k8s\0";
 
-/// Why an object cannot be read.
+/// Why an object cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It does not begin as every object does.
+    /// It does not begin with the magic number.
     #[error("it does not begin with the magic number of Kubernetes' protobuf")]
     Magic,
-    /// It is no protobuf, or its fields are of other types.
+    /// It is not protobuf, or its fields have other types.
     #[error(transparent)]
     Protobuf(#[from] DecodeError),
 }
@@ -41,16 +41,16 @@ impl Envelope {
         Self { type_meta: Some(type_meta), raw: object.encode_to_vec().into() }
     }
 
-    /// Reads an answer or the object of an event. The object within is a part of `bytes`, not a copy.
+    /// Decodes an answer or the object of an event. The object inside shares the memory of `bytes`.
     pub fn open(mut bytes: Bytes) -> Result<Self, Unreadable> {
         if !bytes.starts_with(MAGIC) {
             return Err(Unreadable::Magic);
         }
-        let wrapped = bytes.split_off(MAGIC.len());
-        Ok(Self::decode(wrapped)?)
+        let envelope = bytes.split_off(MAGIC.len());
+        Ok(Self::decode(envelope)?)
     }
 
-    /// Writes it as an answer.
+    /// Encodes it, with the magic number.
     pub fn seal(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(MAGIC.len() + self.encoded_len());
         bytes.put_slice(MAGIC);
@@ -58,12 +58,12 @@ impl Envelope {
         bytes.freeze()
     }
 
-    /// The kind of the object, such as `Deployment`; empty if it is not said.
+    /// The kind of the object, such as `Deployment`; empty if it is absent.
     pub fn kind(&self) -> &str {
         self.type_meta.as_ref().map_or("", |types| &types.kind)
     }
 
-    /// Reads the object. Fields that `M` does not have are skipped.
+    /// Decodes the object. Fields that `M` does not have are skipped.
     pub fn object<M: Message + Default>(&self) -> Result<M, Unreadable> {
         Ok(M::decode(self.raw.clone())?)
     }
@@ -74,7 +74,7 @@ impl Envelope {
 pub struct Event {
     /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
     pub r#type: String,
-    /// What it is about.
+    /// The object, or a `Status` for `ERROR`.
     pub object: Envelope,
 }
 
@@ -93,13 +93,13 @@ struct RawExtension {
 }
 
 impl Event {
-    /// Reads an event, without what frames it.
+    /// Decodes an event without its frame.
     pub fn read(frame: Bytes) -> Result<Self, Unreadable> {
         let WatchEvent { r#type, object } = WatchEvent::decode(frame)?;
         Ok(Self { r#type, object: Envelope::open(object.raw)? })
     }
 
-    /// Writes it, without what frames it.
+    /// Encodes it without a frame.
     pub fn write(&self) -> Bytes {
         let object = RawExtension { raw: self.object.seal() };
         WatchEvent { r#type: self.r#type.clone(), object }.encode_to_vec().into()
@@ -111,29 +111,29 @@ mod tests {
     use super::*;
     use crate::messages::Status;
 
-    /// A Status as a real API server has sent it in an event, for a version that was too old.
+    /// The event with a Status that a real API server sent for a version that was too old.
     const GONE: &[u8] = include_bytes!("../tests/gone");
 
     #[test]
-    fn what_an_api_server_wrote_is_read() {
-        let event = Event::read(Bytes::from_static(GONE)).expect("readable");
+    fn an_event_of_a_real_api_server_is_decoded() {
+        let event = Event::read(Bytes::from_static(GONE)).expect("decodable");
         assert_eq!((event.r#type.as_str(), event.object.kind()), ("ERROR", "Status"));
-        let status: Status = event.object.object().expect("readable");
+        let status: Status = event.object.object().expect("decodable");
         assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
         assert!(status.message.starts_with(b"too old resource version"), "{:?}", status.message);
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn encoding_and_decoding_round_trips() {
         let status = Status { message: "no".into(), reason: "Expired".to_owned(), code: 410 };
         let event = Event { r#type: "ERROR".to_owned(), object: Envelope::new("v1", "Status", &status) };
-        let read = Event::read(event.write()).expect("readable");
+        let read = Event::read(event.write()).expect("decodable");
         assert_eq!(read, event);
         assert_eq!(read.object.object(), Ok(status));
     }
 
     #[test]
-    fn what_is_something_else_is_refused() {
+    fn anything_else_is_refused() {
         let open = |bytes: &'static [u8]| Envelope::open(Bytes::from_static(bytes));
         assert_eq!(open(b"{\"kind\":\"Status\"}"), Err(Unreadable::Magic));
         assert_eq!(open(b"k8s"), Err(Unreadable::Magic));

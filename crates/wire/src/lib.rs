@@ -1,7 +1,7 @@
-//! How Kubernetes puts objects into bytes: the frames of a watch, and protobuf with the few fields that are read.
+//! The wire format of Kubernetes: the frames of a watch, and protobuf messages with the few fields that are read.
 //!
-//! Source of all numbers: `generated.proto` in the packages of k8s.io/apimachinery and k8s.io/api. Protobuf is a stable
-//! format of Kubernetes: numbers are never given another meaning. There is no I/O here.
+//! Source of all field numbers: `generated.proto` in the packages of k8s.io/apimachinery and k8s.io/api. Protobuf is a
+//! stable format of Kubernetes: field numbers never change their meaning. There is no I/O here.
 
 mod encoding;
 mod envelope;

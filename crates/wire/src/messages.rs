@@ -1,8 +1,8 @@
-//! Objects of Kubernetes with the fields that are read. All others are skipped without being kept.
+//! Kubernetes objects with the fields that are read. All other fields are skipped.
 //!
-//! An API server writes texts that are absent as empty ones. A text that it takes as it comes, because no rule says how it
-//! must look, is bytes here: whoever writes it as protobuf can put there what is no UTF-8, and as a `string` that would
-//! make all of the message unreadable. In JSON the API server replaces such bytes.
+//! API servers encode absent strings as empty ones. Strings that they do not validate are bytes here: a client that
+//! writes protobuf can put invalid UTF-8 there, and as a `string` that would make the whole message undecodable. In
+//! JSON, API servers replace such bytes.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ pub struct HorizontalPodAutoscalerSpec {
     pub scale_target_ref: Option<CrossVersionObjectReference>,
 }
 
-/// An object that is scaled.
+/// A reference to a scaled object.
 #[derive(Clone, PartialEq, Message)]
 pub struct CrossVersionObjectReference {
     /// `kind`.
@@ -128,15 +128,15 @@ pub struct ObjectMeta {
     pub managed_fields: Vec<ManagedFieldsEntry>,
 }
 
-/// A moment; Kubernetes keeps whole seconds.
+/// A time in whole seconds, as Kubernetes keeps it.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Time {
-    /// Since 1970. 0 stands for no time as well.
+    /// Seconds since 1970. 0 also stands for no time.
     #[prost(int64, tag = "1")]
     pub seconds: i64,
 }
 
-/// Who made an object.
+/// An owner of an object.
 #[derive(Clone, PartialEq, Message)]
 pub struct OwnerReference {
     /// `kind`.
@@ -150,7 +150,7 @@ pub struct OwnerReference {
     pub controller: bool,
 }
 
-/// What one field manager owns.
+/// The fields that one field manager owns.
 #[derive(Clone, PartialEq, Message)]
 pub struct ManagedFieldsEntry {
     /// `manager`.
@@ -170,10 +170,10 @@ pub struct ManagedFieldsEntry {
     pub subresource: Bytes,
 }
 
-/// Names of fields.
+/// A set of fields.
 #[derive(Clone, PartialEq, Message)]
 pub struct FieldsV1 {
-    /// The same JSON that `fieldsV1` is in JSON; a part of the bytes that were read.
+    /// The JSON text of `fieldsV1`; shares the memory of the decoded bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub raw: Bytes,
 }
@@ -184,7 +184,7 @@ pub struct List {
     /// `metadata`.
     #[prost(message, optional, tag = "1")]
     pub metadata: Option<ListMeta>,
-    /// `items`: each a message of its own, which is read one at a time.
+    /// `items`, each still encoded, so that one at a time is decoded.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub items: Vec<Bytes>,
 }
@@ -200,7 +200,7 @@ pub struct ListMeta {
     pub r#continue: String,
 }
 
-/// An object of any kind, and what a bookmark shows.
+/// An object of any kind, as in a bookmark.
 #[derive(Clone, PartialEq, Message)]
 pub struct AnyObject {
     /// `metadata`.
@@ -208,7 +208,7 @@ pub struct AnyObject {
     pub metadata: Option<AnyMeta>,
 }
 
-/// The `metadata` of an object, of which the annotations matter.
+/// The `metadata` of an object, with its annotations.
 #[derive(Clone, PartialEq, Message)]
 pub struct AnyMeta {
     /// `name`.

@@ -1,4 +1,4 @@
-//! The development CA, and what it signs.
+//! The development CA and the certificates that it signs.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -15,10 +15,10 @@ use super::error::CertsError;
 use super::name::{Group, Host, Uri};
 use super::subject;
 
-/// A clock that is this much behind ours still accepts a new certificate.
+/// Clocks that are this much behind ours still accept a new certificate.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// Where the server is found without any `--host`: on this machine, and by its Service in its own namespace.
+/// The server's names without any `--host`: on this machine, and of its Service in a namespace of the same name.
 const SERVER_NAMES: [&str; 6] = [
     "localhost",
     "127.0.0.1",
@@ -28,7 +28,7 @@ const SERVER_NAMES: [&str; 6] = [
     "replica-count-manager.replica-count-manager.svc",
 ];
 
-/// From when until when a certificate is good.
+/// The validity period of a certificate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Validity {
     not_before: Timestamp,
@@ -36,7 +36,7 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    /// `days` from `now`, beginning a little earlier for the sake of slow clocks.
+    /// `days` from `now`, beginning a little earlier because of slow clocks.
     pub(super) fn starting(now: Timestamp, days: u16) -> Self {
         let length = SignedDuration::from_hours(24 * i64::from(days));
         Self { not_before: now - CLOCK_SKEW, not_after: now + length }
@@ -67,10 +67,10 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// A new CA with a key of its own, which signs servers and clients but no further CA.
+    /// A new CA with a new key, which signs servers and clients but no other CA.
     pub(super) fn new(validity: Validity) -> Result<Self, CertsError> {
         let mut params = CertificateParams::default();
-        // A name of its own: else a client of an earlier CA would look like one with a forged signature.
+        // The name is unique: otherwise a client of an earlier CA would look like one with a forged signature.
         let name = format!("Replica Count Manager development CA {:08x}", fastrand::u32(..));
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -81,7 +81,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate_pem, not_after: validity.not_after })
     }
 
-    /// The CA in `folder`, if it is whole and can still sign at `now`.
+    /// Loads the CA in `folder`, which must be complete and still valid at `now`.
     pub(super) fn load(folder: &Path, now: Timestamp) -> Result<Self, CertsError> {
         let (certificate_file, certificate_pem) = read(folder.join("ca.crt"))?;
         let (key_file, key_pem) = read(folder.join("ca.key"))?;
@@ -109,7 +109,7 @@ impl Authority {
         if not_after <= now {
             return Err(problem(
                 &certificate_file,
-                &format!("expired at {not_after}; `kubectl-replicas certs --force` makes a new CA"),
+                &format!("expired at {not_after}; `kubectl-replicas certs --force` creates a new CA"),
             ));
         }
 
@@ -125,7 +125,7 @@ impl Authority {
         self.issuer.key().serialize_pem()
     }
 
-    /// A certificate for the server, found by the usual names and by `hosts`.
+    /// A certificate for the server, with the usual names and `hosts`.
     pub(super) fn server(&self, hosts: &[Host], validity: Validity) -> Result<Pair, CertsError> {
         let mut params = CertificateParams::new(SERVER_NAMES.map(str::to_owned).to_vec())?;
         for host in hosts {
@@ -139,7 +139,7 @@ impl Authority {
         Ok(Pair { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 
-    /// A certificate for the user `name` in `groups`, who is known by `uri` instead if there is one.
+    /// A certificate for the user `name` in `groups`. If there is a `uri`, it identifies the user instead.
     pub(super) fn client(
         &self,
         name: &str,
@@ -157,7 +157,7 @@ impl Authority {
         Ok(Pair { certificate_pem, key_pem: key.serialize_pem() })
     }
 
-    /// Signs with a new key. Nothing outlives the CA: after its end no one could verify it.
+    /// Signs a certificate with a new key. It does not outlive the CA, because then nobody could verify it.
     fn sign(
         &self,
         mut params: CertificateParams,

@@ -1,4 +1,4 @@
-//! What may stand in a certificate of ours, and in the path of its files.
+//! Valid names in our certificates and in the paths of their files.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -6,39 +6,40 @@ use std::str::FromStr;
 use rcgen::SanType;
 use rustls::pki_types::ServerName;
 
-/// Folders that are not a person's.
+/// Folders that do not belong to a user.
 const RESERVED: [&str; 2] = ["ca", "server"];
 
-/// X.509's limit of a common name and of an organization, in characters.
+/// The limit of X.509 for a common name and an organization, in characters.
 const MAX_NAME: usize = 64;
 
-/// SPIFFE's limit of an identifier, in bytes.
+/// The limit of SPIFFE for an identifier, in bytes.
 const MAX_URI: usize = 2048;
 
-/// A user's name that is also the name of a folder: no way out of the certificates' folder, nothing hidden.
+/// A user name that is also the name of a folder: it cannot leave the certificates' folder and is not hidden.
 #[derive(Clone, Debug)]
-pub(super) struct PersonName(String);
+pub(super) struct UserName(String);
 
-impl PersonName {
+impl UserName {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for PersonName {
+impl FromStr for UserName {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@');
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(allowed) {
-            return Err("begin with a letter or a digit, then letters, digits and . _ - @ only".to_owned());
+            return Err("must begin with a letter or a digit, and contain only letters, digits and . _ - @"
+                .to_owned());
         }
         if name.len() > MAX_NAME {
             return Err(format!("longer than {MAX_NAME} characters"));
         }
         // Compared without case, as some file systems do.
         if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
-            return Err(format!("the folder `{name}` is not a person's"));
+            return Err(format!("the folder `{name}` does not belong to a user"));
         }
         Ok(Self(name.to_owned()))
     }
@@ -92,7 +93,7 @@ impl FromStr for Uri {
     }
 }
 
-/// A name or an address by which clients reach the server.
+/// A DNS name or an IP address of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Host(SanType);
 
@@ -110,7 +111,7 @@ impl FromStr for Host {
             return Ok(Self(SanType::IpAddress(address)));
         }
         let refused = || "not a DNS name or an IP address".to_owned();
-        // A certificate holds a name without its final dot, and clients check the name with the same rules.
+        // Names in certificates have no final dot, and clients check them by the same rules.
         ServerName::try_from(host).ok().filter(|_| !host.ends_with('.')).ok_or_else(refused)?;
         Ok(Self(SanType::DnsName(host.try_into().map_err(|_| refused())?)))
     }

@@ -1,7 +1,8 @@
-//! Several files that are put in place together.
+//! Writes several files together.
 //!
-//! All are checked, written and synced under temporary names before the first is renamed, so a full disk, a missing
-//! right or an interruption leaves what was there; only a crash between two renames could still part them.
+//! All files are checked, written and synced under temporary names before the first is renamed. So a full disk, a
+//! missing permission or an interruption changes nothing; only a crash between two renames can leave the files partly
+//! replaced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::CertsError;
 
-/// A private key is its owner's alone, from the moment its file is there.
+/// A private key is readable by its owner only, as soon as its file exists.
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
-/// Files that wait to be written.
+/// Files to be written.
 #[derive(Debug)]
 pub(super) struct Staging {
     replace: bool,
@@ -28,7 +29,7 @@ struct Staged {
 }
 
 impl Staging {
-    /// With `replace`, files that exist are replaced; else they are an error.
+    /// With `replace`, existing files are replaced; otherwise they are an error.
     pub(super) fn new(replace: bool) -> Self {
         Self { replace, files: Vec::new() }
     }
@@ -63,7 +64,7 @@ impl Staging {
     }
 }
 
-/// A written file that has not got its name yet; removed unless it gets it.
+/// A written file under a temporary name. It is removed unless it is renamed.
 #[derive(Debug)]
 struct Temporary {
     path: PathBuf,
@@ -91,7 +92,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After the rename there is nothing to remove, and nobody to tell if a left-over cannot be.
+        // After the rename there is nothing to remove. If removing fails, there is nobody to report it to.
         let _ = fs::remove_file(&self.path);
     }
 }

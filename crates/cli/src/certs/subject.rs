@@ -1,7 +1,7 @@
-//! The subject of a person: a common name and any number of organizations.
+//! The subject of a user: a common name and any number of organizations.
 //!
-//! rcgen writes at most one attribute of each type into a name, but a person may be in several groups. So the
-//! subject is written here, put into the certificate that rcgen made, and signed again.
+//! rcgen writes at most one attribute of each type into a name, but a user may be in several groups. So the subject is
+//! encoded here, put into the certificate that rcgen created, and the certificate is signed again.
 
 use rcgen::{Certificate, KeyPair, SigningKey};
 use yasna::DERWriter;
@@ -53,7 +53,7 @@ fn split(certificate: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
             Ok((fields, algorithm))
         })
     })
-    .expect("rcgen writes DER, and all eight fields of a version 3 certificate")
+    .expect("rcgen writes valid DER with all eight fields of a version 3 certificate")
 }
 
 fn encode(name: &str, groups: &[Group]) -> Vec<u8> {

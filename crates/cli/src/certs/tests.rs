@@ -1,4 +1,4 @@
-//! The files as they are on disk, read back with another library than the one that wrote them.
+//! Checks the files on disk with a different library than the one that wrote them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,14 +19,15 @@ struct Cli {
     certs: CertsArgs,
 }
 
-/// Runs `certs` with `arguments` on the folder at `now`: what it prints, or its error, both without the folder's name.
+/// Runs `certs` with `arguments` in the folder at `now`. Returns its output or its error, both without the folder's
+/// name.
 fn run_at(folder: &Path, now: Timestamp, arguments: &str) -> Result<String, String> {
-    let words = ["certs"].into_iter().chain(arguments.split_whitespace());
-    let cli = Cli::try_parse_from(words.chain(["--dir", &folder.to_string_lossy()]))
+    let arguments = ["certs"].into_iter().chain(arguments.split_whitespace());
+    let cli = Cli::try_parse_from(arguments.chain(["--dir", &folder.to_string_lossy()]))
         .map_err(|error| error.to_string())?;
     let mut out = Vec::new();
     let relative = |text: &str| text.replace(&folder.display().to_string(), "certificates");
-    cli.certs.make(now, &mut out).map_err(|error| relative(&error.to_string()))?;
+    cli.certs.create(now, &mut out).map_err(|error| relative(&error.to_string()))?;
     Ok(relative(&String::from_utf8(out).unwrap()))
 }
 
@@ -57,7 +58,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_first_run_makes_all_that_the_readme_uses() {
+fn the_first_run_creates_all_files_that_the_readme_uses() {
     let folder = TempDir::new().unwrap();
     let printed = run(folder.path(), "").unwrap();
     assert_eq!(
@@ -84,14 +85,14 @@ fn the_first_run_makes_all_that_the_readme_uses() {
          Next, start the server:\n  \
          replica-count-manager --cert-file certificates/server/server.crt \
          --key-file certificates/server/server.key --ca-cert-file certificates/server/ca.crt\n\
-         and ask it what it offers:\n  \
+         and list its services:\n  \
          grpcurl -cacert certificates/ca/ca.crt -cert certificates/client/client.crt \
          -key certificates/client/client.key localhost:8080 list\n"
     );
 }
 
 #[test]
-fn each_certificate_says_what_it_is_for_and_no_more() {
+fn each_certificate_has_the_usages_it_needs_and_no_others() {
     let folder = TempDir::new().unwrap();
     let now = Timestamp::now();
     run_at(folder.path(), now, "--days 30").unwrap();
@@ -116,7 +117,7 @@ fn each_certificate_says_what_it_is_for_and_no_more() {
 }
 
 #[test]
-fn the_server_is_found_by_its_usual_names_and_each_host() {
+fn the_server_has_its_usual_names_and_each_host() {
     let folder = TempDir::new().unwrap();
     run(folder.path(), "--host replicas.example.com --host 192.0.2.10 --host localhost").unwrap();
     let pem = pem(&folder.path().join("server/server.crt"));
@@ -146,8 +147,8 @@ fn the_server_is_found_by_its_usual_names_and_each_host() {
     );
 }
 
-/// The common names, the organizations and the URIs of a certificate: what the server takes for user and groups.
-fn person(file: &Path) -> [Vec<String>; 3] {
+/// The common names, organizations and URIs of a certificate, from which the server takes user and groups.
+fn identity(file: &Path) -> [Vec<String>; 3] {
     let pem = pem(file);
     let certificate = pem.parse_x509().unwrap();
     let texts = |attribute: &AttributeTypeAndValue<'_>| attribute.as_str().unwrap().to_owned();
@@ -166,13 +167,13 @@ fn person(file: &Path) -> [Vec<String>; 3] {
 }
 
 #[test]
-fn a_further_person_has_a_name_and_any_number_of_groups() {
+fn another_user_has_a_name_and_any_number_of_groups() {
     let folder = TempDir::new().unwrap();
     run(folder.path(), "").unwrap();
     let check = |arguments: &str, name: &str, groups: &[&str], uris: &[&str]| {
         run(folder.path(), arguments).unwrap();
         let expected = [&[name], groups, uris].map(<[&str]>::to_vec);
-        assert_eq!(person(&folder.path().join(format!("{name}/{name}.crt"))), expected);
+        assert_eq!(identity(&folder.path().join(format!("{name}/{name}.crt"))), expected);
     };
     check("client --name bob", "bob", &[], &[]);
     check("client --name alice --group ops", "alice", &["ops"], &[]);
@@ -208,7 +209,7 @@ fn nothing_is_replaced_without_force() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_leaves_all_others_as_they_were() {
+fn a_file_that_cannot_be_written_leaves_all_others_unchanged() {
     let folder = TempDir::new().unwrap();
     run(folder.path(), "").unwrap();
     let read = || fs::read_to_string(folder.path().join("ca/ca.key")).unwrap();
@@ -219,12 +220,12 @@ fn a_file_that_cannot_be_written_leaves_all_others_as_they_were() {
     assert!(error.starts_with("cannot write certificates/client/client.key: "), "{error}");
     fs::remove_file(folder.path().join("client")).unwrap();
     assert_eq!(read(), key);
-    let left: Vec<_> = before.into_iter().filter(|file| !file.starts_with("client/")).collect();
-    assert_eq!(files(folder.path()), left, "no temporary file is left");
+    let remaining: Vec<_> = before.into_iter().filter(|file| !file.starts_with("client/")).collect();
+    assert_eq!(files(folder.path()), remaining, "a temporary file is left");
 }
 
 #[test]
-fn a_person_needs_a_whole_authority() {
+fn another_user_needs_a_complete_authority() {
     let check = |spoil: &dyn Fn(&Path), expected: &str| {
         let folder = TempDir::new().unwrap();
         run(folder.path(), "").unwrap();
@@ -239,11 +240,11 @@ fn a_person_needs_a_whole_authority() {
     };
     check(
         &|ca| fs::remove_dir_all(ca).unwrap(),
-        "no CA here: certificates/ca/ca.crt does not exist; make it first with `kubectl-replicas certs`",
+        "no CA here: certificates/ca/ca.crt does not exist; create it first with `kubectl-replicas certs`",
     );
     check(
         &|ca| fs::remove_file(ca.join("ca.key")).unwrap(),
-        "no CA here: certificates/ca/ca.key does not exist; make it first with `kubectl-replicas certs`",
+        "no CA here: certificates/ca/ca.key does not exist; create it first with `kubectl-replicas certs`",
     );
     check(
         &|ca| fs::write(ca.join("ca.key"), "x").unwrap(),
@@ -267,7 +268,7 @@ fn a_person_needs_a_whole_authority() {
 }
 
 #[test]
-fn nothing_outlives_its_authority() {
+fn no_certificate_outlives_its_authority() {
     let folder = TempDir::new().unwrap();
     let start = Timestamp::from_second(1_800_000_000).unwrap();
     run_at(folder.path(), start, "").unwrap();
@@ -278,13 +279,13 @@ fn nothing_outlives_its_authority() {
     assert_eq!(
         run_at(folder.path(), start + days(365), "client --name bob"),
         Err("certificates/ca/ca.crt: expired at 2028-01-15T08:00:00Z; \
-             `kubectl-replicas certs --force` makes a new CA"
+             `kubectl-replicas certs --force` creates a new CA"
             .to_owned())
     );
 }
 
 #[test]
-fn arguments_are_checked_before_anything_is_made() {
+fn arguments_are_checked_before_anything_is_created() {
     let check = |arguments: &str, expected: &str| {
         let folder = TempDir::new().unwrap();
         let error = run(folder.path(), arguments).unwrap_err();
@@ -292,11 +293,11 @@ fn arguments_are_checked_before_anything_is_made() {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     };
     check("client", "--name <NAME>");
-    check("client --name ../alice", "begin with a letter or a digit");
-    check("client --name a/b", "letters, digits and . _ - @ only");
-    check("client --name .hidden", "begin with a letter or a digit");
-    check("client --name ca", "the folder `ca` is not a person's");
-    check("client --name Server", "the folder `Server` is not a person's");
+    check("client --name ../alice", "must begin with a letter or a digit");
+    check("client --name a/b", "only letters, digits and . _ - @");
+    check("client --name .hidden", "must begin with a letter or a digit");
+    check("client --name ca", "the folder `ca` does not belong to a user");
+    check("client --name Server", "the folder `Server` does not belong to a user");
     check(&format!("client --name {}", "a".repeat(65)), "longer than 64 characters");
     check(&format!("client --name a --group {}", "g".repeat(65)), "longer than 64 characters");
     check("client --name a --uri alice", "not a URI");

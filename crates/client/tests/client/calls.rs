@@ -1,4 +1,4 @@
-//! What is asked of a server, and what it answers.
+//! Calls to a server and their answers.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use tonic_health::ServingStatus;
 
 use super::fixture::{Certificates, ListServer};
 
-/// Far longer than anything takes here.
+/// Much longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// tonic's own limit.
+/// tonic's default limit.
 const DEFAULT_LIMIT: usize = 4 << 20;
 
-/// At most what a row has beside its name: the numbers of two fields, and two lengths.
-const FRAME: usize = 10;
+/// The most that a row takes besides its name: two field numbers and two lengths.
+const ROW_OVERHEAD: usize = 10;
 
 fn row(name: String, namespace: &str) -> DeploymentsReplicaConfig {
     DeploymentsReplicaConfig { name, namespace: namespace.to_owned(), ..DeploymentsReplicaConfig::default() }
 }
 
-/// Rows of a megabyte, so that few of them make a long answer.
+/// Rows of a megabyte each, so that a few of them make a long answer.
 fn megabytes(count: usize) -> Vec<DeploymentsReplicaConfig> {
-    (0..count).map(|_| row("x".repeat((1 << 20) - FRAME), "")).collect()
+    (0..count).map(|_| row("x".repeat((1 << 20) - ROW_OVERHEAD), "")).collect()
 }
 
 fn endpoint(certificates: &Certificates, server: &ListServer, name: Option<&str>) -> Endpoint {
@@ -42,7 +42,7 @@ async fn connect(certificates: &Certificates, server: &ListServer) -> Connection
 }
 
 #[tokio::test]
-async fn the_longest_answer_of_a_server_is_read() {
+async fn the_longest_answer_of_a_server_is_accepted() {
     let certificates = Certificates::new();
     let check = async |count: usize, expected: Result<usize, Code>| {
         let server = ListServer::start(&certificates, megabytes(count), None).await;
@@ -77,7 +77,7 @@ async fn a_list_of_any_length_is_read_in_pages() {
         assert_eq!(sizes.len(), expected.len());
         assert!(
             names.into_iter().eq((0..count).map(|n| n.to_string())),
-            "{count}: a row is missing or twice"
+            "{count}: a row is missing or duplicated"
         );
     };
     check(0, &[0]).await;
@@ -86,12 +86,12 @@ async fn a_list_of_any_length_is_read_in_pages() {
 }
 
 #[tokio::test]
-async fn health_is_told_apart() {
+async fn health_states_are_distinguished() {
     let certificates = Certificates::new();
     let check = async |health: Option<ServingStatus>, expected: Option<&str>| {
         let server = ListServer::start(&certificates, Vec::new(), health).await;
-        let told = connect(&certificates, &server).await.health().await;
-        assert_eq!(told.map_err(|error| error.to_string()).err().as_deref(), expected);
+        let result = connect(&certificates, &server).await.health().await;
+        assert_eq!(result.map_err(|error| error.to_string()).err().as_deref(), expected);
     };
     check(Some(ServingStatus::Serving), None).await;
     check(Some(ServingStatus::NotServing), Some("is not ready: its log and /readyz say why")).await;
@@ -102,7 +102,7 @@ async fn health_is_told_apart() {
 }
 
 #[tokio::test]
-async fn who_is_refused_is_told_why() {
+async fn connection_errors_say_why() {
     let (certificates, others) = (Certificates::new(), Certificates::new());
     let server = ListServer::start(&certificates, Vec::new(), None).await;
     let refused = async |endpoint: Endpoint| endpoint.connect().await.unwrap_err().to_string();
@@ -117,20 +117,20 @@ async fn who_is_refused_is_told_why() {
     let address = server.address.into();
     drop(server);
     let credentials = certificates.files().load().unwrap();
-    let gone = Endpoint::new(&address, &credentials, Some("localhost")).unwrap();
-    let mut client = gone.connect_lazy().deployments();
+    let closed = Endpoint::new(&address, &credentials, Some("localhost")).unwrap();
+    let mut client = closed.connect_lazy().deployments();
     let status = client.list_deployments(ListDeploymentsRequest::default()).await.unwrap_err();
     let line = describe("ListDeployments", &status);
     assert!(line.starts_with("ListDeployments failed: transport error: tcp connect error: "), "{line}");
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn connecting_to_a_silent_server_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: Address = silent.local_addr().unwrap().into();
     let credentials = Certificates::new().files().load().unwrap();
     let endpoint = Endpoint::new(&address, &credentials, None).unwrap();
     let endpoint = endpoint.with_timeout(Duration::from_millis(50));
-    let error = timeout(PATIENCE, endpoint.connect()).await.expect("it gives up").unwrap_err();
+    let error = timeout(PATIENCE, endpoint.connect()).await.expect("it times out").unwrap_err();
     assert_eq!(error.to_string(), "cannot connect: transport error: deadline has elapsed");
 }

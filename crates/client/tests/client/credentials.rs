@@ -1,4 +1,4 @@
-//! Each thing that can be wrong with a file gets one line that names it.
+//! Each problem with a file is described in one line that names it.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use replica_count_client::{Address, Credentials, Endpoint};
 
 use super::fixture::Certificates;
 
-/// The error of `load` after `spoil`, without the folder's name.
+/// Checks the error of `load` after `spoil`, without the folder's name.
 #[track_caller]
 fn check(spoil: impl FnOnce(&Certificates), expected: &str) {
     let certificates = Certificates::new();
@@ -25,7 +25,7 @@ fn copy(from: &'static str, to: &'static str) -> impl FnOnce(&Certificates) {
 }
 
 #[test]
-fn good_files_are_taken_and_never_shown() {
+fn valid_files_are_accepted_and_never_shown() {
     let credentials = Certificates::new().files().load().unwrap();
     assert_eq!(format!("{credentials:?}"), "Credentials { .. }");
 }
@@ -35,7 +35,9 @@ fn a_file_that_cannot_be_read_is_named() {
     for file in ["ca.crt", "client.crt", "client.key"] {
         check(
             |certificates| fs::remove_file(certificates.path(file)).unwrap(),
-            &format!("{file}: does not exist (`kubectl-replicas certs` makes certificates for development)"),
+            &format!(
+                "{file}: does not exist (`kubectl-replicas certs` creates certificates for development)"
+            ),
         );
     }
     check(
@@ -48,7 +50,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_file_with_something_else_is_named() {
+fn a_file_with_other_content_is_named() {
     check(write("ca.crt", ""), "ca.crt: holds no certificate (PEM)");
     check(write("client.crt", "hello"), "client.crt: holds no certificate (PEM)");
     check(write("client.key", "hello"), "client.key: holds no private key (PEM)");
@@ -63,7 +65,7 @@ fn a_file_with_something_else_is_named() {
 }
 
 #[test]
-fn what_is_damaged_is_named() {
+fn a_damaged_file_is_named() {
     let damaged = "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n";
     let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let damaged_key = "-----BEGIN PRIVATE KEY-----\n????\n-----END PRIVATE KEY-----\n";
@@ -81,7 +83,7 @@ fn what_is_damaged_is_named() {
 }
 
 #[test]
-fn pem_without_a_file_is_named_by_what_it_is_for() {
+fn pem_without_a_file_is_named_by_its_purpose() {
     let certificates = Certificates::new();
     let [authority, certificate, key] =
         ["ca.crt", "client.crt", "client.key"].map(|file| certificates.read(file).into_bytes());
@@ -100,7 +102,7 @@ fn pem_without_a_file_is_named_by_what_it_is_for() {
 }
 
 #[test]
-fn a_name_that_no_certificate_has_is_refused() {
+fn an_invalid_server_name_is_refused() {
     let credentials = Certificates::new().files().load().unwrap();
     let address: Address = "[::1]:8080".parse().unwrap();
     Endpoint::new(&address, &credentials, None).unwrap();

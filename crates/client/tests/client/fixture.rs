@@ -1,4 +1,4 @@
-//! A folder of certificates, and a server that uses them.
+//! A folder of certificates and a server that uses them.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, async_trait};
 use tonic_health::ServingStatus;
 
-/// `ca.crt`, and pairs that it signed: `server` and `client`.
+/// `ca.crt`, and the pairs that it signed: `server` and `client`.
 pub(crate) struct Certificates(TempDir);
 
 impl Certificates {
@@ -57,7 +57,7 @@ impl Certificates {
         fs::write(self.path(file), text).unwrap();
     }
 
-    /// Those of the client.
+    /// The files of the client.
     pub(crate) fn files(&self) -> CredentialFiles {
         CredentialFiles {
             authority: self.path("ca.crt"),
@@ -67,14 +67,14 @@ impl Certificates {
     }
 }
 
-/// A server of a list. It ends when it is dropped.
+/// A server that only lists. It ends when it is dropped.
 pub(crate) struct ListServer {
     pub(crate) address: SocketAddr,
     serving: AbortHandle,
 }
 
 impl ListServer {
-    /// Starts one that has these rows, and this health if it knows the service.
+    /// Starts a server with these rows, and with this health unless it does not know the service.
     pub(crate) async fn start(
         certificates: &Certificates,
         rows: Vec<DeploymentsReplicaConfig>,

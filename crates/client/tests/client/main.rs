@@ -1,4 +1,4 @@
-//! The client against files and a server, both real.
+//! Tests the client with real files and a real server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers as well")]
 

@@ -1,16 +1,17 @@
-//! What a `fieldsV1` says, read no further than needed: it is most of what an API server sends of a Deployment.
+//! Searches a `fieldsV1`, no further than needed: it is most of what an API server sends for a workload.
 //!
-//! It is an object whose values are objects of the same kind, to the end: texts are keys, and there is nothing else.
+//! A `fieldsV1` is an object whose values are again such objects. So every string is a key, and there are no other
+//! values.
 
 use memchr::{memchr2, memchr3};
 
-/// What is looked for: in `f:spec`, `f:replicas`.
+/// The path to find: `f:replicas` in `f:spec`.
 const PATH: [&[u8]; 2] = [b"f:spec", b"f:replicas"];
 
-/// Whether it has `spec.replicas`; `None` if that cannot be said, as it breaks off before.
+/// Whether it contains `spec.replicas`. `None`: it is cut off before that is known.
 pub(super) fn own_replicas(fields: &[u8]) -> Option<bool> {
     let mut rest = fields;
-    // Objects that are open, and how many of the keys that lead to the innermost are those of the path.
+    // The number of open objects, and how many of the keys that lead to the innermost one match the path.
     let (mut depth, mut matched) = (0_usize, 0_usize);
     loop {
         let at = memchr3(b'{', b'}', b'"', rest)?;
@@ -25,9 +26,9 @@ pub(super) fn own_replicas(fields: &[u8]) -> Option<bool> {
                 }
             }
             _ => {
-                let key = text(after)?;
+                let key = string(after)?;
                 rest = &after[key.len() + 1..];
-                // Beside a key of the path or outside of its object, that key no longer leads here.
+                // A matched key that is a sibling of this one, or whose object has ended, no longer leads here.
                 matched = matched.min(depth.checked_sub(1)?);
                 if matched + 1 == depth && key == PATH[matched] {
                     matched += 1;
@@ -40,8 +41,8 @@ pub(super) fn own_replicas(fields: &[u8]) -> Option<bool> {
     }
 }
 
-/// The text that begins here, up to the quotation mark that ends it, with its escapes as they stand.
-fn text(json: &[u8]) -> Option<&[u8]> {
+/// The string that begins here, up to its closing quotation mark, with escapes unchanged.
+fn string(json: &[u8]) -> Option<&[u8]> {
     let mut end = 0;
     loop {
         end += memchr2(b'"', b'\\', json.get(end..)?)?;
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_where_the_field_is() {
+    fn finds_the_field_only_at_its_path() {
         let cases = [
             (r#"{"f:spec":{"f:replicas":{}}}"#, Some(true)),
             ("{ \"f:spec\" : {\n\"f:a\": {\".\": {}}, \"f:replicas\": {} } }", Some(true)),
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn says_nothing_of_what_breaks_off() {
+    fn returns_none_for_truncated_fields() {
         for fields in
             ["", "null", "{", r#"{"f:spec""#, r#"{"f:spec":{"f:replicas"#, r#"{"a\"#, "}", r#""f:spec""#]
         {
@@ -103,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_reader_of_everything(fields in any_fields()) {
+        fn agrees_with_a_full_parser(fields in any_fields()) {
             let expected = fields.pointer("/f:spec/f:replicas").is_some();
             prop_assert_eq!(own_replicas(fields.to_string().as_bytes()), Some(expected));
         }

@@ -6,7 +6,7 @@
 pub struct SettingsFileError {
     /// The line, from 1.
     pub line: usize,
-    /// The byte of the line at which reading ended, from 1; 0 is the line's very start.
+    /// The byte of the line at which parsing stopped, from 1; 0 is the start of the line.
     pub column: usize,
     /// What is wrong.
     pub message: String,

@@ -1,7 +1,7 @@
-//! From text to settings.
+//! Parses text into settings.
 //!
-//! Every check is made inside a serde visitor, because serde_json gives an error that is raised there the line and
-//! column of the very value; one that is raised later would get those of the text that follows.
+//! Every check runs inside a serde visitor. Only then does serde_json add the line and column of the value itself to
+//! the error; a later error would get those of the text that follows.
 
 use std::sync::Arc;
 use std::{fmt, str};
@@ -17,7 +17,7 @@ use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting, Settings};
 use crate::target::{self, Target};
 
-/// Reads a whole settings file.
+/// Parses a whole settings file.
 pub fn parse(text: &[u8]) -> Result<Settings, SettingsFileError> {
     let text = str::from_utf8(text).map_err(|error| {
         let (before, after) = text.split_at(error.valid_up_to());
@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for FileVisitor {
     }
 }
 
-/// Reads one entry into the settings before it.
+/// Reads one entry and adds it to the settings before it.
 struct EntrySeed<'a>(&'a mut Settings);
 
 impl<'de> DeserializeSeed<'de> for EntrySeed<'_> {
@@ -115,11 +115,11 @@ struct Entry {
     enforcement: Mode,
     #[serde(default, deserialize_with = "time")]
     enforcement_until: Option<Timestamp>,
-    #[serde(default, deserialize_with = "words")]
+    #[serde(default, deserialize_with = "any_text")]
     set_by: Option<String>,
     #[serde(default, deserialize_with = "time")]
     set_at: Option<Timestamp>,
-    #[serde(default, deserialize_with = "words")]
+    #[serde(default, deserialize_with = "any_text")]
     reason: Option<String>,
 }
 
@@ -190,8 +190,8 @@ fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Err
     })
 }
 
-fn words<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
-    text(value, "text", |words| Ok(Some(words.to_owned())))
+fn any_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    text(value, "text", |text| Ok(Some(text.to_owned())))
 }
 
 fn replicas<'de, D: Deserializer<'de>>(value: D) -> Result<Replicas, D::Error> {
@@ -208,7 +208,7 @@ fn generation<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
     })
 }
 
-/// Reads a text that `check` accepts.
+/// Reads a string that `check` accepts.
 fn text<'de, D: Deserializer<'de>, T>(
     value: D,
     expected: &'static str,
@@ -234,7 +234,7 @@ impl<T, F: FnOnce(&str) -> Result<T, String>> Visitor<'_> for TextVisitor<F> {
     }
 }
 
-/// Reads a whole number. `check` answers `None` for one that is out of range.
+/// Reads a whole number. `check` returns `None` if it is out of range.
 struct IntegerVisitor<F> {
     expected: &'static str,
     check: F,

@@ -1,4 +1,4 @@
-//! From settings to text.
+//! Renders settings as text.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,13 +7,13 @@ use crate::kind::Kind;
 use crate::setting::{Enforcement, Setting};
 use crate::target::Target;
 
-/// What is around entries: an entry a line.
+/// The text around entries, which take one line each.
 pub(super) const HEAD: &[u8] = b"[\n  ";
 pub(super) const SEPARATOR: &[u8] = b",\n  ";
 pub(super) const TAIL: &[u8] = b"\n]\n";
 pub(super) const EMPTY: &[u8] = b"[]\n";
 
-/// Replaces the content of `file` by the text of `settings`, which come in the order in which they shall stand.
+/// Replaces the content of `file` with the text of `settings`, in the given order.
 pub fn render<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>, file: &mut Vec<u8>) {
     HEAD.clone_into(file);
     for (target, setting) in settings {
@@ -22,14 +22,14 @@ pub fn render<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>,
     close(file);
 }
 
-/// Adds an entry, so that another one can follow.
+/// Appends an entry and a separator.
 pub(super) fn push(target: &Target, setting: &Setting, file: &mut Vec<u8>) {
     serde_json::to_writer(&mut *file, &Entry::of(target, setting))
-        .expect("an entry has only text keys, and a Vec takes every byte");
+        .expect("an entry has only string keys, and writing to a Vec never fails");
     file.extend_from_slice(SEPARATOR);
 }
 
-/// Ends the text after the last entry.
+/// Ends the text: replaces the separator after the last entry.
 pub(super) fn close(file: &mut Vec<u8>) {
     match file.strip_suffix(SEPARATOR).map(<[u8]>::len) {
         Some(length) => {
@@ -43,7 +43,7 @@ pub(super) fn close(file: &mut Vec<u8>) {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
-    // These three come first: an entry is found by them.
+    // These three come first, because `Text` finds an entry by them.
     name: &'a str,
     namespace: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]

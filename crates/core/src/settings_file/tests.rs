@@ -1,4 +1,4 @@
-//! The format both ways: exact texts, exact refusals, and what must hold for any input.
+//! Parsing and rendering: exact texts, exact errors, and properties that hold for any input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn rendered(settings: &Settings) -> String {
 }
 
 #[track_caller]
-fn check_both_ways<const N: usize>(settings: [(Target, Setting); N], text: &str) {
+fn check_round_trip<const N: usize>(settings: [(Target, Setting); N], text: &str) {
     let settings: Settings =
         settings.into_iter().map(|(target, setting)| (target, Arc::new(setting))).collect();
     assert_eq!(rendered(&settings), text);
@@ -36,10 +36,10 @@ fn check_both_ways<const N: usize>(settings: [(Target, Setting); N], text: &str)
 }
 
 #[test]
-fn an_entry_says_only_what_there_is_to_say() {
+fn an_entry_has_only_the_keys_it_needs() {
     let time = |text: &str| text.parse::<Timestamp>().expect("a time");
-    check_both_ways([], "[]\n");
-    check_both_ways(
+    check_round_trip([], "[]\n");
+    check_round_trip(
         [(target("a", "web"), count(0))],
         r#"[
   {"name":"web","namespace":"a","replicas":0}
@@ -55,7 +55,7 @@ fn an_entry_says_only_what_there_is_to_say() {
         ..count(i32::MAX)
     };
     let ignored = Setting { enforcement: Enforcement::Ignore { until: None }, ..count(2) };
-    check_both_ways(
+    check_round_trip(
         [(target("a", "web"), full), (target("b", "api.v1"), ignored)],
         concat!(
             "[\n",
@@ -81,7 +81,7 @@ fn hand_written_files_may_look_different() {
     }
 }
 
-/// Checks what is said about a file whose third line is `entry`, and that reading ends at its mark `¦`.
+/// Checks the error for a file whose third line is `entry`, and that parsing stops at its mark `¦`.
 #[track_caller]
 fn check_entry(entry: &str, message: &str) {
     let column = entry.find('¦').expect("a mark");
@@ -93,7 +93,7 @@ fn check_entry(entry: &str, message: &str) {
 }
 
 #[test]
-fn a_bad_entry_is_refused_where_it_is_bad() {
+fn an_invalid_entry_is_refused_with_its_position() {
     let entry = |rest: &str| format!(r#"{{"name":"b","namespace":"a",{rest}"#);
     let keys = "expected one of `name`, `namespace`, `kind`, `replicas`, `generation`, `enforcement`, \
                 `enforcementUntil`, `setBy`, `setAt`, `reason`";
@@ -139,7 +139,7 @@ fn a_bad_entry_is_refused_where_it_is_bad() {
 }
 
 #[test]
-fn bad_names_and_second_entries_are_refused() {
+fn invalid_names_and_duplicates_are_refused() {
     check_entry(
         r#"{"name":"B"¦,"namespace":"a","replicas":1}"#,
         r#"name "B" is not valid: use lower-case letters, digits, '-' and '.', and begin and end with a letter or digit"#,
@@ -158,7 +158,7 @@ fn bad_names_and_second_entries_are_refused() {
 }
 
 #[test]
-fn a_bad_file_is_refused() {
+fn an_invalid_file_is_refused() {
     let empty = "the file is empty; without settings it must hold []";
     for (text, line, column, message) in [
         (&b""[..], 1, 1, empty),
@@ -211,7 +211,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     btree_map(target, any_setting().prop_map(Arc::new), 0..8)
 }
 
-/// Changes of few targets, so that they meet, and whether they are accepted.
+/// Changes of few targets, so that they overlap, and whether they are accepted.
 fn any_batch() -> impl Strategy<Value = (BTreeMap<Target, Option<Arc<Setting>>>, bool)> {
     let target =
         ("[a-b]-?[a-b]", "[a-b](\\.?[a-b]){0,2}").prop_map(|(namespace, name)| target(&namespace, &name));
@@ -220,7 +220,7 @@ fn any_batch() -> impl Strategy<Value = (BTreeMap<Target, Option<Arc<Setting>>>,
 
 proptest! {
     #[test]
-    fn changes_lead_to_what_would_be_rendered(batches in prop::collection::vec(any_batch(), 0..6)) {
+    fn changed_text_equals_rendered_text(batches in prop::collection::vec(any_batch(), 0..6)) {
         let mut settings = Settings::new();
         let mut text = Text::of([]);
         for (changes, is_accepted) in batches {
@@ -242,30 +242,30 @@ proptest! {
     }
 
     #[test]
-    fn what_is_rendered_is_parsed_to_the_same(settings in any_settings()) {
+    fn rendering_and_parsing_round_trips(settings in any_settings()) {
         prop_assert_eq!(parse(rendered(&settings).as_bytes()), Ok(settings));
     }
 
     #[test]
-    fn each_entry_has_its_line(settings in any_settings()) {
+    fn each_entry_has_its_own_line(settings in any_settings()) {
         let lines = if settings.is_empty() { 1 } else { settings.len() + 2 };
         prop_assert_eq!(rendered(&settings).lines().count(), lines);
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in any::<Vec<u8>>()) {
+    fn parsing_any_text_never_panics(text in any::<Vec<u8>>()) {
         let _ = parse(&text);
     }
 
     #[test]
-    fn a_part_is_never_taken_for_the_whole(settings in any_settings(), at in any::<prop::sample::Index>()) {
+    fn truncated_text_is_refused(settings in any_settings(), at in any::<prop::sample::Index>()) {
         let text = rendered(&settings);
-        let but_the_last_newline = text.len() - 1;
-        prop_assert!(parse(&text.as_bytes()[..at.index(but_the_last_newline)]).is_err());
+        let without_last_newline = text.len() - 1;
+        prop_assert!(parse(&text.as_bytes()[..at.index(without_last_newline)]).is_err());
     }
 
     #[test]
-    fn no_damage_makes_it_panic(
+    fn parsing_damaged_text_never_panics(
         settings in any_settings(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
     ) {
         let mut text = rendered(&settings).into_bytes();

@@ -1,7 +1,7 @@
-//! The text of all settings, in which a few can be changed without rendering the others again.
+//! The text of all settings. A few of them can be changed without rendering the others again.
 //!
-//! An entry is a line, lines are sorted by target, and each begins with the names and the kind. So a changed one is found by
-//! bisection, and all between two of them is copied as it stands.
+//! Each entry is a line that begins with the names and the kind, and lines are sorted by target. So a changed entry is
+//! found by binary search, and the lines between two of them are copied unchanged.
 
 use std::cmp::Ordering;
 use std::{mem, str};
@@ -11,7 +11,7 @@ use crate::kind::Kind;
 use crate::setting::Setting;
 use crate::target::Target;
 
-/// The text, and the one that may follow it.
+/// The current text and the one that may replace it.
 #[derive(Clone, Debug)]
 pub struct Text {
     current: Vec<u8>,
@@ -19,14 +19,14 @@ pub struct Text {
 }
 
 impl Text {
-    /// The text of these settings, which come sorted by target.
+    /// The text of these settings, which must be sorted by target.
     pub fn of<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>) -> Self {
         let mut current = Vec::new();
         render(settings, &mut current);
         Self { current, proposed: Vec::new() }
     }
 
-    /// Proposes the text with these changes, which come sorted by target; `None` is a setting that is forgotten.
+    /// Proposes the text with these changes, which must be sorted by target. `None` deletes a setting.
     pub fn propose<'a>(&mut self, changes: impl IntoIterator<Item = (&'a Target, Option<&'a Setting>)>) {
         let text = &mut self.proposed;
         HEAD.clone_into(text);
@@ -43,31 +43,31 @@ impl Text {
         close(text);
     }
 
-    /// It as it is.
+    /// The current text.
     pub fn current(&self) -> &[u8] {
         &self.current
     }
 
-    /// What was proposed last.
+    /// The text that was proposed last.
     pub fn proposed(&self) -> &[u8] {
         &self.proposed
     }
 
-    /// Makes it the text that the next changes are made in.
+    /// Makes the proposed text the current one.
     pub fn accept(&mut self) {
         mem::swap(&mut self.current, &mut self.proposed);
     }
 }
 
-/// From a line break in a separator to the entry after it.
+/// The distance from the line break of a separator to the entry after it.
 const TO_ENTRY: usize = 3;
 
-/// Entries, each with the separator that follows it. The last one may have none.
+/// Entries, each followed by a separator, except perhaps the last one.
 #[derive(Clone, Copy)]
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Lines<'a> {
-    /// Those of a text that was rendered.
+    /// The entries of a rendered text.
     fn of(text: &'a [u8]) -> Self {
         if text == EMPTY {
             return Self(&[]);
@@ -76,9 +76,9 @@ impl<'a> Lines<'a> {
         Self(entries.expect("every rendered text has both"))
     }
 
-    /// Those before a target, and those from it on.
+    /// The entries before a target, and those from it on.
     fn split_at(self, target: &Target) -> (Self, Self) {
-        // What begins before `low` is less than the target, what begins at `high` is not. Both are starts of lines.
+        // Lines that begin before `low` are less than the target, the line at `high` is not. Both are starts of lines.
         let (mut low, mut high) = (0, self.0.len());
         while low < high {
             let line = self.line_around(low + (high - low) / 2);
@@ -91,13 +91,13 @@ impl<'a> Lines<'a> {
         (Self(before), Self(from))
     }
 
-    /// The same without its first line, if that is the target's.
+    /// The same without the first line, if that is the target's.
     fn without(self, target: &Target) -> Self {
-        let is_there = !self.0.is_empty() && compare(self.0, target).is_eq();
-        if is_there { Self(&self.0[self.line_after(0)..]) } else { self }
+        let is_present = !self.0.is_empty() && compare(self.0, target).is_eq();
+        if is_present { Self(&self.0[self.line_after(0)..]) } else { self }
     }
 
-    /// The start of the line that this byte belongs to; a separator belongs to the line before it.
+    /// The start of the line that contains this byte; a separator belongs to the line before it.
     fn line_around(self, byte: usize) -> usize {
         let before = &self.0[..(byte + 1).saturating_sub(TO_ENTRY)];
         before.iter().rposition(|&byte| is_break(byte)).map_or(0, |at| at + TO_ENTRY)
@@ -109,7 +109,7 @@ impl<'a> Lines<'a> {
         at.map_or(self.0.len(), |at| start + at + TO_ENTRY)
     }
 
-    /// Adds them, so that another one can follow.
+    /// Appends the entries, each with a separator.
     fn push_to(self, text: &mut Vec<u8>) {
         text.extend_from_slice(self.0);
         if !self.0.is_empty() && !self.0.ends_with(SEPARATOR) {
@@ -118,18 +118,18 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Texts inside an entry have theirs escaped.
+/// Line breaks inside an entry are escaped.
 fn is_break(byte: u8) -> bool {
     byte == b'\n'
 }
 
 /// Compares the target of the line that starts here.
 fn compare(line: &[u8], target: &Target) -> Ordering {
-    // {"name":"NAME","namespace":"NAMESPACE","kind":"KIND", with the kind only where it is not the default. None of them
-    // can have a quotation mark.
-    let mut words = line.split(|byte| *byte == b'"').skip(3);
-    let (name, namespace) = (words.next(), words.nth(3));
-    let kind = match (words.nth(1), words.nth(1)) {
+    // {"name":"NAME","namespace":"NAMESPACE","kind":"KIND", with the kind only if it is not the default. None of these
+    // values can contain a quotation mark.
+    let mut parts = line.split(|byte| *byte == b'"').skip(3);
+    let (name, namespace) = (parts.next(), parts.nth(3));
+    let kind = match (parts.nth(1), parts.nth(1)) {
         (Some(b"kind"), Some(kind)) => str::from_utf8(kind).ok().and_then(Kind::from_name),
         (_, _) => None,
     };

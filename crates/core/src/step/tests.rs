@@ -34,13 +34,13 @@ impl Scene {
         }
     }
 
-    /// The cluster has this count, by kubectl.
-    fn found(mut self, replicas: i32) -> Self {
-        self.find(replicas);
+    /// The cluster has this count, set by kubectl.
+    fn observing(mut self, replicas: i32) -> Self {
+        self.observe(replicas);
         self
     }
 
-    fn find(&mut self, replicas: i32) {
+    fn observe(&mut self, replicas: i32) {
         let writer = Writer { manager: "kubectl".into(), operation: Operation::Update, subresource: None };
         let owner = FieldOwner { writer: Arc::new(writer), time: None };
         self.observed = Some(Observed {
@@ -53,16 +53,16 @@ impl Scene {
         });
     }
 
-    fn pass(&mut self, time: Duration) {
+    fn advance(&mut self, time: Duration) {
         self.now.monotonic += time;
         self.now.wall += time;
     }
 
-    fn step(&mut self, ended: Option<(&Repair, Outcome)>) -> Step {
+    fn step(&mut self, write: Option<(&Repair, Outcome)>) -> Step {
         let target = Target::deployment("shop", "web").expect("valid");
         let observation = self.observed.as_ref().map_or(Observation::Absent, Observation::Present);
-        let cause = match ended {
-            Some((repair, outcome)) => Cause::Ended { repair, outcome },
+        let cause = match write {
+            Some((repair, outcome)) => Cause::WriteEnded { repair, outcome },
             None => Cause::Due { setting: &self.setting, observation, autoscaler: self.autoscaler.as_ref() },
         };
         let step = step(&mut self.record, &target, cause, &Policy::default(), self.now, 1.0);
@@ -72,44 +72,44 @@ impl Scene {
         step
     }
 
-    /// The target is due.
+    /// Makes the step of a due target.
     #[track_caller]
     fn due(&mut self, next: &str, events: &[&str]) -> Option<Repair> {
         let step = self.step(None);
         check(&step, next, events);
         match step.next {
             Next::Write(repair) => Some(repair),
-            Next::Rest | Next::Wait(_) => None,
+            Next::AwaitChange | Next::RequeueAt(_) => None,
         }
     }
 
-    /// The write has ended.
+    /// Makes the step after a write.
     #[track_caller]
-    fn ended(&mut self, repair: &Repair, outcome: Outcome, next: &str, events: &[&str]) {
+    fn write_ended(&mut self, repair: &Repair, outcome: Outcome, next: &str, events: &[&str]) {
         check(&self.step(Some((repair, outcome))), next, events);
     }
 
-    /// It drifts to a count, which is repaired at once.
+    /// The count drifts and is repaired at once.
     #[track_caller]
-    fn repair(&mut self, found: i32, events: &[&str]) {
-        self.find(found);
+    fn repair(&mut self, drifted_to: i32, events: &[&str]) {
+        self.observe(drifted_to);
         let repair = self.due("write", &["drifted"]).expect("a write");
-        self.ended(&repair, WRITTEN, "rest", events);
-        self.find(3);
+        self.write_ended(&repair, WRITTEN, "await change", events);
+        self.observe(3);
     }
 }
 
 const WRITTEN: Outcome = Outcome::Written { took: SECOND };
 
 fn failed(failure: Failure) -> Outcome {
-    Outcome::Failed { failure, words: "words".into(), retry_after: Duration::ZERO }
+    Outcome::Failed { failure, message: "failed".into(), retry_after: Duration::ZERO }
 }
 
 #[track_caller]
 fn check(step: &Step, next: &str, events: &[&str]) {
     let actual = match step.next {
-        Next::Rest => "rest",
-        Next::Wait(_) => "wait",
+        Next::AwaitChange => "await change",
+        Next::RequeueAt(_) => "requeue",
         Next::Write(_) => "write",
     };
     let names: Vec<&str> = step.events.iter().map(name).collect();
@@ -131,115 +131,115 @@ fn name(event: &Event) -> &'static str {
         EventKind::Missing => "missing",
         EventKind::Autoscaled { autoscaler: Some(_) } => "autoscaled",
         EventKind::Autoscaled { autoscaler: None } => "no longer autoscaled",
-        EventKind::WriteFailed(failure) if failure.is_news => "write failed, news",
+        EventKind::WriteFailed(failure) if failure.should_warn => "write failed, warning",
         EventKind::WriteFailed(_) => "write failed",
     }
 }
 
 #[test]
-fn a_drift_is_told_once_and_repaired() {
-    let mut scene = Scene::new().found(5);
+fn a_drift_is_reported_once_and_repaired() {
+    let mut scene = Scene::new().observing(5);
     let repair = scene.due("write", &["drifted"]).expect("a write");
     assert_eq!((repair.from, repair.to, repair.generation), (count(5), count(3), 7));
     scene.due("write", &[]);
-    scene.ended(&repair, WRITTEN, "rest", &["repaired"]);
-    scene.find(3);
-    scene.due("rest", &[]);
-    assert_eq!(scene.record.drifts, 1);
+    scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
+    scene.observe(3);
+    scene.due("await change", &[]);
+    assert_eq!(scene.record.drift_count, 1);
 }
 
 #[test]
-fn a_new_setting_is_applied_and_ends_the_drift_from_the_one_before() {
-    let mut scene = Scene::new().found(5);
+fn a_new_setting_is_applied_and_resolves_the_drift_from_the_one_before() {
+    let mut scene = Scene::new().observing(5);
     scene.due("write", &["drifted"]);
     scene.setting.replicas = count(4);
-    scene.record.follow_setting(count(4));
+    scene.record.record_setting(count(4));
     let repair = scene.due("write", &[]).expect("a write");
-    scene.ended(&repair, WRITTEN, "rest", &["applied", "new_setting"]);
+    scene.write_ended(&repair, WRITTEN, "await change", &["applied", "new_setting"]);
 }
 
 #[test]
-fn a_drift_ends_without_us_or_by_another_one() {
-    let mut scene = Scene::new().found(5);
+fn a_drift_is_resolved_without_us_or_replaced_by_another() {
+    let mut scene = Scene::new().observing(5);
     scene.due("write", &["drifted"]);
-    scene.find(6);
+    scene.observe(6);
     scene.due("write", &["drifted_again", "drifted"]);
-    scene.find(3);
-    scene.due("rest", &["in_sync"]);
+    scene.observe(3);
+    scene.due("await change", &["in_sync"]);
 }
 
 #[test]
-fn failures_wait_and_are_news_once() {
-    let mut scene = Scene::new().found(5);
+fn failures_back_off_and_warn_once() {
+    let mut scene = Scene::new().observing(5);
     let repair = scene.due("write", &["drifted"]).expect("a write");
-    scene.ended(&repair, failed(Failure::Forbidden), "wait", &["write failed, news"]);
-    scene.due("wait", &[]);
-    scene.pass(SECOND);
+    scene.write_ended(&repair, failed(Failure::Forbidden), "requeue", &["write failed, warning"]);
+    scene.due("requeue", &[]);
+    scene.advance(SECOND);
     scene.due("write", &[]);
-    scene.ended(&repair, failed(Failure::Forbidden), "wait", &["write failed"]);
+    scene.write_ended(&repair, failed(Failure::Forbidden), "requeue", &["write failed"]);
 }
 
 #[test]
-fn an_unanswered_write_may_have_been_ours() {
-    let mut scene = Scene::new().found(5);
+fn an_unacknowledged_write_may_have_been_ours() {
+    let mut scene = Scene::new().observing(5);
     scene.autoscaler = Some("HorizontalPodAutoscaler/web".into());
     let repair = scene.due("write", &["autoscaled", "drifted"]).expect("a write");
-    scene.ended(&repair, failed(Failure::Deadline), "wait", &["write failed, news"]);
-    scene.find(3);
-    scene.due("wait", &["contested", "in_sync"]);
+    scene.write_ended(&repair, failed(Failure::Deadline), "requeue", &["write failed, warning"]);
+    scene.observe(3);
+    scene.due("requeue", &["contested", "in_sync"]);
 }
 
 #[test]
-fn a_fight_is_told_once_until_it_is_over() {
+fn a_conflict_is_reported_once_until_it_ends() {
     let mut scene = Scene::new();
     for _ in 1..BUDGET {
         scene.repair(5, &["repaired"]);
-        scene.due("rest", &[]);
+        scene.due("await change", &[]);
     }
     scene.repair(5, &["repaired", "contested"]);
-    scene.due("wait", &[]);
-    scene.find(6);
-    scene.due("wait", &["drifted, contested"]);
-    scene.pass(11 * SECOND);
+    scene.due("requeue", &[]);
+    scene.observe(6);
+    scene.due("requeue", &["drifted, contested"]);
+    scene.advance(11 * SECOND);
     let repair = scene.due("write", &[]).expect("a write");
-    scene.ended(&repair, WRITTEN, "rest", &["repaired"]);
-    scene.find(3);
-    scene.due("wait", &[]);
-    scene.pass(QUIET);
-    scene.due("rest", &["calmed"]);
+    scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
+    scene.observe(3);
+    scene.due("requeue", &[]);
+    scene.advance(QUIET);
+    scene.due("await change", &["calmed"]);
     scene.repair(5, &["repaired"]);
 }
 
 #[test]
-fn a_missing_workload_is_told_once() {
+fn a_missing_workload_is_reported_once() {
     let mut scene = Scene::new();
-    scene.due("rest", &["missing"]);
-    scene.due("rest", &[]);
-    scene.find(3);
-    scene.due("rest", &[]);
+    scene.due("await change", &["missing"]);
+    scene.due("await change", &[]);
+    scene.observe(3);
+    scene.due("await change", &[]);
     scene.observed.as_mut().expect("present").deleting = true;
-    scene.due("rest", &["missing"]);
+    scene.due("await change", &["missing"]);
 }
 
 #[test]
-fn an_autoscaler_is_told_when_it_comes_and_when_it_goes() {
-    let mut scene = Scene::new().found(3);
+fn an_autoscaler_is_reported_when_it_appears_and_when_it_disappears() {
+    let mut scene = Scene::new().observing(3);
     scene.autoscaler = Some("ScaledObject/web".into());
-    scene.due("rest", &["autoscaled"]);
-    scene.due("rest", &[]);
+    scene.due("await change", &["autoscaled"]);
+    scene.due("await change", &[]);
     scene.autoscaler = None;
-    scene.due("rest", &["no longer autoscaled"]);
+    scene.due("await change", &["no longer autoscaled"]);
 }
 
 #[test]
-fn an_ignored_drift_is_looked_at_again_within_a_minute_of_the_wall_clock() {
-    let mut scene = Scene::new().found(5);
+fn an_ignored_drift_is_rechecked_within_a_minute() {
+    let mut scene = Scene::new().observing(5);
     for (seconds, expected) in [(30, 30), (90, 60), (30 * 24 * 3600, 60)] {
         let until = scene.now.wall + Duration::from_secs(seconds);
         scene.setting.enforcement = Enforcement::Ignore { until: Some(until) };
         let next = scene.step(None).next;
-        assert_eq!(next, Next::Wait(scene.now.monotonic + Duration::from_secs(expected)), "{seconds}");
+        assert_eq!(next, Next::RequeueAt(scene.now.monotonic + Duration::from_secs(expected)), "{seconds}");
     }
     scene.setting.enforcement = Enforcement::Ignore { until: None };
-    scene.due("rest", &[]);
+    scene.due("await change", &[]);
 }

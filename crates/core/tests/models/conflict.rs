@@ -1,4 +1,4 @@
-//! The budget of immediate repairs and the delays after it, against a bucket of tokens that is counted out.
+//! Compares the budget of immediate repairs, and the delays after it, with a token bucket.
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Tokens by the millisecond: one is `REFILL` long.
+/// Tokens as a duration: one token is `REFILL`.
 #[derive(Debug)]
 struct Model {
     tokens: Duration,
-    /// How often a repair was delayed, and when drift was seen last.
+    /// How many repairs were delayed, and when drift was last seen.
     contested: Option<(u32, Duration)>,
 }
 
@@ -51,7 +51,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn behaves_like_a_bucket_of_tokens(
+    fn behaves_like_a_token_bucket(
         budget in 1..=BUDGET,
         steps in prop::collection::vec(step(), 0..100),
     ) {
@@ -94,7 +94,7 @@ proptest! {
         }
     }
 
-    /// Whatever the pauses of the opponent, and however lucky it is with the jitter.
+    /// For any pauses of the opponent and any jitter.
     #[test]
     fn no_fight_costs_more_than_sixteen_writes_in_its_first_minute(
         pauses in prop::collection::vec((0..10_000u64, 0.0..1.0), 64),

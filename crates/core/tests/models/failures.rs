@@ -1,4 +1,4 @@
-//! The back-off after failures, against a plain list of all that failed.
+//! Compares the back-off after failures with a plain list of failures.
 
 use std::time::{Duration, Instant};
 
@@ -13,73 +13,74 @@ pub(crate) fn failure() -> impl Strategy<Value = Failure> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Fail { uid: &'static str, failure: Failure, asked_s: u64, jitter: f64 },
+    Fail { uid: &'static str, failure: Failure, retry_after_s: u64, jitter: f64 },
     InEffect,
     Set,
-    Contact,
+    Reconnect,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let uid = prop::sample::select(vec!["a", "b"]);
-    let asked = prop_oneof![Just(0), 0..20u64];
-    let fail = (uid, failure(), asked, 0.0..1.0).prop_map(|(uid, failure, asked, jitter)| {
-        let asked_s = if failure == Failure::Throttled { asked } else { 0 };
-        Step::Fail { uid, failure, asked_s, jitter }
+    let retry_after = prop_oneof![Just(0), 0..20u64];
+    let fail = (uid, failure(), retry_after, 0.0..1.0).prop_map(|(uid, failure, retry_after, jitter)| {
+        let retry_after_s = if failure == Failure::Throttled { retry_after } else { 0 };
+        Step::Fail { uid, failure, retry_after_s, jitter }
     });
-    prop_oneof![8 => fail, 1 => Just(Step::InEffect), 1 => Just(Step::Set), 1 => Just(Step::Contact)]
+    prop_oneof![8 => fail, 1 => Just(Step::InEffect), 1 => Just(Step::Set), 1 => Just(Step::Reconnect)]
 }
 
-/// What failed since the last thing that made it forgotten.
+/// The failures since they were last cleared.
 type Model = Vec<(&'static str, Failure)>;
 
-/// The row that ends the list: on one object, but for what the API server asked.
-fn row(model: &Model) -> (usize, usize) {
+/// How many failures at the end of the list count as consecutive (throttling applies to every object), and how many of
+/// those have the reason of the last one.
+fn consecutive(model: &Model) -> (usize, usize) {
     let mut in_a_row = 0;
     for pair in model.windows(2) {
-        let goes_on = pair[0].0 == pair[1].0 || pair[0].1 == Failure::Throttled;
-        in_a_row = if goes_on { in_a_row + 1 } else { 0 };
+        let continues = pair[0].0 == pair[1].0 || pair[0].1 == Failure::Throttled;
+        in_a_row = if continues { in_a_row + 1 } else { 0 };
     }
-    let alike =
+    let same_reason =
         model.iter().rev().take(in_a_row + 1).take_while(|(_, failure)| *failure == model[model.len() - 1].1);
-    (in_a_row + 1, alike.count())
+    (in_a_row + 1, same_reason.count())
 }
 
 proptest! {
     #[test]
-    fn behave_like_a_list_of_what_failed(steps in prop::collection::vec(step(), 0..64)) {
+    fn behave_like_a_list_of_failures(steps in prop::collection::vec(step(), 0..64)) {
         let now = Instant::now();
         let desired = Replicas::new(1).unwrap();
         let (mut record, mut model) = (Record::default(), Model::new());
         for step in steps {
             match step {
-                Step::Fail { uid, failure, asked_s, jitter } => {
-                    let asked = Duration::from_secs(asked_s);
-                    let after = record.record_failure(&uid.into(), failure, asked, now, jitter).clone();
+                Step::Fail { uid, failure, retry_after_s, jitter } => {
+                    let retry_after = Duration::from_secs(retry_after_s);
+                    let after = record.record_failure(&uid.into(), failure, retry_after, now, jitter).clone();
                     model.push((uid, failure));
-                    let (in_a_row, alike) = row(&model);
-                    prop_assert_eq!((after.in_a_row as usize, after.alike as usize), (in_a_row, alike));
-                    check_wait(&after, asked, now)?;
+                    let (in_a_row, same_reason) = consecutive(&model);
+                    prop_assert_eq!((after.in_a_row as usize, after.same_reason as usize), (in_a_row, same_reason));
+                    check_wait(&after, retry_after, now)?;
                 }
                 Step::InEffect => {
-                    // Still within any wish of the API server.
+                    // Still within any Retry-After.
                     record.record_in_effect(desired, now, 0.0);
                     if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
                         model.clear();
                     }
                 }
                 Step::Set => {
-                    record.follow_setting(desired);
+                    record.record_setting(desired);
                     if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
                         model.clear();
                     }
                 }
-                Step::Contact => {
-                    let unreached = |(_, failure): &(_, Failure)| {
+                Step::Reconnect => {
+                    let is_outage = |(_, failure): &(_, Failure)| {
                         matches!(failure, Failure::Stale | Failure::Unreachable | Failure::Deadline)
                     };
-                    let is_cured = model.last().is_some_and(unreached);
-                    prop_assert_eq!(record.record_contact(), is_cured);
-                    if is_cured {
+                    let is_fixed = model.last().is_some_and(is_outage);
+                    prop_assert_eq!(record.record_reconnect(), is_fixed);
+                    if is_fixed {
                         model.clear();
                     }
                 }
@@ -89,11 +90,12 @@ proptest! {
     }
 }
 
-fn check_wait(after: &Failures, asked: Duration, now: Instant) -> Result<(), TestCaseError> {
+fn check_wait(after: &Failures, retry_after: Duration, now: Instant) -> Result<(), TestCaseError> {
     let full = (BACKOFF.base * 2u32.pow((after.in_a_row - 1).min(20))).min(BACKOFF.cap);
     let wait = after.due - now;
-    prop_assert!(asked + full / 2 <= wait && wait <= asked + full, "{wait:?} of {full:?} on {asked:?}");
-    let is_free = after.last == Failure::Stale && after.alike < STALE_IN_A_ROW;
-    prop_assert_eq!(after.retry_at, (!is_free).then_some(after.due));
+    let delay = wait.saturating_sub(retry_after);
+    prop_assert!(full / 2 <= delay && delay <= full, "{wait:?} of {full:?} after {retry_after:?}");
+    let may_retry_at_once = after.last == Failure::Stale && after.same_reason < STALE_IN_A_ROW;
+    prop_assert_eq!(after.retry_at, (!may_retry_at_once).then_some(after.due));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The index against the world: whatever the order of what it is shown, it never goes back, and a listing puts it right.
+//! Compares the index with the world: in whatever order events arrive, it never goes back, and a listing corrects it.
 
 use std::num::NonZeroU64;
 
@@ -9,20 +9,20 @@ use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::uid::Uid;
 
-use crate::world::{Event, World, count, show, target};
+use crate::world::{Event, World, count, deliver, target};
 
 #[derive(Clone, Debug)]
 enum Step {
     Create(i32),
     Change(i32),
     Delete,
-    /// A write of ours lands, and is noted with its answer, if it has one, while the watch may show more.
+    /// A write of ours lands. It is recorded with its answer, if there is one, while the watch may show more.
     Write(i32),
     Answer,
-    /// The next event, in order.
-    Show,
-    /// Any event so far, again.
-    ShowAgain(prop::sample::Index),
+    /// The watch delivers the next event.
+    Deliver,
+    /// The watch delivers any earlier event again.
+    Redeliver(prop::sample::Index),
     List,
 }
 
@@ -33,16 +33,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Delete),
         3 => (0..4).prop_map(Step::Write),
         3 => Just(Step::Answer),
-        6 => Just(Step::Show),
-        2 => any::<prop::sample::Index>().prop_map(Step::ShowAgain),
+        6 => Just(Step::Deliver),
+        2 => any::<prop::sample::Index>().prop_map(Step::Redeliver),
         1 => Just(Step::List),
     ]
 }
 
 proptest! {
     #[test]
-    fn never_goes_back_and_ends_up_right(steps in prop::collection::vec(step(), 0..100)) {
-        let (mut world, mut index, mut shown) = (World::default(), Index::default(), 0);
+    fn never_goes_back_and_ends_up_correct(steps in prop::collection::vec(step(), 0..100)) {
+        let (mut world, mut index, mut delivered) = (World::default(), Index::default(), 0);
         let mut answer = None;
         for step in steps {
             let before = index.get(&target()).cloned();
@@ -65,45 +65,45 @@ proptest! {
                         prop_assert!(!is_known || known >= Some(version), "{known:?} after {version}");
                     }
                 }
-                Step::Show => {
-                    if let Some(event) = world.events.get(shown) {
-                        show(&mut index, event);
-                        shown += 1;
+                Step::Deliver => {
+                    if let Some(event) = world.events.get(delivered) {
+                        deliver(&mut index, event);
+                        delivered += 1;
                     }
                 }
-                Step::ShowAgain(which) => {
-                    if shown > 0 {
-                        let event = &world.events[which.index(shown)];
-                        show(&mut index, event);
+                Step::Redeliver(which) => {
+                    if delivered > 0 {
+                        let event = &world.events[which.index(delivered)];
+                        deliver(&mut index, event);
                         if let (Event::Deleted(uid), Some(before)) = (event, &before) {
-                            let is_gone = index.get(&target()).is_none();
-                            prop_assert_eq!(is_gone, before.uid == *uid, "only what was deleted is gone");
+                            let is_removed = index.get(&target()).is_none();
+                            prop_assert_eq!(is_removed, before.uid == *uid, "only the deleted object is removed");
                         }
                     }
                 }
                 Step::List => {
                     world.list(&mut index);
-                    shown = world.events.len();
-                    prop_assert_eq!(counts(index.get(&target())), counts(world.deployment()));
+                    delivered = world.events.len();
+                    prop_assert_eq!(comparable(index.get(&target())), comparable(world.deployment()));
                 }
             }
             if let (Some(before), Some(after)) = (&before, index.get(&target())) {
                 prop_assert!(!after.is_older_than(before), "{before:?}, then {after:?}");
             }
         }
-        // What a watch shows without gaps, from a listing on, is what is.
+        // After a listing and all events since then, the index equals the world.
         world.list(&mut index);
         world.change(count(9));
         world.create(count(8));
         world.change(count(7));
         for event in world.events.iter().rev().take(4).rev() {
-            show(&mut index, event);
+            deliver(&mut index, event);
         }
-        prop_assert_eq!(counts(index.get(&target())), counts(world.deployment()));
+        prop_assert_eq!(comparable(index.get(&target())), comparable(world.deployment()));
     }
 }
 
-/// What matters of an observation: the owner of our own writes is not kept.
-fn counts(observed: Option<&Observed>) -> Option<(Uid, Option<NonZeroU64>, Replicas)> {
+/// The fields to compare: the owner of our own writes is not kept.
+fn comparable(observed: Option<&Observed>) -> Option<(Uid, Option<NonZeroU64>, Replicas)> {
     observed.map(|observed| (observed.uid.clone(), observed.resource_version, observed.replicas))
 }

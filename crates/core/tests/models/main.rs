@@ -1,16 +1,16 @@
-//! Parts of the domain against plain reference models, and all of it together against an adversary.
+//! Compares parts of the domain with plain reference models, and tests all of it against an adversary.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod conflict;
 mod failures;
-mod fight;
 mod index;
+mod simulation;
 mod world;
 
 use std::time::Duration;
 
-/// A short way to write lengths of time.
+/// Shorthand for a duration in milliseconds.
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }

@@ -1,4 +1,4 @@
-//! A cluster with one Deployment, in a few lines: it changes it, tests a write as the API server does, and tells.
+//! A model of a cluster with one Deployment: it changes it, tests writes like the API server, and records events.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use replica_count_core::uid::Uid;
 /// The field manager of the adversary.
 pub(crate) const ADVERSARY: &str = "adversary";
 
-/// The cluster as it is.
+/// The current state of the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     deployment: Option<Observed>,
     versions: u64,
-    /// Everything that ever happened, in order.
+    /// All events, in order.
     pub(crate) events: Vec<Event>,
 }
 
-/// What a watch shows.
+/// An event of a watch.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Changed(Observed),
@@ -43,7 +43,7 @@ impl World {
         self.deployment.as_ref()
     }
 
-    /// Deletes it, if it is there, and creates it anew.
+    /// Deletes it, if it exists, and creates it anew.
     pub(crate) fn create(&mut self, replicas: Replicas) {
         self.delete();
         let uid = Uid::from(format!("uid-{}", self.versions));
@@ -51,20 +51,20 @@ impl World {
     }
 
     pub(crate) fn delete(&mut self) {
-        if let Some(gone) = self.deployment.take() {
+        if let Some(deleted) = self.deployment.take() {
             self.versions += 1;
-            self.events.push(Event::Deleted(gone.uid));
+            self.events.push(Event::Deleted(deleted.uid));
         }
     }
 
-    /// Changes its count, if it is there and has another one.
+    /// Changes its count, if it exists and has another one.
     pub(crate) fn change(&mut self, replicas: Replicas) {
         if let Some(found) = self.deployment.clone().filter(|found| found.replicas != replicas) {
             self.store(found.uid, replicas, ADVERSARY);
         }
     }
 
-    /// Writes as the JSON Patch does, with its tests; the version that the write made, or nothing if it was stale.
+    /// Writes like the JSON Patch, with its tests. Returns the new version, or `None` if the write was stale.
     pub(crate) fn write(&mut self, repair: &Repair) -> Option<NonZeroU64> {
         let is_as_seen = |found: &&Observed| found.uid == repair.uid && found.replicas == repair.from;
         let uid = self.deployment.as_ref().filter(is_as_seen)?.uid.clone();
@@ -72,7 +72,7 @@ impl World {
         NonZeroU64::new(self.versions)
     }
 
-    /// Lists everything, as a watch does that lost its place.
+    /// Lists everything, like a watch that has lost its position.
     pub(crate) fn list(&self, index: &mut Index) {
         index.begin_listing(target().kind());
         if let Some(deployment) = &self.deployment {
@@ -98,8 +98,8 @@ impl World {
     }
 }
 
-/// Shows an event to an index.
-pub(crate) fn show(index: &mut Index, event: &Event) {
+/// Delivers an event to an index.
+pub(crate) fn deliver(index: &mut Index, event: &Event) {
     match event {
         Event::Changed(observed) => index.insert(target(), observed.clone()),
         Event::Deleted(uid) => index.remove(&target(), uid),

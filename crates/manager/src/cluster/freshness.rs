@@ -1,4 +1,4 @@
-//! Whether what is known of the cluster is what is.
+//! How fresh the observed state of the cluster is.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub enum Watched {
     /// Workloads of a kind.
     Workloads(Kind),
-    /// Autoscalers, without which the server can go on.
+    /// Autoscalers, without which the server also works.
     Autoscalers,
 }
 
@@ -24,19 +24,19 @@ impl Watched {
     }
 }
 
-/// Whether what is known is what is.
+/// How fresh the observed state is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Freshness {
     /// The first listing is not complete.
     #[default]
     Unread,
-    /// The first listing is not complete, and the API server refuses it: a right is missing.
+    /// The first listing is not complete, and the API server refuses it: a permission is missing.
     Refused,
     /// The watch is open.
     Live,
     /// The watch is broken.
     Stale {
-        /// When the API server was last heard.
+        /// When the last data arrived from the API server.
         since: Instant,
     },
 }
@@ -50,7 +50,7 @@ impl Freshness {
         }
     }
 
-    /// How old what is known is at `now`, if nothing was known at `start`.
+    /// The age of the observed state at `now`. Before the first listing, it counts from `start`.
     pub fn age(self, start: Instant, now: Instant) -> Duration {
         match self {
             Self::Unread | Self::Refused => now.saturating_duration_since(start),
@@ -59,7 +59,7 @@ impl Freshness {
         }
     }
 
-    /// How old what is known is at `now`, while the watch is broken.
+    /// The age of the observed state at `now`. `None`: the watch is not broken.
     pub fn stale_for(self, now: Instant) -> Option<Duration> {
         match self {
             Self::Stale { since } => Some(now.saturating_duration_since(since)),

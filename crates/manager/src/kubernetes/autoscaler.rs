@@ -1,6 +1,6 @@
-//! An autoscaler as this server reads it: which workload it targets, and what people call it.
+//! Reads autoscalers: which workload each one targets, and its name for people.
 //!
-//! KEDA and others scale through a HorizontalPodAutoscaler that they own, so this one kind shows them all.
+//! KEDA and others scale through a HorizontalPodAutoscaler that they own, so this one kind covers them all.
 
 use std::mem;
 
@@ -14,29 +14,29 @@ use super::malformed::MalformedObject;
 use super::metadata::Metadata;
 use super::watch::Object;
 
-/// The word for it in the log.
+/// The kind, for the log.
 const KIND: &str = "HorizontalPodAutoscaler";
 
-/// A HorizontalPodAutoscaler without all that this server has no use for.
+/// A HorizontalPodAutoscaler with the few fields that this server needs.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Received")]
+#[serde(from = "JsonAutoscaler")]
 pub struct HorizontalPodAutoscaler {
     metadata: Metadata,
     owner: Option<Owner>,
-    scaled: Scaled,
+    scale_target_ref: ScaleTargetRef,
 }
 
-/// What is picked out while parsing JSON.
+/// The fields that are parsed from JSON.
 #[derive(Deserialize)]
-struct Received {
-    metadata: ReceivedMetadata,
+struct JsonAutoscaler {
+    metadata: JsonMetadata,
     #[serde(default)]
     spec: Spec,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ReceivedMetadata {
+struct JsonMetadata {
     namespace: Option<String>,
     name: Option<String>,
     uid: Option<String>,
@@ -45,7 +45,7 @@ struct ReceivedMetadata {
     owner_references: Vec<Owner>,
 }
 
-/// Who made it and would make it again.
+/// The owner, which created it and would re-create it.
 #[derive(Clone, Debug, Deserialize)]
 struct Owner {
     kind: String,
@@ -58,13 +58,13 @@ struct Owner {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     #[serde(default)]
-    scale_target_ref: Scaled,
+    scale_target_ref: ScaleTargetRef,
 }
 
-/// What it scales.
+/// The workload that it scales.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Scaled {
+struct ScaleTargetRef {
     #[serde(default)]
     api_version: String,
     #[serde(default)]
@@ -74,7 +74,7 @@ struct Scaled {
 }
 
 impl HorizontalPodAutoscaler {
-    /// Its uid, and the words of the domain for it; `None`: it targets no workload of a kind that is known here.
+    /// Converts it to its uid and an [`Autoscaler`]. `None`: it targets no workload of a known kind.
     pub fn into_autoscaler(self) -> Result<(String, Option<Autoscaler>), MalformedObject> {
         let Metadata { namespace, name, uid, .. } = self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
@@ -82,9 +82,9 @@ impl HorizontalPodAutoscaler {
             let reason = "has no uid".to_owned();
             return Err(MalformedObject { kind: KIND, namespace, name, reason });
         };
-        let Scaled { api_version, kind, name: scaled } = self.scaled;
+        let ScaleTargetRef { api_version, kind, name: target_name } = self.scale_target_ref;
         let kind = Kind::from_name(&kind).filter(|_| api_version.starts_with("apps/"));
-        let Some(target) = kind.and_then(|kind| Target::new(kind, &namespace, &scaled).ok()) else {
+        let Some(target) = kind.and_then(|kind| Target::new(kind, &namespace, &target_name).ok()) else {
             return Ok((uid, None));
         };
         let name = match self.owner {
@@ -103,8 +103,8 @@ impl Object for HorizontalPodAutoscaler {
     }
 }
 
-impl From<Received> for HorizontalPodAutoscaler {
-    fn from(Received { metadata, spec }: Received) -> Self {
+impl From<JsonAutoscaler> for HorizontalPodAutoscaler {
+    fn from(JsonAutoscaler { metadata, spec }: JsonAutoscaler) -> Self {
         let owner = metadata.owner_references.into_iter().find(|owner| owner.controller);
         let metadata = Metadata {
             namespace: metadata.namespace,
@@ -112,7 +112,7 @@ impl From<Received> for HorizontalPodAutoscaler {
             uid: metadata.uid,
             resource_version: metadata.resource_version,
         };
-        Self { metadata, owner, scaled: spec.scale_target_ref }
+        Self { metadata, owner, scale_target_ref: spec.scale_target_ref }
     }
 }
 
@@ -120,8 +120,8 @@ impl From<messages::HorizontalPodAutoscaler> for HorizontalPodAutoscaler {
     fn from(autoscaler: messages::HorizontalPodAutoscaler) -> Self {
         let mut metadata = autoscaler.metadata.unwrap_or_default();
         let owner = mem::take(&mut metadata.owner_references).into_iter().find(|owner| owner.controller);
-        let scaled = autoscaler.spec.and_then(|spec| spec.scale_target_ref).unwrap_or_default();
-        let messages::CrossVersionObjectReference { api_version, kind, name } = scaled;
+        let scale_target_ref = autoscaler.spec.and_then(|spec| spec.scale_target_ref).unwrap_or_default();
+        let messages::CrossVersionObjectReference { api_version, kind, name } = scale_target_ref;
         Self {
             metadata: metadata.into(),
             owner: owner.map(|owner| Owner {
@@ -129,12 +129,16 @@ impl From<messages::HorizontalPodAutoscaler> for HorizontalPodAutoscaler {
                 name: text(&owner.name),
                 controller: true,
             }),
-            scaled: Scaled { api_version: text(&api_version), kind: text(&kind), name: text(&name) },
+            scale_target_ref: ScaleTargetRef {
+                api_version: text(&api_version),
+                kind: text(&kind),
+                name: text(&name),
+            },
         }
     }
 }
 
-/// As the API server writes it in JSON.
+/// The same text that the API server writes in JSON.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -144,10 +148,10 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(metadata: &str, scaled: &str, expected: Result<Option<(&str, &str)>, &str>) {
+    fn check(metadata: &str, scale_target_ref: &str, expected: Result<Option<(&str, &str)>, &str>) {
         let json = format!(
             r#"{{"metadata":{{"name":"web","namespace":"shop","resourceVersion":"7"{metadata}}},
-                "spec":{{"maxReplicas":9,"scaleTargetRef":{{{scaled}}}}},"status":{{"currentReplicas":1}}}}"#
+                "spec":{{"maxReplicas":9,"scaleTargetRef":{{{scale_target_ref}}}}},"status":{{"currentReplicas":1}}}}"#
         );
         let autoscaler: HorizontalPodAutoscaler = serde_json::from_str(&json).expect("valid");
         match (autoscaler.into_autoscaler(), expected) {
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_targets_and_who_is_behind_it() {
+    fn names_its_target_and_its_owner() {
         const UID: &str = r#","uid":"u""#;
         const API: &str = r#""apiVersion":"apps/v1","kind":"Deployment","name":"api""#;
         let owned = |controller| {

@@ -1,7 +1,7 @@
-//! How the API server is found, and with which limits it is connected to.
+//! How to find and connect to the API server.
 //!
-//! Each call has a deadline of its own and each watch a limit of silence: see `reads`, `scale` and `watch`. Failed calls are
-//! tried again by the queue, which knows by then whether they are still wanted, and never by the client.
+//! Each call has its own deadline, and each watch a limit for silence: see `reads`, `scale` and `watch`. The queue
+//! retries failed calls, because it knows whether they are still needed. The client never does.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use kube::{Client, Config};
 use replica_count_client::resolve::Resolver;
 use tower::{BoxError, ServiceBuilder};
 
-/// How long a connection to the API server may take to be made.
+/// How long connecting to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A quiet connection is asked after this long whether it is still there, how often, and how many times.
+/// TCP keepalive: the idle time before the first probe, the interval, and the number of probes.
 const KEEPALIVE: Duration = Duration::from_secs(3);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_PROBES: u32 = 3;
-/// How long what was sent may go without any sign of arrival.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
-/// How long a connection is kept for the next call.
+/// How long sent data may stay unacknowledged.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
 const POOL_IDLE: Duration = Duration::from_mins(1);
 
 /// Where the API server and the credentials come from.
@@ -48,7 +48,7 @@ pub enum ConnectError {
     /// The context cannot be used.
     #[error("--context {context}: {reason}")]
     Context {
-        /// Its name.
+        /// The name of the context.
         context: String,
         /// What is wrong with it.
         reason: String,
@@ -64,7 +64,7 @@ pub enum ConnectError {
 }
 
 impl Source {
-    /// Reads the configuration; connects to nothing yet.
+    /// Reads the configuration. Does not connect.
     pub async fn load(&self) -> Result<Config, ConnectError> {
         let config = match (&self.kubeconfig, &self.context) {
             (None, None) => Config::infer().await.map_err(|error| ConnectError::Infer(one_line(&error)))?,
@@ -86,10 +86,10 @@ impl Source {
     }
 }
 
-/// Makes a client; connects to nothing yet.
+/// Creates a client. Does not connect.
 ///
-/// It differs from kube's own in that TCP itself finds out about dead connections. Without that, each pooled connection
-/// whose other end has vanished would cost the call that picks it its whole deadline, one after the other.
+/// Unlike kube's own client, it lets TCP detect dead connections. Otherwise each call that picks a dead connection from
+/// the pool would fail only at its deadline, one connection after the other.
 pub fn client(config: &Config) -> Result<Client, ConnectError> {
     let refused = |error: kube::Error| ConnectError::Client(one_line(&error));
     if config.proxy_url.is_some() {
@@ -108,7 +108,7 @@ pub fn client(config: &Config) -> Result<Client, ConnectError> {
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
-/// Connections that notice within seconds when nobody is there any more.
+/// A connector whose connections detect within seconds that the peer is dead.
 fn tcp() -> HttpConnector<Resolver> {
     let mut connector = HttpConnector::new_with_resolver(Resolver::default());
     connector.enforce_http(false);
@@ -117,7 +117,7 @@ fn tcp() -> HttpConnector<Resolver> {
     connector.set_keepalive(Some(KEEPALIVE));
     connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
     connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
-    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    connector.set_tcp_user_timeout(Some(USER_TIMEOUT));
     connector
 }
 
@@ -148,11 +148,11 @@ mod tests {
 
     use super::*;
 
-    /// What the kernel shows for a connection whose keepalive timer runs.
+    /// What the kernel shows for a connection with a running keepalive timer.
     const KEEPALIVE_TIMER: &str = "02";
 
     #[tokio::test]
-    async fn tcp_watches_over_quiet_connections() {
+    async fn quiet_connections_have_tcp_keepalive() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -168,16 +168,16 @@ mod tests {
         assert_eq!(answer.expect("an answer"), "ok");
 
         let peer = stream.peer_addr().expect("connected");
-        let of_client = format!("0100007F:{:04X} 0100007F:{:04X}", peer.port(), address.port());
+        let endpoints = format!("0100007F:{:04X} 0100007F:{:04X}", peer.port(), address.port());
         let table = fs::read_to_string("/proc/self/net/tcp").expect("Linux");
-        let connection = table.lines().find(|line| line.contains(&of_client)).expect("the client's end");
+        let connection = table.lines().find(|line| line.contains(&endpoints)).expect("the client's end");
         let timer = connection.split_whitespace().nth(5).and_then(|field| field.split(':').next());
         assert_eq!(timer, Some(KEEPALIVE_TIMER), "{connection}");
         stream.shutdown().await.expect("closed");
     }
 
     #[test]
-    fn a_proxy_is_refused_and_not_ignored() {
+    fn a_proxy_is_refused() {
         let mut config = Config::new("https://10.0.0.1".parse().expect("valid"));
         config.proxy_url = Some("http://proxy:3128".parse().expect("valid"));
         let refused = client(&config).err().map(|error| error.to_string());

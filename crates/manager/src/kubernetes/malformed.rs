@@ -1,6 +1,6 @@
-//! An object that no API server should send.
+//! Objects that no API server should send.
 
-/// An object that cannot be what it says it is.
+/// An object is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind} {namespace:?}/{name:?} from the API server: {reason}")]
 pub struct MalformedObject {

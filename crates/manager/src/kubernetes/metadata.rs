@@ -1,8 +1,8 @@
-//! What every object is known by, whichever encoding it came in.
+//! The metadata of objects, from either encoding.
 
 use replica_count_wire::messages;
 
-/// The metadata of an object that are read of every kind.
+/// The metadata that are read from objects of every kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Metadata {
     pub(super) namespace: Option<String>,
@@ -13,7 +13,7 @@ pub(super) struct Metadata {
 
 impl From<messages::ObjectMeta> for Metadata {
     fn from(metadata: messages::ObjectMeta) -> Self {
-        // What is absent in JSON is empty in protobuf.
+        // Strings that are absent in JSON are empty in protobuf.
         let present = |text: String| Some(text).filter(|text| !text.is_empty());
         Self {
             namespace: present(metadata.namespace),

@@ -1,4 +1,4 @@
-//! Where resources are in the API.
+//! The paths of resources in the API.
 
 use replica_count_core::kind::Kind;
 use replica_count_core::target::Target;

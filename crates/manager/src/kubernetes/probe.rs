@@ -1,4 +1,4 @@
-//! Whether the API server answers now. However many clients ask, it is asked at most once a second.
+//! Checks whether the API server answers now, at most once a second for any number of clients.
 
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,82 +11,82 @@ use tokio::time::{Instant, timeout};
 
 use super::reads;
 
-/// How long an answer is good.
+/// How long a result is reused.
 const REUSE: Duration = Duration::from_secs(1);
-/// An API server that takes longer is as good as lost.
+/// An API server that takes longer counts as unreachable.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is asked.
-pub trait Question: Send + Sync + 'static {
-    /// Asks the API server something small. The error says in one line what is wrong.
-    fn ask(&self) -> impl Future<Output = Answer> + Send;
+/// Sends a cheap request.
+pub trait Ping: Send + Sync + 'static {
+    /// Sends a cheap request to the API server. The error is one line.
+    fn ping(&self) -> impl Future<Output = PingResult> + Send;
 }
 
-type Answer = Result<(), String>;
+type PingResult = Result<(), String>;
 
-impl Question for Client {
-    async fn ask(&self) -> Answer {
+impl Ping for Client {
+    async fn ping(&self) -> PingResult {
         reads::version(self).await.map_err(|error| error.to_string())
     }
 }
 
-/// A question whose answers are shared by everyone who asks at about the same time. All clones share them.
-pub struct Probe<Q> {
-    question: Arc<Q>,
+/// Pings the API server. Concurrent and frequent checks share the results, across all clones.
+pub struct Probe<P> {
+    ping: Arc<P>,
     latest: Arc<Mutex<Option<Attempt>>>,
 }
 
-/// A question that was asked, answered or not yet.
+/// A ping, with or without a result yet.
 #[derive(Clone)]
 struct Attempt {
     started: Instant,
-    answer: Shared<BoxFuture<'static, Answer>>,
+    result: Shared<BoxFuture<'static, PingResult>>,
 }
 
 impl Attempt {
-    /// An answer is reused for a while, counted from the question. An attempt without an answer is joined, unless its time
-    /// is over: nobody drives one whose clients have all left.
+    /// A result is reused for a while, counted from the start of the attempt. An attempt without a result is shared
+    /// until its timeout: if all its clients have left, nobody polls it any more.
     fn is_current(&self, now: Instant) -> bool {
         let age = now.duration_since(self.started);
-        age < REUSE || (self.answer.peek().is_none() && age < PROBE_TIMEOUT)
+        age < REUSE || (self.result.peek().is_none() && age < PROBE_TIMEOUT)
     }
 }
 
-impl<Q: Question> Probe<Q> {
-    /// Has not asked yet.
-    pub fn new(question: Q) -> Self {
-        Self { question: Arc::new(question), latest: Arc::default() }
+impl<P: Ping> Probe<P> {
+    /// Creates a probe without a result.
+    pub fn new(ping: P) -> Self {
+        Self { ping: Arc::new(ping), latest: Arc::default() }
     }
 
-    /// The answer, which is at most a second old. The error says in one line what is wrong.
-    pub async fn ask(&self) -> Result<(), String> {
-        self.attempt(Instant::now()).answer.await
+    /// Whether the API server answers; at most a second old. The error is one line.
+    pub async fn check(&self) -> Result<(), String> {
+        self.attempt(Instant::now()).result.await
     }
 
     fn attempt(&self, now: Instant) -> Attempt {
-        // The value is replaced as a whole, so it is sound even if a holder of the lock panicked.
+        // The value is replaced as a whole, so it is valid even if a holder of the lock panicked.
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(attempt) = latest.as_ref().filter(|attempt| attempt.is_current(now)) {
             return attempt.clone();
         }
-        let attempt = Attempt { started: now, answer: ask(Arc::clone(&self.question)).boxed().shared() };
+        let attempt = Attempt { started: now, result: ping(Arc::clone(&self.ping)).boxed().shared() };
         latest.insert(attempt).clone()
     }
 }
 
-async fn ask(question: Arc<impl Question>) -> Answer {
-    timeout(PROBE_TIMEOUT, question.ask())
+async fn ping(ping: Arc<impl Ping>) -> PingResult {
+    timeout(PROBE_TIMEOUT, ping.ping())
         .await
         .unwrap_or_else(|_| Err(format!("Kubernetes has not answered within {PROBE_TIMEOUT:?}")))
 }
 
-impl<Q> Clone for Probe<Q> {
+impl<P> Clone for Probe<P> {
     fn clone(&self) -> Self {
-        Self { question: Arc::clone(&self.question), latest: Arc::clone(&self.latest) }
+        Self { ping: Arc::clone(&self.ping), latest: Arc::clone(&self.latest) }
     }
 }
 
-impl<Q> Debug for Probe<Q> {
+impl<P> Debug for Probe<P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Probe").finish_non_exhaustive()
     }
@@ -102,72 +102,72 @@ mod tests {
 
     use super::*;
 
-    /// Says what the test tells it to, and counts the questions.
+    /// Returns the result set by the test, and counts the pings.
     #[derive(Clone)]
     struct Fake {
-        questions: Arc<AtomicUsize>,
-        /// `None`: there is no answer.
-        answer: Arc<Mutex<Option<Answer>>>,
+        pings: Arc<AtomicUsize>,
+        /// `None`: pings never end.
+        result: Arc<Mutex<Option<PingResult>>>,
     }
 
     impl Fake {
-        fn new(answer: Option<Answer>) -> Self {
-            Self { questions: Arc::default(), answer: Arc::new(Mutex::new(answer)) }
+        fn new(result: Option<PingResult>) -> Self {
+            Self { pings: Arc::default(), result: Arc::new(Mutex::new(result)) }
         }
 
-        fn questions(&self) -> usize {
-            self.questions.load(Ordering::SeqCst)
+        fn pings(&self) -> usize {
+            self.pings.load(Ordering::SeqCst)
         }
     }
 
-    impl Question for Fake {
-        async fn ask(&self) -> Answer {
-            self.questions.fetch_add(1, Ordering::SeqCst);
-            let answer = self.answer.lock().unwrap().clone();
-            match answer {
-                Some(answer) => answer,
+    impl Ping for Fake {
+        async fn ping(&self) -> PingResult {
+            self.pings.fetch_add(1, Ordering::SeqCst);
+            let result = self.result.lock().unwrap().clone();
+            match result {
+                Some(result) => result,
                 None => std::future::pending().await,
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_shared_for_a_second() {
+    async fn a_result_is_shared_for_a_second() {
         let fake = Fake::new(Some(Ok(())));
         let probe = Probe::new(fake.clone());
-        let answers = join_all((0..100).map(|_| probe.ask())).await;
-        assert!(answers.iter().all(Result::is_ok));
-        assert_eq!(fake.questions(), 1);
+        let results = join_all((0..100).map(|_| probe.check())).await;
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(fake.pings(), 1);
 
-        *fake.answer.lock().unwrap() = Some(Err("gone".to_owned()));
+        *fake.result.lock().unwrap() = Some(Err("unreachable".to_owned()));
         advance(Duration::from_millis(999)).await;
-        assert_eq!((probe.ask().await, fake.questions()), (Ok(()), 1));
+        assert_eq!((probe.check().await, fake.pings()), (Ok(()), 1));
         advance(Duration::from_millis(1)).await;
-        assert_eq!((probe.ask().await, fake.questions()), (Err("gone".to_owned()), 2));
+        assert_eq!((probe.check().await, fake.pings()), (Err("unreachable".to_owned()), 2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_answer_is_an_answer_after_three_seconds() {
+    async fn a_ping_without_an_answer_fails_after_three_seconds() {
         let fake = Fake::new(None);
         let probe = Probe::new(fake.clone());
         let before = Instant::now();
-        let (first, late) = (pin!(probe.ask()), async {
+        let (first, late) = (pin!(probe.check()), async {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            probe.ask().await
+            probe.check().await
         });
         let (first, late) = tokio::join!(first, late);
         let expected = Err("Kubernetes has not answered within 3s".to_owned());
         assert_eq!((&first, &late), (&expected, &expected));
-        assert_eq!((before.elapsed(), fake.questions()), (Duration::from_secs(3), 1));
+        assert_eq!((before.elapsed(), fake.pings()), (Duration::from_secs(3), 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_question_that_everyone_left_is_asked_again() {
+    async fn an_abandoned_ping_is_repeated() {
         let fake = Fake::new(None);
         let probe = Probe::new(fake.clone());
-        assert!(probe.ask().now_or_never().is_none());
+        assert!(probe.check().now_or_never().is_none());
         advance(Duration::from_secs(3)).await;
-        assert!(probe.ask().now_or_never().is_none());
-        assert_eq!(fake.questions(), 2);
+        assert!(probe.check().now_or_never().is_none());
+        assert_eq!(fake.pings(), 2);
     }
 }

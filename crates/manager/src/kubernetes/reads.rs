@@ -1,4 +1,4 @@
-//! Single reads, for what the watch may not have shown yet.
+//! Reads of single objects that the watch may not have shown yet.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use super::workload::Workload;
 /// How long one read may take.
 const READ_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Why a read has no answer.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The API server did not answer in time.
     #[error("the Kubernetes API server did not answer within {READ_DEADLINE:?}")]
     Deadline,
     /// The API server could not be reached, or refused.
-    #[error("the Kubernetes API server could not be asked: {0}")]
+    #[error("the request to the Kubernetes API server failed: {0}")]
     Kube(#[from] kube::Error),
-    /// The answer cannot be a workload.
+    /// The answer is not a valid workload.
     #[error(transparent)]
     Malformed(#[from] MalformedObject),
 }
 
-/// Asks the API server for one workload. `None`: it does not exist.
+/// Reads one workload from the API server. `None`: it does not exist.
 pub async fn get(client: &Client, target: &Target) -> Result<Option<Observed>, ReadError> {
     let request = Request::get(path::workload(target)).body(Vec::new());
     let request = request.map_err(kube::Error::HttpError)?;
@@ -41,7 +41,7 @@ pub async fn get(client: &Client, target: &Target) -> Result<Option<Observed>, R
     }
 }
 
-/// Asks the API server for its version, which it tells everyone.
+/// Reads the version of the API server, which by default everyone may read.
 pub async fn version(client: &Client) -> Result<(), ReadError> {
     timeout(READ_DEADLINE, client.apiserver_version()).await.map_err(|_elapsed| ReadError::Deadline)??;
     Ok(())

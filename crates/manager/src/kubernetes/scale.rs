@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{path, retry_after};
 
-/// What an API server says of a JSON Patch of which a test failed: 422 without any detail.
+/// The message of an API server for a JSON Patch with a failed test: 422 without any detail.
 const FAILED_TEST: &str = "the server rejected our request";
 /// How long one write may take: less than anything that waits for its outcome.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
@@ -25,18 +25,18 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// Why a write did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The workload is not what the write was decided on: it changed, or it is gone. The watch will tell.
+    /// The workload has changed since the decision, or was deleted. The watch will show how.
     #[error("it has changed meanwhile: {0}")]
     Stale(String),
     /// The API server asks to wait.
     #[error("the API server asks to wait: {reason}")]
     Throttled {
-        /// Its words.
+        /// The message of the API server.
         reason: String,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
-    /// This server lacks the right.
+    /// This server lacks the permission.
     #[error("the API server refuses: {0}")]
     Forbidden(String),
     /// The API server or a policy in it refuses the count.
@@ -54,7 +54,7 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Stale(_) => Failure::Stale,
@@ -81,9 +81,9 @@ impl WriteError {
     }
 }
 
-/// Writes the desired count, if the workload still is what the repair was decided on.
+/// Writes the desired count, if the workload has not changed since the decision.
 ///
-/// Returns the version that the write made, if comparable.
+/// Returns the new resource version, if it is comparable.
 pub async fn write(
     client: &Client,
     target: &Target,
@@ -100,13 +100,13 @@ pub async fn write(
     }
 }
 
-/// Sends a request and returns the whole answer, whatever it says. (kube's own shorthand drops the headers of a failure.)
+/// Sends a request and returns the whole answer, including failures. (kube's shorthand drops the headers of a failure.)
 async fn exchange(client: &Client, request: Request<Vec<u8>>) -> kube::Result<(Parts, Vec<u8>)> {
     let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
     Ok((head, body.collect_bytes().await?.into()))
 }
 
-/// What is of interest in the Scale that a write answers with.
+/// The relevant part of the Scale in the answer to a write.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Written {
@@ -125,10 +125,10 @@ impl Written {
     }
 }
 
-/// A JSON Patch that tests the uid and the count that was seen, and only then sets the desired one.
+/// A JSON Patch that tests the uid and the observed count, and only then sets the desired one.
 ///
-/// A Scale of 0 has no `replicas` at all. `test` with `null` passes exactly then, and `add` sets a member whether or not
-/// it is there, so this one shape works for every pair of counts.
+/// A Scale of 0 has no `replicas` at all. `test` with `null` passes exactly then, and `add` sets a member whether or
+/// not it exists, so this one shape works for every pair of counts.
 fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::Error> {
     let seen = match repair.from.get() {
         0 => Value::Null,
@@ -145,7 +145,7 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
         .body(patch.to_string().into_bytes())
 }
 
-/// What a failure means: mostly a Status in JSON, but flow control and proxies answer in plain text.
+/// Converts a failure: usually a Status in JSON, but flow control and proxies answer in plain text.
 fn refusal(head: &Parts, body: &[u8]) -> WriteError {
     let reason = match serde_json::from_slice::<Status>(body) {
         Ok(status) => status.message,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_what_was_seen_before_it_writes() {
+    fn tests_the_observed_state_before_writing() {
         check(
             5,
             0,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_test_of_the_patch_is_told_from_a_policy() {
+    fn a_failed_test_is_distinguished_from_a_policy() {
         let failed_test = r#"{"kind":"Status","message":"the server rejected our request due to an error in our request",
             "reason":"Invalid","details":{},"code":422}"#;
         let stale =

@@ -1,10 +1,10 @@
-//! The watch of a resource: shows a sink everything that there is and what changes, whatever happens to the connection.
+//! Watches a resource: delivers all objects and all changes to a sink, whatever happens to the connection.
 //!
-//! One session lists everything (as a stream where the API server can, else in pages) and follows what changes. A watch is
-//! opened for a short window and then again from where it was. That costs the API server next to nothing, and limits how
-//! long a dead connection can go unnoticed.
+//! A session lists everything (as a stream if the API server supports that, else in pages) and then watches changes. A
+//! watch is opened for a short window and reopened from its last version. That costs the API server almost nothing, and
+//! limits how long a dead connection can go unnoticed.
 //!
-//! Only `answer` and what is below it know whether the API server answers in protobuf or in JSON.
+//! Only `answer` and the modules that it uses know whether the API server answers in protobuf or in JSON.
 
 mod answer;
 mod decode;
@@ -35,64 +35,65 @@ pub use self::object::Object;
 pub use self::sink::Sink;
 use super::malformed::MalformedObject;
 
-/// How long one watch lasts before it is opened again.
+/// How long one watch lasts before it is reopened.
 const WINDOW_SECONDS: u32 = 10;
-/// How long a listing as a stream may last; the longest that API servers are asked for.
+/// How long a streamed listing may last: the longest timeout that is requested from API servers.
 const LISTING_SECONDS: u32 = 290;
-/// How long an open watch or listing may say nothing: the window, and time for the end of it to arrive.
-const SILENCE: Duration = Duration::from_secs(WINDOW_SECONDS as u64 + 5);
-/// How long a watch must stay open before it counts as working: API servers and proxies can accept and then refuse.
-const ESTABLISHED: Duration = Duration::from_secs(1);
-/// How long to wait at least when the API server is overloaded and does not say how long.
-const THROTTLED: Duration = Duration::from_secs(1);
-/// How long a watch may take to open, and a page to arrive.
-const ANSWER: Duration = Duration::from_secs(15);
-/// Rows in a page of a listing: 1.5 MB of Deployments of 3 kB. Half as many when such a page is too long.
-const PAGE: u32 = 500;
-/// The annotation of the bookmark that ends a listing as a stream.
+/// How long an open watch or listing may be silent: the window, and time for its end to arrive.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(WINDOW_SECONDS as u64 + 5);
+/// How long a watch must stay open before it counts as working: API servers and proxies may accept it and then refuse.
+const ESTABLISHED_AFTER: Duration = Duration::from_secs(1);
+/// The minimum wait when the API server is overloaded and sends no Retry-After.
+const THROTTLED_DELAY: Duration = Duration::from_secs(1);
+/// How long opening a watch and receiving a page may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Rows in a page of a listing: 1.5 MB for Deployments of 3 kB. Halved if such a page is too long.
+const PAGE_ROWS: u32 = 500;
+/// The annotation of the bookmark that ends a streamed listing.
 const LISTING_END: &str = "k8s.io/initial-events-end";
-/// How long to wait between attempts.
+/// The delays between attempts.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
-/// The same where the API server refuses, which only a person can mend: in the end at most once a minute.
+/// The same while the API server refuses, which only a person can fix: eventually at most once a minute.
 const BACKOFF_WHEN_FORBIDDEN: Backoff = Backoff { cap: Duration::from_mins(2), ..BACKOFF };
 
-/// Follows a resource, and shows what it sees to a sink.
+/// Watches a resource for a sink.
 pub struct Watch<S> {
     /// The API server.
     pub client: Client,
-    /// The path of what is followed.
+    /// The path of the watched resource.
     pub path: String,
-    /// What takes it in.
+    /// The receiver of objects and changes.
     pub sink: S,
-    /// What is counted.
+    /// The metrics of the watch.
     pub metrics: WatchMetrics,
 }
 
-/// Where a session begins, and what was learnt in those before.
+/// Where the next session begins, and what earlier sessions have learnt.
 struct Position {
-    /// The version up to which everything was seen. `None`: nothing was, so list.
+    /// The version up to which everything was received. `None`: list first.
     version: Option<String>,
     listing: Listing,
     failures: u32,
     /// Whether the API server refuses the watch.
     is_refused: bool,
-    heard: Instant,
+    /// When data last arrived from the API server.
+    last_heard: Instant,
 }
 
 /// How to list.
 #[derive(Clone, Copy)]
 enum Listing {
-    /// As a stream: the API server keeps no copy of it. Since Kubernetes 1.27, not everywhere on.
+    /// As a stream, of which the API server keeps no copy. Available since Kubernetes 1.27, but not always enabled.
     Stream,
-    /// In pages of so many rows.
+    /// In pages with this many rows.
     Pages { rows: u32 },
 }
 
 impl<S: Sink> Watch<S> {
-    /// Follows until `shutdown`.
+    /// Watches until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (listing, heard) = (Listing::Stream, Instant::now());
-        let mut position = Position { version: None, listing, failures: 0, is_refused: false, heard };
+        let (listing, last_heard) = (Listing::Stream, Instant::now());
+        let mut position = Position { version: None, listing, failures: 0, is_refused: false, last_heard };
         while !shutdown.is_cancelled() {
             let ended = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -100,7 +101,7 @@ impl<S: Sink> Watch<S> {
             };
             let delay = match ended {
                 Ok(()) => continue,
-                Err(error) => self.failed(&error, &mut position),
+                Err(error) => self.handle_error(&error, &mut position),
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -109,14 +110,14 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Records what went wrong; returns how long to wait before going on.
-    fn failed(&self, error: &WatchError, position: &mut Position) -> Duration {
-        self.metrics.ended_early(error.reason());
+    /// Records an error; returns how long to wait before the next session.
+    fn handle_error(&self, error: &WatchError, position: &mut Position) -> Duration {
+        self.metrics.error(error.reason());
         let watched = self.sink.watched();
         match error {
             WatchError::NoStreamedListing(reason) => {
                 debug!(watched, %reason, "listing in pages");
-                position.listing = Listing::Pages { rows: PAGE };
+                position.listing = Listing::Pages { rows: PAGE_ROWS };
                 return Duration::ZERO;
             }
             WatchError::PageTooLong(_) if let Listing::Pages { rows: rows @ 2.. } = position.listing => {
@@ -136,7 +137,7 @@ impl<S: Sink> Watch<S> {
             other if position.failures == 0 => warn!(watched, reason = %other, "watch interrupted"),
             other => debug!(watched, reason = %other, "watch still interrupted"),
         }
-        self.sink.stale(position.heard);
+        self.sink.stale(position.last_heard);
         position.failures = position.failures.saturating_add(1);
         delay(error, position.failures)
     }
@@ -149,17 +150,17 @@ impl<S: Sink> Watch<S> {
         };
         let version = position.version.insert(version);
         let parameters = WatchParams::default().timeout(WINDOW_SECONDS);
-        let events = self.ask(self.request().watch(&parameters, version)).await??.events();
+        let events = self.send(self.request().watch(&parameters, version)).await??.events();
         self.sink.live();
-        position.heard = Instant::now();
-        self.follow(events, position).await
+        position.last_heard = Instant::now();
+        self.process(events, position).await
     }
 
-    /// Takes in what changes, until the window ends.
-    async fn follow(&self, mut events: Events, position: &mut Position) -> Result<(), WatchError> {
+    /// Processes events until the window ends.
+    async fn process(&self, mut events: Events, position: &mut Position) -> Result<(), WatchError> {
         let mut is_established = false;
         loop {
-            let limit = if is_established { SILENCE } else { ESTABLISHED };
+            let limit = if is_established { SILENCE_TIMEOUT } else { ESTABLISHED_AFTER };
             let event = match self.next(&mut events, position, limit).await {
                 Ok(event) => event,
                 Err(WatchError::Silent(_)) if !is_established => {
@@ -169,11 +170,11 @@ impl<S: Sink> Watch<S> {
                 }
                 Err(error) => return Err(error),
             };
-            // A window that ends at once is a failure like others, or it would be opened again and again.
+            // A window that ends immediately is an error, or it would be reopened in an endless loop.
             let Some(event) = event else {
                 return if is_established { Ok(()) } else { Err(WatchError::EndedEarly) };
             };
-            if let Some(version) = self.take_in(event)?.version {
+            if let Some(version) = self.apply(event)?.version {
                 position.version = Some(version);
             }
             if !is_established {
@@ -183,7 +184,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// The watch works: what went wrong before is over.
+    /// The watch works: earlier errors are over.
     fn established(&self, position: &mut Position) {
         if position.failures > 0 {
             position.failures = 0;
@@ -195,7 +196,7 @@ impl<S: Sink> Watch<S> {
 
     async fn list_as_stream(&self, position: &mut Position) -> Result<String, WatchError> {
         let parameters = WatchParams::default().timeout(LISTING_SECONDS).initial_events();
-        let answer = self.ask(self.request().watch(&parameters, "")).await?;
+        let answer = self.send(self.request().watch(&parameters, "")).await?;
         let answer = answer.map_err(|error| match error {
             kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
                 WatchError::NoStreamedListing(status.message)
@@ -203,10 +204,10 @@ impl<S: Sink> Watch<S> {
             other => other.into(),
         })?;
         let mut events = answer.events();
-        self.sink.restart();
-        while let Some(event) = self.next(&mut events, position, SILENCE).await? {
-            if let TakenIn { version: Some(version), ends_listing: true } = self.take_in(event)? {
-                self.listed();
+        self.sink.begin_listing();
+        while let Some(event) = self.next(&mut events, position, SILENCE_TIMEOUT).await? {
+            if let Applied { version: Some(version), ends_listing: true } = self.apply(event)? {
+                self.end_listing();
                 return Ok(version);
             }
         }
@@ -214,18 +215,18 @@ impl<S: Sink> Watch<S> {
     }
 
     async fn list_pages(&self, rows: u32, position: &mut Position) -> Result<String, WatchError> {
-        self.sink.restart();
+        self.sink.begin_listing();
         let mut parameters = ListParams::default().limit(rows);
         loop {
-            let page = timeout(ANSWER, self.page(&parameters)).await.map_err(no_answer)??;
-            position.heard = Instant::now();
+            let page = timeout(ANSWER_TIMEOUT, self.page(&parameters)).await.map_err(no_answer)??;
+            position.last_heard = Instant::now();
             for object in page.objects {
-                self.show(object, S::apply);
+                self.deliver(object, S::apply);
             }
             match page.next {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => {
-                    self.listed();
+                    self.end_listing();
                     return Ok(page.version);
                 }
             }
@@ -233,27 +234,27 @@ impl<S: Sink> Watch<S> {
     }
 
     async fn page(&self, parameters: &ListParams) -> Result<Page<S::Object>, WatchError> {
-        self.ask(self.request().list(parameters)).await??.page().await
+        self.send(self.request().list(parameters)).await??.page().await
     }
 
     fn request(&self) -> Request {
         Request::new(&self.path)
     }
 
-    async fn ask(
+    async fn send(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<kube::Result<Answer>, WatchError> {
         let request = request.map_err(kube::Error::BuildRequest)?;
-        timeout(ANSWER, Answer::to(&self.client, request)).await.map_err(no_answer)
+        timeout(ANSWER_TIMEOUT, Answer::to(&self.client, request)).await.map_err(no_answer)
     }
 
-    fn listed(&self) {
-        let known = self.sink.complete();
+    fn end_listing(&self) {
+        let known = self.sink.end_listing();
         info!(watched = self.sink.watched(), known, "listed");
     }
 
-    /// The next event; `None` when the API server ends the watch in good order.
+    /// The next event. `None`: the API server has ended the watch regularly.
     async fn next(
         &self,
         events: &mut Events,
@@ -261,15 +262,15 @@ impl<S: Sink> Watch<S> {
         limit: Duration,
     ) -> Result<Option<WatchEvent<S::Object>>, WatchError> {
         let event = timeout(limit, events.next()).await.map_err(|_elapsed| WatchError::Silent(limit))?;
-        position.heard = Instant::now();
+        position.last_heard = Instant::now();
         event
     }
 
-    fn take_in(&self, event: WatchEvent<S::Object>) -> Result<TakenIn, WatchError> {
+    fn apply(&self, event: WatchEvent<S::Object>) -> Result<Applied, WatchError> {
         match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => Ok(self.show(object, S::apply)),
-            WatchEvent::Deleted(object) => Ok(self.show(object, S::delete)),
-            WatchEvent::Bookmark(bookmark) => Ok(TakenIn {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => Ok(self.deliver(object, S::apply)),
+            WatchEvent::Deleted(object) => Ok(self.deliver(object, S::delete)),
+            WatchEvent::Bookmark(bookmark) => Ok(Applied {
                 version: Some(bookmark.metadata.resource_version).filter(|version| !version.is_empty()),
                 ends_listing: bookmark
                     .metadata
@@ -281,27 +282,29 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Shows an object to the sink.
-    fn show(
+    /// Delivers an object to the sink.
+    fn deliver(
         &self,
         object: S::Object,
-        show: impl FnOnce(&S, S::Object) -> Result<(), MalformedObject>,
-    ) -> TakenIn {
+        deliver: impl FnOnce(&S, S::Object) -> Result<(), MalformedObject>,
+    ) -> Applied {
         self.metrics.event();
         let version = object.resource_version().map(str::to_owned);
-        if let Err(error) = show(&self.sink, object) {
+        if let Err(error) = deliver(&self.sink, object) {
             warn!(%error, "skipped");
         }
-        TakenIn { version, ends_listing: false }
+        Applied { version, ends_listing: false }
     }
 }
 
-/// How long to wait after a failure, the last of so many in a row.
+/// How long to wait after an error, the last of `failures` in a row.
 fn delay(error: &WatchError, failures: u32) -> Duration {
     let delay = |backoff: Backoff| backoff.delay(failures, fastrand::f64());
     match error {
         WatchError::Forbidden(_) => delay(BACKOFF_WHEN_FORBIDDEN),
-        WatchError::Throttled { retry_after, .. } => delay(BACKOFF).max(retry_after.unwrap_or(THROTTLED)),
+        WatchError::Throttled { retry_after, .. } => {
+            delay(BACKOFF).max(retry_after.unwrap_or(THROTTLED_DELAY))
+        }
         WatchError::NoStreamedListing(_)
         | WatchError::PageTooLong(_)
         | WatchError::Gone(_)
@@ -314,14 +317,14 @@ fn delay(error: &WatchError, failures: u32) -> Duration {
     }
 }
 
-/// What an event says beyond the object in it.
-struct TakenIn {
-    /// The version up to which everything was seen with it.
+/// What an event means for the position.
+struct Applied {
+    /// The version up to which everything was received.
     version: Option<String>,
-    /// Whether a listing is complete with it.
+    /// Whether it completes a listing.
     ends_listing: bool,
 }
 
 fn no_answer(_elapsed: tokio::time::error::Elapsed) -> WatchError {
-    WatchError::NoAnswer(ANSWER)
+    WatchError::NoAnswer(ANSWER_TIMEOUT)
 }

@@ -1,4 +1,4 @@
-//! A workload as this server reads it: the few fields it needs, picked out while parsing.
+//! Reads workloads: only the few fields that the server needs are kept while parsing.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ use super::malformed::MalformedObject;
 use super::metadata::Metadata;
 use super::watch::Object;
 
-/// What an API server means by an absent `spec.replicas`.
+/// The value of an absent `spec.replicas`.
 const DEFAULT_REPLICAS: i32 = 1;
 
-/// A workload of any kind, without all that this server has no use for.
+/// A workload of any kind, with the few fields that this server needs.
 ///
-/// Of `metadata.managedFields` it keeps only who owns `spec.replicas`.
+/// Of `metadata.managedFields` it keeps only the owner of `spec.replicas`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Received")]
+#[serde(from = "JsonWorkload")]
 pub struct Workload {
     metadata: Metadata,
     deleting: bool,
@@ -32,10 +32,10 @@ pub struct Workload {
     status: Status,
 }
 
-/// What is picked out while parsing JSON, in which all kinds look alike.
+/// The fields that are parsed from JSON, where all kinds have the same structure.
 #[derive(Deserialize)]
-struct Received {
-    metadata: ReceivedMetadata,
+struct JsonWorkload {
+    metadata: JsonMetadata,
     #[serde(default)]
     spec: Spec,
     #[serde(default)]
@@ -44,7 +44,7 @@ struct Received {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ReceivedMetadata {
+struct JsonMetadata {
     namespace: Option<String>,
     name: Option<String>,
     uid: Option<String>,
@@ -67,7 +67,7 @@ struct Status {
 }
 
 impl Workload {
-    /// The words of the domain for this workload, which is of the kind that was asked for.
+    /// Converts it to types of the domain. `kind` is the kind that was requested.
     pub fn into_observed(self, kind: Kind) -> Result<(Target, Observed), MalformedObject> {
         let Metadata { namespace, name, uid, resource_version } = self.metadata;
         let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
@@ -91,7 +91,7 @@ impl Workload {
         Ok((target, observed))
     }
 
-    /// What came as protobuf, in which each kind has numbers of its own for its fields.
+    /// Converts protobuf, where each kind has different field numbers.
     fn of_message(
         metadata: Option<messages::ObjectMeta>,
         replicas: Option<i32>,
@@ -108,10 +108,10 @@ impl Workload {
     }
 }
 
-impl From<Received> for Workload {
-    fn from(received: Received) -> Self {
-        let Received { metadata, spec, status } = received;
-        let ReceivedMetadata { namespace, name, uid, resource_version, .. } = metadata;
+impl From<JsonWorkload> for Workload {
+    fn from(workload: JsonWorkload) -> Self {
+        let JsonWorkload { metadata, spec, status } = workload;
+        let JsonMetadata { namespace, name, uid, resource_version, .. } = metadata;
         Self {
             metadata: Metadata { namespace, name, uid, resource_version },
             deleting: metadata.deletion_timestamp.is_some(),
@@ -133,7 +133,7 @@ fn managed_fields(entry: &messages::ManagedFieldsEntry) -> ManagedFields<'_> {
     }
 }
 
-/// A workload of a kind that is known by its type, as a watch needs it.
+/// A workload whose kind is known from its type, as a watch needs it.
 pub trait OfKind: Object + Into<Workload> {
     /// The kind.
     const KIND: Kind;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_is_needed() {
+    fn keeps_the_needed_fields() {
         let (target, observed) = parse(
             r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"shop","uid":"u-1",
                 "resourceVersion":"42","deletionTimestamp":"2026-01-02T03:04:05Z","labels":{"a":"b"},"managedFields":[
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn lives_with_what_is_absent() {
+    fn absent_fields_have_defaults() {
         let (_, observed) =
             parse(r#"{"metadata":{"name":"web","namespace":"shop","uid":"u"}}"#).expect("valid");
         assert_eq!((observed.replicas.get(), observed.ready, observed.owner), (DEFAULT_REPLICAS, 0, None));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_a_workload() {
+    fn refuses_invalid_workloads() {
         let cases = [
             (r#"{"metadata":{"name":"web","namespace":"shop"}}"#, "has no uid"),
             (r#"{"metadata":{"name":"WEB","namespace":"shop","uid":"u"}}"#, "is not valid"),

@@ -1,7 +1,7 @@
-//! The plain HTTP port, for the kubelet and for Prometheus. It tells nothing secret and changes nothing.
+//! The plain HTTP port, for the kubelet and for Prometheus. It shows no secrets and changes nothing.
 //!
-//! Each connection carries one request and lives for a few seconds at most, and a new one takes the place of the oldest,
-//! so that slow or many clients cannot hold the port.
+//! Each connection carries one request and lasts a few seconds at most. If there are too many, a new one replaces the
+//! oldest, so that slow or many clients cannot block the port.
 
 #[cfg(test)]
 mod tests;
@@ -28,37 +28,37 @@ use tracing::{debug, error, warn};
 use super::listener::Listener;
 use super::pending::Pending;
 
-/// Connections at a time; for one more, the oldest is closed.
+/// The maximum number of open connections; another one evicts the oldest.
 const MAX_CONNECTIONS: usize = 64;
-/// Time for a client to send its request's head.
+/// How long a client may take to send the head of its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time from the connection to the end of the response.
+/// How long a connection may last, until the end of the response.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// The same when the server ends: nobody may keep it from ending by asking nothing or by not reading the answer.
+/// The same when the server ends: no client may delay that by sending no request or by not reading the response.
 const DRAIN: Duration = Duration::from_secs(1);
 
 const PATHS: &str = "not found; there are /healthz /livez /readyz /metrics\n";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the health paths ask the rest of the server.
+/// The health of the server, for the health paths.
 pub trait Health: Send + Sync + 'static {
-    /// Whether the API server answers now. The error says in one line what is wrong.
+    /// Whether the API server answers now. The error is one line.
     fn kubernetes(&self) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Whether requests can be served. The error has one line for each reason why not.
+    /// Whether requests can be served. The error has one line for each reason.
     fn ready(&self) -> Result<(), String>;
 }
 
-/// What the port shows.
+/// What the port serves.
 #[derive(Debug)]
 pub struct HttpState<H> {
-    /// What the health paths ask.
+    /// For the health paths.
     pub health: H,
     /// The metrics.
     pub registry: Registry,
 }
 
-/// Serves until `shutdown`; then requests in flight are answered for a second at most, and it returns.
+/// Serves until `shutdown`, then answers requests in flight for up to a second.
 pub async fn serve<H: Health>(listener: TcpListener, state: HttpState<H>, shutdown: CancellationToken) {
     let mut listener = Listener::new(listener);
     let router = router(Arc::new(state));
@@ -73,8 +73,8 @@ pub async fn serve<H: Health>(listener: TcpListener, state: HttpState<H>, shutdo
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    let answering = answer(stream, address, router.clone(), shutdown.clone());
-                    if let Some(oldest) = connections.admit(address, answering) {
+                    let connection = serve_connection(stream, address, router.clone(), shutdown.clone());
+                    if let Some(oldest) = connections.admit(address, connection) {
                         debug!(address = %oldest, limit = MAX_CONNECTIONS, "too many HTTP connections");
                     }
                 }
@@ -85,12 +85,17 @@ pub async fn serve<H: Health>(listener: TcpListener, state: HttpState<H>, shutdo
     drop(listener);
     let drained = timeout(DRAIN, async { while connections.next().await.is_some() {} });
     if drained.await.is_err() {
-        debug!(after = ?DRAIN, "HTTP connections were still open and are cut");
+        debug!(after = ?DRAIN, "aborting open HTTP connections");
     }
 }
 
-/// One request, one response.
-async fn answer(stream: TcpStream, address: SocketAddr, router: Router, shutdown: CancellationToken) {
+/// Serves one request.
+async fn serve_connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
     let mut connection =
@@ -126,7 +131,7 @@ async fn healthz<H: Health>(State(state): State<Arc<HttpState<H>>>) -> Response 
     ok_or_unavailable(state.health.kubernetes().await)
 }
 
-/// Only that the process lives: an outage of the API server must never restart the pod.
+/// Shows only that the process is alive: an outage of the API server must never restart the pod.
 async fn livez() -> &'static str {
     "ok\n"
 }

@@ -1,4 +1,4 @@
-//! Accepting without ever giving up: what both ports do with a failed `accept`.
+//! A listener that survives failures of `accept`, for both ports.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
-/// How long to leave the operating system alone after a failure. Most are a lack of file descriptors or memory, and
-/// `accept` would fail again at once, for ever.
+/// How long to pause after a failure. Most failures are a lack of file descriptors or memory, and `accept` would fail
+/// again immediately.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A bound listener that pauses after a failure.
@@ -23,8 +23,8 @@ impl Listener {
         Self { listener, paused_until: None }
     }
 
-    /// The next connection. An error concerns one connection or a moment, never the listener: count it, log it, and
-    /// call again. May be dropped at any time without losing a connection or the pause.
+    /// Accepts the next connection. An error affects one connection or is temporary, so count it, log it, and call this
+    /// again. Cancel safe: no connection is lost, and the pause is kept.
     pub(crate) async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         if let Some(until) = self.paused_until {
             sleep_until(until).await;

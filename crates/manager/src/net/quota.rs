@@ -1,34 +1,34 @@
-//! So much of something for all users together, and a part of it at most for each: whoever takes too much is in the way
-//! of nobody else.
+//! A quota for all users together, of which each user gets only a part: a user who takes too much does not affect
+//! others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What may be taken, and what is taken.
+/// The limits, and what is taken.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    all: usize,
-    of_one: usize,
+    total: usize,
+    per_user: usize,
     taken: Mutex<Taken>,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
-    by_all: usize,
-    /// Those who hold something.
+    in_total: usize,
+    /// Only users who hold something.
     by_user: HashMap<Arc<str>, usize>,
 }
 
-/// Why nothing can be taken.
+/// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exhausted {
-    #[error("all users together have as many as they may")]
+    #[error("the limit for all users together is reached")]
     ForAll,
-    #[error("this user has as many as one user may")]
+    #[error("the limit for one user is reached")]
     ForUser,
 }
 
-/// What a user has taken. It is given back on drop.
+/// What a user has taken. It is returned on drop.
 #[derive(Debug)]
 pub(crate) struct Share {
     quota: Arc<Quota>,
@@ -37,30 +37,30 @@ pub(crate) struct Share {
 }
 
 impl Quota {
-    /// `all` for everybody, and of that `of_one` for one user.
-    pub(crate) fn new(all: usize, of_one: usize) -> Arc<Self> {
-        Arc::new(Self { all, of_one, taken: Mutex::default() })
+    /// `total` for all users together, and of that `per_user` for each.
+    pub(crate) fn new(total: usize, per_user: usize) -> Arc<Self> {
+        Arc::new(Self { total, per_user, taken: Mutex::default() })
     }
 
-    /// Takes `amount` for `user`. More than the part of one user counts as that part, so whoever has nothing can take
-    /// any amount.
+    /// Takes `amount` for `user`. An amount above the limit for one user counts as that limit, so a user who holds
+    /// nothing can take any amount.
     pub(crate) fn take(self: &Arc<Self>, user: &Arc<str>, amount: usize) -> Result<Share, Exhausted> {
-        let amount = amount.min(self.of_one);
+        let amount = amount.min(self.per_user);
         let mut taken = self.taken();
         let by_user = taken.by_user.get(user).copied().unwrap_or_default();
-        if by_user + amount > self.of_one {
+        if by_user + amount > self.per_user {
             return Err(Exhausted::ForUser);
         }
-        if taken.by_all + amount > self.all {
+        if taken.in_total + amount > self.total {
             return Err(Exhausted::ForAll);
         }
-        taken.by_all += amount;
+        taken.in_total += amount;
         taken.by_user.insert(Arc::clone(user), by_user + amount);
         Ok(Share { quota: Arc::clone(self), user: Arc::clone(user), amount })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        // Nothing panics between the changes of two counts.
+        // Nothing panics between changing the two counts.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,7 +68,7 @@ impl Quota {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.quota.taken();
-        taken.by_all -= self.amount;
+        taken.in_total -= self.amount;
         let by_user = taken.by_user.get_mut(&self.user).expect("a share is counted until it is dropped");
         *by_user -= self.amount;
         if *by_user == 0 {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn one_user_gets_a_part_and_all_together_get_all() {
+    fn both_limits_hold() {
         let quota = Quota::new(5, 2);
         let first = take(&quota, "a", 1).expect("free");
         let _second = take(&quota, "a", 1).expect("free");
@@ -95,23 +95,23 @@ mod tests {
         assert_eq!(take(&quota, "d", 1).unwrap_err(), Exhausted::ForAll);
 
         drop(first);
-        let _third = take(&quota, "d", 1).expect("given back");
+        let _third = take(&quota, "d", 1).expect("returned");
         assert_eq!(take(&quota, "a", 1).unwrap_err(), Exhausted::ForAll);
     }
 
     #[test]
-    fn too_much_is_the_part_of_one_user() {
+    fn too_large_an_amount_counts_as_the_limit_for_one_user() {
         let quota = Quota::new(5, 2);
-        let _all_of_hers = take(&quota, "a", 100).expect("free");
+        let _whole_part = take(&quota, "a", 100).expect("free");
         assert_eq!(take(&quota, "a", 1).unwrap_err(), Exhausted::ForUser);
-        assert_eq!(quota.taken().by_all, 2);
+        assert_eq!(quota.taken().in_total, 2);
     }
 
     #[test]
-    fn who_holds_nothing_is_forgotten() {
+    fn users_who_hold_nothing_are_removed() {
         let quota = Quota::new(5, 2);
         drop([take(&quota, "a", 1), take(&quota, "b", 2)]);
         let taken = quota.taken();
-        assert_eq!((taken.by_all, taken.by_user.len()), (0, 0));
+        assert_eq!((taken.in_total, taken.by_user.len()), (0, 0));
     }
 }

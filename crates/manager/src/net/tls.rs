@@ -1,8 +1,8 @@
-//! Mutual TLS: who may connect, and who they are.
+//! Mutual TLS: which clients may connect, and who they are.
 //!
-//! [`load`] turns three files into [`Credentials`], [`reload`] follows the files while the server runs, and
-//! [`acceptor`] turns sockets into connections with a known [`identity`]. TLS 1.3 only, HTTP/2 only, and a client
-//! certificate always.
+//! [`load`] turns three files into [`Credentials`], [`reload`] polls the files while the server runs, and [`acceptor`]
+//! turns sockets into connections with a known [`identity`]. Only TLS 1.3 and HTTP/2 are accepted, and a client
+//! certificate is required.
 
 pub mod acceptor;
 mod connection;

@@ -1,4 +1,4 @@
-//! The desired side: what the store's feed brings goes to the records, and marks the target.
+//! The desired side: changes of settings update the records and mark the target.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use replica_count_core::event::Event;
 use super::records::Records;
 use super::report::Report;
 use super::work::Work;
-use crate::store::Follower;
+use crate::store::Subscriber;
 
-/// Follows the store.
-pub struct DesiredFollower {
-    /// Those of all managed targets.
+/// Subscribes to the store.
+pub struct DesiredSubscriber {
+    /// The records of managed targets.
     pub records: Arc<Records>,
-    /// Where targets are marked.
+    /// The queue.
     pub work: Arc<Work>,
-    /// Who is told.
+    /// Where events are reported.
     pub report: Report,
 }
 
-impl Follower for DesiredFollower {
+impl Subscriber for DesiredSubscriber {
     fn changed(&self, changed: &Changed) {
-        self.records.follow(changed);
+        self.records.apply(changed);
         self.work.mark(changed.target.clone());
     }
 
     fn answered(&self, changed: &Changed) {
         if let Some(event) = Event::of_change(changed) {
-            self.report.tell(&event);
+            self.report.emit(&event);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Marks targets that may need work. Whatever needs work ends here.
+//! Marks targets that may need work. All causes of work end here.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use replica_count_core::target::Target;
 use super::work::Work;
 use crate::store::Store;
 
-/// Marks those targets that are managed. Clones mark in the same queue.
+/// Marks targets that are managed. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct Marker {
-    /// What is managed.
+    /// The managed targets.
     pub store: Store,
     /// The queue.
     pub work: Arc<Work>,
@@ -35,9 +35,9 @@ impl Marker {
         self.mark_where(|target| target.kind() == kind);
     }
 
-    fn mark_where(&self, is_meant: impl Fn(&Target) -> bool) {
+    fn mark_where(&self, matches: impl Fn(&Target) -> bool) {
         let managed: Vec<Target> =
-            self.store.read(|settings| settings.keys().filter(|target| is_meant(target)).cloned().collect());
+            self.store.read(|settings| settings.keys().filter(|target| matches(target)).cloned().collect());
         for target in managed {
             self.work.mark(target);
         }

@@ -1,4 +1,4 @@
-//! What is counted about drift and its repair. Labels are fixed words, never texts of errors.
+//! Metrics of drift and repairs. Labels have fixed values, never error messages.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,13 +8,13 @@ use prometheus_client::registry::Registry;
 use replica_count_core::event::{Event, EventKind};
 use replica_count_core::failures::Failure;
 
-/// A counter by reason.
+/// The label of a counter by reason.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
 
-/// What is counted about drift and its repair.
+/// Metrics of drift and repairs.
 #[derive(Clone, Debug)]
 pub struct ReconcileMetrics {
     drifts: Counter,
@@ -39,7 +39,7 @@ impl Default for ReconcileMetrics {
 }
 
 impl ReconcileMetrics {
-    /// Makes them show.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         for reason in Failure::ALL.map(Failure::as_str) {
             self.failures.get_or_create_owned(&Reason { reason });
@@ -48,7 +48,7 @@ impl ReconcileMetrics {
         registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
         registry.register(
             "drifts_settled",
-            "Drifts that ended in another way than by an answered repair",
+            "Drifts that ended without an acknowledged repair",
             self.resolved.clone(),
         );
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());

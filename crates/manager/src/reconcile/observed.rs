@@ -1,4 +1,4 @@
-//! The observed side: what the watches show goes to the cluster's index, and marks the targets that it concerns.
+//! The observed side: objects from the watches update the cluster and mark the affected targets.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::kubernetes::autoscaler::HorizontalPodAutoscaler;
 use crate::kubernetes::watch::Sink;
 use crate::kubernetes::workload::OfKind;
 
-/// Takes in the workloads of a kind.
+/// Receives the workloads of a kind.
 pub struct WorkloadSink<K> {
     cluster: Arc<Cluster>,
     records: Arc<Records>,
@@ -26,7 +26,7 @@ pub struct WorkloadSink<K> {
 impl<K: OfKind> WorkloadSink<K> {
     const WATCHED: Watched = Watched::Workloads(K::KIND);
 
-    /// Marks in the queue of `marker`.
+    /// Creates a sink that marks targets with `marker`.
     pub fn new(cluster: Arc<Cluster>, records: Arc<Records>, marker: Marker) -> Self {
         Self { cluster, records, marker, kind: PhantomData }
     }
@@ -39,7 +39,7 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
         Self::WATCHED.resource()
     }
 
-    fn restart(&self) {
+    fn begin_listing(&self) {
         self.cluster.begin_listing(K::KIND);
     }
 
@@ -57,11 +57,11 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
         Ok(())
     }
 
-    fn complete(&self) -> usize {
+    fn end_listing(&self) -> usize {
         self.cluster.end_listing(K::KIND);
-        // There is no event for what the listing did not show.
+        // There are no events for workloads that the listing did not contain.
         self.marker.mark_kind(K::KIND);
-        self.cluster.view().known(Self::WATCHED)
+        self.cluster.view().count(Self::WATCHED)
     }
 
     fn live(&self) {
@@ -77,14 +77,14 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
         let managed = count_of_kind(&self.marker, K::KIND);
         let (watched, kind) = (self.watched(), K::KIND);
         if managed > 0 {
-            error!(watched, %reason, managed, "watch refused: grant the right; counts of {kind}s are not enforced");
+            error!(watched, %reason, managed, "watch refused: grant the permission; counts of {kind}s are not enforced");
         } else {
-            info!(watched, %reason, "watch refused: the server goes on without {kind}s");
+            info!(watched, %reason, "watch refused: the server continues without {kind}s");
         }
     }
 
     fn recovered(&self) {
-        for target in self.records.record_contact() {
+        for target in self.records.record_reconnect() {
             self.marker.work.mark(target);
         }
     }
@@ -94,9 +94,9 @@ fn count_of_kind(marker: &Marker, kind: Kind) -> usize {
     marker.store.read(|settings| settings.keys().filter(|target| target.kind() == kind).count())
 }
 
-/// Takes in the autoscalers.
+/// Receives the autoscalers.
 pub struct AutoscalerSink {
-    /// Where they go.
+    /// Where autoscalers are stored.
     pub cluster: Arc<Cluster>,
     /// Marks their targets.
     pub marker: Marker,
@@ -109,7 +109,7 @@ impl Sink for AutoscalerSink {
         Watched::Autoscalers.resource()
     }
 
-    fn restart(&self) {
+    fn begin_listing(&self) {
         self.cluster.begin_autoscalers_listing();
     }
 
@@ -125,9 +125,9 @@ impl Sink for AutoscalerSink {
         Ok(())
     }
 
-    fn complete(&self) -> usize {
+    fn end_listing(&self) -> usize {
         self.cluster.end_autoscalers_listing().iter().for_each(|target| self.marker.mark(target));
-        self.cluster.view().known(Watched::Autoscalers)
+        self.cluster.view().count(Watched::Autoscalers)
     }
 
     fn live(&self) {
@@ -141,9 +141,9 @@ impl Sink for AutoscalerSink {
     fn refused(&self, reason: &str) {
         self.cluster.set_refused(Watched::Autoscalers);
         let watched = self.watched();
-        warn!(watched, %reason, "watch forbidden: grant the right; the server goes on without");
+        warn!(watched, %reason, "watch forbidden: grant the permission; the server continues without autoscalers");
     }
 
-    /// Whether the API server can be reached again is told by the watches of workloads.
+    /// The watches of workloads already report that the API server is reachable again.
     fn recovered(&self) {}
 }

@@ -1,6 +1,7 @@
-//! The one path to a repair: take a target that is due, make a step, write if it says so, and make a step with the outcome.
+//! The only path to a repair: take a due target, make a step, write if the step requires it, and make a step with the
+//! outcome.
 //!
-//! Steps are made one after the other; only writes overlap, at most [`MAX_WRITES`] at once.
+//! Steps run one after the other. Only writes are concurrent, at most [`MAX_WRITES`] at once.
 
 #[cfg(test)]
 mod tests;
@@ -25,29 +26,29 @@ use crate::clock;
 use crate::cluster::Cluster;
 use crate::kubernetes::scale;
 
-/// Writes in flight at once: enough to use a fast API server, few enough to leave it to others.
+/// Writes in flight at once: enough to use a fast API server, few enough to leave capacity for others.
 const MAX_WRITES: usize = 32;
-/// How often every managed target is looked at again, from memory.
+/// How often every managed target is rechecked, from memory.
 const RESYNC: Duration = Duration::from_mins(5);
 
 /// Repairs drift.
 pub struct Reconciler {
-    /// What is observed.
+    /// The observed state.
     pub cluster: Arc<Cluster>,
-    /// What is desired, and what is due.
+    /// The desired state and the queue.
     pub marker: Marker,
-    /// What happened.
+    /// The records of managed targets.
     pub records: Arc<Records>,
     /// The server-wide policy.
     pub policy: Arc<Policy>,
     /// The API server.
     pub client: Client,
-    /// Who is told.
+    /// Where events are reported.
     pub report: Report,
 }
 
 impl Reconciler {
-    /// Works until `shutdown`; writes in flight then are finished.
+    /// Runs until `shutdown`, then finishes the writes in flight.
     pub async fn run(self, shutdown: CancellationToken) {
         let work = Arc::clone(&self.marker.work);
         let mut writes = FuturesUnordered::new();
@@ -58,7 +59,7 @@ impl Reconciler {
                 () = shutdown.cancelled() => break,
                 _ = resync.tick() => self.marker.mark_all(),
                 Some(target) = writes.next() => work.done(&target),
-                target = work.next(), if writes.len() < MAX_WRITES => match self.look(&target) {
+                target = work.next(), if writes.len() < MAX_WRITES => match self.reconcile(&target) {
                     Some(repair) => writes.push(self.write(target, repair)),
                     None => work.done(&target),
                 },
@@ -67,8 +68,8 @@ impl Reconciler {
         while writes.next().await.is_some() {}
     }
 
-    /// Looks at a target that is due; returns the write that it needs.
-    fn look(&self, target: &Target) -> Option<Repair> {
+    /// Makes a step of a due target; returns the write that it needs.
+    fn reconcile(&self, target: &Target) -> Option<Repair> {
         let setting = self.marker.store.get(target)?;
         let now = clock::now();
         let step = {
@@ -78,10 +79,10 @@ impl Reconciler {
             self.records
                 .update(target, |record| step(record, target, cause, &self.policy, now, fastrand::f64()))?
         };
-        self.follow(target, step)
+        self.carry_out(target, step)
     }
 
-    /// Writes and makes a step with the outcome; returns the target, on which the work is then done.
+    /// Writes, and makes a step with the outcome; returns the target, whose work is then done.
     async fn write(&self, target: Target, repair: Repair) -> Target {
         let started = Instant::now();
         let outcome = match scale::write(&self.client, &target, &repair).await {
@@ -93,27 +94,27 @@ impl Reconciler {
             }
             Err(error) => Outcome::Failed {
                 failure: error.failure(),
-                words: error.to_string(),
+                message: error.to_string(),
                 retry_after: error.retry_after(),
             },
         };
         let now = clock::now();
         let step = self.records.update_or_default(&target, |record| {
-            let cause = Cause::Ended { repair: &repair, outcome };
+            let cause = Cause::WriteEnded { repair: &repair, outcome };
             step(record, &target, cause, &self.policy, now, fastrand::f64())
         });
-        self.follow(&target, step);
+        self.carry_out(&target, step);
         target
     }
 
-    /// Does what a step says, but for the write, which is returned.
-    fn follow(&self, target: &Target, Step { next, events }: Step) -> Option<Repair> {
+    /// Carries out a step, except the write, which is returned.
+    fn carry_out(&self, target: &Target, Step { next, events }: Step) -> Option<Repair> {
         for event in &events {
-            self.report.tell(event);
+            self.report.emit(event);
         }
         match next {
-            Next::Rest => None,
-            Next::Wait(until) => {
+            Next::AwaitChange => None,
+            Next::RequeueAt(until) => {
                 self.marker.work.mark_at(target.clone(), until);
                 None
             }

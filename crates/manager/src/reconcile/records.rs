@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use replica_count_core::ascending::Ascending;
 use replica_count_core::change::Changed;
 use replica_count_core::conflict::ConflictState;
+use replica_count_core::ordered_lookup::OrderedLookup;
 use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 
-/// What happened to each managed target since the process started.
+/// The records of all managed targets since the process started.
 #[derive(Debug, Default)]
 pub struct Records(Mutex<BTreeMap<Target, Record>>);
 
@@ -20,38 +20,40 @@ impl Records {
         self.lock().get(target).cloned()
     }
 
-    /// Who else changes each count. No other method of this value must be called while it is held.
+    /// The conflict states of all targets. Call no other method of `self` while this is held.
     pub fn conflict_states(&self) -> ConflictStates<'_> {
         ConflictStates(self.lock())
     }
 
-    /// Starts the record of a target that is managed from the start of the process.
-    pub fn begin(&self, target: Target, desired: Replicas) {
+    /// Adds the record of a setting that was stored when the process started.
+    pub fn insert_stored(&self, target: Target, desired: Replicas) {
         self.lock().insert(target, Record::of_stored_setting(desired));
     }
 
-    /// Follows a change of a setting, so that there are records of exactly what is managed.
-    pub fn follow(&self, Changed { target, after, .. }: &Changed) {
+    /// Applies a change of a setting, so that exactly the managed targets have records.
+    pub fn apply(&self, Changed { target, after, .. }: &Changed) {
         match after {
-            Some(after) => self.lock().entry(target.clone()).or_default().follow_setting(after.replicas),
+            Some(after) => self.lock().entry(target.clone()).or_default().record_setting(after.replicas),
             None => drop(self.lock().remove(target)),
         }
     }
 
-    /// The watch works again: forgets the failures that this cures, and returns the targets that had some.
-    pub fn record_contact(&self) -> Vec<Target> {
+    /// Records that the watch works again: clears the failures caused by the outage, and returns the targets that had
+    /// some.
+    pub fn record_reconnect(&self) -> Vec<Target> {
         let mut records = self.lock();
-        let cured =
-            records.iter_mut().filter_map(|(target, record)| record.record_contact().then(|| target.clone()));
-        cured.collect()
+        let recovered = records
+            .iter_mut()
+            .filter_map(|(target, record)| record.record_reconnect().then(|| target.clone()));
+        recovered.collect()
     }
 
-    /// Changes the record of a managed target. `None`: it is not managed.
+    /// Updates the record of a managed target. `None`: it is not managed.
     pub fn update<T>(&self, target: &Target, update: impl FnOnce(&mut Record) -> T) -> Option<T> {
         self.lock().get_mut(target).map(update)
     }
 
-    /// Changes the record of a target that may not be managed any more. Then nothing is kept of the change.
+    /// Updates the record of a target. If it is no longer managed, updates an empty record, which is dropped.
     pub fn update_or_default<T>(&self, target: &Target, update: impl FnOnce(&mut Record) -> T) -> T {
         update(self.lock().get_mut(target).unwrap_or(&mut Record::default()))
     }
@@ -68,13 +70,13 @@ impl Records {
     }
 }
 
-/// Who else changes each count, at one moment.
+/// The conflict states of all targets at one point in time.
 pub struct ConflictStates<'a>(MutexGuard<'a, BTreeMap<Target, Record>>);
 
 impl ConflictStates<'_> {
-    /// Who else changes the counts of targets that come in their order.
-    pub fn ascending(&self) -> impl FnMut(&Target) -> ConflictState {
-        let mut records = Ascending::new(&self.0);
+    /// Looks up the conflict states of targets in ascending order.
+    pub fn ordered_lookup(&self) -> impl FnMut(&Target) -> ConflictState {
+        let mut records = OrderedLookup::new(&self.0);
         move |target| records.get(target).map_or(ConflictState::None, Record::conflict_state)
     }
 }

@@ -1,4 +1,4 @@
-//! Tells what happened: hands each event to its consumers, which are the metrics and the log.
+//! Reports events to their consumers, which are the metrics and the log.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tracing::{debug, info, warn};
 
 use super::metrics::ReconcileMetrics;
 
-/// What the log says of a field manager that is not known.
+/// An unknown field manager in the log.
 const UNKNOWN: &str = "unknown";
 
-/// Where events go. All clones are the same.
+/// Where events are reported. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// What is counted.
+    /// The metrics.
     pub metrics: ReconcileMetrics,
 }
 
 impl Report {
-    /// Tells an event to all consumers.
-    pub fn tell(&self, event: &Event) {
+    /// Passes an event to all consumers.
+    pub fn emit(&self, event: &Event) {
         self.metrics.count(event);
         log(event);
     }
@@ -34,7 +34,7 @@ macro_rules! info_or_debug {
     };
 }
 
-/// Writes an event to the log. What repeats itself in a fight is at level `debug`.
+/// Logs an event. Events that are repeated in a fight are at level `debug`.
 fn log(event: &Event) {
     let Event { target, generation, kind, .. } = event;
     let generation = generation.unwrap_or_default();
@@ -78,9 +78,9 @@ fn log(event: &Event) {
 
 fn log_failure(event: &Event, failure: &WriteFailure) {
     let target = &event.target;
-    let WriteFailure { drift, to, failure, words: error, in_a_row: failures, is_news, delay } = failure;
+    let WriteFailure { drift, to, failure, message: error, in_a_row: failures, should_warn, delay } = failure;
     let (by, reason) = (by(drift.as_ref()), failure.as_str());
-    if *is_news {
+    if *should_warn {
         warn!(%target, %to, by, reason, error, failures, ?delay, "write failed");
     } else {
         debug!(%target, %to, by, reason, error, failures, ?delay, "write failed");
@@ -103,7 +103,7 @@ fn via(drift: Option<&Drift>) -> &str {
     }
 }
 
-/// With three decimals.
+/// Milliseconds, rounded to three decimals.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }

@@ -1,4 +1,4 @@
-//! The queue of targets that may need work, with the clock and the wake-up that the pure queue lacks.
+//! The queue of targets that may need work. It adds the clock and the wake-up that the pure queue lacks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use replica_count_core::target::Target;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The targets that may need work. Anyone marks; one reconciler takes.
+/// The targets that may need work. Any task may mark targets; one reconciler takes them.
 #[derive(Debug, Default)]
 pub struct Work {
     queue: Mutex<Queue<Target>>,
@@ -32,9 +32,9 @@ impl Work {
         self.marked.notify_one();
     }
 
-    /// Waits for a target that is due. The caller says `done` when it has worked on it.
+    /// Waits for a target that is due. The caller works on it and then calls `done`.
     ///
-    /// Loses nothing when it is dropped before it is done.
+    /// Cancel safe: no target is lost.
     pub async fn next(&self) -> Target {
         loop {
             let next_due = {
@@ -54,13 +54,13 @@ impl Work {
         }
     }
 
-    /// The work on a target is done; if it was marked meanwhile, it is due again.
+    /// Ends the work on a target. If it was marked meanwhile, it is due again.
     pub fn done(&self, target: &Target) {
         self.queue().done(target);
         self.marked.notify_one();
     }
 
-    /// How many targets wait or are worked on.
+    /// How many targets are waiting or in work.
     pub fn depth(&self) -> usize {
         self.queue().len()
     }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_marked_during_work_comes_again() {
+    async fn a_target_marked_during_work_is_due_again() {
         let work = Work::default();
         work.mark(target("a"));
         let taken = work.next().await;

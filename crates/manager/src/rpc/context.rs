@@ -1,4 +1,4 @@
-//! What all RPCs work on.
+//! What all RPCs use.
 
 use std::sync::Arc;
 
@@ -11,20 +11,20 @@ use crate::cluster::Cluster;
 use crate::reconcile::records::Records;
 use crate::store::Store;
 
-/// What all RPCs work on.
+/// What all RPCs use.
 pub struct Context {
-    /// What is desired.
+    /// The desired state.
     pub store: Store,
-    /// What is observed.
+    /// The observed state.
     pub cluster: Arc<Cluster>,
-    /// What happened.
+    /// The records of managed targets.
     pub records: Arc<Records>,
     /// The server-wide policy.
     pub policy: Arc<Policy>,
     /// The largest count that is accepted.
     pub max_replicas: Replicas,
-    /// The API server, for what the watches may not have shown yet.
+    /// The API server, for workloads that the watches may not have shown yet.
     pub client: Client,
-    /// Serialises listings. They take long, and many at once would keep other requests waiting.
-    pub lists: Mutex<()>,
+    /// Serialises ListDeployments calls. They take long, and many at once would delay other requests.
+    pub list_lock: Mutex<()>,
 }

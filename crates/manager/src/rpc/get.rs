@@ -1,4 +1,4 @@
-//! GetDeployment: what is desired and what is observed of one target.
+//! GetDeployment: the desired and observed state of one target.
 
 use replica_count_api::{proto, response};
 use replica_count_core::observed::Observation;
@@ -38,8 +38,8 @@ pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploy
         ready_replicas: observed.map(|observed| observed.ready),
         state: proto::DeploymentState::from(state).into(),
         state_reason: unknown.map(|unknown| unknown.to_string()).unwrap_or_default(),
-        last_drift: record.last.as_ref().map(Into::into),
-        drift_count: response::generation(record.drifts),
+        last_drift: record.last_drift.as_ref().map(Into::into),
+        drift_count: response::generation(record.drift_count),
         contest: response::contest(&record, now),
         autoscaler: view.autoscaler(target).map(ToString::to_string).unwrap_or_default(),
         observed_age: freshness.stale_for(Instant::from_std(now.monotonic)).map(response::duration),
@@ -58,7 +58,7 @@ pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploy
     Ok(answer)
 }
 
-/// Whether a target that is not managed is there to be shown.
+/// Checks that the workload of an unmanaged target exists.
 fn check_exists(
     context: &Context,
     target: &Target,

@@ -1,8 +1,8 @@
-//! Requests under way: how many there may be, and how much memory their answers may take until clients have read them.
+//! Requests in flight: limits their number, and the memory of their answers until clients have read them.
 //!
-//! A connection carries many requests and there are many connections, so neither limit bounds the memory of all. An
-//! answer that nobody reads waits in the transport, which knows no limit over all connections either. So each piece of
-//! an answer is counted until the transport has let go of it.
+//! There are many connections with many requests each, so their limits do not bound the total memory. An unread answer
+//! waits in the transport, which has no limit for all connections either. So each chunk of an answer is counted until
+//! the transport has dropped it.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,41 +25,41 @@ use super::status::Refusal;
 use crate::net::quota::{Quota, Share};
 use crate::net::tls::Peer;
 
-/// Requests of all users, and of one.
+/// Requests of all users and of one user.
 const MAX_REQUESTS: usize = 1024;
 const MAX_REQUESTS_OF_USER: usize = 256;
-/// Bytes of the answers to all users that have not left yet, and to one. A row of ListDeployments takes some 200.
+/// Bytes of unread answers to all users and to one user. A row of ListDeployments takes about 200.
 const MAX_ANSWERS: usize = 128 * 1024 * 1024;
 const MAX_ANSWERS_OF_USER: usize = 32 * 1024 * 1024;
 
-/// What all requests together may take. Clones share it.
+/// The limits of all requests together. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Requests {
-    places: Arc<Quota>,
+    slots: Arc<Quota>,
     answers: Arc<Quota>,
     metrics: RequestMetrics,
 }
 
 impl Requests {
-    /// Counts what is refused.
+    /// Creates the limits. Refusals are counted in `metrics`.
     pub fn new(metrics: RequestMetrics) -> Self {
         Self {
-            places: Quota::new(MAX_REQUESTS, MAX_REQUESTS_OF_USER),
+            slots: Quota::new(MAX_REQUESTS, MAX_REQUESTS_OF_USER),
             answers: Quota::new(MAX_ANSWERS, MAX_ANSWERS_OF_USER),
             metrics,
         }
     }
 
     fn begin(&self, user: Arc<str>) -> Result<InFlight, Refusal> {
-        let place = self.places.take(&user, 1).map_err(|exhausted| {
+        let slot = self.slots.take(&user, 1).map_err(|exhausted| {
             self.metrics.refuse(REQUESTS);
             Refusal::TooManyRequests(exhausted)
         })?;
-        Ok(InFlight(Arc::new(Place {
+        Ok(InFlight(Arc::new(Slot {
             user,
             requests: self.clone(),
             reserved: Mutex::default(),
-            _room: place,
+            _share: slot,
         })))
     }
 
@@ -71,7 +71,7 @@ impl Requests {
     }
 }
 
-/// What is counted about requests. Clones share their counts.
+/// Metrics of requests. Clones share their counts.
 #[derive(Clone, Debug, Default)]
 pub struct RequestMetrics {
     refused: Family<RefusedLabels, Counter>,
@@ -82,19 +82,19 @@ struct RefusedLabels {
     reason: &'static str,
 }
 
-/// Reasons of refusals.
+/// The reasons for refusals.
 const REQUESTS: &str = "requests";
 const ANSWERS: &str = "answers";
 
 impl RequestMetrics {
-    /// Makes them show; both reasons are there from the start, at 0.
+    /// Registers the metrics. Both reasons are shown from the start, as 0.
     pub fn register(&self, registry: &mut Registry) {
         for reason in [REQUESTS, ANSWERS] {
             self.refused.get_or_create_owned(&RefusedLabels { reason });
         }
         registry.register(
             "requests_refused",
-            "Requests or answers for which there was no room",
+            "Requests and answers that were refused because a limit was reached",
             self.refused.clone(),
         );
     }
@@ -104,21 +104,21 @@ impl RequestMetrics {
     }
 }
 
-/// A request that has a place. It keeps it until its answer has left.
+/// A request with a slot, which it keeps until its answer was sent.
 #[derive(Clone, Debug)]
-pub(super) struct InFlight(Arc<Place>);
+pub(super) struct InFlight(Arc<Slot>);
 
 #[derive(Debug)]
-struct Place {
+struct Slot {
     user: Arc<str>,
     requests: Requests,
-    /// Memory for the answer while it is made.
+    /// Memory for the answer while it is created.
     reserved: Mutex<Option<Share>>,
-    _room: Share,
+    _share: Share,
 }
 
 impl InFlight {
-    /// Reserves memory for an answer that is about to be made, until its first piece is there and counted itself.
+    /// Reserves memory for an answer that is about to be created, until its first chunk exists and is counted itself.
     pub(super) fn reserve(&self, bytes: usize) -> Result<(), Refusal> {
         let share = self.0.requests.take_answer(&self.0.user, bytes)?;
         self.set_reserved(Some(share));
@@ -126,19 +126,19 @@ impl InFlight {
     }
 
     fn set_reserved(&self, share: Option<Share>) {
-        // The value is replaced as a whole, so it is sound even if a holder of the lock panicked.
+        // The value is replaced as a whole, so it is valid even if a holder of the lock panicked.
         *self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner) = share;
     }
 
-    /// Counts a piece of the answer until it is dropped.
+    /// Counts a chunk of the answer until it is dropped.
     fn count(&self, bytes: Bytes) -> Result<Bytes, Refusal> {
         self.set_reserved(None);
         let share = self.0.requests.take_answer(&self.0.user, bytes.len())?;
-        Ok(Bytes::from_owner(Piece { bytes, _share: share, _in_flight: self.clone() }))
+        Ok(Bytes::from_owner(Chunk { bytes, _share: share, _in_flight: self.clone() }))
     }
 }
 
-/// Puts [`Admit`] before a service.
+/// Wraps a service in [`Admit`].
 impl<S> Layer<S> for Requests {
     type Service = Admit<S>;
 
@@ -147,7 +147,7 @@ impl<S> Layer<S> for Requests {
     }
 }
 
-/// Serves a request if there is a place for it.
+/// Serves a request if there is a free slot.
 #[derive(Clone, Debug)]
 pub struct Admit<S> {
     service: S,
@@ -175,32 +175,30 @@ where
             request.extensions_mut().insert(in_flight.clone());
             (self.service.call(request), in_flight)
         });
-        let answering = async move {
+        let answer = async move {
             match admitted {
-                Ok((answering, in_flight)) => {
-                    Ok(answering.await?.map(|body| Counted(Some((body, in_flight)))))
-                }
+                Ok((answer, in_flight)) => Ok(answer.await?.map(|body| Counted(Some((body, in_flight))))),
                 Err(refusal) => Ok(Status::from(refusal).into_http::<Body>().map(|_empty| Counted(None))),
             }
         };
-        answering.boxed()
+        answer.boxed()
     }
 }
 
-/// A piece of an answer, somewhere in the transport.
-struct Piece {
+/// A chunk of an answer in the transport.
+struct Chunk {
     bytes: Bytes,
     _share: Share,
     _in_flight: InFlight,
 }
 
-impl AsRef<[u8]> for Piece {
+impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// An answer whose pieces are counted. It breaks off when there is no room for the next one; then nothing is left.
+/// An answer whose chunks are counted. It is aborted when the next chunk exceeds a limit. `None`: it has ended.
 #[derive(Debug)]
 pub struct Counted(Option<(Body, InFlight)>);
 
@@ -251,16 +249,16 @@ mod tests {
 
     const EXHAUSTED: &str = "8";
 
-    /// Room for two requests, one of each user, and for so many bytes.
+    /// Limits of two requests, one for each user, and of so many bytes.
     fn requests(bytes: usize) -> Requests {
-        let (places, answers) = (Quota::new(2, 1), Quota::new(bytes, bytes));
-        Requests { places, answers, metrics: RequestMetrics::default() }
+        let (slots, answers) = (Quota::new(2, 1), Quota::new(bytes, bytes));
+        Requests { slots, answers, metrics: RequestMetrics::default() }
     }
 
-    /// Asks for an answer of three pieces of four bytes.
-    async fn ask(requests: &Requests, user: &str) -> Response<Counted> {
-        let pieces = || stream::iter(["some", "more", "last"].map(Ok::<_, Infallible>));
-        let body = move || Body::new(axum::body::Body::from_stream(pieces()));
+    /// Requests an answer of three chunks of four bytes.
+    async fn request(requests: &Requests, user: &str) -> Response<Counted> {
+        let chunks = || stream::iter(["some", "more", "last"].map(Ok::<_, Infallible>));
+        let body = move || Body::new(axum::body::Body::from_stream(chunks()));
         let answer = move |_| future::ok::<_, Infallible>(Response::new(body()));
         let mut request = Request::new(());
         let identity = Identity { user: user.into(), groups: Vec::new() };
@@ -279,46 +277,46 @@ mod tests {
         frame.map(Result::unwrap)
     }
 
-    async fn piece(body: &mut Counted) -> Bytes {
+    async fn chunk(body: &mut Counted) -> Bytes {
         next(body).await.unwrap().into_data().unwrap()
     }
 
     #[tokio::test]
-    async fn a_request_keeps_its_place_until_its_answer_has_left() {
+    async fn a_request_keeps_its_slot_until_its_answer_was_sent() {
         let requests = requests(100);
-        let mut answer = ask(&requests, "a").await.into_body();
-        assert!(is_exhausted(ask(&requests, "a").await.headers()));
-        assert!(!is_exhausted(ask(&requests, "b").await.headers()));
+        let mut answer = request(&requests, "a").await.into_body();
+        assert!(is_exhausted(request(&requests, "a").await.headers()));
+        assert!(!is_exhausted(request(&requests, "b").await.headers()));
 
-        let sent = piece(&mut answer).await;
+        let sent = chunk(&mut answer).await;
         drop(answer);
-        assert!(is_exhausted(ask(&requests, "a").await.headers()), "{sent:?} is still to be sent");
+        assert!(is_exhausted(request(&requests, "a").await.headers()), "{sent:?} is not sent yet");
         drop(sent);
-        assert!(!is_exhausted(ask(&requests, "a").await.headers()));
+        assert!(!is_exhausted(request(&requests, "a").await.headers()));
     }
 
     #[tokio::test]
-    async fn an_answer_that_nobody_reads_breaks_off() {
+    async fn an_unread_answer_is_aborted() {
         let requests = requests(8);
-        let mut answer = ask(&requests, "a").await.into_body();
-        let _unread = [piece(&mut answer).await, piece(&mut answer).await];
+        let mut answer = request(&requests, "a").await.into_body();
+        let _unread = [chunk(&mut answer).await, chunk(&mut answer).await];
         let trailers = next(&mut answer).await.unwrap().into_trailers().unwrap();
         assert!(is_exhausted(&trailers), "{trailers:?}");
         assert!(next(&mut answer).await.is_none());
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_read_comes_whole() {
+    async fn an_answer_that_is_read_is_complete() {
         let requests = requests(8);
-        let mut answer = ask(&requests, "a").await.into_body();
+        let mut answer = request(&requests, "a").await.into_body();
         for expected in ["some", "more", "last"] {
-            assert_eq!(piece(&mut answer).await, expected);
+            assert_eq!(chunk(&mut answer).await, expected);
         }
         assert!(next(&mut answer).await.is_none());
     }
 
     #[test]
-    fn a_reservation_lasts_until_the_first_piece() {
+    fn a_reservation_lasts_until_the_first_chunk() {
         let requests = requests(8);
         let (first, second) = (requests.begin("a".into()).unwrap(), requests.begin("b".into()).unwrap());
         first.reserve(8).unwrap();

@@ -1,4 +1,4 @@
-//! ListDeployments: what is stored and what is observed, merged in the order of targets.
+//! ListDeployments: settings and observed workloads, merged in the order of targets.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
@@ -23,7 +23,7 @@ use super::unknown::Unknown;
 use crate::clock;
 use crate::cluster::{View, Watched};
 
-/// The answer, for which memory is reserved if the request has a place.
+/// Creates the answer, for which memory is reserved on `in_flight`.
 pub(super) fn list(
     context: &Context,
     request: &ListRequest,
@@ -47,11 +47,11 @@ pub(super) fn list(
             Some(after) => Bound::Excluded(after),
             None => Bound::Unbounded,
         };
-        let (mut observation_of, mut conflict_of) = (view.observations(), conflict_states.ascending());
+        let (mut observation_of, mut conflict_of) = (view.observations(), conflict_states.ordered_lookup());
         let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
         let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
         let rows = Rows { stored, observed: observed.peekable() }
-            .filter(|(target, _, _)| request.shows(target))
+            .filter(|(target, _, _)| request.matches(target))
             .map(|(target, setting, seen)| {
                 let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
                 let conflict = conflict_of(target);
@@ -62,9 +62,9 @@ pub(super) fn list(
         Ok((rows, next, age(&view, &request.kinds, Instant::from_std(now.monotonic))))
     })?;
     if let Some(in_flight) = in_flight {
-        in_flight.reserve(rows.iter().map(Row::size).sum())?;
+        in_flight.reserve(rows.iter().map(Row::bytes).sum())?;
     }
-    // Only now, without the locks: texts take far longer to make than rows.
+    // Only now, without the locks: creating strings takes much longer than creating rows.
     Ok(proto::DeploymentsReplicaConfigs {
         deployments_replica_config: rows.into_iter().map(Into::into).collect(),
         next_page_token: next.as_ref().map(response::page_token).unwrap_or_default(),
@@ -72,12 +72,12 @@ pub(super) fn list(
     })
 }
 
-/// The age of the oldest of what is shown, while a watch is broken.
+/// The age of the oldest observed values, while a watch is broken.
 fn age(view: &View<'_>, kinds: &BTreeSet<Kind>, now: Instant) -> Option<Duration> {
     kinds.iter().filter_map(|kind| view.freshness(Watched::Workloads(*kind)).stale_for(now)).max()
 }
 
-/// Takes one page of rows, and the last target on it if there are more.
+/// Takes one page of rows, and its last target if more rows follow.
 fn page(mut rows: impl Iterator<Item = Row>, size: Option<usize>) -> (Vec<Row>, Option<Target>) {
     let Some(size) = size else { return (rows.collect(), None) };
     let page: Vec<Row> = rows.by_ref().take(size).collect();
@@ -85,7 +85,7 @@ fn page(mut rows: impl Iterator<Item = Row>, size: Option<usize>) -> (Vec<Row>, 
     (page, last)
 }
 
-/// A row of the answer, made without copying a text.
+/// A row of the answer, created without copying strings.
 struct Row {
     target: Target,
     desired: Option<Replicas>,
@@ -117,11 +117,11 @@ impl Row {
         }
     }
 
-    /// About how many bytes it takes in the answer: once as a message and once as it is sent.
-    fn size(&self) -> usize {
+    /// About how many bytes it takes in the answer, both as a message and encoded.
+    fn bytes(&self) -> usize {
         let reason = self.unknown.map_or(0, |unknown| unknown.to_string().len());
-        let texts = self.target.name().len() + self.target.namespace().len() + reason;
-        2 * (size_of::<proto::DeploymentsReplicaConfig>() + texts)
+        let strings = self.target.name().len() + self.target.namespace().len() + reason;
+        2 * (size_of::<proto::DeploymentsReplicaConfig>() + strings)
     }
 }
 
@@ -140,7 +140,7 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
     }
 }
 
-/// Merges two sorted sequences into one, with one row for a target that is in both.
+/// Merges two sorted iterators, with one row for a target that is in both.
 struct Rows<S: Iterator, O: Iterator> {
     stored: Peekable<S>,
     observed: Peekable<O>,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn merges_what_is_stored_and_what_is_observed() {
+    fn merges_settings_and_observed_workloads() {
         let setting = Arc::new(Setting::of(Replicas::new(1).expect("valid")));
         let stored: Settings = ["a", "c", "d"].map(|name| (target(name), Arc::clone(&setting))).into();
         let seen = ["b", "c", "e"].map(|name| (target(name), observed()));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_names_the_next_one_only_if_there_is_one() {
+    fn a_page_has_a_token_only_if_another_page_follows() {
         let targets = ["a", "b", "c"].map(target);
         let rows =
             || targets.iter().map(|target| Row::new(target, None, Observation::Absent, State::Missing, None));

@@ -1,4 +1,4 @@
-//! The gRPC port: services and limits. Every limit is set, because the defaults leave some of them out.
+//! The gRPC port: services and limits. Every limit is set, because some have no default.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -20,28 +20,29 @@ use crate::net::tls::Credentials;
 use crate::net::tls::acceptor::{AcceptLimits, accept};
 use crate::net::tls::metrics::ConnectionMetrics;
 
-/// How long open requests may take when the server ends.
+/// How long requests in flight may take when the server ends.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
-/// Requests at once on one connection.
+/// Concurrent requests on one connection.
 const MAX_STREAMS: u32 = 100;
 /// Streams that a client may open and reset, or break in another way, before the connection is closed (CVE-2023-44487
-/// and its relatives).
+/// and similar attacks).
 const MAX_RESETS: usize = 20;
-/// All headers of a request together, in bytes.
+/// The maximum size of all headers of a request together, in bytes.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// A request, in bytes: the longest valid one is far smaller.
+/// The maximum size of a request, in bytes. Valid ones are much smaller.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
-/// A request to the services that come with gRPC, in bytes: a name and little more. Reflection repeats it in the answer.
-const MAX_QUESTION_BYTES: usize = 4 * 1024;
-/// What a client may send before it is read, in bytes: of one request, and on one connection. It is the smallest value
-/// that HTTP/2 knows for connections, and enough, as requests are read at once.
+/// The maximum size of a request to health or reflection, in bytes. Valid ones are little more than a name. Reflection
+/// repeats the request in its answer.
+const MAX_STANDARD_REQUEST_BYTES: usize = 4 * 1024;
+/// How many bytes a client may send before they are read, for one request and on one connection. It is the smallest
+/// value that HTTP/2 allows for connections, and enough because requests are read at once.
 const WINDOW: u32 = 65_535;
-/// A request from start to end.
+/// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a quiet connection is asked whether it is still there, and how long it may take to answer.
+/// How often a quiet connection is pinged, and how long it may take to answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often readiness is looked at for the health service.
+/// How often the health service checks readiness.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the gRPC port serves.
@@ -54,7 +55,7 @@ pub(crate) struct Grpc<H> {
 }
 
 impl<H: http::Health> Grpc<H> {
-    /// Serves until `shutdown`, then finishes the requests under way.
+    /// Serves until `shutdown`, then finishes the requests in flight.
     pub(crate) async fn serve(
         self,
         listener: TcpListener,
@@ -64,7 +65,7 @@ impl<H: http::Health> Grpc<H> {
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let routes =
             Routes::new(DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
-                .add_service(health_service.max_decoding_message_size(MAX_QUESTION_BYTES));
+                .add_service(health_service.max_decoding_message_size(MAX_STANDARD_REQUEST_BYTES));
         let incoming = accept(listener, credentials, AcceptLimits::default(), connections, shutdown.clone());
         let serving = transport()
             .layer(requests)
@@ -77,7 +78,7 @@ impl<H: http::Health> Grpc<H> {
     }
 }
 
-/// HTTP/2 with its limits, and nothing behind it yet.
+/// An HTTP/2 server with its limits, without services.
 pub fn transport() -> Server {
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
@@ -91,20 +92,20 @@ pub fn transport() -> Server {
         .timeout(REQUEST_TIMEOUT)
 }
 
-/// Adds reflection, so that clients need no proto.
+/// Adds reflection, so that clients need no proto file.
 fn with_reflection(routes: Routes) -> anyhow::Result<Routes> {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // The details of errors, so that clients with reflection can show them.
+            // The error details, so that clients with reflection can show them.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = builder().build_v1().context("reflection v1")?;
     let v1alpha = builder().build_v1alpha().context("reflection v1alpha")?;
     Ok(routes
-        .add_service(v1.max_decoding_message_size(MAX_QUESTION_BYTES))
-        .add_service(v1alpha.max_decoding_message_size(MAX_QUESTION_BYTES)))
+        .add_service(v1.max_decoding_message_size(MAX_STANDARD_REQUEST_BYTES))
+        .add_service(v1alpha.max_decoding_message_size(MAX_STANDARD_REQUEST_BYTES)))
 }
 
 /// Keeps the health service up to date: serving while ready, not serving from `shutdown` on.
@@ -118,7 +119,7 @@ async fn report_health(
     loop {
         let is_serving = health.ready().is_ok() && !shutdown.is_cancelled();
         let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        // Each report is sent to all who watch, even one that says the same again.
+        // Each report is sent to all watchers, even if nothing changed.
         if reported.replace(is_serving) != Some(is_serving) {
             for name in ["", SERVICE_NAME] {
                 reporter.set_service_status(name, status).await;

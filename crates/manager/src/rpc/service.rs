@@ -26,7 +26,7 @@ impl DeploymentsService for Deployments {
     ) -> Result<Response<proto::DeploymentsReplicaConfigs>, Status> {
         let in_flight = request.extensions().get::<InFlight>().cloned();
         let request = ListRequest::parse(request.into_inner()).map_err(Refusal::from)?;
-        let _turn = self.0.lists.lock().await;
+        let _lock = self.0.list_lock.lock().await;
         Ok(Response::new(list(&self.0, &request, in_flight.as_ref())?))
     }
 

@@ -1,4 +1,4 @@
-//! SetDeployment: what must hold before a count is stored.
+//! SetDeployment: what is checked before a count is stored.
 
 use std::sync::Arc;
 
@@ -44,19 +44,19 @@ pub(super) async fn set(
     })
 }
 
-/// Makes a change and returns when it is durable.
+/// Applies a change and returns when it is durable.
 pub(super) async fn apply(context: &Context, target: &Target, change: Change) -> Result<Changed, Refusal> {
     let applied = context.store.apply(target.clone(), change).await;
     applied.map_err(|error| Refusal::of_store(target, error))
 }
 
-/// The generation after a change; 0 when the setting is gone.
+/// The generation after a change; 0 if the setting was deleted.
 pub(super) fn generation(changed: &Changed) -> i64 {
     changed.after.as_ref().map_or(0, |setting| response::generation(setting.generation))
 }
 
-/// Whether no autoscaler would fight with a setting. A target that may be missing, or is managed already, need not wait
-/// until the autoscalers were read. Where the right to see them is missing, none is known.
+/// Checks that no autoscaler would fight with a setting. A target that may be missing, or is already managed, need not
+/// wait until the autoscalers were read. Without the permission to read them, none is known.
 fn check_not_autoscaled(context: &Context, target: &Target, allow_missing: bool) -> Result<(), Refusal> {
     let is_managed = context.store.get(target).is_some();
     let view = context.cluster.view();
@@ -72,7 +72,7 @@ fn check_not_autoscaled(context: &Context, target: &Target, allow_missing: bool)
     }
 }
 
-/// The count in the cluster. The API server is asked if the watch has not shown the workload.
+/// The count in the cluster, read from the API server if the watch has not shown the workload.
 async fn current_replicas(
     context: &Context,
     target: &Target,
@@ -92,10 +92,10 @@ async fn current_replicas(
         Ok(Some(observed)) => Ok(Some(observed.replicas.get())),
         Ok(None) | Err(_) if allow_missing => Ok(None),
         Ok(None) => Err(Refusal::NotFound(target.clone())),
-        // What is managed was found to exist, or was allowed not to, when it was first set.
+        // When a managed target was first set, it existed or was allowed to be missing.
         Err(_) if context.store.get(target).is_some() => Ok(None),
         Err(error) => {
-            warn!(%target, %error, "could not ask whether it exists");
+            warn!(%target, %error, "could not check whether it exists");
             Err(unknown.map_or_else(|| Refusal::Unreachable(target.clone()), Refusal::Unknown))
         }
     }

@@ -1,6 +1,6 @@
-//! Why an RPC is refused, and the one place where that becomes a gRPC status.
+//! Why an RPC is refused, and the only place where that becomes a gRPC status.
 //!
-//! The caller sees what was wrong with which value and what to do; what went wrong inside goes to the log.
+//! The caller sees what was wrong with which value, and what to do. Internal causes go to the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::store::{BackendError, BackendReason, StoreError};
 
 /// The domain of the reasons, as in `google.rpc.ErrorInfo`.
 const ERROR_DOMAIN: &str = "replicacount.dev";
-/// When it makes sense to try again what failed for a reason that passes.
+/// How long clients should wait before they retry after a temporary failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Why an RPC is refused.
@@ -31,7 +31,7 @@ pub(super) enum Refusal {
     /// The namespace is not managed here.
     #[error(transparent)]
     OutOfScope(#[from] OutOfScope),
-    /// There is no such workload.
+    /// The workload does not exist.
     #[error(
         "{} does not exist; check the name, or set AllowMissing to store a count before it is created",
         .0.with_kind()
@@ -41,9 +41,11 @@ pub(super) enum Refusal {
     #[error("{} is not managed: no replica count is stored for it; use SetDeployment first", .0.with_kind())]
     NotManaged(Target),
     /// The setting is not the one that the caller expected.
-    #[error("the setting of {target} has generation {actual}, not {expected}; read it again and decide anew")]
+    #[error(
+        "the setting of {target} has generation {actual}, not {expected}; read it again before you retry"
+    )]
     Generation {
-        /// Whose setting.
+        /// The target of the setting.
         target: Target,
         /// What the caller expected.
         expected: u64,
@@ -62,24 +64,24 @@ pub(super) enum Refusal {
         /// Kind and name of the autoscaler.
         autoscaler: Arc<str>,
     },
-    /// The cluster is not known.
+    /// The state of the cluster is unknown.
     #[error("{}", match .0 {
         Unknown::Unread => format!("{}; try again shortly", .0),
         Unknown::Refused(_) => .0.to_string(),
     })]
     Unknown(Unknown),
-    /// The API server cannot be asked.
-    #[error("the Kubernetes API server cannot be asked whether {0} exists; try again, or set AllowMissing")]
+    /// The API server cannot be reached.
+    #[error("cannot ask the Kubernetes API server whether {0} exists; try again, or set AllowMissing")]
     Unreachable(Target),
-    /// There is no place for one more request.
-    #[error("too many requests are under way: {0}; try again, with fewer at once")]
+    /// There is no slot for another request.
+    #[error("too many requests are in flight: {0}; try again, with fewer at once")]
     TooManyRequests(Exhausted),
-    /// There is no memory for one more answer.
+    /// There is no memory for another answer.
     #[error(
         "too many answers have not been read yet: {0}; read them, ask for pages (PageSize), or try again"
     )]
     TooManyAnswers(Exhausted),
-    /// The setting could not be stored, or is not known to be.
+    /// The setting was not stored, or its outcome is unknown.
     #[error(transparent)]
     Store(BackendError),
 }
@@ -136,9 +138,9 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (code, reason) = refusal.code();
         let message = match &refusal {
-            // What caused it stays in the log.
-            Refusal::Store(BackendError { reason: BackendReason::Unavailable, words, .. }) => {
-                format!("{words}; ask the operators of this server")
+            // The cause is only logged.
+            Refusal::Store(BackendError { reason: BackendReason::Unavailable, message, .. }) => {
+                format!("{message}; ask the operators of this server")
             }
             other => other.to_string(),
         };
@@ -186,8 +188,8 @@ mod tests {
     fn every_refusal_has_a_code_and_a_reason() {
         let web = || Target::deployment("shop", "web").expect("valid");
         let store = |reason| {
-            let (words, cause) = ("nothing was stored: full".into(), Some("EROFS".into()));
-            Refusal::Store(BackendError { reason, words, cause })
+            let (message, cause) = ("nothing was stored: full".into(), Some("EROFS".into()));
+            Refusal::Store(BackendError { reason, message, cause })
         };
         check(Refusal::NotFound(web()), Code::NotFound, "DEPLOYMENT_NOT_FOUND", "shop/web does not exist");
         check(
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_field_is_named_as_on_the_wire() {
+    fn a_refused_field_has_its_name_on_the_wire() {
         let field = FieldError { field: "Replicas", description: "is required".into() };
         let status = Status::from(Refusal::from(field));
         assert_eq!(status.code(), Code::InvalidArgument);
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unexpected_generation_says_which() {
+    fn an_unexpected_generation_is_named() {
         let target = Target::deployment("shop", "web").expect("valid");
         let status = Status::from(Refusal::Generation { target, expected: 3, actual: 5 });
         assert_eq!(status.code(), Code::Aborted);

@@ -1,4 +1,4 @@
-//! Why the state of a target is unknown.
+//! The reason why the state of a target is unknown.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(super) enum Unknown {
 }
 
 impl Unknown {
-    /// `None`: it is known.
+    /// `None`: the state is known.
     pub(super) fn of(kind: Kind, freshness: Freshness) -> Option<Self> {
         match freshness {
             Freshness::Unread => Some(Self::Unread),

@@ -20,10 +20,10 @@ use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
 
 const AFTER_HELP: &str = "\
-Without a command, the server starts. Every flag can also be given as the environment variable that its text names.
+Without a command, the server starts. Every flag can also be set by the environment variable that its help names.
 
 Examples:
-  kubectl-replicas certs                           make development certificates in ./certificates
+  kubectl-replicas certs                           create development certificates in ./certificates
   replica-count-manager --file-path replicas.json --cert-file certificates/server/server.crt \\
     --key-file certificates/server/server.key --ca-cert-file certificates/ca/ca.crt
 
@@ -33,21 +33,21 @@ Exit status: 0 after SIGTERM or SIGINT, 64 when a flag or a file that it names i
 #[derive(Debug, Parser)]
 #[command(name = "replica-count-manager", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do instead of serving.
+    /// The command to run instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to serve.
+    /// The flags of the server.
     #[command(flatten)]
     pub serve: ServeArgs,
 }
 
-/// What else the binary can do.
+/// The commands besides serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Has moved: `kubectl-replicas certs` makes certificates for development
+    /// Has moved to `kubectl-replicas certs`, which creates certificates for development
     #[command(disable_help_flag = true)]
     Certs(MovedArgs),
-    /// Call a server over mutual TLS: is it healthy, and does it list its Deployments?
+    /// Call a server over mutual TLS, to check that it is healthy and lists its Deployments
     Check(CheckArgs),
     /// Print a script that completes this command line in your shell
     Completions {
@@ -56,7 +56,7 @@ pub enum Command {
     },
 }
 
-/// How to serve.
+/// The flags of the server.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Where to listen.
@@ -65,10 +65,10 @@ pub struct ServeArgs {
     /// Where settings are kept.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// How clients and server prove who they are.
+    /// The files of mutual TLS.
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// Which cluster.
+    /// The cluster.
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
     /// What is managed.
@@ -95,12 +95,12 @@ pub struct ListenArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
-    /// File of the desired counts, a JSON array; made if it does not exist
+    /// File of the desired counts, a JSON array; created if it does not exist
     #[arg(long, env, value_name = "FILE", default_value = "/mnt/replicas.json")]
     pub file_path: PathBuf,
 }
 
-/// How clients and server prove who they are.
+/// The files of mutual TLS.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Mutual TLS")]
 pub struct TlsArgs {
@@ -110,12 +110,12 @@ pub struct TlsArgs {
     /// Private key of that certificate (PEM)
     #[arg(long, env, value_name = "FILE", default_value = "/certificates/server.key")]
     pub key_file: PathBuf,
-    /// Certificates of the authorities that sign clients, and this server (PEM)
+    /// Certificates of the authorities that sign client certificates and this server's certificate (PEM)
     #[arg(long, env, value_name = "FILE", default_value = "/certificates/ca.crt")]
     pub ca_cert_file: PathBuf,
 }
 
-/// Which cluster.
+/// The cluster.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct KubernetesArgs {
@@ -174,7 +174,7 @@ pub struct OneOrAll(pub Option<String>);
 #[derive(Clone, Debug)]
 pub struct NamespaceSet(pub BTreeSet<String>);
 
-/// A set of kinds, written as the names of their resources.
+/// A set of kinds, written as resource names.
 #[derive(Clone, Debug)]
 pub struct KindSet(pub BTreeSet<Kind>);
 
@@ -204,12 +204,12 @@ pub enum LogFormat {
 }
 
 impl ServeArgs {
-    /// Which cluster, and as whom.
+    /// Where the connection to the cluster is configured.
     pub fn source(&self) -> Source {
         Source { kubeconfig: self.kubernetes.kubeconfig.clone(), context: self.kubernetes.context.clone() }
     }
 
-    /// What the whole server was told.
+    /// The server-wide policy.
     pub fn policy(&self) -> Policy {
         Policy {
             scope: Scope {
@@ -265,8 +265,8 @@ fn replicas(text: &str) -> Result<Replicas, String> {
     Replicas::new(count).map_err(|error| error.to_string())
 }
 
-/// The complaint of the parser about a command line, in one line.
-pub fn complaint(error: &clap::Error) -> String {
+/// The error message of the command-line parser, in one line.
+pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let line = paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
@@ -280,19 +280,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[track_caller]
     fn check_refused(arguments: &[&str], expected: &str) {
         let arguments = ["replica-count-manager"].iter().chain(arguments);
-        let complaint = complaint(&Cli::try_parse_from(arguments).expect_err("refused"));
-        assert_eq!(complaint, expected);
+        let message = one_line(&Cli::try_parse_from(arguments).expect_err("refused"));
+        assert_eq!(message, expected);
     }
 
     #[test]
-    fn a_bad_flag_is_named_in_one_line() {
+    fn an_invalid_flag_is_named_in_one_line() {
         check_refused(
             &["--grpc-address", "nowhere"],
             "invalid value 'nowhere' for '--grpc-address <ADDRESS:PORT>': invalid socket address syntax",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_design() {
+    fn the_defaults_match_the_design() {
         let cli = Cli::try_parse_from(["replica-count-manager"]).expect("valid");
         let policy = cli.serve.policy();
         assert_eq!(policy.scope.only, None);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn no_namespace_at_all_can_be_excluded() {
+    fn excluding_no_namespace_is_possible() {
         let cli = Cli::try_parse_from(["replica-count-manager", "--exclude-namespaces", ""]).expect("valid");
         assert!(cli.serve.policy().scope.excluded.is_empty());
     }

@@ -1,5 +1,5 @@
-//! The `check` subcommand: calls a server the way its clients do. So people, pipelines and `helm test` can tell that a
-//! server can be used without any other tool, from an image that has none.
+//! The `check` subcommand: calls a server the way its clients do. With it, people, pipelines and `helm test` can check
+//! a server from an image without any other tool.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,18 +15,18 @@ use replica_count_client::{Address, CredentialFiles, Endpoint, retry};
 
 const EXAMPLES: &str = "\
 Examples:
-  A server on this machine, or behind a port-forward, with the certificates that `kubectl-replicas certs` made:
+  A server on this machine, or behind a port-forward, with the certificates of `kubectl-replicas certs`:
     replica-count-manager check
-  Another one, which may still be starting:
+  Another server, which may still be starting:
     replica-count-manager check --address replicas.example.com:8080 --wait 60
 
 Exit status: 0 when the server serves, 1 when it does not, 64 when a flag or a file that it names is not usable.";
 
-/// Call a server over mutual TLS: is it healthy, and does it list its Deployments?
+/// Call a server over mutual TLS, to check that it is healthy and lists its Deployments
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
-    /// Where the server is
+    /// Address of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080")]
     address: Address,
     /// Certificates of the authorities that sign servers (PEM)
@@ -41,12 +41,12 @@ pub struct CheckArgs {
     /// Name that the certificate of the server must have [default: the host of the address]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// Seconds to go on trying until the server serves
+    /// Seconds to keep trying until the server serves
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=3600))]
     wait: u16,
 }
 
-/// Why the check failed. One line each.
+/// Why the check failed. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// A file cannot be used.
@@ -58,18 +58,18 @@ pub enum CheckError {
     /// The server does not serve, for the reason of the last attempt.
     #[error("{address}: {reason}")]
     Server {
-        /// Where it is.
+        /// The address of the server.
         address: Address,
-        /// What happened.
+        /// What went wrong.
         reason: String,
     },
-    /// There is no place to run, or to say how it went.
+    /// The runtime cannot start, or standard output is not writable.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl CheckError {
-    /// Whether a flag, or a file that it names, is to blame.
+    /// Whether the cause is a flag or a file that it names.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Credentials(_) | Self::Endpoint(_) => true,
@@ -79,7 +79,7 @@ impl CheckError {
 }
 
 impl CheckArgs {
-    /// Checks the server, and says how many Deployments it manages.
+    /// Checks the server, and prints how many Deployments it manages.
     pub fn run(self) -> Result<(), CheckError> {
         let Self { address, ca, cert, key, server_name, wait } = self;
         let credentials = CredentialFiles { authority: ca, certificate: cert, key }.load()?;
@@ -95,7 +95,7 @@ impl CheckArgs {
     }
 }
 
-/// The number of managed Deployments.
+/// Makes one attempt; returns the number of managed Deployments.
 async fn attempt(endpoint: &Endpoint) -> Result<usize, String> {
     let connection = endpoint.connect().await.map_err(|error| error.to_string())?;
     connection.health().await.map_err(|error| error.to_string())?;

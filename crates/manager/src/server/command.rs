@@ -1,4 +1,4 @@
-//! What the command line asks for, done; and the exit status that says how it went.
+//! Runs the command line, and sets the exit status.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,19 +7,19 @@ use clap::{CommandFactory, Parser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::server::args::{Cli, Command, ServeArgs, complaint};
+use crate::server::args::{Cli, Command, ServeArgs, one_line};
 use crate::server::log;
 use crate::server::serve::{self, ServeError};
 
 /// A flag, or a file that it names, is not usable (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
 
-/// Parses the command line and does what it says.
+/// Parses and runs the command line.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help) if !help.use_stderr() => help.exit(),
-        Err(error) => return fail(&complaint(&error), EXIT_USAGE),
+        Err(error) => return fail(&one_line(&error), EXIT_USAGE),
     };
     match cli.command {
         None => start(cli.serve),
@@ -41,13 +41,14 @@ pub fn run() -> ExitCode {
 fn start(args: ServeArgs) -> ExitCode {
     log::start(&args.log);
     raise_file_limit();
-    let (runtime, work) = match Runtime::new().and_then(|runtime| Ok((runtime, one_thread()?))) {
-        Ok(runtimes) => runtimes,
-        Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
-    };
-    let outcome = runtime.block_on(serve::run(args, work.handle()));
-    // Whatever still runs was given its time: a thread that hangs in a disk must not keep the process from ending.
-    work.shutdown_background();
+    let (runtime, reconcile_runtime) =
+        match Runtime::new().and_then(|runtime| Ok((runtime, single_worker()?))) {
+            Ok(runtimes) => runtimes,
+            Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
+        };
+    let outcome = runtime.block_on(serve::run(args, reconcile_runtime.handle()));
+    // Tasks that still run have had their time: a thread that hangs on a disk must not keep the process from ending.
+    reconcile_runtime.shutdown_background();
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,20 +57,20 @@ fn start(args: ServeArgs) -> ExitCode {
     }
 }
 
-/// A thread of its own for watches and repairs. Connection, watch and reconciler hand over to each other with each event;
-/// among several threads, most of that would be waking one.
-fn one_thread() -> io::Result<Runtime> {
+/// A separate thread for watches and repairs. Connection, watch and reconciler hand over to each other for each event;
+/// with several threads, most of the time would be spent waking them.
+fn single_worker() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
-/// Connections are files. The soft limit of many systems, 1,024, is there for programs that still use `select`, and lower
-/// than what this server is made for. Whether it could be raised shows when there are too many connections.
+/// Connections use file descriptors. The soft limit of many systems, 1,024, exists for programs that still use
+/// `select`, and is too low for this server. If it cannot be raised, that shows once there are too many connections.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-#[expect(clippy::print_stderr, reason = "the one line that a failure is told in, whatever the log level")]
+#[expect(clippy::print_stderr, reason = "a failure is reported in one line, at any log level")]
 fn fail(reason: &str, status: u8) -> ExitCode {
     eprintln!("replica-count-manager: {reason}");
     ExitCode::from(status)

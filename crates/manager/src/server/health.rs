@@ -1,4 +1,4 @@
-//! Whether the server is ready, and whether it reaches Kubernetes.
+//! Whether the server is ready, and whether it can reach Kubernetes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Freshness, Watched};
 use crate::kubernetes::probe::Probe;
 use crate::net::http;
 
-/// Answers the questions of probes.
+/// Answers probes.
 #[derive(Clone)]
 pub(super) struct Health {
     pub(super) probe: Probe<Client>,
@@ -21,11 +21,11 @@ pub(super) struct Health {
 
 impl http::Health for Health {
     async fn kubernetes(&self) -> Result<(), String> {
-        self.probe.ask().await
+        self.probe.check().await
     }
 
-    /// The store is open from the start, so readiness depends on the cluster alone. A resource that the server lacks the
-    /// right to see is not waited for, unless there is no kind of workload at all that it may see.
+    /// The store is open from the start, so readiness depends only on the cluster. The server does not wait for a
+    /// resource that it may not read, unless it may not read any kind of workload.
     fn ready(&self) -> Result<(), String> {
         let view = self.cluster.view();
         let freshness = |kind: &Kind| view.freshness(Watched::Workloads(*kind));

@@ -8,14 +8,14 @@ use tracing_subscriber::{Layer, fmt};
 
 use crate::server::args::{LogArgs, LogFormat};
 
-/// Starts the log. What libraries say is shown from `warn` on, and all of it from `debug` on.
+/// Starts the log. Libraries are logged from `warn` on; at `debug` and `trace`, at that level.
 pub(super) fn start(args: &LogArgs) {
     let level = args.log_level;
     let libraries = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
     let targets = Targets::new()
         .with_default(libraries)
         .with_target("replica_count_manager", level)
-        // Failed calls are reported by those who made them, with the target and what happens next.
+        // The callers report failed calls themselves, with the target and what happens next.
         .with_target("kube_client::client::builder", LevelFilter::OFF);
     let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let lines = match args.log_format {

@@ -1,4 +1,4 @@
-//! Commands that are elsewhere now: whoever calls them here is told what to call instead.
+//! Commands that have moved to another program: the error names the command to use instead.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -6,17 +6,17 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use clap::Args;
 
-/// What a command that has moved was called with.
+/// The arguments of a command that has moved.
 #[derive(Args, Debug)]
 pub struct MovedArgs {
-    /// Whatever the command takes now.
+    /// Passed on unparsed.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     arguments: Vec<OsString>,
 }
 
 impl MovedArgs {
-    /// Says, in one line, which command of `kubectl-replicas` does what `command` did here. The line that is to be used
-    /// instead can be pasted into a shell.
+    /// One line that names the command of `kubectl-replicas` to use instead of `command`, ready to be pasted into a
+    /// shell.
     pub fn refusal(&self, command: &str) -> String {
         let mut line = format!("kubectl-replicas {command}");
         for argument in &self.arguments {
@@ -27,7 +27,7 @@ impl MovedArgs {
     }
 }
 
-/// The argument as a shell reads it: as it is, in quotes, or, where it is not plain text, as `$'…'`.
+/// Quotes an argument for a shell: as it is, in quotes or, if it is not plain text, as `$'…'`.
 fn quoted(argument: &OsStr) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     match argument.to_str() {
@@ -42,8 +42,8 @@ fn escaped(bytes: &[u8]) -> String {
     for byte in bytes {
         match byte {
             b' '..=b'~' if !matches!(byte, b'\'' | b'\\') => text.push(char::from(*byte)),
-            // Three digits, so that a digit behind them is not one of them.
-            _ => write!(text, r"\{byte:03o}").expect("a String takes everything"),
+            // Always three digits, so that a digit after them is not read as one of them.
+            _ => write!(text, r"\{byte:03o}").expect("writing to a String never fails"),
         }
     }
     text + "'"
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_arguments_are_named() {
+    fn the_new_command_has_the_same_arguments() {
         check(&[], "");
         check(&["client", "--name", "alice", "--group=ops"], " client --name alice --group=ops");
         check(&["--help"], " --help");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_what_was_given() {
+    fn a_shell_reads_the_original_arguments() {
         let all_bytes: Vec<u8> = (1..=255).collect();
         let given = [
             OsStr::new("it's"),

@@ -1,4 +1,4 @@
-//! The server: what is validated, bound and started, in this order, and ended in the reverse one.
+//! The server: what is validated, bound and started, in this order, and stopped in reverse.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use crate::store::{Committer, Store};
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A flag, or a file that it names, is not usable. One line that says which.
+    /// A flag, or a file that it names, is not usable. The message is one line that says which.
     #[error("{0}")]
     Usage(String),
-    /// The server could not start or go on.
+    /// The server could not start or continue.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
@@ -36,7 +36,7 @@ impl ServeError {
     }
 }
 
-/// What was validated and not yet used.
+/// Validated, and not yet used.
 struct Validated {
     credentials: Credentials,
     kubernetes: Config,
@@ -44,8 +44,9 @@ struct Validated {
     committer: Committer,
 }
 
-/// Serves until SIGTERM or SIGINT, and then drains, unless there comes another one. Watches and repairs run on `work`.
-pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
+/// Serves until SIGTERM or SIGINT, and then drains until done or the next signal. Watches and repairs run on
+/// `reconcile_runtime`.
+pub async fn run(args: ServeArgs, reconcile_runtime: &Handle) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
     let policy = args.policy();
@@ -58,8 +59,8 @@ pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
         "starting"
     );
     let client = {
-        // Its own task, too, would otherwise have to be woken on another thread.
-        let _on_its_thread = work.enter();
+        // The client's own task also runs there, or it would have to be woken on another thread.
+        let _entered = reconcile_runtime.enter();
         connect::client(&kubernetes).map_err(ServeError::usage)?
     };
     let shared = Shared {
@@ -71,9 +72,9 @@ pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
         client,
         report: Report::default(),
     };
-    shared.begin();
+    shared.mark_stored();
     let listeners = bind(&args).await?;
-    let mut running = Running::start(&args, &shared, committer, credentials, listeners, work);
+    let mut running = Running::start(&args, &shared, committer, credentials, listeners, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {
             info!(signal, "draining");
@@ -83,7 +84,7 @@ pub async fn run(args: ServeArgs, work: &Handle) -> Result<(), ServeError> {
     };
     let stopped = tokio::select! {
         stopped = running.stop(&shared.marker.store) => stopped,
-        signal = signals.next() => Err(anyhow!("{signal} while draining: ended at once")),
+        signal = signals.next() => Err(anyhow!("{signal} while draining: ended immediately")),
     };
     if stopped.is_ok() {
         info!("stopped");

@@ -1,4 +1,4 @@
-//! What the parts of the server share, and how each part is made of it.
+//! What the parts of the server share, and how each part is created from it.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use tracing::warn;
 use super::health::Health;
 use crate::cluster::Cluster;
 use crate::kubernetes::probe::Probe;
-use crate::reconcile::desired::DesiredFollower;
+use crate::reconcile::desired::DesiredSubscriber;
+use crate::reconcile::gauges::Gauges;
 use crate::reconcile::marker::Marker;
-use crate::reconcile::readings::Readings;
 use crate::reconcile::reconciler::Reconciler;
 use crate::reconcile::records::Records;
 use crate::reconcile::report::Report;
@@ -37,8 +37,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Makes everything stored due, and says what of it will never be enforced here.
-    pub(super) fn begin(&self) {
+    /// Marks all stored targets, and warns about those that this server never enforces.
+    pub(super) fn mark_stored(&self) {
         let managed: Vec<(Target, Replicas)> = self.marker.store.read(|settings| {
             settings.iter().map(|(target, setting)| (target.clone(), setting.replicas)).collect()
         });
@@ -46,7 +46,7 @@ impl Shared {
             if let Err(reason) = self.policy.scope.check(&target) {
                 warn!(%target, %reason, "stored but not enforced");
             }
-            self.records.begin(target.clone(), desired);
+            self.records.insert_stored(target.clone(), desired);
             self.marker.work.mark(target);
         }
     }
@@ -56,9 +56,9 @@ impl Shared {
         self.policy.scope.only.as_deref()
     }
 
-    /// What follows the store.
-    pub(super) fn follower(&self) -> DesiredFollower {
-        DesiredFollower {
+    /// The subscriber to the store.
+    pub(super) fn subscriber(&self) -> DesiredSubscriber {
+        DesiredSubscriber {
             records: Arc::clone(&self.records),
             work: Arc::clone(&self.marker.work),
             report: self.report.clone(),
@@ -84,7 +84,7 @@ impl Shared {
             policy: Arc::clone(&self.policy),
             max_replicas,
             client: self.client.clone(),
-            lists: Mutex::default(),
+            list_lock: Mutex::default(),
         })
     }
 
@@ -96,11 +96,11 @@ impl Shared {
         }
     }
 
-    /// Makes the metrics of the shared parts part of what `registry` shows.
+    /// Registers the metrics of the shared parts.
     pub(super) fn register(&self, registry: &mut Registry) {
         self.report.metrics.register(registry);
         self.marker.store.register(registry);
-        let readings = Readings {
+        let gauges = Gauges {
             store: self.marker.store.clone(),
             cluster: Arc::clone(&self.cluster),
             records: Arc::clone(&self.records),
@@ -108,6 +108,6 @@ impl Shared {
             kinds: self.policy.scope.kinds.clone(),
             started: Instant::now(),
         };
-        registry.register_collector(Box::new(readings) as Box<dyn Collector>);
+        registry.register_collector(Box::new(gauges) as Box<dyn Collector>);
     }
 }

@@ -1,11 +1,11 @@
-//! The signals that ask the server to end.
+//! The signals that end the server.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT, from the moment this is made: one that comes while the server starts is not lost. Without it,
-/// the first would kill the process, or, where it is the first of its container, be ignored.
+/// SIGTERM and SIGINT, from the moment this is created, so a signal during the start is not lost. Otherwise the signal
+/// would kill the process, or be ignored if the process is the first of its container.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
@@ -17,7 +17,7 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for one of them, and returns its name.
+    /// Waits for a signal and returns its name.
     pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,4 +1,4 @@
-//! The tasks that a server consists of. Each has a name, and none may end before it is told to.
+//! The tasks of a server. Each has a name, and none may end before shutdown.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// Tasks that run as long as the server does.
+/// Tasks that run as long as the server.
 #[derive(Debug, Default)]
 pub(super) struct Tasks(JoinSet<(Cow<'static, str>, anyhow::Result<()>)>);
 
@@ -56,22 +56,22 @@ impl Tasks {
         });
     }
 
-    /// Waits for the first task to end, and says which one and why.
+    /// Waits for the first task to end, and returns which one ended and why.
     pub(super) async fn first_to_end(&mut self) -> anyhow::Error {
         match self.0.join_next().await {
             Some(Ok((name, Ok(())))) => anyhow!("{name} ended"),
             Some(Ok((name, Err(error)))) => error.context(format!("{name} failed")),
             Some(Err(error)) => anyhow!(error).context("a part of the server failed"),
-            None => anyhow!("there is nothing to do"),
+            None => anyhow!("there are no tasks"),
         }
     }
 
-    /// Waits for all to end, after they were told to.
+    /// Waits for all tasks to end, after they were told to.
     pub(super) async fn join_all(&mut self) {
         while self.0.join_next().await.is_some() {}
     }
 
-    /// Ends all at once.
+    /// Aborts all tasks.
     pub(super) fn abort_all(&mut self) {
         self.0.abort_all();
     }

@@ -1,4 +1,4 @@
-//! The watches of the server: one of each kind of workload that is managed, and one of autoscalers.
+//! The watches of the server: one for each managed kind of workload, and one for autoscalers.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::tasks::Tasks;
 use crate::kubernetes::watch::{Sink, Watch, WatchMetrics};
 use crate::kubernetes::workload::{Deployment, OfKind, StatefulSet};
 use crate::kubernetes::{autoscalers, workloads};
+use crate::reconcile::gauges::watch_prefix;
 use crate::reconcile::observed::{AutoscalerSink, WorkloadSink};
-use crate::reconcile::readings::watch_prefix;
 
 /// Starts watches.
 pub(super) struct Watches<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Watches<'a> {
 }
 
 impl Watches<'_> {
-    /// Starts all of them.
+    /// Starts all watches.
     pub(super) fn start(mut self) {
         for kind in &self.shared.policy.scope.kinds {
             match kind {

@@ -1,4 +1,4 @@
-//! What makes changes durable.
+//! The interface of backends, which make changes durable.
 
 use std::fmt::Debug;
 
@@ -9,17 +9,17 @@ use replica_count_core::target::Target;
 
 use super::error::StoreError;
 
-/// Makes changes durable, and publishes them on the feed before it answers.
+/// Makes changes durable, and publishes them to the feed before answering.
 pub(super) trait Backend: Debug + Send + Sync {
-    /// Makes `change` and returns when it is durable.
+    /// Applies `change` and returns when it is durable.
     ///
-    /// Changes of one target are made in the order in which they were submitted. A caller that stops waiting does not
-    /// take its change back: it may still be stored.
+    /// Changes of one target are applied in the order of submission. A caller that stops waiting does not cancel its
+    /// change: it may still be stored.
     fn apply(&self, target: Target, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>>;
 
-    /// Takes no more changes; those that are submitted by then are still made.
+    /// Stops accepting changes. Those already submitted are still applied.
     fn close(&self) -> BoxFuture<'_, ()>;
 
-    /// Makes the metrics of the backend part of what `registry` shows.
+    /// Registers the metrics of the backend.
     fn register(&self, registry: &mut Registry);
 }

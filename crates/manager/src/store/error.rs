@@ -1,4 +1,4 @@
-//! Why a change is not stored, in words that hold for every backend.
+//! Why a change was not stored, for all backends.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use replica_count_core::change::ChangeError;
 
-/// Why a change is not stored, or not known to be.
+/// Why a change was not stored, or why its outcome is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The rules of settings refused the change.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// The backend did not store the change, or does not know whether it did.
+    /// The backend did not store the change, or does not know the outcome.
     #[error(transparent)]
     Backend(BackendError),
 }
@@ -20,33 +20,33 @@ pub enum StoreError {
 /// A failure of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub reason: BackendReason,
-    /// What callers are told.
-    pub words: Cow<'static, str>,
-    /// What caused it, for the log only.
+    /// The message for callers.
+    pub message: Cow<'static, str>,
+    /// The cause, for the log only.
     pub cause: Option<Arc<str>>,
 }
 
-/// What kind of failure a backend had.
+/// The kind of failure of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendReason {
-    /// There is no room for settings. Nothing was stored.
+    /// There is no space left for the settings. Nothing was stored.
     Full,
-    /// The settings take as much room as they may. Nothing was stored.
+    /// The settings have reached their size limit. Nothing was stored.
     TooMany,
-    /// Settings cannot be written. Nothing was stored.
+    /// The settings cannot be written. Nothing was stored.
     Unavailable,
-    /// The change is in force, but may be gone after a crash.
+    /// The change is in effect, but may be lost after a crash.
     Uncertain,
-    /// Too many changes wait. Nothing was stored.
+    /// Too many changes are queued. Nothing was stored.
     Busy,
-    /// The store takes no more changes, because the server ends. Nothing was stored.
+    /// The store does not accept changes, because the server is shutting down. Nothing was stored.
     Closed,
 }
 
 impl StoreError {
-    /// What kind of failure the backend had, if it was one.
+    /// The kind of failure, if the backend failed.
     pub fn backend_reason(&self) -> Option<BackendReason> {
         match self {
             Self::Change(_) => None,
@@ -57,7 +57,7 @@ impl StoreError {
 
 impl fmt::Display for BackendError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.words)?;
+        formatter.write_str(&self.message)?;
         match &self.cause {
             Some(cause) => write!(formatter, " ({cause})"),
             None => Ok(()),

@@ -1,21 +1,21 @@
-//! The feed of changes: what a backend made durable, memory follows, and then whoever follows the store.
+//! The feed of durable changes: updates memory, and then notifies the subscriber.
 
 use replica_count_core::change::Changed;
 
 use super::mirror::Mirror;
 
-/// Follows the changes of a store.
-pub trait Follower {
-    /// A setting has changed: memory has it, and whoever asked for it has no answer yet. So the work that it brings is
-    /// not lost when nobody waits for the answer.
+/// Is notified of the changes of a store.
+pub trait Subscriber {
+    /// A setting has changed. Memory is up to date, but the caller has no answer yet. So the resulting work is not lost
+    /// if nobody waits for the answer.
     fn changed(&self, changed: &Changed);
 
-    /// The same after the answer was sent, for what must not delay it.
+    /// The same after the answer was sent, for work that must not delay it.
     fn answered(&self, changed: &Changed);
 }
 
-/// A closure follows changes before they are answered.
-impl<F: Fn(&Changed)> Follower for F {
+/// A closure is notified before the answer is sent.
+impl<F: Fn(&Changed)> Subscriber for F {
     fn changed(&self, changed: &Changed) {
         self(changed);
     }
@@ -23,34 +23,33 @@ impl<F: Fn(&Changed)> Follower for F {
     fn answered(&self, _: &Changed) {}
 }
 
-/// Where a backend puts the changes that are durable.
-pub(super) struct Feed<F> {
+/// Receives durable changes from a backend.
+pub(super) struct Feed<S> {
     mirror: Mirror,
-    follower: F,
+    subscriber: S,
 }
 
-impl<F: Follower> Feed<F> {
-    pub(super) fn new(mirror: Mirror, follower: F) -> Self {
-        Self { mirror, follower }
+impl<S: Subscriber> Feed<S> {
+    pub(super) fn new(mirror: Mirror, subscriber: S) -> Self {
+        Self { mirror, subscriber }
     }
 
-    /// The settings before the next change.
+    /// The current settings in memory.
     pub(super) fn mirror(&self) -> &Mirror {
         &self.mirror
     }
 
-    /// Lets memory and the follower follow changes, which come in the order in which they were made; `answer` sends the
-    /// answers to those who asked for them.
+    /// Publishes changes in the order in which they were applied. `answer` sends the answers to the callers.
     pub(super) fn publish(&self, changes: &[Changed], answer: impl FnOnce()) {
         if !changes.is_empty() {
-            self.mirror.follow(changes);
+            self.mirror.apply(changes);
         }
         for changed in changes {
-            self.follower.changed(changed);
+            self.subscriber.changed(changed);
         }
         answer();
         for changed in changes {
-            self.follower.answered(changed);
+            self.subscriber.answered(changed);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The backend that keeps settings in one file.
+//! The backend that stores the settings in one file.
 //!
-//! All changes go through one queue to one committer (a blocking loop on a thread of its own). It takes whatever waits
-//! there as one batch, replaces the file, publishes the changes, and only then answers. So an `Ok` means *durable*,
-//! concurrent changes share one write and one sync, and memory never shows what the file does not hold.
+//! All changes go through one queue to one committer (a blocking loop on its own thread). It takes all queued changes
+//! as one batch, replaces the file, publishes the changes, and only then answers. So an `Ok` means *durable*,
+//! concurrent changes share one write and one sync, and memory never shows anything that is not in the file.
 //!
-//! The file is read once, when it is opened; what others write to it afterwards is overwritten by the next change.
+//! The file is read once, when it is opened. If others write to it later, the next change overwrites that.
 
 mod batch;
 mod committer;

@@ -1,4 +1,4 @@
-//! The settings in memory, as every reader sees them.
+//! The settings in memory, for all readers.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -6,8 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use replica_count_core::change::Changed;
 use replica_count_core::setting::Settings;
 
-/// The settings that the backend holds. All clones are the same settings. Only the [`Feed`](super::feed::Feed) changes
-/// them.
+/// A copy of the backend's settings in memory. All clones share it. Only the [`Feed`](super::feed::Feed) changes it.
 #[derive(Clone, Debug)]
 pub(super) struct Mirror {
     settings: Arc<RwLock<Settings>>,
@@ -21,19 +20,19 @@ impl Mirror {
         this
     }
 
-    /// The settings at one moment. The backend waits as long as it is held.
+    /// The settings at one point in time. The backend waits while the guard is held.
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Settings> {
-        // Nothing panics while it changes the map.
+        // Nothing panics while changing the map.
         self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many settings there are, as a metric.
+    /// The number of settings, as a metric.
     pub(super) fn count(&self) -> Gauge {
         self.count.clone()
     }
 
-    /// Follows changes, which come in the order in which they were made.
-    pub(super) fn follow(&self, changes: &[Changed]) {
+    /// Applies changes in the given order.
+    pub(super) fn apply(&self, changes: &[Changed]) {
         let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         for Changed { target, after, .. } in changes {
             match after {

@@ -199,8 +199,9 @@ async fn a_client_of_the_original_three_rpcs_works_unchanged() {
     assert_eq!(refused.status.code(), Some(STATUS_BASE + tonic::Code::InvalidArgument as i32));
     let complaint = String::from_utf8(refused.stderr).unwrap();
     assert!(
-        complaint
-            .contains("Replicas: is required; a client made from a proto without `optional` cannot send 0"),
+        complaint.contains(
+            "Replicas: is required; a client generated from a proto without `optional` cannot send 0"
+        ),
         "{complaint}"
     );
     grpcurl.check(schema, "GetDeployment", &web, &got);

@@ -1,4 +1,4 @@
-//! An answer of the API server to a listing or a watch: its head, and how its body is written.
+//! The API server's answer to a listing or a watch: its head, and the encoding of its body.
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
@@ -13,23 +13,24 @@ use super::events::Events;
 use super::object::Object;
 use crate::kubernetes::retry_after;
 
-/// The longest page that is taken, in bytes: 500 Deployments of 128 kB. It is held as a whole, so it has to fit into a pod.
+/// The longest page that is accepted, in bytes: 500 Deployments of 128 kB. It is held as a whole, so it must fit into a
+/// pod.
 pub(super) const LONGEST_PAGE: usize = 64 << 20;
-/// The longest refusal that is read.
+/// The longest refusal that is read, in bytes.
 const LONGEST_REFUSAL: usize = 64 << 10;
 
-/// An answer that has begun and is no refusal.
+/// A successful answer, of which the head has arrived.
 pub(super) struct Answer {
     encoding: Encoding,
     body: Body,
 }
 
 impl Answer {
-    /// Asks for protobuf, or else JSON, and waits for the answer to begin. A refusal is [`kube::Error::Api`].
+    /// Requests protobuf, or else JSON, and waits for the head of the answer. A refusal is [`kube::Error::Api`].
     pub(super) async fn to(client: &Client, mut request: Request<Vec<u8>>) -> kube::Result<Self> {
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
-        // Newer API servers compress events one by one, which saves nothing on the way to a neighbour.
+        // Newer API servers compress each event, which saves nothing on a short network path.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -37,16 +38,16 @@ impl Answer {
         if head.status.is_success() {
             return Ok(Self { encoding, body });
         }
-        // What cannot be read to its end says no more than its status does.
+        // If the body cannot be read completely, only the status is used.
         let body = collect(body, LONGEST_REFUSAL).await.unwrap_or_default();
         let mut refusal = decode::refusal(encoding, head.status, &body);
-        if let Some(asked) = retry_after::of(&head.headers) {
-            refusal.details = Some(decode::details(asked));
+        if let Some(retry_after) = retry_after::of(&head.headers) {
+            refusal.details = Some(decode::details(retry_after));
         }
         Err(kube::Error::Api(refusal.boxed()))
     }
 
-    /// The page that it is.
+    /// Reads the answer as a page.
     pub(super) async fn page<K: Object>(self) -> Result<Page<K>, WatchError> {
         let body = collect(self.body, LONGEST_PAGE).await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -58,7 +59,7 @@ impl Answer {
         decode::page(self.encoding, body)
     }
 
-    /// The events that it brings.
+    /// Reads the answer as events.
     pub(super) fn events(self) -> Events {
         Events::new(self.encoding, self.body)
     }

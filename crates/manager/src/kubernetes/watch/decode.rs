@@ -1,4 +1,4 @@
-//! From bytes to objects, the same ones by protobuf and by JSON.
+//! Decodes objects, which are the same from protobuf and from JSON.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use replica_count_wire::{Encoding, Envelope, Event, Unreadable, messages};
 use super::error::WatchError;
 use super::object::Object;
 
-/// How much of what a refusal says is told, in characters. It may be a whole page of a proxy.
-const LONGEST_REASON: usize = 1000;
+/// The longest message of a refusal, in characters. A refusal may be a whole page of a proxy, of which the rest is
+/// dropped.
+const LONGEST_MESSAGE: usize = 1000;
 
 /// A part of a listing.
 pub(super) struct Page<K> {
     pub(super) objects: Vec<K>,
-    /// What to ask for the next part with.
+    /// The token of the next part, if there is one.
     pub(super) next: Option<String>,
     /// The version of the listing.
     pub(super) version: String,
@@ -28,7 +29,7 @@ pub(super) struct Page<K> {
 
 pub(super) fn event<K: Object>(encoding: Encoding, frame: Bytes) -> Result<WatchEvent<K>, WatchError> {
     match encoding {
-        // Some send a Status that is no event.
+        // Some servers send a Status that is not an event.
         Encoding::Json => Ok(serde_json::from_slice(&frame).or_else(|unreadable| {
             let status = serde_json::from_slice::<Status>(&frame).ok().filter(|status| status.code != 0);
             status.map(|status| WatchEvent::Error(status.boxed())).ok_or(unreadable)
@@ -39,8 +40,8 @@ pub(super) fn event<K: Object>(encoding: Encoding, frame: Bytes) -> Result<Watch
                 "ADDED" => WatchEvent::Added(object.object::<K::Message>()?.into()),
                 "MODIFIED" => WatchEvent::Modified(object.object::<K::Message>()?.into()),
                 "DELETED" => WatchEvent::Deleted(object.object::<K::Message>()?.into()),
-                "BOOKMARK" => WatchEvent::Bookmark(bookmark(object.object()?)),
-                "ERROR" => WatchEvent::Error(status(object.object()?).boxed()),
+                "BOOKMARK" => WatchEvent::Bookmark(to_bookmark(object.object()?)),
+                "ERROR" => WatchEvent::Error(to_status(object.object()?).boxed()),
                 other => return Err(WatchError::Unreadable(format!("an event of type {other:?}"))),
             })
         }
@@ -64,38 +65,38 @@ pub(super) fn page<K: Object>(encoding: Encoding, body: Bytes) -> Result<Page<K>
     Ok(Page { objects, next: next.filter(|token| !token.is_empty()), version })
 }
 
-/// Why a request was refused, whoever says so: not only API servers refuse, and not all do it with a Status.
+/// Why a request was refused. Proxies refuse too, and not every refusal is a Status.
 pub(super) fn refusal(encoding: Encoding, code: StatusCode, body: &Bytes) -> Status {
-    let said = match encoding {
+    let status = match encoding {
         Encoding::Json => serde_json::from_slice(body).ok(),
         Encoding::Protobuf => {
-            Envelope::open(body.clone()).and_then(|envelope| envelope.object()).ok().map(status)
+            Envelope::open(body.clone()).and_then(|envelope| envelope.object()).ok().map(to_status)
         }
     };
     let text = || String::from_utf8_lossy(body).trim().to_owned();
-    let mut said = said.unwrap_or_else(|| Status::failure(&text(), ""));
-    said.message = said.message.chars().take(LONGEST_REASON).collect();
-    if said.code == 0 { said.with_code(code.as_u16()) } else { said }
+    let mut status = status.unwrap_or_else(|| Status::failure(&text(), ""));
+    status.message = status.message.chars().take(LONGEST_MESSAGE).collect();
+    if status.code == 0 { status.with_code(code.as_u16()) } else { status }
 }
 
-/// The details of a refusal that asks to wait; of others, nothing is of interest.
-pub(super) fn details(asked: Duration) -> StatusDetails {
+/// The details of a refusal with a Retry-After. No other details are needed.
+pub(super) fn details(retry_after: Duration) -> StatusDetails {
     StatusDetails {
         name: String::new(),
         group: String::new(),
         kind: String::new(),
         uid: String::new(),
         causes: Vec::new(),
-        retry_after_seconds: asked.as_secs().try_into().unwrap_or(u32::MAX),
+        retry_after_seconds: retry_after.as_secs().try_into().unwrap_or(u32::MAX),
     }
 }
 
-fn bookmark(shown: messages::AnyObject) -> Bookmark {
-    let messages::AnyMeta { resource_version, annotations, .. } = shown.metadata.unwrap_or_default();
+fn to_bookmark(object: messages::AnyObject) -> Bookmark {
+    let messages::AnyMeta { resource_version, annotations, .. } = object.metadata.unwrap_or_default();
     Bookmark { types: TypeMeta::default(), metadata: BookmarkMeta { resource_version, annotations } }
 }
 
-fn status(status: messages::Status) -> Status {
+fn to_status(status: messages::Status) -> Status {
     let messages::Status { message, reason, code } = status;
     Status::failure(&String::from_utf8_lossy(&message), &reason)
         .with_code(u16::try_from(code).unwrap_or_default())

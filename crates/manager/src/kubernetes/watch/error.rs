@@ -1,4 +1,4 @@
-//! Why a watch ends early, and how the answers of the API server become that.
+//! Why a watch ends early, and the conversion from answers of the API server.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ pub(crate) enum WatchError {
     NoAnswer(Duration),
     #[error("the API server ended it early")]
     EndedEarly,
-    #[error("the API server has too much to do: {reason}")]
+    #[error("the API server is overloaded: {reason}")]
     Throttled { reason: String, retry_after: Option<Duration> },
-    #[error("the right is missing, or the API server does not know the resource: {0}")]
+    #[error("the permission is missing, or the API server does not know the resource: {0}")]
     Forbidden(String),
     #[error(transparent)]
     Kube(kube::Error),
@@ -35,7 +35,7 @@ pub(crate) enum WatchError {
 }
 
 impl WatchError {
-    /// All words that `reason` has.
+    /// All values of `reason`.
     pub(crate) const REASONS: [&'static str; 11] = [
         "gone",
         "no_streamed_listing",
@@ -50,7 +50,7 @@ impl WatchError {
         "status",
     ];
 
-    /// A stable word for metrics.
+    /// Its stable name in metrics.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Gone(_) => "gone",
@@ -98,10 +98,10 @@ impl From<serde_json::Error> for WatchError {
 impl From<Status> for WatchError {
     fn from(status: Status) -> Self {
         let text = format!("{} ({})", status.message, status.code);
-        let asked = status.details.map_or(0, |details| details.retry_after_seconds);
-        let retry_after = (asked > 0).then(|| retry_after::of_seconds(asked.into()));
+        let seconds = status.details.map_or(0, |details| details.retry_after_seconds);
+        let retry_after = (seconds > 0).then(|| retry_after::of_seconds(seconds.into()));
         match status.code {
-            // 404: of a kind that the API server does not serve.
+            // 404: the API server does not serve the kind.
             401 | 403 | 404 => Self::Forbidden(text),
             410 => Self::Gone(text),
             429 => Self::Throttled { reason: text, retry_after },

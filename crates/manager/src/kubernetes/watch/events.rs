@@ -9,7 +9,7 @@ use super::decode;
 use super::error::WatchError;
 use super::object::Object;
 
-/// A watch that is open.
+/// An open watch.
 pub(super) struct Events {
     frames: Frames,
     body: Body,
@@ -20,8 +20,7 @@ impl Events {
         Self { frames: Frames::new(encoding), body }
     }
 
-    /// The next event; `None` when the API server ends the watch in good order. Nothing is lost if it is dropped while it
-    /// waits.
+    /// The next event. `None`: the API server has ended the watch regularly. Cancel safe: no data is lost.
     pub(super) async fn next<K: Object>(&mut self) -> Result<Option<WatchEvent<K>>, WatchError> {
         loop {
             if let Some(frame) = self.frames.take()? {

@@ -1,4 +1,4 @@
-//! What is counted about a watch. Labels are fixed words, never texts of errors.
+//! Metrics of a watch. Labels have fixed values, never error messages.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,13 +7,13 @@ use prometheus_client::registry::Registry;
 
 use super::error::WatchError;
 
-/// A counter by reason.
+/// The label of a counter by reason.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
 
-/// What is counted about a watch.
+/// Metrics of a watch.
 #[derive(Clone, Debug, Default)]
 pub struct WatchMetrics {
     events: Counter,
@@ -21,9 +21,9 @@ pub struct WatchMetrics {
 }
 
 impl WatchMetrics {
-    /// Makes them show, under names that begin with `prefix`.
+    /// Registers the metrics, under names that begin with `prefix`.
     ///
-    /// A reason that has not happened yet shows as 0, so that its first time is an increase.
+    /// Reasons that have not occurred yet are shown as 0, so that the first occurrence is an increase.
     pub fn register(&self, registry: &mut Registry, prefix: &str) {
         for reason in WatchError::REASONS {
             self.interruptions.get_or_create_owned(&Reason { reason });
@@ -40,13 +40,13 @@ impl WatchMetrics {
         );
     }
 
-    /// The watch showed an object.
+    /// Counts an object from the watch.
     pub(super) fn event(&self) {
         self.events.inc();
     }
 
-    /// The watch ended early.
-    pub(super) fn ended_early(&self, reason: &'static str) {
+    /// Counts a watch that ended early.
+    pub(super) fn error(&self, reason: &'static str) {
         self.interruptions.get_or_create(&Reason { reason }).inc();
     }
 }

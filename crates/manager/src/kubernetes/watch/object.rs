@@ -1,4 +1,4 @@
-//! What a watch can follow.
+//! The objects that can be watched.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 /// An object of the API as this server reads it, in JSON and in protobuf.
 pub trait Object: Clone + Debug + DeserializeOwned + From<Self::Message> + Send + 'static {
-    /// The same in protobuf.
+    /// The protobuf message.
     type Message: prost::Message + Default;
 
     /// `metadata.resourceVersion`.

@@ -1,20 +1,20 @@
-//! Where a watch puts what it shows. The watch knows nothing of what becomes of it.
+//! The receiver of a watch. The watch does not know what the receiver does.
 
 use tokio::time::Instant;
 
 use super::object::Object;
 use crate::kubernetes::MalformedObject;
 
-/// Takes in what a watch shows, and how well the watch works.
+/// Receives the objects and the state of a watch.
 pub trait Sink: Send + Sync + 'static {
-    /// What is watched.
+    /// The watched objects.
     type Object: Object;
 
-    /// What is watched, for the log.
+    /// The name of the watched resource, for the log.
     fn watched(&self) -> &'static str;
 
     /// A full listing begins.
-    fn restart(&self);
+    fn begin_listing(&self);
 
     /// An object was listed, added or changed.
     fn apply(&self, object: Self::Object) -> Result<(), MalformedObject>;
@@ -22,17 +22,17 @@ pub trait Sink: Send + Sync + 'static {
     /// An object was deleted.
     fn delete(&self, object: Self::Object) -> Result<(), MalformedObject>;
 
-    /// The listing is complete: what it did not show is gone. Returns how many objects are known.
-    fn complete(&self) -> usize;
+    /// The listing is complete: objects that it did not contain do not exist. Returns how many objects exist.
+    fn end_listing(&self) -> usize;
 
     /// The watch is open, and nothing was missed.
     fn live(&self);
 
-    /// The watch is broken. The API server was last heard at `since`.
+    /// The watch is broken. `since` is when the last data arrived from the API server.
     fn stale(&self, since: Instant);
 
-    /// The API server refuses the watch for the first time since it worked: a right is missing, or it does not know the
-    /// resource.
+    /// The API server refuses the watch for the first time since it worked: a permission is missing, or it does not
+    /// know the resource.
     fn refused(&self, reason: &str);
 
     /// The watch works again after a failure.

@@ -1,5 +1,5 @@
-//! The watch against answers that a real API server gives only under duress. The API server here is a stand-in: a function
-//! from a request to an answer. What real ones do is tested with real ones, in the testbed.
+//! Tests the watch with answers that a real API server gives only in extreme situations. The API server here is a mock:
+//! a function from a request to an answer. The testbed tests the watch with real ones.
 
 mod encodings;
 mod pages;
@@ -20,13 +20,13 @@ const LISTED: &str = r#"{"type":"BOOKMARK","object":{"kind":"Deployment","apiVer
 const GONE: &str =
     r#"{"type":"ERROR","object":{"kind":"Status","message":"too old","reason":"Expired","code":410}}"#;
 
-/// What the stand-in was asked, and what the watch made of it.
+/// Counts of requests to the mock, and of calls to the sink.
 #[derive(Debug, Default)]
 struct Counts {
     listings: AtomicUsize,
     windows: AtomicUsize,
-    /// What the sink was told.
-    complete: AtomicUsize,
+    /// Completed listings.
+    completed: AtomicUsize,
     recoveries: AtomicUsize,
     refusals: AtomicUsize,
 }
@@ -39,7 +39,7 @@ impl Counts {
 
 /// Runs the watch for a while against an API server that lists nothing and answers each window with `window`.
 async fn watch(
-    lasting: Duration,
+    duration: Duration,
     window: impl Fn() -> Response<Body> + Send + Sync + 'static,
 ) -> Arc<Counts> {
     let counts = Arc::new(Counts::default());
@@ -56,7 +56,7 @@ async fn watch(
     });
     let watch = watch_of(service, Arc::clone(&counts));
     let shutdown = CancellationToken::new();
-    let _ = timeout(lasting, watch.run(shutdown)).await;
+    let _ = timeout(duration, watch.run(shutdown)).await;
     counts
 }
 
@@ -70,7 +70,7 @@ impl Sink for Counting {
         "deployments"
     }
 
-    fn restart(&self) {}
+    fn begin_listing(&self) {}
 
     fn apply(&self, _: Deployment) -> Result<(), MalformedObject> {
         Ok(())
@@ -80,8 +80,8 @@ impl Sink for Counting {
         Ok(())
     }
 
-    fn complete(&self) -> usize {
-        self.0.complete.fetch_add(1, Ordering::SeqCst)
+    fn end_listing(&self) -> usize {
+        self.0.completed.fetch_add(1, Ordering::SeqCst)
     }
 
     fn live(&self) {}
@@ -115,7 +115,7 @@ fn events(lines: &str) -> Response<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_is_gone_at_once_is_not_listed_anew_without_end() {
+async fn a_version_that_expires_immediately_is_not_listed_in_an_endless_loop() {
     let counts = watch(Duration::from_mins(1), || events(GONE)).await;
     let listings = Counts::of(&counts.listings);
     assert!((5..=30).contains(&listings), "{listings} listings in a minute");
@@ -123,7 +123,7 @@ async fn a_version_that_is_gone_at_once_is_not_listed_anew_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_that_ends_at_once_is_not_opened_without_end() {
+async fn a_window_that_ends_immediately_is_not_reopened_in_an_endless_loop() {
     let counts = watch(Duration::from_mins(1), || Response::new(Body::empty())).await;
     let windows = Counts::of(&counts.windows);
     assert!((5..=30).contains(&windows), "{windows} windows in a minute");
@@ -132,26 +132,26 @@ async fn a_window_that_ends_at_once_is_not_opened_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_with_too_much_to_do_is_given_as_long_as_it_asks_for() {
-    for (status, asked, expected) in
+async fn retry_after_of_an_overloaded_api_server_is_honoured() {
+    for (status, retry_after, expected) in
         [(429, None, 3..=10), (429, Some("4"), 3..=3), (503, Some("4"), 3..=3), (503, None, 6..=20)]
     {
         let counts = watch(Duration::from_secs(10), move || {
             let answer = Response::builder().status(status);
-            let answer = match asked {
-                Some(asked) => answer.header(http::header::RETRY_AFTER, asked),
+            let answer = match retry_after {
+                Some(retry_after) => answer.header(http::header::RETRY_AFTER, retry_after),
                 None => answer,
             };
             answer.body(Body::from(b"Too much to do".to_vec())).unwrap()
         })
         .await;
         let windows = Counts::of(&counts.windows);
-        assert!(expected.contains(&windows), "{status}, {asked:?}: {windows} windows in 10 seconds");
+        assert!(expected.contains(&windows), "{status}, {retry_after:?}: {windows} windows in 10 seconds");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_once_and_then_asked_about_at_most_once_a_minute() {
+async fn a_refusal_is_reported_once_and_retried_at_most_once_a_minute() {
     let refuse = || Response::builder().status(403).body(Body::empty()).unwrap();
     let counts = watch(Duration::from_mins(10), refuse).await;
     assert_eq!(Counts::of(&counts.refusals), 1);

@@ -1,4 +1,4 @@
-//! The port as its clients see it, over a socket.
+//! Tests the port over a socket, like its clients.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,31 +17,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CONNECTION_TIMEOUT, Health, HttpState, MAX_CONNECTIONS, OPENMETRICS, serve};
 
-/// Says what the test tells it to, and counts the questions.
+/// Answers as set by the test, and counts the checks of Kubernetes.
 #[derive(Clone)]
 struct Fake {
-    questions: Arc<AtomicUsize>,
+    checks: Arc<AtomicUsize>,
     answer: Arc<Mutex<Result<(), String>>>,
-    /// When set, the answer waits for it.
+    /// If set, the answer waits for it.
     release: Option<Arc<Notify>>,
 }
 
 impl Fake {
     fn new(answer: Result<(), &str>) -> Self {
         let answer = answer.map_err(str::to_owned);
-        Self { questions: Arc::default(), answer: Arc::new(Mutex::new(answer)), release: None }
+        Self { checks: Arc::default(), answer: Arc::new(Mutex::new(answer)), release: None }
     }
 
     fn waiting() -> Self {
         Self { release: Some(Arc::default()), ..Self::new(Ok(())) }
     }
 
-    fn questions(&self) -> usize {
-        self.questions.load(Ordering::SeqCst)
+    fn checks(&self) -> usize {
+        self.checks.load(Ordering::SeqCst)
     }
 
-    async fn until_asked(&self) {
-        while self.questions() == 0 {
+    async fn until_checked(&self) {
+        while self.checks() == 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -49,7 +49,7 @@ impl Fake {
 
 impl Health for Fake {
     async fn kubernetes(&self) -> Result<(), String> {
-        self.questions.fetch_add(1, Ordering::SeqCst);
+        self.checks.fetch_add(1, Ordering::SeqCst);
         if let Some(release) = &self.release {
             release.notified().await;
         }
@@ -80,7 +80,7 @@ impl Server {
     }
 }
 
-/// All that comes back for the bytes sent.
+/// Sends bytes and returns everything received.
 async fn exchange(address: SocketAddr, sent: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(sent.as_bytes()).await?;
@@ -94,7 +94,7 @@ async fn request(address: SocketAddr, method: &str, path: &str) -> io::Result<St
 }
 
 #[tokio::test]
-async fn each_path_answers() {
+async fn each_path_responds() {
     let check = async |answer: Result<(), &str>, method: &str, path: &str, status: &str, body: &str| {
         let server = Server::start(Fake::new(answer)).await;
         let response = request(server.address, method, path).await.unwrap();
@@ -130,7 +130,7 @@ async fn metrics_are_openmetrics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_request_is_given_up() {
+async fn a_slow_request_times_out() {
     let server = Server::start(Fake::new(Ok(()))).await;
     let before = Instant::now();
     let received = exchange(server.address, "GET /livez HTTP/1.1\r\n").await.unwrap();
@@ -148,7 +148,7 @@ async fn the_oldest_connection_makes_room_for_a_new_one() {
     let response = request(server.address, "GET", "/livez").await.unwrap();
     assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
     assert_eq!(held[0].read(&mut [0; 1]).await.unwrap(), 0);
-    // The second has its place still: it is answered.
+    // The second connection is still open and is answered.
     held[1].write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
     let mut answered = String::new();
     held[1].read_to_string(&mut answered).await.unwrap();
@@ -156,17 +156,21 @@ async fn the_oldest_connection_makes_room_for_a_new_one() {
 }
 
 #[tokio::test]
-async fn shutdown_answers_what_was_asked() {
-    let probe = Fake::waiting();
-    let release = probe.release.clone().unwrap();
-    let server = Server::start(probe.clone()).await;
+async fn shutdown_answers_requests_in_flight() {
+    let health = Fake::waiting();
+    let release = health.release.clone().unwrap();
+    let server = Server::start(health.clone()).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
-    let asked = tokio::spawn(request(server.address, "GET", "/healthz").boxed());
-    probe.until_asked().await;
+    let in_flight = tokio::spawn(request(server.address, "GET", "/healthz").boxed());
+    health.until_checked().await;
 
     server.shutdown.cancel();
-    assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0, "who asked nothing is closed at once");
+    assert_eq!(
+        silent.read(&mut [0; 1]).await.unwrap(),
+        0,
+        "a connection without a request is closed immediately"
+    );
     release.notify_waiters();
-    assert!(asked.await.unwrap().unwrap().starts_with("HTTP/1.1 200 OK"));
+    assert!(in_flight.await.unwrap().unwrap().starts_with("HTTP/1.1 200 OK"));
     server.task.await.unwrap();
 }

@@ -1,7 +1,7 @@
-//! From a bound listener to a stream of connections of known clients.
+//! Turns a bound listener into a stream of connections of known clients.
 //!
-//! The loop never waits for one client: each handshake is a task of its own, and the loop owns them all. Whatever a
-//! peer can make grow is bounded: handshakes and their time, and the connections of all users and of each.
+//! The loop never waits for a single client: each handshake is a task, and the loop owns all of them. Everything that
+//! peers can use up is limited: handshakes and their duration, and the connections of all users and of each.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,25 +30,26 @@ use crate::net::listener::Listener;
 use crate::net::pending::Pending;
 use crate::net::quota::{Quota, Share};
 
-/// When nothing is heard of a client for this long, TCP asks whether it is still there.
+/// TCP keepalive: a client that is silent for this long is probed.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// How long, and for how many bytes, a refused client is listened to, so that it can read why.
+/// For how long, and up to how many bytes, the server still reads from a refused client, so that the client can read
+/// the alert.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// What peers may use up.
+/// Limits for peers.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptLimits {
-    /// Open connections of known clients.
+    /// Open connections of authenticated clients.
     pub max_connections: usize,
-    /// Of these, those of one user.
+    /// Open connections of one user.
     pub max_connections_of_user: usize,
-    /// Connections in the handshake: those of strangers. For one more, the oldest is closed.
+    /// Pending handshakes. Another one evicts the oldest.
     pub max_handshakes: usize,
-    /// Time from the connection to the end of the handshake.
+    /// The time from the connection to the end of the handshake.
     pub handshake_timeout: Duration,
 }
 
@@ -65,7 +66,7 @@ impl Default for AcceptLimits {
 
 /// Accepts connections until `shutdown`; then the listener is closed and handshakes in flight are dropped.
 ///
-/// Every item is `Ok`: a failure concerns one client, is counted and logged, and ends nothing.
+/// Every item is `Ok`: a failure affects one client only, and is counted and logged.
 pub fn accept(
     listener: TcpListener,
     credentials: watch::Receiver<Credentials>,
@@ -77,7 +78,7 @@ pub fn accept(
         listener: Listener::new(listener),
         credentials,
         handshake_timeout: limits.handshake_timeout,
-        places: Quota::new(limits.max_connections, limits.max_connections_of_user),
+        slots: Quota::new(limits.max_connections, limits.max_connections_of_user),
         handshakes: Pending::new(limits.max_handshakes),
         metrics,
     };
@@ -91,21 +92,21 @@ struct Acceptor {
     listener: Listener,
     credentials: watch::Receiver<Credentials>,
     handshake_timeout: Duration,
-    places: Arc<Quota>,
-    handshakes: Pending<Result<Greeted, Refused>>,
+    slots: Arc<Quota>,
+    handshakes: Pending<Result<Authenticated, Refused>>,
     metrics: ConnectionMetrics,
 }
 
-/// A client that is through the handshake and has a place.
-struct Greeted {
+/// A client that has completed the handshake and has a slot.
+struct Authenticated {
     stream: TlsStream<TcpStream>,
     peer: Peer,
     chain: Chain,
     credentials: watch::Receiver<Credentials>,
-    place: Share,
+    slot: Share,
 }
 
-/// A client that is not let in.
+/// A client that was refused.
 struct Refused {
     refusal: Refusal,
     address: SocketAddr,
@@ -132,26 +133,26 @@ impl Acceptor {
         }
     }
 
-    /// Begins the handshake.
+    /// Starts the handshake.
     fn start(&mut self, stream: TcpStream, address: SocketAddr) {
         let handshake = Handshake {
             address,
             timeout: self.handshake_timeout,
             credentials: self.credentials.clone(),
-            places: Arc::clone(&self.places),
+            slots: Arc::clone(&self.slots),
         };
         if let Some(oldest) = self.handshakes.admit(address, handshake.run(stream)) {
-            let cause = "a newer one took its place".to_owned();
+            let cause = "a newer connection replaced it".to_owned();
             self.refuse(&Refused { refusal: Refusal::TooManyHandshakes, address: oldest, cause });
         }
     }
 
-    fn finish(&self, finished: Result<Result<Greeted, Refused>, JoinError>) -> Option<Connection> {
+    fn finish(&self, finished: Result<Result<Authenticated, Refused>, JoinError>) -> Option<Connection> {
         match finished {
-            Ok(Ok(Greeted { stream, peer, chain, credentials, place })) => {
+            Ok(Ok(Authenticated { stream, peer, chain, credentials, slot })) => {
                 debug!(address = %peer.address, user = &*peer.identity.user, "connected");
                 let distrusted = chain.until_distrusted(credentials);
-                Some(Connection::new(stream, peer, distrusted, place, self.metrics.open()))
+                Some(Connection::new(stream, peer, distrusted, slot, self.metrics.open()))
             }
             Ok(Err(refused)) => {
                 self.refuse(&refused);
@@ -170,7 +171,7 @@ impl Acceptor {
         self.metrics.refuse(*refusal);
         let reason = refusal.reason();
         match refusal {
-            // Port scans and TCP health checks, which are many and harmless; and those who come in crowds.
+            // Port scans and TCP health checks, which are frequent and harmless, and floods of connections.
             Refusal::Disconnected | Refusal::TooManyHandshakes => {
                 debug!(%address, reason, cause, "connection refused");
             }
@@ -188,56 +189,57 @@ impl Acceptor {
     }
 }
 
-/// One client's way to a connection.
+/// The handshake of one client.
 struct Handshake {
     address: SocketAddr,
     timeout: Duration,
     credentials: watch::Receiver<Credentials>,
-    places: Arc<Quota>,
+    slots: Arc<Quota>,
 }
 
 impl Handshake {
-    async fn run(mut self, stream: TcpStream) -> Result<Greeted, Refused> {
+    async fn run(mut self, stream: TcpStream) -> Result<Authenticated, Refused> {
         let address = self.address;
         let refused = |refusal, cause: String| Refused { refusal, address, cause };
-        tune(&stream).map_err(|error| refused(Refusal::of_handshake(&error), error.to_string()))?;
+        set_options(&stream).map_err(|error| refused(Refusal::of_handshake(&error), error.to_string()))?;
         let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.borrow_and_update().server));
-        let shaken = timeout(self.timeout, acceptor.accept(stream).into_fallible())
+        let accepted = timeout(self.timeout, acceptor.accept(stream).into_fallible())
             .await
             .map_err(|_| refused(Refusal::Timeout, format!("no handshake within {:?}", self.timeout)))?;
-        let mut stream = match shaken {
+        let mut stream = match accepted {
             Ok(stream) => stream,
             Err((error, stream)) => {
-                part(stream).await;
+                close_after_alert(stream).await;
                 return Err(refused(Refusal::of_handshake(&error), error.to_string()));
             }
         };
-        match self.greet(&stream) {
-            Ok((peer, chain, place)) => {
-                Ok(Greeted { stream, peer, chain, credentials: self.credentials, place })
+        match self.authenticate(&stream) {
+            Ok((peer, chain, slot)) => {
+                Ok(Authenticated { stream, peer, chain, credentials: self.credentials, slot })
             }
             Err((refusal, cause)) => {
-                // The client is told the end of the connection; if it is gone already, all the better.
+                // Notifies the client that the connection ends. It does not matter if the client has already closed it.
                 let _ = timeout(LINGER, stream.shutdown()).await;
                 Err(refused(refusal, cause))
             }
         }
     }
 
-    /// Who the client is, and a place for it.
-    fn greet(&self, stream: &TlsStream<TcpStream>) -> Result<(Peer, Chain, Share), (Refusal, String)> {
-        let nobody = |cause: String| (Refusal::NoIdentity, cause);
-        let shown = stream.get_ref().1.peer_certificates().and_then(Chain::new);
-        let chain = shown.ok_or_else(|| nobody("no certificate".to_owned()))?;
-        let identity = Identity::from_certificate(chain.leaf()).map_err(|error| nobody(error.to_string()))?;
-        let place = self.places.take(&identity.user, 1);
-        let place = place.map_err(|exhausted| (Refusal::TooManyConnections, exhausted.to_string()))?;
-        Ok((Peer { address: self.address, identity: Arc::new(identity) }, chain, place))
+    /// Identifies the client and takes a slot for it.
+    fn authenticate(&self, stream: &TlsStream<TcpStream>) -> Result<(Peer, Chain, Share), (Refusal, String)> {
+        let no_identity = |cause: String| (Refusal::NoIdentity, cause);
+        let chain = stream.get_ref().1.peer_certificates().and_then(Chain::new);
+        let chain = chain.ok_or_else(|| no_identity("no certificate".to_owned()))?;
+        let identity =
+            Identity::from_certificate(chain.leaf()).map_err(|error| no_identity(error.to_string()))?;
+        let slot = self.slots.take(&identity.user, 1);
+        let slot = slot.map_err(|exhausted| (Refusal::TooManyConnections, exhausted.to_string()))?;
+        Ok((Peer { address: self.address, identity: Arc::new(identity) }, chain, slot))
     }
 }
 
-/// Small messages go out at once, and a client that vanished without a word is noticed.
-fn tune(stream: &TcpStream) -> io::Result<()> {
+/// Sends small messages without delay, and detects clients that vanished.
+fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     rustix::net::sockopt::set_socket_keepalive(stream, true)?;
     rustix::net::sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
@@ -246,13 +248,13 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes a refused connection so that the alert arrives: with unread bytes left, the system would answer them with a
+/// Closes a refused connection so that the alert arrives: if bytes were left unread, the operating system would send a
 /// reset, which can overtake the alert.
-async fn part(mut stream: TcpStream) {
-    let farewell = async {
+async fn close_after_alert(mut stream: TcpStream) {
+    let drained = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    // Whether the client listened to the end makes no difference to us.
-    let _ = timeout(LINGER, farewell).await;
+    // It does not matter whether the client has read the alert.
+    let _ = timeout(LINGER, drained).await;
 }

@@ -1,5 +1,5 @@
-//! A client's connection after the handshake, and what tonic lets every request know of it. It ends when the client is
-//! no longer trusted.
+//! A client's connection after the handshake, and the [`Peer`] that tonic attaches to every request. The connection
+//! ends when the client is no longer trusted.
 
 use std::fmt::{self, Debug};
 use std::io::{self, IoSlice};
@@ -21,27 +21,27 @@ use super::metrics::OpenConnection;
 use super::refusal::Refusal;
 use crate::net::quota::Share;
 
-/// Who is at the other end. Each request carries it as an extension.
+/// The client of a connection. Each request carries it as an extension.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The other end's address.
+    /// The client's address.
     pub address: SocketAddr,
-    /// Who its certificate says it is.
+    /// The identity in the client's certificate.
     pub identity: Arc<Identity>,
 }
 
-/// An open connection of a known client. Dropping it closes it and frees its place.
+/// An open connection of an authenticated client. Dropping it closes it and frees its slot.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
     trust: Trust,
-    _place: Share,
+    _slot: Share,
     open: OpenConnection,
 }
 
 /// Whether the client is still trusted.
 enum Trust {
-    /// Until this is ready.
+    /// Trusted until this is ready.
     Until(BoxFuture<'static, Refusal>),
     Lost,
 }
@@ -51,19 +51,19 @@ impl Connection {
         stream: TlsStream<TcpStream>,
         peer: Peer,
         distrusted: impl Future<Output = Refusal> + Send + 'static,
-        place: Share,
+        slot: Share,
         open: OpenConnection,
     ) -> Self {
-        Self { stream, peer, trust: Trust::Until(distrusted.boxed()), _place: place, open }
+        Self { stream, peer, trust: Trust::Until(distrusted.boxed()), _slot: slot, open }
     }
 
-    /// Who is at the other end.
+    /// The client.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Fails once the client is no longer trusted. Every read and write begins with it: the task that serves the
-    /// connection always waits for one of them, and so it is woken.
+    /// Fails once the client is no longer trusted. Every read and write calls this first. The task that serves the
+    /// connection always waits for one of them, so it is woken.
     fn check_trust(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Trust::Until(distrusted) = &mut self.trust {
             let Poll::Ready(refusal) = distrusted.poll_unpin(cx) else { return Ok(()) };

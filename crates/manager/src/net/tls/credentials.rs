@@ -1,4 +1,4 @@
-//! What the files make: the server's side of every handshake, and who is trusted.
+//! The credentials from the files: the TLS configuration of the server, and the trusted CAs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +23,18 @@ use super::expiry::Validity;
 use super::files::{Contents, Problem, Role, Source, TlsError, TlsFiles};
 use crate::clock;
 
-/// What a checked set of files makes. It is replaced as a whole, never in parts.
+/// The credentials from a checked set of files. They are only replaced as a whole.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// What a handshake begins with.
+    /// The TLS configuration for handshakes.
     pub(super) server: Arc<ServerConfig>,
-    /// Judges the certificates of clients.
+    /// Verifies the certificates of clients.
     pub(super) clients: Arc<dyn ClientCertVerifier>,
-    /// When the chain of the server is valid.
+    /// When the server's certificate chain is valid.
     pub(super) server_validity: Validity,
-    /// When all authorities are valid.
+    /// When all CAs are valid.
     pub(super) ca_validity: Validity,
-    /// Tells the files it was made of from others.
+    /// The digest of the files it was created from.
     pub(super) digest: u64,
 }
 
@@ -44,12 +44,12 @@ pub fn load(files: &TlsFiles) -> Result<Credentials, TlsError> {
 }
 
 impl Credentials {
-    /// The server's side of every handshake.
+    /// The TLS configuration for handshakes.
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
 
-    /// Depends on nothing but what the files held and the time, so it can be done again when they have changed.
+    /// Depends only on the contents of the files and the time, so it can be repeated when the files have changed.
     pub(super) fn new(files: &TlsFiles, contents: Contents, now: Timestamp) -> Result<Self, TlsError> {
         let digest = contents.digest();
         let provider = Arc::new(provider());
@@ -75,10 +75,10 @@ impl Credentials {
     }
 }
 
-/// What is negotiated, the best first.
+/// The negotiated cipher suites and groups, the best first.
 ///
-/// All suites of TLS 1.3 that are in use are good, so the client's order would do as well. A group that resists quantum
-/// computers comes first, for what is recorded today may be read by one later.
+/// All common suites of TLS 1.3 are secure, so the client's order would do as well. A group that resists quantum
+/// computers comes first, because traffic recorded today may be decrypted by one later.
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
@@ -97,7 +97,7 @@ fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ServerConfig, WantsVe
         .expect("the provider has cipher suites of TLS 1.3")
 }
 
-/// The server has one certificate, whatever name the client asks for.
+/// Resolves every server name to the only certificate.
 #[derive(Debug)]
 struct OneCertificate(Arc<CertifiedKey>);
 
@@ -125,7 +125,7 @@ fn certified_key(
     Ok((certified, validity))
 }
 
-/// The first certificate of the file is the server's own; what follows are intermediates.
+/// Checks the server's own certificate, which is the first in the file. Intermediates follow.
 fn check_server_certificate(
     source: &Source,
     chain: &[CertificateDer<'_>],
@@ -143,9 +143,10 @@ fn check_server_certificate(
     })
 }
 
-/// The server's own certificate must be signed by what clients are told to trust, or none of them could connect.
+/// Checks that the server's own certificate is signed by a CA in the CA file. Otherwise no client that trusts these CAs
+/// could connect.
 ///
-/// Whatever else a client may dislike about it is for the client to say.
+/// All other checks of the certificate are left to clients.
 fn check_chain(
     source: &Source,
     chain: &[CertificateDer<'_>],
@@ -166,8 +167,8 @@ fn check_chain(
     }
 }
 
-/// The CA bundle. Each of its certificates must be a CA that is valid now: a client certificate put here by mistake
-/// would otherwise be noticed only when nobody can connect.
+/// Checks the CA bundle. Each certificate must be a CA that is valid now. Otherwise a client certificate put here by
+/// mistake would be noticed only when nobody can connect.
 fn roots(source: &Source, now: Timestamp) -> Result<(RootCertStore, Validity), TlsError> {
     let mut roots = RootCertStore::empty();
     let mut all: Option<Validity> = None;

@@ -1,11 +1,11 @@
-//! When certificates end, and how early people are told.
+//! When certificates expire, and when to warn before that.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long before the end people are warned, the earliest first. The last warning comes at the end itself.
-const NOTICES: [SignedDuration; 4] = [days(30), days(7), days(1), days(0)];
+/// How long before the expiry to warn, the earliest first. The last warning comes at the expiry itself.
+const WARN_BEFORE: [SignedDuration; 4] = [days(30), days(7), days(1), days(0)];
 
-/// The time of one certificate, or the time that several have in common.
+/// The validity period of one certificate, or the common period of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) not_before: Timestamp,
@@ -13,7 +13,7 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    /// The time that both have in common.
+    /// The common period of both.
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             not_before: self.not_before.max(other.not_before),
@@ -21,22 +21,22 @@ impl Validity {
         }
     }
 
-    /// How many warnings are due.
+    /// How many warnings are due at `now`.
     ///
-    /// None before two thirds of the time have passed: until then, those who renew certificates of a few days or hours
-    /// by themselves have nothing to do.
-    pub(super) fn notices(self, now: Timestamp) -> usize {
-        let (passed, all) =
+    /// None is due before two thirds of the period have passed: until then, automation that renews short-lived
+    /// certificates has nothing to do.
+    pub(super) fn due_warnings(self, now: Timestamp) -> usize {
+        let (elapsed, total) =
             (now.duration_since(self.not_before), self.not_after.duration_since(self.not_before));
-        if passed.as_secs() * 3 < all.as_secs() * 2 {
+        if elapsed.as_secs() * 3 < total.as_secs() * 2 {
             return 0;
         }
         let left = self.not_after.duration_since(now);
-        NOTICES.iter().filter(|notice| left <= **notice).count()
+        WARN_BEFORE.iter().filter(|before| left <= **before).count()
     }
 
-    /// Whether it is over.
-    pub(super) fn is_over(self, now: Timestamp) -> bool {
+    /// Whether the period is over.
+    pub(super) fn is_expired(self, now: Timestamp) -> bool {
         now > self.not_after
     }
 }
@@ -56,11 +56,11 @@ mod tests {
     fn check(lifetime: i64, left: i64, expected: usize) {
         let at = |second| Timestamp::from_second(second).expect("in range");
         let validity = Validity { not_before: at(0), not_after: at(lifetime) };
-        assert_eq!(validity.notices(at(lifetime - left)), expected, "{lifetime} {left}");
+        assert_eq!(validity.due_warnings(at(lifetime - left)), expected, "{lifetime} {left}");
     }
 
     #[test]
-    fn warnings_come_a_month_a_week_and_a_day_before_the_end_and_at_it() {
+    fn warnings_are_due_a_month_a_week_and_a_day_before_expiry_and_at_expiry() {
         let year = 365 * DAY;
         check(year, year, 0);
         check(year, 30 * DAY + 1, 0);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn short_lived_certificates_are_left_in_peace_until_two_thirds_are_over() {
+    fn short_lived_certificates_cause_no_warnings_in_the_first_two_thirds() {
         check(30 * DAY, 30 * DAY, 0);
         check(30 * DAY, 10 * DAY + 10, 0);
         check(30 * DAY, 10 * DAY, 1);
@@ -86,12 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn several_certificates_are_valid_while_all_of_them_are() {
+    fn several_certificates_are_valid_while_each_of_them_is() {
         let at = |second| Timestamp::from_second(second).expect("in range");
         let validity = |from, to| Validity { not_before: at(from), not_after: at(to) };
         assert_eq!(validity(0, 5).and(validity(2, 9)), validity(2, 5));
         assert_eq!(validity(2, 9).and(validity(0, 5)), validity(2, 5));
-        assert!(!validity(0, 5).is_over(at(5)));
-        assert!(validity(0, 5).is_over(at(6)));
+        assert!(!validity(0, 5).is_expired(at(5)));
+        assert!(validity(0, 5).is_expired(at(6)));
     }
 }

@@ -1,4 +1,4 @@
-//! The three PEM files, and one clear line for whatever is wrong with one of them.
+//! The three PEM files, and a one-line error for each problem with them.
 
 use std::fmt::{self, Display};
 use std::fs::File;
@@ -13,10 +13,10 @@ use x509_parser::certificate::X509Certificate;
 
 use super::expiry::Validity;
 
-/// Far more than any certificate chain or CA bundle needs.
+/// The largest file, in bytes. Certificate chains and CA bundles are much smaller.
 const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
-/// Where the server's certificate, its key and the CA of the clients are.
+/// The paths of the server's certificate, its key and the CA file.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The server's certificate and its intermediates, PEM.
@@ -28,13 +28,13 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Reads all three, one shortly after the other.
+    /// Reads all three files, one after the other.
     pub(super) fn read(&self) -> Contents {
         Contents { cert: read_bounded(&self.cert), key: read_bounded(&self.key), ca: read_bounded(&self.ca) }
     }
 }
 
-/// What the files hold, or why they cannot be read.
+/// The contents of the files, or why they cannot be read.
 pub(super) struct Contents {
     pub(super) cert: Text,
     pub(super) key: Text,
@@ -44,7 +44,8 @@ pub(super) struct Contents {
 type Text = Result<Vec<u8>, Problem>;
 
 impl Contents {
-    /// A number that changes with the contents. It protects nothing: who can write the files can do anything here.
+    /// A hash that changes with the contents. It need not be cryptographic: a user who can write the files can do
+    /// anything anyway.
     pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for text in [&self.cert, &self.key, &self.ca] {
@@ -54,7 +55,7 @@ impl Contents {
     }
 }
 
-/// A file cannot be used. One line, which names the file.
+/// A file cannot be used. The message is one line that names the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{role} {}: {problem}", file.display())]
 pub struct TlsError {
@@ -73,16 +74,16 @@ impl TlsError {
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// There is no such file.
-    #[error("does not exist (`kubectl-replicas certs` makes certificates for development)")]
+    /// The file does not exist.
+    #[error("does not exist (`kubectl-replicas certs` creates certificates for development)")]
     Missing,
     /// The file system refused.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
-    /// The file has more bytes than a certificate file can need.
+    /// The file is too large.
     #[error("is larger than {MAX_FILE_SIZE} bytes")]
     TooLarge,
-    /// There is no PEM section in it.
+    /// It contains no PEM section.
     #[error("is not PEM")]
     NotPem,
     /// A PEM section is damaged.
@@ -94,7 +95,7 @@ pub enum Problem {
     /// A certificate, or something else, where the private key belongs.
     #[error("holds no private key, but {0}")]
     NoKey(&'static str),
-    /// The key has a passphrase, and there is nobody to ask for it.
+    /// The key has a passphrase, which the server cannot ask for.
     #[error("holds a private key with a passphrase; store it without one")]
     EncryptedKey,
     /// The key cannot be parsed or is of an unknown kind.
@@ -109,10 +110,10 @@ pub enum Problem {
     /// A certificate has parts that cannot be used.
     #[error("holds a certificate that cannot be used: {0}")]
     UnusableCertificate(String),
-    /// The certificate's time is over.
+    /// The certificate has expired.
     #[error("expired at {0}")]
     Expired(Timestamp),
-    /// The certificate's time has not come.
+    /// The certificate is not valid yet.
     #[error("is not valid before {0}")]
     NotYetValid(Timestamp),
     /// The certificate is for clients only.
@@ -121,12 +122,12 @@ pub enum Problem {
     /// Clients that trust the CA file would not trust the server.
     #[error("does not chain to an authority in {}", .0.display())]
     OtherAuthority(PathBuf),
-    /// What should be a CA's certificate is not.
+    /// A certificate in the CA file is not that of a CA.
     #[error("holds the certificate of `{0}`, which is not a CA")]
     NotCa(String),
 }
 
-/// What a file is for.
+/// The purpose of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     ServerCertificate,
@@ -144,7 +145,7 @@ impl Display for Role {
     }
 }
 
-/// A file's PEM sections, and its name for the errors about them.
+/// The PEM sections of a file, and its name in error messages.
 #[derive(Debug)]
 pub(super) struct Source {
     role: Role,
@@ -182,7 +183,7 @@ impl Source {
             .filter_map(|(kind, der)| CertificateDer::from_pem(*kind, der.clone()))
             .collect();
         if certificates.is_empty() {
-            return Err(self.problem(Problem::NoCertificate(self.contents())));
+            return Err(self.problem(Problem::NoCertificate(self.actual_contents())));
         }
         Ok(certificates)
     }
@@ -192,7 +193,7 @@ impl Source {
         self.sections
             .iter()
             .find_map(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()))
-            .ok_or_else(|| self.problem(Problem::NoKey(self.contents())))
+            .ok_or_else(|| self.problem(Problem::NoKey(self.actual_contents())))
     }
 
     /// When a certificate of the file is valid.
@@ -215,8 +216,8 @@ impl Source {
         Ok(())
     }
 
-    /// What the file holds instead of what it should, by its first section.
-    fn contents(&self) -> &'static str {
+    /// What the file contains, judging by its first section, for error messages.
+    fn actual_contents(&self) -> &'static str {
         match self.sections.first().map(|(kind, _)| kind) {
             Some(SectionKind::Certificate) => "a certificate",
             Some(SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey) => {
@@ -235,7 +236,7 @@ fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, Problem> {
     while let Some(section) = pem::from_buf(&mut rest).map_err(Problem::DamagedPem)? {
         sections.push(section);
     }
-    // The PEM parser skips sections it does not know, such as this one.
+    // The PEM parser skips sections that it does not know, such as this one.
     if sections.is_empty() && contains(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") {
         return Err(Problem::EncryptedKey);
     }

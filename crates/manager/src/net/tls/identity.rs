@@ -1,5 +1,5 @@
-//! Who a client is, read from its certificate as Kubernetes reads it: the common name is the user, the organizations
-//! are the groups. A URI among the alternative names (SPIFFE) is the user instead.
+//! The identity of a client, read from its certificate like in Kubernetes: the common name is the user, and the
+//! organizations are the groups. A URI among the alternative names (SPIFFE) is the user instead.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
 
-/// Bytes of a common name or an organization.
+/// The maximum length of a common name or an organization, in bytes.
 const MAX_NAME: usize = 256;
-/// Bytes of a URI; SPIFFE's own limit.
+/// The maximum length of a URI, in bytes: the limit of SPIFFE.
 const MAX_URI: usize = 2048;
 const MAX_GROUPS: usize = 64;
 
-/// A client, as its certificate names it.
+/// The identity of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The common name, or the URI. Not empty, without control characters.
@@ -22,10 +22,10 @@ pub struct Identity {
     pub groups: Vec<String>,
 }
 
-/// Why a certificate names nobody.
+/// Why a certificate has no usable identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// It is no X.509 certificate, or its names are damaged.
+    /// It is not an X.509 certificate, or its names are damaged.
     #[error("the certificate is damaged")]
     Damaged,
     /// It has neither a common name nor a URI.
@@ -43,7 +43,7 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Reads the identity of a certificate in DER, which has been verified before.
+    /// Reads the identity from a certificate in DER, which must have been verified.
     pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::Damaged)?;
         let subject = certificate.subject();
@@ -84,7 +84,7 @@ fn texts<'a>(
     attributes.map(|attribute| attribute.as_str().map_err(|_| IdentityError::Damaged)).collect()
 }
 
-/// Two names would leave open which one the rights belong to.
+/// The only name, if there is one. With two names, it would be ambiguous which one has the permissions.
 fn only<'a>(what: &'static str, names: &[&'a str]) -> Result<Option<&'a str>, IdentityError> {
     match names {
         [] => Ok(None),

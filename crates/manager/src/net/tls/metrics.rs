@@ -1,4 +1,4 @@
-//! What is counted about connections and certificates.
+//! Metrics of connections and certificates.
 
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -24,7 +24,7 @@ struct ReasonLabels {
 }
 
 impl ConnectionMetrics {
-    /// Makes the counts visible under `connections_…`; every reason is there from the start, at 0.
+    /// Registers the metrics as `connections_…`. Every reason is shown from the start, as 0.
     pub fn register(&self, registry: &mut Registry) {
         for refusal in Refusal::ALL {
             self.refused.get_or_create_owned(&ReasonLabels { reason: refusal.reason() });
@@ -99,7 +99,7 @@ struct CertificateLabels {
 }
 
 impl CertificateMetrics {
-    /// Makes the counts visible under `certificate_…`.
+    /// Registers the metrics as `certificate_…`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "certificate_expiration_timestamp_seconds",
@@ -114,7 +114,7 @@ impl CertificateMetrics {
         );
         registry.register(
             "certificate_files_refused",
-            "1 while the files cannot be used and those before them are still in use, else 0",
+            "1 while the files cannot be used and the previous ones are still in use, else 0",
             self.refused.clone(),
         );
     }

@@ -1,4 +1,4 @@
-//! Why a connection was refused: the label of the metric, and what the log says.
+//! Why a connection was refused: the label of the metric, and the reason in the log.
 
 use std::io;
 
@@ -7,27 +7,27 @@ use rustls::CertificateError;
 /// Why a connection was closed before it carried a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The client showed no certificate.
+    /// The client presented no certificate.
     NoClientCertificate,
-    /// The client's certificate is not signed by a CA of ours, or is not for clients.
+    /// The client's certificate is not signed by a trusted CA, or is not for clients.
     UntrustedClientCertificate,
-    /// The time of the client's certificate is over.
+    /// The client's certificate has expired.
     ExpiredClientCertificate,
-    /// The time of the client's certificate has not come, or a clock is wrong.
+    /// The client's certificate is not valid yet, or a clock is wrong.
     FutureClientCertificate,
-    /// The client's certificate is good but names nobody.
+    /// The client's certificate is valid but has no usable identity.
     NoIdentity,
-    /// The client refused us: most often it does not trust our CA, or calls us by another name.
+    /// The client refused the server, usually because it does not trust the CA or expects another name.
     RefusedByClient,
     /// The handshake took too long.
     Timeout,
-    /// What the client said is not TLS 1.3.
+    /// The client does not speak TLS 1.3.
     Protocol,
-    /// All places are taken, or all that one user may have.
+    /// The limit of connections is reached, for all users or for this one.
     TooManyConnections,
-    /// Too many clients are in the handshake, and this one was in it for the longest.
+    /// There were too many pending handshakes, and this one was evicted.
     TooManyHandshakes,
-    /// The client went away before the handshake was over, as port scanners and TCP probes do.
+    /// The client disconnected before the end of the handshake, like port scanners and TCP probes.
     Disconnected,
     /// The network or the operating system failed.
     Io,
@@ -49,7 +49,7 @@ impl Refusal {
         Self::Io,
     ];
 
-    /// What can also be said of a client that is connected already.
+    /// The reasons that also end an open connection.
     pub(super) const OF_CERTIFICATES: [Self; 3] =
         [Self::UntrustedClientCertificate, Self::ExpiredClientCertificate, Self::FutureClientCertificate];
 
@@ -71,7 +71,7 @@ impl Refusal {
         }
     }
 
-    /// The reason behind an error of the handshake.
+    /// The reason for an error of the handshake.
     pub(super) fn of_handshake(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(error) => Self::of_tls(error),
@@ -79,7 +79,7 @@ impl Refusal {
         }
     }
 
-    /// The reason behind an error of TLS, for example of a certificate.
+    /// The reason for a TLS error, for example of a certificate.
     pub(super) fn of_tls(error: &rustls::Error) -> Self {
         match error {
             rustls::Error::NoCertificatesPresented => Self::NoClientCertificate,

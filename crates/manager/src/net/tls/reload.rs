@@ -1,8 +1,8 @@
-//! New certificates without a restart: the files are looked at every second, and a good set replaces the one
-//! before.
+//! Reloads certificates without a restart: the files are polled every second, and a valid set replaces the previous
+//! one.
 //!
-//! Looking misses nothing: neither renames and swapped symbolic links, as Kubernetes makes them, nor file systems that
-//! announce no changes.
+//! Polling misses nothing: it works with renames, with swapped symbolic links as in Kubernetes, and on file systems
+//! without change notifications.
 
 use std::mem;
 use std::sync::Arc;
@@ -20,26 +20,26 @@ use super::files::{Contents, TlsFiles};
 use super::metrics::CertificateMetrics;
 use crate::clock;
 
-/// From look to look.
+/// The polling interval.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Follows the files.
+/// Polls the files.
 #[derive(Debug)]
 pub struct Reload {
     files: Arc<TlsFiles>,
     current: watch::Sender<Credentials>,
-    /// What the files held at the last look. A change is taken for complete when two looks see the same: files are
-    /// written one after the other.
+    /// The digest of the files at the last poll. A change counts as complete when two polls read the same contents,
+    /// because files are written one after the other.
     last_digest: u64,
-    /// What was wrong with the files at the last look and has been told.
+    /// The problem with the files at the last poll, which was logged.
     refused: Option<String>,
-    /// How many warnings of the end were given for the certificates in use.
+    /// How many expiry warnings were logged for the certificates in use.
     warned: [usize; 2],
     metrics: CertificateMetrics,
 }
 
 impl Reload {
-    /// Begins with what was loaded of the files.
+    /// Starts with the credentials that were loaded from the files.
     pub fn new(files: TlsFiles, credentials: Credentials, metrics: CertificateMetrics) -> Self {
         let last_digest = credentials.digest;
         let this = Self {
@@ -54,41 +54,41 @@ impl Reload {
         this
     }
 
-    /// What is in use, now and later.
+    /// The credentials in use, now and after each change.
     pub fn current(&self) -> watch::Receiver<Credentials> {
         self.current.subscribe()
     }
 
-    /// Looks at the files until `shutdown`.
+    /// Polls the files until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let looking = async {
+        let polling = async {
             let mut ticks = interval(INTERVAL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                self.look().await;
+                self.poll().await;
             }
         };
-        shutdown.run_until_cancelled(looking).await;
+        shutdown.run_until_cancelled(polling).await;
     }
 
-    async fn look(&mut self) {
+    async fn poll(&mut self) {
         let files = Arc::clone(&self.files);
-        // On a thread where it hurts nobody, if the file system hangs.
+        // On a thread that may hang with the file system.
         match tokio::task::spawn_blocking(move || files.read()).await {
-            Ok(contents) => self.follow(contents, clock::now().wall),
+            Ok(contents) => self.update(contents, clock::now().wall),
             Err(error) => error!(%error, "the certificate files were not read"),
         }
     }
 
-    /// Takes over what the files hold, if that is new, complete and good.
-    pub(super) fn follow(&mut self, contents: Contents, now: Timestamp) {
+    /// Replaces the credentials if the contents are new, complete and valid.
+    pub(super) fn update(&mut self, contents: Contents, now: Timestamp) {
         let digest = contents.digest();
-        let is_settled = mem::replace(&mut self.last_digest, digest) == digest;
+        let is_stable = mem::replace(&mut self.last_digest, digest) == digest;
         if digest == self.current.borrow().digest {
             self.accept();
-        } else if is_settled {
-            // What was refused is tried again, for its time may have come.
+        } else if is_stable {
+            // Refused files are tried again, because their validity may have begun.
             match Credentials::new(&self.files, contents, now) {
                 Ok(credentials) => self.replace(credentials),
                 Err(problem) => self.refuse(problem.to_string()),
@@ -114,7 +114,10 @@ impl Reload {
 
     fn refuse(&mut self, problem: String) {
         if self.refused.as_ref() != Some(&problem) {
-            warn!(problem, "the certificate files have changed and cannot be used; those before stay in use");
+            warn!(
+                problem,
+                "the certificate files have changed and cannot be used; the previous ones stay in use"
+            );
             self.metrics.fail();
             self.metrics.show_refused(true);
             self.refused = Some(problem);
@@ -135,10 +138,10 @@ impl Reload {
     fn warn_of_expiration(&mut self, now: Timestamp) {
         let expirations = self.expirations();
         for ((certificate, validity), warned) in expirations.into_iter().zip(&mut self.warned) {
-            let due = validity.notices(now);
+            let due = validity.due_warnings(now);
             if due > mem::replace(warned, due) {
                 let expires = validity.not_after;
-                if validity.is_over(now) {
+                if validity.is_expired(now) {
                     error!(certificate, %expires, "a certificate has expired");
                 } else {
                     warn!(certificate, %expires, "a certificate expires soon");

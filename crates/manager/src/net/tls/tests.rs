@@ -1,4 +1,4 @@
-//! Real files, made by `kubectl-replicas certs`, and real handshakes over loopback.
+//! Tests with real files, created by `kubectl-replicas certs`, and real handshakes over loopback.
 
 mod files;
 mod fixture;

@@ -1,4 +1,4 @@
-//! Whether a client that is connected is still trusted: its certificate expires, or its authority is taken away.
+//! Whether a connected client is still trusted: its certificate may expire, or its CA may be removed.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -15,17 +15,18 @@ use super::credentials::Credentials;
 use super::refusal::Refusal;
 use crate::clock;
 
-/// The longest time until a client is looked at again: the clock may be set, and intermediates may expire first.
-const LONGEST: Duration = Duration::from_mins(1);
-/// The shortest one.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest time between two checks: the clock may be set, and intermediates may expire first.
+const MAX_INTERVAL: Duration = Duration::from_mins(1);
+/// The shortest time between two checks.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The certificates that a client has shown, its own first. There is at least one.
+/// The certificates that a client has presented, its own first. There is at least one.
 pub(super) struct Chain(Vec<CertificateDer<'static>>);
 
 impl Chain {
     pub(super) fn new(certificates: &[CertificateDer<'_>]) -> Option<Self> {
-        let certificates: Vec<_> = certificates.iter().map(|shown| shown.clone().into_owned()).collect();
+        let certificates: Vec<_> =
+            certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
         (!certificates.is_empty()).then_some(Self(certificates))
     }
 
@@ -34,10 +35,10 @@ impl Chain {
         &self.0[0]
     }
 
-    /// Waits until the client is no longer trusted, and says why.
+    /// Waits until the client is no longer trusted, and returns why.
     ///
-    /// `current` has last been seen by the handshake, which has verified the client, so there is nothing to verify
-    /// until it changes or the certificate expires.
+    /// The handshake has verified the client with the last seen value of `current`, so there is nothing to verify until
+    /// that changes or the certificate expires.
     pub(super) async fn until_distrusted(self, mut current: watch::Receiver<Credentials>) -> Refusal {
         loop {
             let changed = async {
@@ -45,8 +46,8 @@ impl Chain {
                     pending::<()>().await;
                 }
             };
-            // Whichever it was, the answer is to look again.
-            let _ = timeout(self.look_again_in(clock::now().wall), changed).await;
+            // Verify again, after a change or a timeout.
+            let _ = timeout(self.next_check_in(clock::now().wall), changed).await;
             let clients = Arc::clone(&current.borrow_and_update().clients);
             if let Err(error) = self.verify(&*clients, clock::now().wall) {
                 return Refusal::of_tls(&error);
@@ -59,10 +60,10 @@ impl Chain {
         clients.verify_client_cert(self.leaf(), &self.0[1..], now).map(drop)
     }
 
-    fn look_again_in(&self, now: Timestamp) -> Duration {
+    fn next_check_in(&self, now: Timestamp) -> Duration {
         let left = X509Certificate::from_der(self.leaf())
             .map_or(0, |(_, leaf)| leaf.validity().not_after.timestamp() - now.as_second());
         // The last second is still valid.
-        Duration::from_secs(u64::try_from(left + 1).unwrap_or(0)).clamp(SHORTEST, LONGEST)
+        Duration::from_secs(u64::try_from(left + 1).unwrap_or(0)).clamp(MIN_INTERVAL, MAX_INTERVAL)
     }
 }

@@ -1,5 +1,5 @@
-//! The reconciler against answers that a real API server gives only under duress. The API server here is a stand-in: a
-//! function from the number of a write to an answer. What real ones do is tested with real ones, in the testbed.
+//! Tests the reconciler with answers that a real API server gives only in extreme situations. The API server here is a
+//! mock: a function from the number of a write to an answer. The testbed tests the reconciler with real ones.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -26,13 +26,13 @@ use crate::reconcile::metrics::ReconcileMetrics;
 use crate::reconcile::work::Work;
 use crate::store::Store;
 
-/// Long enough for all that is due to be done.
+/// Long enough for all due work.
 const MOMENT: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const DESIRED: i32 = 3;
 const FOUND: i32 = 5;
 
-/// What the stand-in does with a write.
+/// The answer of the mock to a write.
 #[derive(Clone, Copy)]
 enum Answer {
     Written,
@@ -41,35 +41,35 @@ enum Answer {
     Never,
 }
 
-/// The writes that the stand-in got.
+/// The writes that the mock received.
 #[derive(Debug, Default)]
 struct Writes {
     at: Mutex<Vec<Instant>>,
-    open: AtomicUsize,
-    most_open: AtomicUsize,
+    in_flight: AtomicUsize,
+    max_in_flight: AtomicUsize,
 }
 
 /// A write in flight, until it is dropped.
-struct Open(Arc<Writes>);
+struct InFlight(Arc<Writes>);
 
-impl Drop for Open {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Writes {
-    /// Records one more; returns how many there were before.
-    fn open(self: &Arc<Self>) -> (usize, Open) {
-        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_open.fetch_max(open, Ordering::SeqCst);
+    /// Records another write; returns how many there were before.
+    fn begin(self: &Arc<Self>) -> (usize, InFlight) {
+        let in_flight = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        self.max_in_flight.fetch_max(in_flight, Ordering::SeqCst);
         let mut at = self.at.lock().unwrap();
         at.push(Instant::now());
-        (at.len() - 1, Open(Arc::clone(self)))
+        (at.len() - 1, InFlight(Arc::clone(self)))
     }
 }
 
-/// What is logged, warnings and worse.
+/// The log, at level `warn` and above.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -84,7 +84,7 @@ impl io::Write for Log {
     }
 }
 
-/// A reconciler at work on targets that have drifted.
+/// A reconciler that runs with drifted targets.
 struct Fixture {
     writes: Arc<Writes>,
     cluster: Arc<Cluster>,
@@ -111,7 +111,7 @@ impl Fixture {
             (store(&folder, targets), Arc::<Cluster>::default(), Arc::<Records>::default());
         for n in 0..targets {
             cluster.insert(target(n), observed(1, FOUND));
-            records.begin(target(n), count(DESIRED));
+            records.insert_stored(target(n), count(DESIRED));
         }
         cluster.end_listing(Kind::Deployment);
         let (writes, work, report) = (Arc::<Writes>::default(), Arc::<Work>::default(), Report::default());
@@ -121,7 +121,7 @@ impl Fixture {
             marker: Marker { store, work: Arc::clone(&work) },
             records: Arc::clone(&records),
             policy: Arc::default(),
-            client: stand_in(Arc::clone(&writes), answer),
+            client: mock(Arc::clone(&writes), answer),
             report,
         };
         Self {
@@ -137,18 +137,18 @@ impl Fixture {
         }
     }
 
-    /// Lets the watch show a drift.
+    /// The watch shows a drift.
     fn drift(&self, n: usize) {
         self.cluster.insert(target(n), observed(version(self.writes()) - 1, FOUND));
         self.work.mark(target(n));
     }
 
-    /// How many writes came.
+    /// How many writes were received.
     fn writes(&self) -> usize {
         self.writes.at.lock().unwrap().len()
     }
 
-    /// How long each write but the first came after the one before.
+    /// The times between consecutive writes.
     fn gaps(&self) -> Vec<Duration> {
         self.writes.at.lock().unwrap().windows(2).map(|pair| pair[1].duration_since(pair[0])).collect()
     }
@@ -159,7 +159,7 @@ impl Fixture {
     }
 
     #[track_caller]
-    fn assert_counted(&self, expected: &str) {
+    fn assert_metric(&self, expected: &str) {
         let mut registry = Registry::default();
         self.metrics.register(&mut registry);
         let mut text = String::new();
@@ -181,7 +181,7 @@ fn observed(version: u64, replicas: i32) -> Observed {
     Observed { uid: "u".into(), resource_version, replicas, ready: 0, deleting: false, owner: None }
 }
 
-/// The version that a write makes.
+/// The resource version of a write.
 fn version(number: usize) -> u64 {
     100 * (number as u64 + 1)
 }
@@ -205,14 +205,14 @@ fn store(folder: &TempDir, targets: usize) -> Store {
     Store::open_file(&path).unwrap().0
 }
 
-fn stand_in(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Client {
+fn mock(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Client {
     let answer = Arc::new(answer);
     let service = tower::service_fn(move |request: Request<Body>| {
         assert_eq!(request.method(), Method::PATCH, "nothing but writes: {}", request.uri());
-        let (number, open) = writes.open();
+        let (number, in_flight) = writes.begin();
         let answer = answer(number);
         async move {
-            let _open = open;
+            let _in_flight = in_flight;
             let written = format!(r#"{{"metadata":{{"resourceVersion":"{}"}}}}"#, version(number));
             let response = match answer {
                 Answer::Written => Response::builder().body(written),
@@ -230,7 +230,7 @@ fn stand_in(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_right_is_told_once_and_tried_ever_more_slowly() {
+async fn a_missing_permission_is_reported_once_and_retried_with_backoff() {
     let fixture = Fixture::start(1, |_| Answer::Status(403));
     sleep(120 * SECOND).await;
     let (writes, gaps) = (fixture.writes(), fixture.gaps());
@@ -239,39 +239,39 @@ async fn a_missing_right_is_told_once_and_tried_ever_more_slowly() {
         let full = BACKOFF.base.saturating_mul(2_u32.pow(n.try_into().unwrap())).min(BACKOFF.cap);
         assert!((full / 2..=full + 2 * MOMENT).contains(&gap), "{n}: {gap:?} of {full:?}");
     }
-    fixture.assert_counted(&format!("write_failures_total{{reason=\"forbidden\"}} {writes}"));
+    fixture.assert_metric(&format!("write_failures_total{{reason=\"forbidden\"}} {writes}"));
     let warnings = fixture.warnings();
     assert!(matches!(&warnings[..], [line] if line.contains("forbidden")), "{warnings:#?}");
 
     // A new setting does not wait.
-    fixture.records.follow(&set(DESIRED));
+    fixture.records.apply(&set(DESIRED));
     fixture.work.mark(target(0));
     sleep(MOMENT).await;
     assert_eq!(fixture.writes(), writes + 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_api_server_is_left_alone_as_long_as_it_asks() {
+async fn retry_after_is_honoured() {
     let fixture = Fixture::start(1, |n| if n == 0 { Answer::Throttled(7 * SECOND) } else { Answer::Written });
     sleep(SECOND).await;
-    // Not even a new setting or contact hastens it.
-    fixture.records.follow(&set(DESIRED));
-    assert_eq!(fixture.records.record_contact(), []);
+    // Neither a new setting nor a reconnect shortens the wait.
+    fixture.records.apply(&set(DESIRED));
+    assert_eq!(fixture.records.record_reconnect(), []);
     fixture.work.mark(target(0));
     sleep(10 * SECOND).await;
     let gaps = fixture.gaps();
     assert!(matches!(gaps[..], [gap] if (7 * SECOND..8 * SECOND).contains(&gap)), "{gaps:?}");
-    fixture.assert_counted("repairs_total 1");
+    fixture.assert_metric("repairs_total 1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_without_an_answer_is_made_again_after_its_deadline() {
+async fn a_write_without_an_answer_is_retried_after_its_deadline() {
     let fixture = Fixture::start(1, |n| if n == 0 { Answer::Never } else { Answer::Written });
     sleep(10 * SECOND).await;
     let gaps = fixture.gaps();
     assert!(matches!(gaps[..], [gap] if (5 * SECOND..6 * SECOND).contains(&gap)), "{gaps:?}");
-    fixture.assert_counted("write_failures_total{reason=\"deadline\"} 1");
-    fixture.assert_counted("repairs_total 1");
+    fixture.assert_metric("write_failures_total{reason=\"deadline\"} 1");
+    fixture.assert_metric("repairs_total 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,12 +283,12 @@ async fn a_write_that_landed_without_an_answer_resolves_the_drift() {
     sleep(10 * SECOND).await;
     assert_eq!(fixture.writes(), 1);
     for expected in ["drifts_total 1", "repairs_total 0", "drifts_settled_total 1"] {
-        fixture.assert_counted(expected);
+        fixture.assert_metric(expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stale_again_and_again_waits_and_is_told() {
+async fn persistent_staleness_backs_off_and_is_reported() {
     let fixture = Fixture::start(1, |n| if n == 0 { Answer::Written } else { Answer::Status(409) });
     sleep(MOMENT).await;
     for (version, expected) in [(200, 2), (201, 3), (202, 4), (203, 4)] {
@@ -299,8 +299,8 @@ async fn what_is_stale_again_and_again_waits_and_is_told() {
         assert_eq!(fixture.warnings().len(), usize::from(expected == 4), "{version}");
     }
     sleep(SECOND).await;
-    assert!(fixture.writes() > 4, "it goes on");
-    assert_eq!(fixture.warnings().len(), 1, "and is not told again");
+    assert!(fixture.writes() > 4, "it continues");
+    assert_eq!(fixture.warnings().len(), 1, "and is not reported again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,24 +310,24 @@ async fn writes_in_flight_are_limited() {
     assert_eq!(fixture.writes(), MAX_WRITES);
     sleep(5 * SECOND).await;
     assert!(fixture.writes() > MAX_WRITES);
-    assert_eq!(fixture.writes.most_open.load(Ordering::SeqCst), MAX_WRITES);
+    assert_eq!(fixture.writes.max_in_flight.load(Ordering::SeqCst), MAX_WRITES);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_event_costs_no_more_than_five_minutes_and_no_request() {
+async fn a_lost_event_is_noticed_within_five_minutes_without_a_request() {
     let fixture = Fixture::start(2, |_| Answer::Written);
     sleep(SECOND).await;
     assert_eq!(fixture.writes(), 2);
     fixture.cluster.insert(target(0), observed(200, FOUND));
     sleep(298 * SECOND).await;
-    assert_eq!(fixture.writes(), 2, "nobody marked it");
+    assert_eq!(fixture.writes(), 2, "nothing has marked it");
     sleep(2 * SECOND).await;
     assert_eq!(fixture.writes(), 3);
 }
 
 /// Drifts a target every 20 ms for a while.
-async fn fight(fixture: &Fixture, lasting: Duration) {
-    let end = Instant::now() + lasting;
+async fn fight(fixture: &Fixture, duration: Duration) {
+    let end = Instant::now() + duration;
     while Instant::now() < end {
         fixture.drift(0);
         sleep(20 * MOMENT).await;
@@ -335,7 +335,7 @@ async fn fight(fixture: &Fixture, lasting: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fight_is_damped_and_told_once_until_it_is_over() {
+async fn a_fight_is_damped_and_reported_once_until_it_ends() {
     let fixture = Fixture::start(2, |_| Answer::Written);
     fight(&fixture, 60 * SECOND).await;
     // One of them was on the other target.
@@ -352,7 +352,7 @@ async fn a_fight_is_damped_and_told_once_until_it_is_over() {
     sleep(MOMENT).await;
     assert_eq!(fixture.writes(), writes + 2, "others do not wait");
 
-    // It stops, and its last drift is put back at last.
+    // The fight stops, and its last drift is eventually repaired.
     sleep(400 * SECOND).await;
     assert_eq!(fixture.writes(), writes + 3);
     assert_eq!(fixture.records.count(), (0, 1));
@@ -363,13 +363,13 @@ async fn a_fight_is_damped_and_told_once_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_setting_forgives() {
+async fn a_new_setting_ends_a_conflict() {
     let fixture = Fixture::start(1, |_| Answer::Written);
     fight(&fixture, 60 * SECOND).await;
     let writes = fixture.writes();
     for (n, desired, contested) in [(1, DESIRED, 1), (2, DESIRED + 1, 0)] {
         fixture.drift(0);
-        fixture.records.follow(&set(desired));
+        fixture.records.apply(&set(desired));
         fixture.work.mark(target(0));
         sleep(MOMENT).await;
         assert_eq!((fixture.writes(), fixture.records.count()), (writes + n, (0, contested)), "{desired}");
@@ -377,25 +377,25 @@ async fn a_new_setting_forgives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_autoscaler_is_told_once_and_damped_from_the_first_fight_on() {
+async fn an_autoscaler_is_reported_once_and_damped_after_the_first_repair() {
     let fixture = Fixture::start(1, |_| Answer::Written);
     sleep(SECOND).await;
     let autoscaler = Autoscaler { target: target(0), name: "HorizontalPodAutoscaler/web".into() };
-    for concerned in fixture.cluster.insert_autoscaler("u", Some(autoscaler)) {
-        fixture.work.mark(concerned);
+    for affected in fixture.cluster.insert_autoscaler("u", Some(autoscaler)) {
+        fixture.work.mark(affected);
     }
     sleep(MOMENT).await;
     assert_eq!((fixture.writes(), fixture.records.count()), (1, (1, 0)));
     fight(&fixture, 4 * SECOND).await;
-    assert_eq!(fixture.writes(), 2, "the next one waits for 5 seconds at least");
+    assert_eq!(fixture.writes(), 2, "the next one waits for at least 5 seconds");
     let warnings = fixture.warnings();
     let names = warnings.iter().filter(|line| line.contains("HorizontalPodAutoscaler/web")).count();
     let contests = warnings.iter().filter(|line| line.contains("contested")).count();
     assert_eq!((names, contests, warnings.len()), (1, 1, 2), "{warnings:#?}");
 
-    // Without it, nothing is held against the target.
-    for concerned in fixture.cluster.insert_autoscaler("u", None) {
-        fixture.work.mark(concerned);
+    // Without the autoscaler, repairs are immediate again.
+    for affected in fixture.cluster.insert_autoscaler("u", None) {
+        fixture.work.mark(affected);
     }
     sleep(MOMENT).await;
     assert_eq!((fixture.writes(), fixture.records.count()), (3, (0, 0)));

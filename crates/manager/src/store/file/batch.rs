@@ -9,16 +9,17 @@ use replica_count_core::target::Target;
 
 /// The accepted changes of a batch.
 ///
-/// It lies over the settings instead of being a changed copy, so a change costs nothing for each of the others.
+/// It is an overlay over the settings rather than a changed copy, so the cost of a change does not depend on the number
+/// of settings.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     changes: Vec<Changed>,
-    /// What the changes lead to; `None` for a target that they delete.
+    /// The resulting settings. `None`: deleted.
     settings: BTreeMap<Target, Option<Arc<Setting>>>,
 }
 
 impl Batch {
-    /// Adds `change`, which sees the changes that were added before it. A refused one leaves no trace.
+    /// Adds `change`, which sees the changes added before it. A refused change has no effect.
     pub(super) fn add(
         &mut self,
         settings: &Settings,
@@ -35,7 +36,7 @@ impl Batch {
         Ok(changed)
     }
 
-    /// Whether nothing was accepted, so that there is nothing to write.
+    /// Whether no change was accepted, so there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -45,7 +46,7 @@ impl Batch {
         &self.changes
     }
 
-    /// What they lead to, sorted by target.
+    /// The resulting settings, sorted by target. `None`: deleted.
     pub(super) fn settings(&self) -> impl ExactSizeIterator<Item = (&Target, Option<&Setting>)> {
         self.settings.iter().map(|(target, setting)| (target, setting.as_deref()))
     }

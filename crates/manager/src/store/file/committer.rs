@@ -1,4 +1,4 @@
-//! The committer: takes the changes that wait, makes them durable together, publishes them and answers.
+//! The committer: takes the queued changes, makes them durable together, publishes them and answers.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -15,13 +15,13 @@ use super::failure;
 use super::metrics::{FULL, FailureLabels, FileMetrics, UNAVAILABLE, UNCERTAIN};
 use super::queue::{Message, Submission};
 use crate::store::error::{BackendReason, StoreError};
-use crate::store::feed::{Feed, Follower};
+use crate::store::feed::{Feed, Subscriber};
 use crate::store::mirror::Mirror;
 
-/// How many changes share one write at most, so that the first of them does not wait for ever later ones.
+/// The maximum number of changes in one write, so that the first does not wait for later ones indefinitely.
 const BATCH_CHANGES: usize = 1024;
-/// The most that the settings may take in the file, in bytes: more than 150,000 of the usual size. In memory they take
-/// about four times as much, which has to fit into a pod.
+/// The size limit of the settings in the file, in bytes: more than 150,000 settings of the usual size. In memory they
+/// take about four times as much, which must fit into a pod.
 pub(super) const LONGEST_TEXT: usize = 32 << 20;
 
 /// Writes the settings file. It holds the lock of the file until it is dropped.
@@ -36,27 +36,27 @@ pub struct Committer {
     pub(super) lock: File,
 }
 
-/// A change whose outcome waits for that of its batch.
+/// A decided change that waits for the outcome of its batch.
 struct Decided {
     answer: oneshot::Sender<Result<Changed, StoreError>>,
     decision: Result<Changed, ChangeError>,
 }
 
 impl Committer {
-    /// Commits changes until [`Store::close`](crate::store::Store::close) is called or all handles are gone.
+    /// Commits changes until [`Store::close`](crate::store::Store::close) is called or all handles are dropped.
     ///
-    /// Blocks on the disk, so it runs on a thread of its own that the caller joins (`spawn_blocking` is one). An end
-    /// before it was asked for is a panic: the caller finds it in the join, and changes fail from then on.
-    pub fn run(self, follower: impl Follower) {
+    /// Blocks on the disk, so it runs on a separate thread that the caller joins (`spawn_blocking` is one). It ends
+    /// earlier only by a panic: then the join returns the error, and all later changes fail.
+    pub fn run(self, subscriber: impl Subscriber) {
         let Self { mirror, file, mut queue, metrics, text, lock } = self;
-        let mut writer = Writer { feed: Feed::new(mirror, follower), file, metrics, text };
+        let mut writer = Writer { feed: Feed::new(mirror, subscriber), file, metrics, text };
         let mut messages = Vec::new();
         while queue.blocking_recv_many(&mut messages, BATCH_CHANGES) > 0 {
             let mut submissions = Vec::with_capacity(messages.len());
             for message in messages.drain(..) {
                 match message {
                     Message::Apply(submission) => submissions.push(submission),
-                    // What is queued already still comes; after that the queue ends.
+                    // Queued messages still arrive; after that the queue ends.
                     Message::Close => queue.close(),
                 }
             }
@@ -66,35 +66,35 @@ impl Committer {
     }
 }
 
-/// The committer at work.
-struct Writer<F> {
-    feed: Feed<F>,
+/// The running committer.
+struct Writer<S> {
+    feed: Feed<S>,
     file: SettingsFile,
     metrics: FileMetrics,
     text: Text,
 }
 
-impl<F: Follower> Writer<F> {
+impl<S: Subscriber> Writer<S> {
     fn commit(&mut self, submissions: Vec<Submission>) {
         let (batch, decided) = self.decide(submissions);
         let outcome = if batch.is_empty() { Ok(()) } else { self.replace(&batch, decided.len()) };
-        // Memory shows what the file holds: the new content after an uncertain commit, too.
-        let is_in_force = outcome.as_ref().map_or_else(is_uncertain, |()| true);
-        let changes = if is_in_force { batch.changes() } else { &[] };
+        // Memory shows the content of the file, which is also the new one after an uncertain commit.
+        let is_in_effect = outcome.as_ref().map_or_else(is_uncertain, |()| true);
+        let changes = if is_in_effect { batch.changes() } else { &[] };
         if !changes.is_empty() {
             self.text.accept();
         }
         self.feed.publish(changes, || {
             for Decided { answer, decision } in decided {
-                // An error says that nobody waits for the answer any more.
+                // An error means that the caller no longer waits for the answer.
                 let _ = answer.send(answer_for(decision, &outcome));
             }
         });
     }
 
-    /// Decides all changes in order and proposes the text that they lead to.
+    /// Decides all changes in order and proposes the resulting text.
     fn decide(&mut self, submissions: Vec<Submission>) -> (Batch, Vec<Decided>) {
-        // Readers come and go meanwhile; nobody else writes.
+        // Others may read meanwhile; nobody else writes.
         let settings = self.feed.mirror().read();
         let mut batch = Batch::default();
         let is_full = self.text.current().len() >= LONGEST_TEXT;
@@ -136,7 +136,7 @@ impl<F: Follower> Writer<F> {
     }
 }
 
-/// What the caller who submitted a change is told, and how the failure is counted.
+/// The error for the callers, and the reason for the metric.
 fn classify(error: &ReplaceError) -> (StoreError, &'static str) {
     match error {
         ReplaceError::Uncertain { .. } => (failure::uncertain(), UNCERTAIN),
@@ -153,7 +153,8 @@ fn is_uncertain(error: &StoreError) -> bool {
     error.backend_reason() == Some(BackendReason::Uncertain)
 }
 
-/// A refusal holds if the changes that led to it are in force; otherwise it shares their failure.
+/// The answer to one change. A refusal is valid if the changes that led to it are in effect; otherwise it fails like
+/// them.
 fn answer_for(
     decision: Result<Changed, ChangeError>,
     outcome: &Result<(), StoreError>,

@@ -1,8 +1,8 @@
-//! The settings file on the disk, and the one way in which its content changes.
+//! The settings file on disk, and the only way to change its content.
 //!
-//! A new content is written to a temporary file beside it, synced, renamed over it, and the folder is synced. Whenever
-//! the process or the machine dies, the file holds the old content or the new one, never a mixture; after the last
-//! step it is the new one for good.
+//! The new content is written to a temporary file in the same folder and synced. That file is renamed over the settings
+//! file, and the folder is synced. If the process or the machine dies at any point, the file has the old content or the
+//! new one, never a mixture. After the last step the new content is durable.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,10 +11,10 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// For a file that does not exist yet: the settings are nobody else's business until its owner says so.
+/// The mode of a new file: settings are private until the owner changes the mode.
 const NEW_FILE_MODE: u32 = 0o600;
 
-/// Where the settings file and its companions lie.
+/// The paths of the settings file and of its companions.
 #[derive(Debug)]
 pub(super) struct SettingsFile {
     folder: PathBuf,
@@ -23,20 +23,20 @@ pub(super) struct SettingsFile {
     disk: Box<dyn Disk>,
 }
 
-/// Why a new content is not in place, or not known to stay.
+/// Why the new content is not in place, or may not be durable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReplaceError {
-    /// The file holds the old content.
+    /// The file has the old content.
     #[error("cannot {step} {}: {reason}", path.display())]
     Unchanged { step: &'static str, path: PathBuf, reason: io::Error },
-    /// The file holds the new content, or will with the next write, but perhaps the old one after a crash of the machine,
-    /// or of the process if not even the look at it succeeded.
-    #[error("{} is replaced, but perhaps not for good: cannot {step}: {reason}", path.display())]
+    /// The file has the new content, or will have it with the next write. After a crash of the machine it may have the
+    /// old one; also after a crash of the process if the file could not be checked.
+    #[error("{} is replaced, but this may not be durable: cannot {step}: {reason}", path.display())]
     Uncertain { step: &'static str, path: PathBuf, reason: io::Error },
 }
 
 impl SettingsFile {
-    /// The file `name` in `folder`; a link must have been followed, for a rename would replace it.
+    /// The file `name` in `folder`. It must not be a symbolic link, because the rename would replace that.
     pub(super) fn new(folder: PathBuf, name: &OsStr, disk: Box<dyn Disk>) -> Self {
         Self { path: folder.join(name), temporary: beside(&folder, name, ".tmp"), folder, disk }
     }
@@ -49,20 +49,20 @@ impl SettingsFile {
         &self.folder
     }
 
-    /// Replaces the content. Nothing that failed is tried again: after a failed sync the kernel may have dropped the
-    /// data and report success the next time, so the next content goes to a new file.
+    /// Replaces the content. A failed step is never retried: after a failed sync, the kernel may have dropped the data
+    /// and report success the next time. So the next content goes to a new file.
     pub(super) fn replace(&self, content: &[u8]) -> Result<(), ReplaceError> {
         self.write_temporary(content).and_then(|file| self.rename(&file)).inspect_err(|_| {
-            // If it cannot be removed now, the next write or start removes it.
+            // If this fails, the next write or start removes it.
             let _ = self.remove_temporary();
         })?;
         self.disk.sync_folder(&self.folder).map_err(self.uncertain("sync its folder"))
     }
 
-    /// Shows that the folder takes new files, and removes what an interrupted write left there.
+    /// Checks that files can be created in the folder, and removes the temporary file of an interrupted write.
     ///
-    /// Then makes the names in it durable: a process that died may have renamed a new content into place and not synced
-    /// the folder. What is read from here on must not go back to the old content.
+    /// Then syncs the folder: a process that died may have renamed a new content into place without syncing the folder.
+    /// A content that is read after this must not revert to the old one.
     pub(super) fn probe(&self) -> io::Result<()> {
         self.remove_temporary()?;
         self.disk.create(&self.temporary)?;
@@ -81,8 +81,8 @@ impl SettingsFile {
         Ok(file)
     }
 
-    /// A rename that failed may have happened all the same, as on a network disk whose answer was lost. So it is found out.
-    /// Where that cannot be done either, it counts as done, which the next write makes true.
+    /// A failed rename may still have happened, for example on a network disk whose answer was lost. So this is
+    /// checked. If the check fails too, the rename counts as done, and the next write makes that true.
     fn rename(&self, file: &File) -> Result<(), ReplaceError> {
         let Err(reason) = self.disk.rename(&self.temporary, &self.path) else { return Ok(()) };
         match self.disk.is_at(file, &self.path) {
@@ -95,7 +95,7 @@ impl SettingsFile {
         move |reason| ReplaceError::Uncertain { step, path: self.path.clone(), reason }
     }
 
-    /// The new file is as readable as the old one, also when someone changed that meanwhile.
+    /// The permissions for the new file: those of the current file, even if they have changed since the last write.
     fn permissions(&self) -> Permissions {
         fs::metadata(&self.path)
             .map_or_else(|_| Permissions::from_mode(NEW_FILE_MODE), |file| file.permissions())
@@ -109,21 +109,21 @@ impl SettingsFile {
     }
 }
 
-/// The file in `folder` that is called like `name` with `suffix`.
+/// The path of `name` plus `suffix` in `folder`.
 pub(super) fn beside(folder: &Path, name: &OsStr, suffix: &str) -> PathBuf {
     let mut companion = name.to_owned();
     companion.push(suffix);
     folder.join(companion)
 }
 
-/// The steps that a disk can fail. Tests replace single ones, or all; what stands here is the real thing.
+/// The disk operations that can fail. Tests replace some or all of them; the defaults are the real ones.
 pub trait Disk: fmt::Debug + Send {
-    /// Creates a file that must not exist.
+    /// Creates a file, which must not exist.
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path)
     }
 
-    /// Sets who may do what with a file.
+    /// Sets the permissions of a file.
     fn permit(&self, file: &File, permissions: Permissions) -> io::Result<()> {
         file.set_permissions(permissions)
     }
@@ -133,17 +133,17 @@ pub trait Disk: fmt::Debug + Send {
         file.write_all(content)
     }
 
-    /// Returns when the disk has the file's content and size.
+    /// Makes the content and size of a file durable.
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_all()
     }
 
-    /// Gives a file another name; one that had that name is gone.
+    /// Renames a file; an existing file with that name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
 
-    /// Whether a name is that of a file.
+    /// Whether `path` is the path of `file`.
     fn is_at(&self, file: &File, path: &Path) -> io::Result<bool> {
         let identity = |file: Metadata| (file.dev(), file.ino());
         match fs::metadata(path) {
@@ -158,7 +158,7 @@ pub trait Disk: fmt::Debug + Send {
         fs::remove_file(path)
     }
 
-    /// Returns when the disk has the names of the folder's files.
+    /// Makes the names of the files in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }

@@ -1,4 +1,4 @@
-//! What callers are told when the file cannot be written.
+//! The errors for callers when the file cannot be written.
 
 use std::sync::Arc;
 
@@ -10,32 +10,34 @@ pub(super) fn full() -> StoreError {
 }
 
 pub(super) fn too_many() -> StoreError {
-    let words = "nothing was stored: there is no room for more settings; delete those that are not needed";
-    failure(BackendReason::TooMany, words)
+    let message =
+        "nothing was stored: the size limit of the settings is reached; delete those that are not needed";
+    failure(BackendReason::TooMany, message)
 }
 
-/// `cause` is what the operating system says.
+/// `cause` is the error of the operating system.
 pub(super) fn unavailable(cause: &str) -> StoreError {
     let cause: Option<Arc<str>> = Some(cause.into());
-    let words = "nothing was stored: the settings file cannot be written".into();
-    StoreError::Backend(BackendError { reason: BackendReason::Unavailable, words, cause })
+    let message = "nothing was stored: the settings file cannot be written".into();
+    StoreError::Backend(BackendError { reason: BackendReason::Unavailable, message, cause })
 }
 
 pub(super) fn uncertain() -> StoreError {
-    let words =
+    let message =
         "it is not known whether the change is durable; read the setting, and repeat the change if needed";
-    failure(BackendReason::Uncertain, words)
+    failure(BackendReason::Uncertain, message)
 }
 
 pub(super) fn busy() -> StoreError {
-    let words = format!("nothing was stored: {QUEUE_CHANGES} changes wait for the disk already; try again");
-    StoreError::Backend(BackendError { reason: BackendReason::Busy, words: words.into(), cause: None })
+    let message =
+        format!("nothing was stored: {QUEUE_CHANGES} changes are already waiting for the disk; try again");
+    StoreError::Backend(BackendError { reason: BackendReason::Busy, message: message.into(), cause: None })
 }
 
 pub(super) fn closed() -> StoreError {
     failure(BackendReason::Closed, "nothing was stored: the server is shutting down")
 }
 
-fn failure(reason: BackendReason, words: &'static str) -> StoreError {
-    StoreError::Backend(BackendError { reason, words: words.into(), cause: None })
+fn failure(reason: BackendReason, message: &'static str) -> StoreError {
+    StoreError::Backend(BackendError { reason, message: message.into(), cause: None })
 }

@@ -1,4 +1,4 @@
-//! The side of the backend that callers talk to.
+//! The handle of callers to the backend.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -29,7 +29,7 @@ impl Backend for Handle {
                 mpsc::error::TrySendError::Full(_) => failure::busy(),
                 mpsc::error::TrySendError::Closed(_) => failure::closed(),
             })?;
-            // The committer answers whatever it took. If it died before it answered, nobody knows.
+            // The committer answers every change that it took. If it died before that, the outcome is unknown.
             answered.await.unwrap_or_else(|_| Err(failure::uncertain()))
         }
         .boxed()
@@ -37,7 +37,7 @@ impl Backend for Handle {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
-            // An error says that the committer has ended already.
+            // An error means that the committer has already ended.
             let _ = self.queue.send(Message::Close).await;
         }
         .boxed()

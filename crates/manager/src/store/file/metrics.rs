@@ -1,4 +1,4 @@
-//! What the committer counts: whether changes reach the disk, how fast, and how many share a write.
+//! The metrics of the committer: whether changes reach the disk, how fast, and how many share a write.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// The metrics of the settings file. All clones count together.
+/// The metrics of the settings file. Clones share their counts.
 #[derive(Clone, Debug)]
 pub(super) struct FileMetrics {
     pub(super) commits: Counter,
@@ -15,7 +15,7 @@ pub(super) struct FileMetrics {
     pub(super) commit_changes: Histogram,
 }
 
-/// Why a commit can fail.
+/// The reasons for failed commits.
 pub(super) const FULL: &str = "full";
 pub(super) const UNAVAILABLE: &str = "unavailable";
 pub(super) const UNCERTAIN: &str = "uncertain";
@@ -32,15 +32,15 @@ impl FileMetrics {
         Self {
             commits: Counter::default(),
             commit_failures: Family::default(),
-            // From 100 µs (a disk with a protected cache) to 13 s (a disk in trouble).
+            // From 100 µs (a disk with a power-protected cache) to 13 s (a failing disk).
             commit_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 18)),
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
         }
     }
 
-    /// Makes the metrics part of what `registry` shows.
+    /// Registers the metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
-        // A reason that has not happened yet shows as 0, so that its first time is an increase.
+        // Reasons that have not occurred yet are shown as 0, so that the first occurrence is an increase.
         for reason in FAILURES {
             self.commit_failures.get_or_create_owned(&FailureLabels { reason });
         }

@@ -1,4 +1,4 @@
-//! Opening the file: find the real file, keep other processes out, read it once.
+//! Opens the file: resolves links, locks out other processes, and reads the file once.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -16,31 +16,31 @@ use super::metrics::FileMetrics;
 use super::queue::QUEUE_CHANGES;
 use crate::store::mirror::Mirror;
 
-/// Why the store cannot be opened. Each is one line that says what to look at.
+/// Why the store cannot be opened. Each message is one line that names the file or folder.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The path is empty, or that of a folder or a device.
+    /// The path is empty, or it is a folder or a device.
     #[error("{path:?} is not a file")]
     NotAFile {
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
     },
     /// The folder does not exist or cannot be entered.
     #[error("cannot use the folder {} of the settings file: {reason}", folder.display())]
     Folder {
-        /// The folder of the path as it was given.
+        /// The folder of the path as given.
         folder: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: io::Error,
     },
-    /// The path is a link to a file that does not exist, which may be one on a disk that is not mounted yet.
+    /// The path is a symbolic link to a file that does not exist, perhaps because a disk is not mounted yet.
     #[error("cannot follow the link {} to {}: {reason}", path.display(), destination.display())]
     Link {
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
-        /// What the link says.
+        /// The destination of the link.
         destination: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: io::Error,
     },
     /// The lock file cannot be created or locked.
@@ -48,7 +48,7 @@ pub enum OpenError {
     Lock {
         /// The lock file.
         lock: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: io::Error,
     },
     /// Another process has the lock.
@@ -59,12 +59,12 @@ pub enum OpenError {
         /// The lock file.
         lock: PathBuf,
     },
-    /// The folder takes no new files, so no change could be stored.
+    /// No file can be created in the folder, so no change could be stored.
     #[error("cannot write to the folder {} of the settings file: {reason}", folder.display())]
     NotWritable {
         /// The folder of the settings file.
         folder: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: io::Error,
     },
     /// The file exists but cannot be read.
@@ -72,10 +72,10 @@ pub enum OpenError {
     Read {
         /// The settings file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: io::Error,
     },
-    /// The file holds something else than settings.
+    /// The file does not contain valid settings.
     #[error("{}, {reason}", path.display())]
     Broken {
         /// The settings file.
@@ -85,7 +85,7 @@ pub enum OpenError {
     },
 }
 
-/// Opens the settings file at `path` on a disk. The committer holds its lock.
+/// Opens the settings file at `path` on `disk`. The committer holds its lock.
 pub(in crate::store) fn open(
     path: &Path,
     disk: Box<dyn Disk>,
@@ -102,7 +102,7 @@ pub(in crate::store) fn open(
     Ok((mirror.clone(), handle, Committer { mirror, file, queue, metrics, text, lock }))
 }
 
-/// The real folder and the name of the file at `path`, all links followed.
+/// The folder and the name of the file at `path`, with all links resolved.
 fn resolve(path: &Path) -> Result<(PathBuf, OsString), OpenError> {
     let not_a_file = || OpenError::NotAFile { path: path.to_owned() };
     let real = match (fs::canonicalize(path), fs::read_link(path)) {
@@ -111,7 +111,7 @@ fn resolve(path: &Path) -> Result<(PathBuf, OsString), OpenError> {
         (Err(reason), Ok(destination)) => {
             return Err(OpenError::Link { path: path.to_owned(), destination, reason });
         }
-        // The first change will make it; or what follows says what is in the way.
+        // The first change creates it, unless one of the next steps fails.
         (Err(_), Err(_)) => path.to_owned(),
     };
     let name = real.file_name().ok_or_else(not_a_file)?;
@@ -126,7 +126,7 @@ fn resolve(path: &Path) -> Result<(PathBuf, OsString), OpenError> {
     }
 }
 
-/// Takes the lock on a sibling of the settings file, for the file itself is replaced by every change.
+/// Locks a sibling of the settings file, because every change replaces the file itself.
 fn lock(folder: &Path, name: &OsStr) -> Result<File, OpenError> {
     let lock = beside(folder, name, ".lock");
     let file = match File::options().create(true).truncate(false).write(true).open(&lock) {

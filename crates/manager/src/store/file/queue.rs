@@ -1,4 +1,4 @@
-//! The queue of changes that wait for the committer.
+//! The queue of changes for the committer.
 
 use replica_count_core::change::{Change, Changed};
 use replica_count_core::target::Target;
@@ -6,21 +6,21 @@ use tokio::sync::oneshot;
 
 use crate::store::error::StoreError;
 
-/// How many changes may wait; one more is refused.
+/// The maximum number of queued changes; another one is refused.
 pub(super) const QUEUE_CHANGES: usize = 4096;
 
-/// What the committer is told.
+/// A message to the committer.
 #[derive(Debug)]
 pub(super) enum Message {
     Apply(Submission),
     Close,
 }
 
-/// A change on its way to the committer.
+/// A submitted change.
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) target: Target,
     pub(super) change: Change,
-    /// The change is made even if nobody listens any more.
+    /// The change is applied even if the caller no longer waits.
     pub(super) answer: oneshot::Sender<Result<Changed, StoreError>>,
 }

@@ -1,4 +1,4 @@
-//! The file backend on real files. Only the faults and the waits that a real disk has rarely come from a test disk.
+//! Tests the file backend on real files. A test disk injects faults and delays.
 
 mod committing;
 mod failing;
@@ -29,13 +29,13 @@ use crate::store::{Disk, OpenError, RealDisk, Store, StoreError};
 /// A changed target, and the count that memory held when the committer reported it.
 type Seen = (Target, Option<i32>);
 
-/// A store in a folder of its own, with its committer at work.
+/// A store in its own folder, with a running committer.
 struct Running {
     store: Store,
     committer: JoinHandle<()>,
     path: PathBuf,
     disk: Arc<TestDisk>,
-    /// What the committer reported as changed.
+    /// The changes that the committer reported.
     changed: Arc<Mutex<Vec<Seen>>>,
     _folder: TempDir,
 }
@@ -59,13 +59,13 @@ impl Running {
         Self { store, committer, path, disk, changed, _folder: folder }
     }
 
-    /// Submits the change at once; the future is for the answer.
+    /// Submits the change immediately; the future waits for the answer.
     #[track_caller]
     fn submit(&self, name: &str, change: Change) -> LocalBoxFuture<'static, Result<Changed, StoreError>> {
         let store = self.store.clone();
         let target = target(name);
         let mut answer = async move { store.apply(target, change).await }.boxed_local();
-        assert_eq!((&mut answer).now_or_never(), None, "answered at once");
+        assert_eq!((&mut answer).now_or_never(), None, "answered immediately");
         answer
     }
 
@@ -122,7 +122,7 @@ fn count_of(setting: Option<&Arc<Setting>>) -> Option<i32> {
     setting.map(|setting| setting.replicas.get())
 }
 
-/// The step of a write that a test fails or holds.
+/// A step of a write, which a test can fail or block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Create,
@@ -132,46 +132,46 @@ enum Step {
     SyncFolder,
 }
 
-/// The real disk, which notes each step, and holds or fails those that a test chooses.
+/// The real disk, which records each step, and blocks or fails those that a test chooses.
 #[derive(Debug, Default)]
 struct TestDisk {
     steps: Mutex<Vec<Step>>,
     fault: Mutex<Option<(Step, rustix::io::Errno)>>,
-    held: Mutex<Option<Held>>,
+    block: Mutex<Option<Block>>,
 }
 
-/// The disk's side of a [`Hold`].
+/// The disk's side of a [`Blocked`].
 #[derive(Debug)]
-struct Held {
+struct Block {
     step: Step,
     reached: channel::Sender<()>,
     released: channel::Receiver<()>,
 }
 
-/// A step that the committer does not get past until this is dropped.
-struct Hold {
+/// A step at which the committer is blocked until this is dropped.
+struct Blocked {
     reached: channel::Receiver<()>,
     _release: channel::Sender<()>,
 }
 
-impl Hold {
+impl Blocked {
     fn wait_until_reached(&self) {
-        self.reached.recv_timeout(Duration::from_secs(30)).expect("the committer comes to the step");
+        self.reached.recv_timeout(Duration::from_secs(30)).expect("the committer reaches the step");
     }
 }
 
 impl TestDisk {
-    /// Fails the next such step; one that is held already is not meant.
+    /// Fails the next such step, except one that is already blocked.
     fn fail(&self, step: Step, error: rustix::io::Errno) {
         *self.fault.lock().expect("no panic") = Some((step, error));
     }
 
-    /// Holds the next such step.
-    fn hold(&self, step: Step) -> Hold {
+    /// Blocks the next such step.
+    fn block(&self, step: Step) -> Blocked {
         let (reached_sender, reached) = channel::channel();
         let (release, released) = channel::channel();
-        *self.held.lock().expect("no panic") = Some(Held { step, reached: reached_sender, released });
-        Hold { reached, _release: release }
+        *self.block.lock().expect("no panic") = Some(Block { step, reached: reached_sender, released });
+        Blocked { reached, _release: release }
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -181,10 +181,10 @@ impl TestDisk {
     fn reach(&self, step: Step) -> io::Result<()> {
         self.steps.lock().expect("no panic").push(step);
         let fault = self.fault.lock().expect("no panic").take_if(|(failing, _)| *failing == step);
-        let held = self.held.lock().expect("no panic").take_if(|held| held.step == step);
-        if let Some(Held { reached, released, .. }) = held {
+        let block = self.block.lock().expect("no panic").take_if(|block| block.step == step);
+        if let Some(Block { reached, released, .. }) = block {
             let _ = reached.send(());
-            // Nothing is ever sent; it ends when the `Hold` is dropped.
+            // Nothing is ever sent; it ends when the `Blocked` is dropped.
             let _ = released.recv();
         }
         fault.map_or(Ok(()), |(_, error)| Err(error.into()))
@@ -198,7 +198,7 @@ impl Disk for Arc<TestDisk> {
     }
 
     fn write(&self, file: &mut File, content: &[u8]) -> io::Result<()> {
-        // A disk that gets full takes a part.
+        // A disk that becomes full writes a part.
         self.reach(Step::Write)
             .inspect_err(|_| file.write_all(&content[..content.len() / 2]).expect("written"))?;
         RealDisk.write(file, content)

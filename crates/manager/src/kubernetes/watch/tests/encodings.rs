@@ -1,5 +1,5 @@
-//! What comes as protobuf is what would have come as JSON. `answers/` has what a real API server (1.36) answered to the
-//! same questions in both.
+//! Protobuf and JSON are decoded to the same objects. `answers/` contains the answers of a real API server (1.36) to
+//! the same requests in both encodings.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -31,7 +31,7 @@ macro_rules! answers {
 }
 
 impl Answers {
-    /// What is read of both, which must be the same.
+    /// Reads both answers, which must give the same result.
     #[track_caller]
     fn read<T: PartialEq + std::fmt::Debug>(&self, read: impl Fn(Encoding, &Bytes) -> T) -> T {
         let json = read(Encoding::Json, &Bytes::from_static(self.json));
@@ -47,19 +47,19 @@ fn page<K: Object>(encoding: Encoding, body: &Bytes) -> (Vec<String>, bool, Stri
     (objects, page.next.is_some(), page.version)
 }
 
-/// All events of a stream in words.
+/// All events of a stream as text.
 fn events<K: Object>(encoding: Encoding, stream: &Bytes) -> Vec<String> {
     let mut frames = Frames::new(encoding);
     frames.push(stream);
     let mut events = Vec::new();
     while let Some(frame) = frames.take().expect("short") {
-        events.push(words(decode::event::<K>(encoding, frame).expect("readable")));
+        events.push(describe(decode::event::<K>(encoding, frame).expect("readable")));
     }
     assert!(frames.is_empty());
     events
 }
 
-fn words<K: Object>(event: WatchEvent<K>) -> String {
+fn describe<K: Object>(event: WatchEvent<K>) -> String {
     match event {
         WatchEvent::Added(object) => format!("added {object:?}"),
         WatchEvent::Modified(object) => format!("modified {object:?}"),
@@ -67,33 +67,33 @@ fn words<K: Object>(event: WatchEvent<K>) -> String {
         WatchEvent::Bookmark(bookmark) => {
             format!("bookmark {} {:?}", bookmark.metadata.resource_version, bookmark.metadata.annotations)
         }
-        WatchEvent::Error(status) => format!("error {:?}", said(&status)),
+        WatchEvent::Error(status) => format!("error {:?}", fields(&status)),
     }
 }
 
-fn said(status: &Status) -> (u16, &str, &str) {
+fn fields(status: &Status) -> (u16, &str, &str) {
     (status.code, &status.reason, &status.message)
 }
 
 #[test]
-fn of_deployments() {
+fn deployments_are_equal() {
     let (objects, more, version) = answers!("deployments.page").read(page::<Deployment>);
     assert_eq!((objects.len(), more, version.as_str()), (3, true, "221"));
     let events = answers!("deployments.events").read(events::<Deployment>);
     assert_eq!(events.len(), 6);
-    for (event, word) in [
+    for (event, text) in [
         (0, "\"api\""),
         (1, "deleting: true"),
         (2, "kubectl-create"),
         (3, "ready_replicas: 2"),
         (5, "initial-events-end"),
     ] {
-        assert!(events[event].contains(word), "{events:#?}");
+        assert!(events[event].contains(text), "{events:#?}");
     }
 }
 
 #[test]
-fn of_autoscalers() {
+fn autoscalers_are_equal() {
     let (objects, more, version) = answers!("autoscalers.list").read(page::<HorizontalPodAutoscaler>);
     assert_eq!((objects.len(), more, version.as_str()), (3, false, "221"));
     let events = answers!("autoscalers.events").read(events::<HorizontalPodAutoscaler>);
@@ -102,7 +102,7 @@ fn of_autoscalers() {
 }
 
 #[test]
-fn of_refusals() {
+fn refusals_are_equal() {
     let event = answers!("gone").read(events::<Deployment>);
     assert_eq!(event, [r#"error (410, "Expired", "too old resource version: 1 (227)")"#]);
     let refusal = answers!("forbidden").read(|encoding, body| {
@@ -114,11 +114,11 @@ fn of_refusals() {
     for encoding in [Encoding::Json, Encoding::Protobuf] {
         let busy = Bytes::from_static(b"Too many requests\n");
         let status = decode::refusal(encoding, StatusCode::TOO_MANY_REQUESTS, &busy);
-        assert_eq!(said(&status), (429, "", "Too many requests"));
+        assert_eq!(fields(&status), (429, "", "Too many requests"));
     }
 }
 
-/// The same Deployment in both encodings, as the domain has it.
+/// Checks that a Deployment is the same from both encodings.
 #[track_caller]
 fn check(json: &str, message: &messages::Deployment, expected: &str) {
     let by_json: Deployment = serde_json::from_str(json).expect("valid");
@@ -140,7 +140,7 @@ const ENTRY: &str =
     r#"{"manager":"a","time":"2026-01-02T03:04:05Z","fieldsV1":{"f:spec":{"f:replicas":{}}}}"#;
 
 #[test]
-fn of_what_no_api_server_should_send() {
+fn unusual_objects_are_equal() {
     let metadata = || messages::ObjectMeta {
         namespace: "shop".to_owned(),
         name: "web".to_owned(),
@@ -191,46 +191,47 @@ fn of_what_no_api_server_should_send() {
 }
 
 #[test]
-fn a_status_that_is_no_event_says_why_a_watch_ends() {
+fn a_status_that_is_not_an_event_ends_the_watch_with_its_reason() {
     let status = br#"{"kind":"Status","message":"too old","reason":"Expired","code":410}"#;
     let event = decode::event::<Deployment>(Encoding::Json, Bytes::from_static(status));
-    assert_eq!(words(event.expect("readable")), r#"error (410, "Expired", "too old")"#);
+    assert_eq!(describe(event.expect("readable")), r#"error (410, "Expired", "too old")"#);
 }
 
-/// Who may create an object must not be able to keep all others from being seen.
+/// A user who may create objects must not be able to make the whole watch fail.
 #[test]
-fn texts_that_are_none_make_no_event_unreadable() {
-    const NONE: Bytes = Bytes::from_static(b"\xff");
-    let owner_references = vec![messages::OwnerReference { kind: NONE, name: NONE, controller: true }];
+fn invalid_utf8_does_not_make_events_unreadable() {
+    const INVALID: Bytes = Bytes::from_static(b"\xff");
+    let owner_references = vec![messages::OwnerReference { kind: INVALID, name: INVALID, controller: true }];
     let metadata = || messages::ObjectMeta {
         uid: "u".to_owned(),
         owner_references: owner_references.clone(),
         managed_fields: vec![messages::ManagedFieldsEntry {
-            manager: NONE,
-            operation: NONE,
-            subresource: NONE,
+            manager: INVALID,
+            operation: INVALID,
+            subresource: INVALID,
             fields: Some(messages::FieldsV1 { raw: Bytes::from_static(br#"{"f:spec":{"f:replicas":{}}}"#) }),
             ..Default::default()
         }],
         ..messages::ObjectMeta::default()
     };
     let deployment = messages::Deployment { metadata: Some(metadata()), ..Default::default() };
-    let scaled = messages::CrossVersionObjectReference { kind: NONE, name: NONE, api_version: NONE };
+    let scale_target_ref =
+        messages::CrossVersionObjectReference { kind: INVALID, name: INVALID, api_version: INVALID };
     let autoscaler = messages::HorizontalPodAutoscaler {
         metadata: Some(metadata()),
-        spec: Some(messages::HorizontalPodAutoscalerSpec { scale_target_ref: Some(scaled) }),
+        spec: Some(messages::HorizontalPodAutoscalerSpec { scale_target_ref: Some(scale_target_ref) }),
     };
-    let status = messages::Status { message: NONE, ..Default::default() };
+    let status = messages::Status { message: INVALID, ..Default::default() };
     let event = |r#type: &str, object| Event { r#type: r#type.to_owned(), object }.write();
     let deployment = event("ADDED", Envelope::new("apps/v1", "Deployment", &deployment));
     let autoscaler = event("ADDED", Envelope::new("autoscaling/v2", "HorizontalPodAutoscaler", &autoscaler));
     let status = event("ERROR", Envelope::new("v1", "Status", &status));
-    let shown = [
-        decode::event::<Deployment>(Encoding::Protobuf, deployment).map(words),
-        decode::event::<HorizontalPodAutoscaler>(Encoding::Protobuf, autoscaler).map(words),
-        decode::event::<Deployment>(Encoding::Protobuf, status).map(words),
+    let decoded = [
+        decode::event::<Deployment>(Encoding::Protobuf, deployment).map(describe),
+        decode::event::<HorizontalPodAutoscaler>(Encoding::Protobuf, autoscaler).map(describe),
+        decode::event::<Deployment>(Encoding::Protobuf, status).map(describe),
     ];
-    for event in shown {
+    for event in decoded {
         let event = event.expect("readable");
         assert!(event.contains('\u{fffd}'), "{event}");
     }
@@ -239,14 +240,14 @@ fn texts_that_are_none_make_no_event_unreadable() {
 #[track_caller]
 fn check_unreadable<T>(read: Result<T, WatchError>) {
     match read {
-        Err(interruption @ WatchError::Unreadable(_)) => assert_eq!(interruption.reason(), "unreadable"),
+        Err(error @ WatchError::Unreadable(_)) => assert_eq!(error.reason(), "unreadable"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("readable"),
     }
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_interrupts_the_watch() {
+async fn data_that_cannot_be_decoded_ends_the_watch() {
     let event = |r#type: &str, object| Event { r#type: r#type.to_owned(), object }.write();
     let status = || Envelope::new("v1", "Status", &messages::Status::default());
     for frame in [Bytes::from_static(b"{}"), event("OTHER", status()), Bytes::new()] {

@@ -1,11 +1,11 @@
-//! Each thing that can be wrong with a file gets one line that names it.
+//! Each problem with a file is described in one line that names it.
 
 use std::fs;
 
 use super::fixture::Certificates;
 use crate::net::tls::{Problem, load};
 
-/// The error of `load` after `spoil`, without the folder's name.
+/// Checks the error of `load` after `spoil`, without the folder's name.
 fn check(spoil: impl FnOnce(&Certificates), expected: &str) {
     let certificates = Certificates::new();
     spoil(&certificates);
@@ -32,7 +32,7 @@ const KEY: &str = "server/server.key";
 const CA: &str = "server/ca.crt";
 
 #[test]
-fn good_files_make_a_configuration() {
+fn valid_files_result_in_a_configuration() {
     let certificates = Certificates::new();
     let config = load(&certificates.server()).unwrap().server;
     assert_eq!(config.alpn_protocols, [b"h2"]);
@@ -40,7 +40,7 @@ fn good_files_make_a_configuration() {
 }
 
 #[test]
-fn the_authority_of_the_server_is_among_those_of_the_clients() {
+fn the_ca_file_must_contain_the_ca_of_the_server() {
     let (certificates, others) = (Certificates::new(), Certificates::new());
     write(CA, format!("{}{}", others.read("ca/ca.crt"), certificates.read("ca/ca.crt")))(&certificates);
     load(&certificates.server()).unwrap();
@@ -51,9 +51,9 @@ fn the_authority_of_the_server_is_among_those_of_the_clients() {
 }
 
 #[test]
-fn an_intermediate_leads_to_the_authority() {
+fn an_intermediate_links_the_server_to_its_ca() {
     let certificates = Certificates::new();
-    let (chain, key) = certificates.server_by_way_of_an_intermediate();
+    let (chain, key) = certificates.server_signed_by_intermediate();
     write(KEY, key)(&certificates);
     write(CERT, chain.concat())(&certificates);
     load(&certificates.server()).unwrap();
@@ -64,7 +64,7 @@ fn an_intermediate_leads_to_the_authority() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let hint = "does not exist (`kubectl-replicas certs` makes certificates for development)";
+    let hint = "does not exist (`kubectl-replicas certs` creates certificates for development)";
     check(remove(CERT), &format!("server certificate server/server.crt: {hint}"));
     check(remove(KEY), &format!("server key server/server.key: {hint}"));
     check(remove(CA), &format!("client CA server/ca.crt: {hint}"));
@@ -77,7 +77,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_file_with_something_else_is_named() {
+fn a_file_with_other_content_is_named() {
     let damaged = "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n";
     let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let nonsense_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
@@ -104,7 +104,7 @@ fn a_file_with_something_else_is_named() {
 }
 
 #[test]
-fn files_that_do_not_fit_are_named() {
+fn files_that_do_not_match_are_named() {
     check(
         copy("client/client.key", KEY),
         "server key server/server.key: is not the key of the certificate in server/server.crt",
@@ -120,14 +120,14 @@ fn files_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn the_time_of_the_server_and_of_the_authorities_is_checked() {
+fn the_validity_of_the_server_and_of_the_cas_is_checked() {
     let check_time = |file: &'static str, days_from_now: i64, expected: &str| {
-        let other = Certificates::made(days_from_now);
+        let other = Certificates::created(days_from_now);
         let certificates = Certificates::new();
         write(file, other.read(file))(&certificates);
         let error = load(&certificates.server()).expect_err(expected).to_string();
         let text = error.replace(&format!("{}/", certificates.folder().display()), "");
-        // What follows is the time, which differs from run to run.
+        // The rest is a time, which differs from run to run.
         assert!(text.starts_with(expected), "{text}");
     };
     check_time(CERT, -366, "server certificate server/server.crt: expired at 2");

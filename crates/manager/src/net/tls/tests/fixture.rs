@@ -1,4 +1,4 @@
-//! Folders of certificates, and clients that use them.
+//! Folders of certificates and clients that use them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,34 +29,34 @@ fn days(days: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * days)
 }
 
-/// A folder that `certs` filled.
+/// A folder with the output of `certs`.
 pub(super) struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
     pub(super) fn new() -> Self {
-        Self::made(0)
+        Self::created(0)
     }
 
-    /// As if made that many days from now.
-    pub(super) fn made(days_from_now: i64) -> Self {
+    /// As if created that many days from now.
+    pub(super) fn created(days_from_now: i64) -> Self {
         let certificates = Self { folder: TempDir::new().unwrap() };
         certificates.certs(days(days_from_now), "");
         certificates
     }
 
-    /// Makes one more client, as if that many days from now.
+    /// Creates another client, as if that many days from now.
     pub(super) fn client(&self, name: &str, days_from_now: i64) {
         self.certs(days(days_from_now), &format!("client --name {name} --group ops --group dev"));
     }
 
-    /// Makes one more client, whose certificate is about to expire.
+    /// Creates another client, whose certificate expires soon.
     pub(super) fn client_that_expires_in(&self, name: &str, left: SignedDuration) {
         self.certs(left - days(365), &format!("client --name {name}"));
     }
 
-    /// A client whose certificate is signed by the CA, but has no name.
+    /// Creates a client whose certificate is signed by the CA, but has no name.
     pub(super) fn nameless_client(&self, name: &str) {
         let key = KeyPair::from_pem(&self.read("ca/ca.key")).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&self.read("ca/ca.crt"), key).unwrap();
@@ -70,8 +70,8 @@ impl Certificates {
         fs::write(self.path(&format!("{name}/{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    /// A certificate for a server, that of the intermediate which signed it for the CA, and the key of the first.
-    pub(super) fn server_by_way_of_an_intermediate(&self) -> ([String; 2], String) {
+    /// A server certificate, the certificate of the intermediate CA that signed it, and the server's key.
+    pub(super) fn server_signed_by_intermediate(&self) -> ([String; 2], String) {
         let root_key = KeyPair::from_pem(&self.read("ca/ca.key")).unwrap();
         let root = Issuer::from_ca_cert_pem(&self.read("ca/ca.crt"), root_key).unwrap();
         let mut params = CertificateParams::default();
@@ -87,11 +87,11 @@ impl Certificates {
         ([server.pem(), intermediate.pem()], key.serialize_pem())
     }
 
-    /// Runs `certs` as if that long from now.
+    /// Runs `certs` as if after that time.
     fn certs(&self, from_now: SignedDuration, arguments: &str) {
-        let words = ["certs"].into_iter().chain(arguments.split_whitespace());
-        let cli = Cli::parse_from(words.chain(["--dir", self.folder.path().to_str().unwrap()]));
-        cli.certs.make(Timestamp::now() + from_now, &mut Vec::new()).unwrap();
+        let arguments = ["certs"].into_iter().chain(arguments.split_whitespace());
+        let cli = Cli::parse_from(arguments.chain(["--dir", self.folder.path().to_str().unwrap()]));
+        cli.certs.create(Timestamp::now() + from_now, &mut Vec::new()).unwrap();
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -114,7 +114,7 @@ impl Certificates {
         }
     }
 
-    /// The configuration of a client that trusts this CA and shows the certificate of `name`, if any.
+    /// The configuration of a client that trusts this CA and presents the certificate of `name`, if any.
     pub(super) fn client_config(&self, name: Option<&str>) -> Arc<ClientConfig> {
         self.client_config_of(name, &rustls::version::TLS13, aws_lc_rs::default_provider())
     }
@@ -143,7 +143,7 @@ impl Certificates {
         Arc::new(config)
     }
 
-    /// The configuration of a client that trusts this CA and shows a certificate of another.
+    /// The configuration of a client that trusts this CA and presents a certificate of another.
     pub(super) fn client_config_with(&self, other: &Self, name: &str) -> Arc<ClientConfig> {
         let mut config = ClientConfig::clone(&self.client_config(None));
         config.client_auth_cert_resolver =

@@ -1,4 +1,4 @@
-//! Clients of every kind against the acceptor.
+//! Tests the acceptor with clients of every kind.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::server::{Server, alert, connect, end};
 use crate::net::tls::acceptor::AcceptLimits;
 
 #[tokio::test]
-async fn a_good_client_gets_through_with_its_name() {
+async fn a_valid_client_connects_with_its_identity() {
     let certificates = Certificates::new();
     certificates.client("alice", 0);
     let mut server = Server::start(&certificates, AcceptLimits::default()).await;
@@ -46,7 +46,7 @@ async fn a_good_client_gets_through_with_its_name() {
 }
 
 #[tokio::test]
-async fn the_best_suite_and_group_that_both_know_are_used() {
+async fn the_best_common_suite_and_group_are_used() {
     let certificates = Certificates::new();
     let mut server = Server::start(&certificates, AcceptLimits::default()).await;
     let mut check = async |suites: &[SupportedCipherSuite], groups: &[&'static dyn SupportedKxGroup]| {
@@ -67,7 +67,7 @@ async fn the_best_suite_and_group_that_both_know_are_used() {
     for suites in [&all[..], &all[1..], &all[2..]] {
         check(suites, &[X25519]).await;
     }
-    // As browsers and Go do, it also has the older group at hand.
+    // Like browsers and Go, the client also offers the older group.
     check(&all, &[X25519MLKEM768, X25519]).await;
     check(&all, &[SECP256R1]).await;
     check(&all, &[SECP384R1]).await;
@@ -78,7 +78,7 @@ async fn the_best_suite_and_group_that_both_know_are_used() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_not_known_sees_an_alert_and_is_counted() {
+async fn an_unknown_client_receives_an_alert_and_is_counted() {
     let certificates = Certificates::new();
     let foreign = Certificates::new();
     certificates.client("old", -366);
@@ -120,7 +120,7 @@ async fn a_client_that_does_not_trust_the_server_is_counted() {
 }
 
 #[tokio::test]
-async fn what_is_not_tls_is_counted() {
+async fn a_connection_without_tls_is_counted() {
     let certificates = Certificates::new();
     let check = async |sent: &[u8], reason: &str| {
         let server = Server::start(&certificates, AcceptLimits::default()).await;
@@ -144,7 +144,7 @@ async fn a_slow_handshake_times_out() {
 }
 
 #[tokio::test]
-async fn a_place_is_free_again_when_its_connection_ends() {
+async fn a_closed_connection_frees_its_slot() {
     let certificates = Certificates::new();
     let client = certificates.client_config(Some("client"));
     let limits = AcceptLimits { max_connections: 1, ..AcceptLimits::default() };
@@ -160,7 +160,7 @@ async fn a_place_is_free_again_when_its_connection_ends() {
 }
 
 #[tokio::test]
-async fn one_user_cannot_take_all_places() {
+async fn one_user_cannot_take_all_slots() {
     let certificates = Certificates::new();
     certificates.client("alice", 0);
     let client = certificates.client_config(Some("client"));
@@ -176,14 +176,14 @@ async fn one_user_cannot_take_all_places() {
 }
 
 #[tokio::test]
-async fn a_stranger_in_the_handshake_makes_room_for_a_new_one() {
+async fn a_new_handshake_evicts_a_pending_one() {
     let certificates = Certificates::new();
     let limits = AcceptLimits { max_handshakes: 1, ..AcceptLimits::default() };
     let mut server = Server::start(&certificates, limits).await;
-    let mut stranger = TcpStream::connect(server.address).await.unwrap();
+    let mut pending = TcpStream::connect(server.address).await.unwrap();
     let _client = connect(server.address, certificates.client_config(Some("client"))).await.unwrap();
     server.next().await;
-    assert_eq!(stranger.read(&mut [0; 1]).await.unwrap(), 0);
+    assert_eq!(pending.read(&mut [0; 1]).await.unwrap(), 0);
     server.wait_for_refusal("too_many_handshakes").await;
 }
 
@@ -202,7 +202,7 @@ async fn shutdown_closes_the_listener_and_keeps_connections() {
         TcpStream::connect(server.address).await.unwrap_err().kind(),
         io::ErrorKind::ConnectionRefused
     );
-    // Accepted or still queued, it does not go on.
+    // Whether accepted or still queued, it ends.
     assert!(matches!(in_handshake.read(&mut [0; 1]).await, Ok(0) | Err(_)));
     connection.write_all(b"bye").await.unwrap();
     connection.flush().await.unwrap();

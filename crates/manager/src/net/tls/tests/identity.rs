@@ -1,10 +1,10 @@
-//! Which names of a certificate are taken, and which are refused.
+//! Which names in a certificate are accepted, and which are refused.
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
 use crate::net::tls::identity::{Identity, IdentityError};
 
-/// OIDs that rcgen takes for further attributes, since it writes only one of each of its own types.
+/// An OID for a second attribute, because rcgen writes only one of each of its own types.
 const COMMON_NAME: [u64; 4] = [2, 5, 4, 3];
 
 fn identity(attributes: &[(DnType, &str)], uris: &[&str]) -> Result<Identity, IdentityError> {
@@ -35,7 +35,7 @@ fn the_user_is_the_common_name_or_the_uri() {
 }
 
 #[test]
-fn who_cannot_be_named_is_refused() {
+fn missing_invalid_and_ambiguous_names_are_refused() {
     let check = |attributes: &[(DnType, &str)], uris: &[&str], expected: IdentityError| {
         assert_eq!(identity(attributes, uris), Err(expected), "{attributes:?} {uris:?}");
     };
@@ -61,6 +61,6 @@ fn who_cannot_be_named_is_refused() {
 }
 
 #[test]
-fn bytes_that_are_no_certificate_are_refused() {
+fn bytes_that_are_not_a_certificate_are_refused() {
     assert_eq!(Identity::from_certificate(b"no certificate"), Err(IdentityError::Damaged));
 }

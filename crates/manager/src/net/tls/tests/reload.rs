@@ -1,4 +1,4 @@
-//! Files that change while the server runs, and what becomes of its clients.
+//! Files that change while the server runs, and the effect on its clients.
 
 use std::fs;
 use std::io::Write;
@@ -18,36 +18,36 @@ const KEY: &str = "server/server.key";
 const CA: &str = "server/ca.crt";
 
 impl Server {
-    /// Looks at the files once.
-    fn look(&mut self) {
-        self.look_at(Timestamp::now());
+    /// Polls the files once.
+    fn poll(&mut self) {
+        self.poll_at(Timestamp::now());
     }
 
-    fn look_at(&mut self, now: Timestamp) {
-        self.reload.follow(self.files.read(), now);
+    fn poll_at(&mut self, now: Timestamp) {
+        self.reload.update(self.files.read(), now);
     }
 
-    /// Looks as often as a change needs.
-    fn look_twice(&mut self) {
-        self.look();
-        self.look();
+    /// Polls the files as often as a change needs.
+    fn poll_twice(&mut self) {
+        self.poll();
+        self.poll();
     }
 }
 
-/// Replaces the server's pair and its CA by those of `other`.
+/// Replaces the server's pair and its CA with those of `other`.
 fn replace(certificates: &Certificates, other: &Certificates) {
     for file in [CERT, KEY, CA] {
         fs::write(certificates.path(file), other.read(file)).unwrap();
     }
 }
 
-/// The certificate that the server shows to a client of these.
-async fn shown(server: &Server, certificates: &Certificates) -> CertificateDer<'static> {
+/// The certificate that the server presents to a client.
+async fn presented(server: &Server, certificates: &Certificates) -> CertificateDer<'static> {
     let client = connect(server.address, certificates.client_config(Some("client"))).await.unwrap();
     client.get_ref().1.peer_certificates().unwrap()[0].clone()
 }
 
-/// What is logged meanwhile.
+/// Runs `act` and returns what it logs.
 fn logged(act: impl FnOnce()) -> String {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -77,61 +77,62 @@ fn logged(act: impl FnOnce()) -> String {
 }
 
 #[tokio::test]
-async fn a_new_set_is_used_when_two_looks_see_the_same() {
+async fn a_new_set_is_used_after_two_equal_polls() {
     let (certificates, other) = (Certificates::new(), Certificates::new());
     let mut server = Server::start(&certificates, AcceptLimits::default()).await;
-    let before = shown(&server, &certificates).await;
+    let before = presented(&server, &certificates).await;
     fs::write(certificates.path(KEY), other.read(KEY)).unwrap();
-    server.look();
+    server.poll();
     replace(&certificates, &other);
-    server.look();
-    assert_eq!(shown(&server, &certificates).await, before, "it may not be complete yet");
-    server.look();
-    assert_ne!(shown(&server, &other).await, before);
+    server.poll();
+    assert_eq!(presented(&server, &certificates).await, before, "it may not be complete yet");
+    server.poll();
+    assert_ne!(presented(&server, &other).await, before);
     assert!(server.shows("certificate_reloads_total 1"));
     assert!(server.shows("certificate_reload_failures_total 0"));
 }
 
 #[tokio::test]
-async fn a_bad_set_is_told_once_and_the_one_before_stays() {
+async fn an_invalid_set_is_logged_once_and_the_previous_one_stays() {
     let check = async |file: &str, text: fn(&Certificates) -> String, problem: &str| {
         let certificates = Certificates::new();
         let mut server = Server::start(&certificates, AcceptLimits::default()).await;
-        let (before, good) = (shown(&server, &certificates).await, certificates.read(file));
+        let (before, valid) = (presented(&server, &certificates).await, certificates.read(file));
         fs::write(certificates.path(file), text(&certificates)).unwrap();
-        let log = logged(|| (0..4).for_each(|_| server.look()));
+        let log = logged(|| (0..4).for_each(|_| server.poll()));
         assert_eq!(log.matches("WARN").count(), 1, "{log}");
         assert!(log.contains(problem), "{log}");
         assert!(server.shows("certificate_reload_failures_total 1"));
         assert!(server.shows("certificate_files_refused 1"));
-        assert_eq!(shown(&server, &certificates).await, before);
+        assert_eq!(presented(&server, &certificates).await, before);
 
-        fs::write(certificates.path(file), good).unwrap();
-        assert_eq!(logged(|| server.look_twice()), "");
+        fs::write(certificates.path(file), valid).unwrap();
+        assert_eq!(logged(|| server.poll_twice()), "");
         assert!(server.shows("certificate_files_refused 0"));
         assert!(server.shows("certificate_reloads_total 0"), "it is the one in use");
     };
-    check(CERT, |good| good.read(CERT)[..300].to_owned(), "is damaged PEM").await;
-    check(KEY, |good| good.read("client/client.key"), "is not the key of the certificate").await;
+    check(CERT, |certificates| certificates.read(CERT)[..300].to_owned(), "is damaged PEM").await;
+    check(KEY, |certificates| certificates.read("client/client.key"), "is not the key of the certificate")
+        .await;
     check(CA, |_| Certificates::new().read(CA), "does not chain to an authority").await;
     check(CA, |_| String::new(), "is not PEM").await;
 }
 
 #[tokio::test]
-async fn what_was_refused_is_used_when_its_time_comes() {
-    let (certificates, tomorrow) = (Certificates::new(), Certificates::made(1));
+async fn a_refused_set_is_used_once_it_is_valid() {
+    let (certificates, tomorrow) = (Certificates::new(), Certificates::created(1));
     let mut server = Server::start(&certificates, AcceptLimits::default()).await;
     replace(&certificates, &tomorrow);
-    server.look_twice();
+    server.poll_twice();
     assert!(server.shows("certificate_files_refused 1"));
-    server.look_at(Timestamp::now() + SignedDuration::from_hours(24));
+    server.poll_at(Timestamp::now() + SignedDuration::from_hours(24));
     assert!(server.shows("certificate_files_refused 0"));
     assert!(server.shows("certificate_reloads_total 1"));
 }
 
 #[tokio::test]
-async fn the_end_is_shown_and_told_with_each_notice() {
-    let (certificates, next) = (Certificates::new(), Certificates::made(1));
+async fn the_expiry_is_shown_and_logged_with_each_warning() {
+    let (certificates, next) = (Certificates::new(), Certificates::created(1));
     let mut server = Server::start(&certificates, AcceptLimits::default()).await;
     let expires = server.reload.current().borrow().server_validity.not_after;
     let line = |certificate, at: Timestamp| {
@@ -144,10 +145,10 @@ async fn the_end_is_shown_and_told_with_each_notice() {
         assert!(server.shows(&line(certificate, expires)));
     }
     let days_before = |days: i64| expires - SignedDuration::from_hours(24 * days);
-    let mut check = |now: Timestamp, words: &str, count: usize| {
-        let log = logged(|| server.look_at(now));
-        // Of the server's certificate and of the CA's.
-        assert_eq!(log.matches(words).count(), 2 * count, "{log}");
+    let mut check = |now: Timestamp, message: &str, count: usize| {
+        let log = logged(|| server.poll_at(now));
+        // One for the server's certificate and one for the CA's.
+        assert_eq!(log.matches(message).count(), 2 * count, "{log}");
         assert_eq!(log.lines().count(), 2 * count, "{log}");
     };
     check(days_before(31), "expire", 0);
@@ -159,48 +160,44 @@ async fn the_end_is_shown_and_told_with_each_notice() {
     check(expires + SignedDuration::from_secs(2), "expire", 0);
 
     replace(&certificates, &next);
-    server.look_at(expires);
-    let log = logged(|| server.look_at(expires));
-    assert_eq!(
-        log.matches("a certificate expires soon").count(),
-        2,
-        "the next one is a day from its end: {log}"
-    );
+    server.poll_at(expires);
+    let log = logged(|| server.poll_at(expires));
+    assert_eq!(log.matches("a certificate expires soon").count(), 2, "the new one expires in a day: {log}");
     let renewed = server.reload.current().borrow().server_validity.not_after;
     assert!(renewed > expires + SignedDuration::from_hours(23), "{renewed}");
     assert!(server.shows(&line("server", renewed)));
 }
 
 #[tokio::test]
-async fn clients_of_an_authority_that_is_gone_are_cut_and_others_stay() {
+async fn clients_of_a_removed_ca_are_disconnected_and_others_stay() {
     let (ours, theirs) = (Certificates::new(), Certificates::new());
     fs::write(ours.path(CA), ours.read("ca/ca.crt") + &theirs.read("ca/ca.crt")).unwrap();
     let mut server = Server::start(&ours, AcceptLimits::default()).await;
-    let mut stays = connect(server.address, ours.client_config(Some("client"))).await.unwrap();
-    let mut staying = server.next().await;
-    let guest = ours.client_config_with(&theirs, "client");
-    let _goes = connect(server.address, Arc::clone(&guest)).await.unwrap();
-    let mut going = server.next().await;
+    let mut kept_client = connect(server.address, ours.client_config(Some("client"))).await.unwrap();
+    let mut kept = server.next().await;
+    let other_client = ours.client_config_with(&theirs, "client");
+    let _removed_client = connect(server.address, Arc::clone(&other_client)).await.unwrap();
+    let mut removed = server.next().await;
     // The task of a connection waits for something to read.
-    let cut = tokio::spawn(async move { going.read_u8().await });
+    let ended = tokio::spawn(async move { removed.read_u8().await });
 
     fs::write(ours.path(CA), ours.read("ca/ca.crt")).unwrap();
-    server.look_twice();
-    assert_eq!(cut.await.unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
+    server.poll_twice();
+    assert_eq!(ended.await.unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
     server.wait_for("connections_ended_total{reason=\"untrusted_client_certificate\"} 1").await;
     server.wait_for("connections_open 1").await;
-    end(server.address, guest).await;
+    end(server.address, other_client).await;
     server.wait_for_refusal("untrusted_client_certificate").await;
 
-    stays.write_all(b"x").await.unwrap();
-    assert_eq!(staying.read_u8().await.unwrap(), b'x');
-    staying.write_all(b"y").await.unwrap();
-    staying.flush().await.unwrap();
-    assert_eq!(stays.read_u8().await.unwrap(), b'y');
+    kept_client.write_all(b"x").await.unwrap();
+    assert_eq!(kept.read_u8().await.unwrap(), b'x');
+    kept.write_all(b"y").await.unwrap();
+    kept.flush().await.unwrap();
+    assert_eq!(kept_client.read_u8().await.unwrap(), b'y');
 }
 
 #[tokio::test]
-async fn a_client_is_cut_when_its_certificate_expires() {
+async fn a_client_is_disconnected_when_its_certificate_expires() {
     let certificates = Certificates::new();
     certificates.client_that_expires_in("brief", SignedDuration::from_secs(2));
     let mut server = Server::start(&certificates, AcceptLimits::default()).await;

@@ -1,4 +1,4 @@
-//! An acceptor to connect to, and clients that do.
+//! An acceptor and clients that connect to it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
 use crate::net::tls::{Connection, TlsFiles, load};
 
-/// No test waits longer for anything; reached only when one fails.
+/// No test waits longer for anything. Only reached if a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An acceptor whose connections are kept until the test takes them.
+/// An acceptor that keeps its connections until the test takes them.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) connections: mpsc::UnboundedReceiver<Connection>,
@@ -61,10 +61,10 @@ impl Server {
 
     pub(super) async fn next(&mut self) -> Connection {
         let connection = tokio::time::timeout(PATIENCE, self.connections.recv()).await;
-        connection.expect("a connection in time").expect("the acceptor goes on")
+        connection.expect("a connection in time").expect("the acceptor is running")
     }
 
-    /// A line of the metrics, such as `connections_open 1`.
+    /// Whether the metrics contain a line, such as `connections_open 1`.
     pub(super) fn shows(&self, line: &str) -> bool {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
@@ -99,7 +99,8 @@ pub(super) async fn connect(
     TlsConnector::from(config).connect("localhost".try_into().unwrap(), stream).await
 }
 
-/// How the connection ends for the client: in TLS 1.3 it learns only when it reads that its certificate was refused.
+/// The error with which a connection ends for the client. In TLS 1.3, it learns only when it reads that its certificate
+/// was refused.
 pub(super) async fn end(address: SocketAddr, config: Arc<ClientConfig>) -> io::Error {
     let ended = async { connect(address, config).await?.read_u8().await };
     tokio::time::timeout(PATIENCE, ended).await.expect("an end in time").expect_err("no data")

@@ -1,4 +1,4 @@
-//! Changes that succeed: durable before the answer, in order, and many in one write.
+//! Successful changes: durable before the answer, in order, and many in one write.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +7,15 @@ use futures_util::future::join_all;
 use super::*;
 
 #[tokio::test]
-async fn the_answer_leaves_after_the_last_sync() {
+async fn the_answer_is_sent_after_the_last_sync() {
     let running = Running::new();
-    let hold = running.disk.hold(Step::SyncFolder);
+    let block = running.disk.block(Step::SyncFolder);
     let mut answer = running.submit("web", set(3));
-    hold.wait_until_reached();
+    block.wait_until_reached();
     assert_eq!((&mut answer).now_or_never(), None, "answered before the sync of the folder");
     assert_eq!(running.store.get(&target("web")), None, "shown before the sync of the folder");
     assert_eq!(*running.changed.lock().expect("no panic"), []);
-    drop(hold);
+    drop(block);
 
     let applied = answer.await.expect("applied");
     assert_eq!((count_of(applied.before.as_ref()), count_of(applied.after.as_ref())), (None, Some(3)));
@@ -33,11 +33,11 @@ async fn the_answer_leaves_after_the_last_sync() {
 #[tokio::test]
 async fn changes_that_wait_share_one_write() {
     let running = Running::new();
-    let hold = running.disk.hold(Step::Sync);
+    let block = running.disk.block(Step::Sync);
     let first = running.submit("first", set(1));
-    hold.wait_until_reached();
+    block.wait_until_reached();
     let waiting: Vec<_> = (0..100).map(|count| running.submit(&format!("web-{count}"), set(count))).collect();
-    drop(hold);
+    drop(block);
     first.await.expect("applied");
     for answer in join_all(waiting).await {
         answer.expect("applied");
@@ -56,7 +56,7 @@ async fn changes_that_wait_share_one_write() {
 }
 
 #[tokio::test]
-async fn what_is_refused_leaves_the_text_as_it_is() {
+async fn a_refused_change_leaves_the_text_unchanged() {
     let running = Running::new();
     running.store.apply(target("web"), set(1)).await.expect("applied");
     running.store.apply(target("missing"), delete()).await.expect_err("there is nothing to delete");
@@ -67,12 +67,12 @@ async fn what_is_refused_leaves_the_text_as_it_is() {
 }
 
 #[tokio::test]
-async fn each_change_of_a_batch_sees_those_before_it() {
+async fn each_change_of_a_batch_sees_the_earlier_ones() {
     let running = Running::new();
     running.store.apply(target("old"), set(9)).await.expect("applied");
-    let hold = running.disk.hold(Step::Sync);
+    let block = running.disk.block(Step::Sync);
     let other = running.submit("other", set(1));
-    hold.wait_until_reached();
+    block.wait_until_reached();
     let batch = [
         ("web", create(1)),
         ("web", create(2)),
@@ -80,11 +80,11 @@ async fn each_change_of_a_batch_sees_those_before_it() {
         ("web", set(3)),
         ("old", delete()),
         ("old", create(4)),
-        ("gone", set(5)),
-        ("gone", delete()),
+        ("new", set(5)),
+        ("new", delete()),
     ];
     let answers: Vec<_> = batch.into_iter().map(|(name, change)| running.submit(name, change)).collect();
-    drop(hold);
+    drop(block);
     other.await.expect("applied");
     let counts = |applied: Changed| (count_of(applied.before.as_ref()), count_of(applied.after.as_ref()));
     let answers: Vec<_> = join_all(answers).await.into_iter().map(|answer| answer.map(counts)).collect();
@@ -122,8 +122,8 @@ async fn refusals_alone_write_nothing() {
 #[tokio::test]
 async fn a_dry_run_changes_nothing() {
     let running = Running::new();
-    let would = running.store.check(&target("web"), &create(3)).expect("accepted");
-    assert_eq!((would.before, count_of(would.after.as_ref())), (None, Some(3)));
+    let checked = running.store.check(&target("web"), &create(3)).expect("accepted");
+    assert_eq!((checked.before, count_of(checked.after.as_ref())), (None, Some(3)));
     assert_eq!(running.store.check(&target("web"), &delete()), Err(ChangeError::NotManaged));
     assert!(running.store.is_empty());
     assert_eq!(running.disk.steps(), []);
@@ -131,7 +131,7 @@ async fn a_dry_run_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_concurrent_changes_of_one_target_the_last_acknowledged_holds() {
+async fn the_last_acknowledged_of_concurrent_changes_is_stored() {
     const CHANGES: i32 = 200;
     let running = Running::new();
     let tasks: Vec<_> = (0..CHANGES)
@@ -155,12 +155,12 @@ async fn of_concurrent_changes_of_one_target_the_last_acknowledged_holds() {
 }
 
 #[tokio::test]
-async fn a_caller_that_went_away_does_no_harm() {
+async fn a_change_is_applied_even_if_its_caller_stops_waiting() {
     let running = Running::new();
-    let hold = running.disk.hold(Step::Sync);
+    let block = running.disk.block(Step::Sync);
     drop(running.submit("web", set(3)));
-    hold.wait_until_reached();
-    drop(hold);
+    block.wait_until_reached();
+    drop(block);
     running.store.apply(target("api"), set(1)).await.expect("applied");
     assert_eq!(count_of(running.store.get(&target("web")).as_ref()), Some(3));
     let changed = running.changed.lock().expect("no panic").clone();
@@ -171,12 +171,12 @@ async fn a_caller_that_went_away_does_no_harm() {
 #[tokio::test]
 async fn too_many_waiting_changes_are_refused() {
     let running = Running::new();
-    let hold = running.disk.hold(Step::Sync);
+    let block = running.disk.block(Step::Sync);
     let first = running.submit("first", set(1));
-    hold.wait_until_reached();
+    block.wait_until_reached();
     let waiting: Vec<_> = (0..4096).map(|count| running.submit("web", set(count))).collect();
     assert_eq!(running.store.apply(target("web"), set(1)).await, Err(failure::busy()));
-    drop(hold);
+    drop(block);
     first.await.expect("applied");
     for answer in join_all(waiting).await {
         answer.expect("applied");
@@ -188,13 +188,13 @@ async fn too_many_waiting_changes_are_refused() {
 #[tokio::test]
 async fn closing_commits_what_was_submitted_and_refuses_the_rest() {
     let running = Running::new();
-    let hold = running.disk.hold(Step::Sync);
+    let block = running.disk.block(Step::Sync);
     let first = running.submit("first", set(1));
-    hold.wait_until_reached();
+    block.wait_until_reached();
     let second = running.submit("second", set(2));
     running.store.close().await;
     let third = running.submit("third", set(3));
-    drop(hold);
+    drop(block);
     for answer in [first, second, third] {
         answer.await.expect("applied");
     }

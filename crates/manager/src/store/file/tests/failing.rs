@@ -1,4 +1,4 @@
-//! Changes that fail: memory and file agree afterwards, and the next change works.
+//! Failed changes: memory and file agree afterwards, and the next change works.
 
 use rustix::io::Errno;
 
@@ -6,7 +6,7 @@ use super::failure::unavailable;
 use super::*;
 use crate::store::file::committer::LONGEST_TEXT;
 
-/// Stores a count, fails the next change at `step`, and checks what is left; then the same change works.
+/// Stores a count, fails the next change at `step`, and checks the state. The next change must work.
 async fn check_fault(step: Step, errno: Errno, expected: StoreError, reason: &str) {
     let running = Running::new();
     running.store.apply(target("web"), set(1)).await.expect("applied");
@@ -64,7 +64,7 @@ async fn a_failed_sync_of_the_folder_is_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn a_failed_sync_is_never_repeated() {
+async fn a_failed_sync_is_never_retried() {
     let running = Running::new();
     running.disk.fail(Step::Sync, Errno::IO);
     running.store.apply(target("web"), set(1)).await.expect_err("the sync fails");
@@ -76,17 +76,17 @@ async fn a_failed_sync_is_never_repeated() {
 async fn a_failed_write_fails_its_whole_batch() {
     for (step, accepted, refused) in [
         (Step::Sync, failure::full(), failure::full()),
-        // Here the change that led to the refusal is in force.
+        // Here the change that led to the refusal is in effect.
         (Step::SyncFolder, failure::uncertain(), ChangeError::Generation { expected: 0, actual: 1 }.into()),
     ] {
         let running = Running::new();
-        let hold = running.disk.hold(Step::SyncFolder);
+        let block = running.disk.block(Step::SyncFolder);
         let first = running.submit("first", set(1));
-        hold.wait_until_reached();
+        block.wait_until_reached();
         let answers = [("web", create(1)), ("web", create(2)), ("api", set(3))]
             .map(|(name, change)| running.submit(name, change));
         running.disk.fail(step, Errno::NOSPC);
-        drop(hold);
+        drop(block);
         first.await.expect("applied");
         let [web, again, api] = answers;
         assert_eq!(web.await, Err(accepted.clone()));
@@ -98,7 +98,7 @@ async fn a_failed_write_fails_its_whole_batch() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_way_on_a_real_disk_refuses_the_change() {
+async fn obstacles_on_a_real_disk_refuse_the_change() {
     let running = Running::new();
     running.store.apply(target("web"), set(1)).await.expect("applied");
     let content = fs::read(&running.path).expect("written");
@@ -132,18 +132,18 @@ async fn what_stands_in_the_way_on_a_real_disk_refuses_the_change() {
 }
 
 #[tokio::test]
-async fn a_committer_that_dies_leaves_nobody_waiting() {
+async fn a_dead_committer_leaves_no_caller_waiting() {
     let folder = TempDir::new().expect("a temporary folder");
     let (store, committer) = Store::open_file(&folder.path().join("replicas.json")).expect("opens");
     let committer = thread::spawn(move || committer.run(|_: &Changed| panic!("on purpose")));
     assert_eq!(store.apply(target("web"), set(1)).await, Err(failure::uncertain()));
     committer.join().expect_err("panicked");
     assert_eq!(store.apply(target("web"), set(2)).await, Err(failure::closed()));
-    assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(1), "reads go on");
+    assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(1), "reads still work");
 }
 
 #[tokio::test]
-async fn what_is_stored_has_a_bound() {
+async fn the_size_of_all_settings_is_limited() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("replicas.json");
     let reason = "x".repeat(1024);

@@ -1,17 +1,17 @@
-//! Opening: what is read, what is refused with which words, and what stays untouched.
+//! Opening: what is read, what is refused with which message, and what stays untouched.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 
-/// A folder and the path of a settings file in it that is not there yet.
+/// A folder, and the path of a settings file in it that does not exist yet.
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().canonicalize().expect("exists").join("replicas.json");
     (folder, path)
 }
 
-/// Checks why `path` is not opened; `{folder}` in `expected` stands for its folder.
+/// Checks the error of opening `path`; `{folder}` in `expected` stands for its folder.
 #[track_caller]
 fn check_refused(path: &Path, expected: &str) {
     let folder = path.parent().map_or_else(String::new, |folder| folder.display().to_string());
@@ -24,7 +24,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_missing_file_holds_no_settings_and_is_not_made() {
+fn a_missing_file_has_no_settings_and_is_not_created() {
     let (_folder, path) = folder();
     let (store, _committer) = Store::open_file(&path).expect("opens");
     assert!(store.is_empty());
@@ -41,7 +41,7 @@ fn the_file_is_read() {
 }
 
 #[test]
-fn a_broken_file_is_named_and_stays_as_it_is() {
+fn an_invalid_file_is_named_and_left_unchanged() {
     let (_folder, path) = folder();
     let text = "[\n  {\"name\":\"web\",\"namespace\":\"default\",\"replicas\":-1}\n]\n";
     fs::write(&path, text).expect("written");
@@ -64,7 +64,7 @@ fn a_file_in_use_is_refused() {
 }
 
 #[test]
-fn paths_that_are_no_file_are_refused() {
+fn paths_that_are_not_files_are_refused() {
     let (_folder, path) = folder();
     for bad in ["", "/", "..", "/dev/null"] {
         check_refused(Path::new(bad), &format!("{bad:?} is not a file"));
@@ -83,7 +83,7 @@ fn paths_that_are_no_file_are_refused() {
 }
 
 #[test]
-fn a_folder_that_takes_no_files_is_refused() {
+fn a_read_only_folder_is_refused() {
     let (_folder, path) = folder();
     let disk = Arc::new(TestDisk::default());
     disk.fail(Step::Create, rustix::io::Errno::ROFS);
@@ -120,7 +120,7 @@ async fn a_link_stays_a_link() {
 }
 
 #[test]
-fn what_an_interrupted_write_left_is_removed() {
+fn the_temporary_file_of_an_interrupted_write_is_removed() {
     let (_folder, path) = folder();
     let temporary = path.with_extension("json.tmp");
     fs::write(&temporary, "[\n  {\"na").expect("written");

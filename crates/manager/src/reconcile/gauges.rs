@@ -1,4 +1,4 @@
-//! Gauges that are read when somebody asks, instead of being kept up to date.
+//! Gauges that are computed on each scrape instead of being kept up to date.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use super::work::Work;
 use crate::cluster::{Cluster, Freshness, View, Watched};
 use crate::store::Store;
 
-/// Gauges that are read when somebody asks.
+/// Gauges that are computed on each scrape.
 #[derive(Debug)]
-pub struct Readings {
-    /// What is desired.
+pub struct Gauges {
+    /// The desired state.
     pub store: Store,
-    /// What the watches have shown.
+    /// The observed state.
     pub cluster: Arc<Cluster>,
-    /// What happened.
+    /// The records of managed targets.
     pub records: Arc<Records>,
-    /// What waits.
+    /// The queue.
     pub work: Arc<Work>,
     /// The kinds that are managed.
     pub kinds: BTreeSet<Kind>,
@@ -31,8 +31,8 @@ pub struct Readings {
     pub started: Instant,
 }
 
-impl Readings {
-    /// Managed targets whose kind the API server refuses to show.
+impl Gauges {
+    /// The number of managed targets whose kind the API server refuses to show.
     fn unreadable(&self) -> usize {
         let refused: Vec<Kind> = {
             let view = self.cluster.view();
@@ -45,13 +45,13 @@ impl Readings {
         self.store.read(|settings| settings.keys().filter(|target| refused.contains(&target.kind())).count())
     }
 
-    /// What is known of a watch: how much, and how old.
+    /// The number of objects of a watch, and the age of the observed state in seconds.
     fn watch(&self, view: &View<'_>, watched: Watched, now: Instant) -> (f64, f64) {
-        (float(view.known(watched)), view.freshness(watched).age(self.started, now).as_secs_f64())
+        (float(view.count(watched)), view.freshness(watched).age(self.started, now).as_secs_f64())
     }
 }
 
-impl Collector for Readings {
+impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let mut show = |name: &str, help: &str, value: f64| -> Result<(), std::fmt::Error> {
             let gauge = ConstGauge::new(value);
@@ -64,7 +64,7 @@ impl Collector for Readings {
         show("autoscaled_targets", "Managed targets that an autoscaler targets.", float(autoscaled))?;
         show(
             "unreadable_targets",
-            "Managed targets of kinds that the API server refuses to show: a right is missing.",
+            "Managed targets of kinds that the API server refuses to show: a permission is missing.",
             float(self.unreadable()),
         )?;
         let (workloads, autoscalers) = {
@@ -73,9 +73,9 @@ impl Collector for Readings {
             let workloads: Vec<_> = self.kinds.iter().map(of_kind).collect();
             (workloads, self.watch(&view, Watched::Autoscalers, now))
         };
-        for (kind, (known, age)) in workloads {
+        for (kind, (count, age)) in workloads {
             let prefix = watch_prefix(kind);
-            show(kind.resource(), &format!("{kind}s in the cluster."), known)?;
+            show(kind.resource(), &format!("{kind}s in the cluster."), count)?;
             show(
                 &format!("{prefix}watch_stale_seconds"),
                 "Age of what is known while the watch is broken, or time since the start while nothing is known.",
@@ -83,11 +83,11 @@ impl Collector for Readings {
             )?;
         }
         show("autoscalers", "Autoscalers of workloads in the cluster.", autoscalers.0)?;
-        show("autoscaler_watch_stale_seconds", "The same of the watch of autoscalers.", autoscalers.1)
+        show("autoscaler_watch_stale_seconds", "The same for the watch of autoscalers.", autoscalers.1)
     }
 }
 
-/// What the names of the metrics of a watch begin with. That of Deployments was there first, without a prefix.
+/// The prefix of a watch's metrics. The watch of Deployments has none, because it was the first.
 pub fn watch_prefix(kind: Kind) -> String {
     if kind == Kind::default() { String::new() } else { format!("{}_", kind.singular()) }
 }
