@@ -179,6 +179,23 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_of_one_kind_does_not_touch_another() {
+        let mut index = Index::default();
+        let set = Target::new(Kind::StatefulSet, "x", "a").expect("valid");
+        index.insert(set.clone(), observed("s", 1, 1));
+        index.insert(target("x", "a"), observed("d", 1, 1));
+        for _ in 0..2 {
+            index.begin_listing(Kind::StatefulSet);
+            index.insert(set.clone(), observed("s", 1, 1));
+            index.end_listing(Kind::StatefulSet);
+        }
+        index.begin_listing(Kind::Deployment);
+        index.end_listing(Kind::Deployment);
+        assert_eq!((index.count(Kind::Deployment), index.count(Kind::StatefulSet)), (0, 1));
+        assert_eq!(count(&index, &set), Some(1));
+    }
+
+    #[test]
     fn a_recorded_write_is_kept_until_the_watch_shows_a_newer_version() {
         let (mut index, web) = (Index::default(), target("a", "web"));
         let three = Replicas::new(3).expect("valid");

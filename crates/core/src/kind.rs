@@ -25,6 +25,13 @@ impl Kind {
         }
     }
 
+    /// The API group.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet => "apps",
+        }
+    }
+
     /// The name of the resource, as in paths of the API and in RBAC rules.
     pub fn resource(self) -> &'static str {
         match self {

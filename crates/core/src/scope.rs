@@ -50,18 +50,20 @@ impl Scope {
         if self.excluded.contains(target.namespace()) {
             return Err(OutOfScope::Excluded(target.namespace().to_owned()));
         }
-        self.check_watched(target.namespace(), target.kind())
+        self.check_watched(Some(target.namespace()), target.kind())
     }
 
-    /// Whether workloads of a kind in a namespace are watched. Those in excluded namespaces are watched but not
+    /// Whether workloads of a kind are watched, in a namespace or in all. Those in excluded namespaces are shown but not
     /// managed.
-    pub fn check_watched(&self, namespace: &str, kind: Kind) -> Result<(), OutOfScope> {
-        match &self.only {
-            Some(only) if only != namespace => {
+    pub fn check_watched(&self, namespace: Option<&str>, kind: Kind) -> Result<(), OutOfScope> {
+        if !self.kinds.contains(&kind) {
+            return Err(OutOfScope::Kind(kind));
+        }
+        match (&self.only, namespace.filter(|namespace| !self.excluded.contains(*namespace))) {
+            (Some(only), Some(namespace)) if only != namespace => {
                 Err(OutOfScope::Other { namespace: namespace.to_owned(), only: only.clone() })
             }
-            Some(_) | None if self.kinds.contains(&kind) => Ok(()),
-            Some(_) | None => Err(OutOfScope::Kind(kind)),
+            (Some(_) | None, _) => Ok(()),
         }
     }
 }
@@ -74,7 +76,7 @@ mod tests {
     fn other_namespaces_and_kinds_are_out_of_scope() {
         let check = |scope: &Scope, namespace: &str| {
             let target = Target::deployment(namespace, "web").expect("valid");
-            (scope.check(&target), scope.check_watched(namespace, Kind::Deployment))
+            (scope.check(&target), scope.check_watched(Some(namespace), Kind::Deployment))
         };
         let excluded = BTreeSet::from(["kube-system".to_owned()]);
         let all = Scope { excluded: excluded.clone(), ..Scope::default() };
@@ -84,8 +86,11 @@ mod tests {
         assert_eq!(check(&one, "a"), (Ok(()), Ok(())));
         let other = || Err(OutOfScope::Other { namespace: "b".into(), only: "a".into() });
         assert_eq!(check(&one, "b"), (other(), other()));
+        assert_eq!(check(&one, "kube-system"), (Err(OutOfScope::Excluded("kube-system".into())), Ok(())));
+        assert_eq!(one.check_watched(None, Kind::Deployment), Ok(()));
         let none = Scope { kinds: BTreeSet::new(), ..all };
         let kind = || Err(OutOfScope::Kind(Kind::Deployment));
         assert_eq!(check(&none, "a"), (kind(), kind()));
+        assert_eq!(none.check_watched(None, Kind::Deployment), kind());
     }
 }

@@ -152,11 +152,17 @@ impl Cluster {
         });
     }
 
-    /// Records that the API server refuses the watch.
+    /// Records that the API server refuses the watch. Workloads that were observed before are forgotten: nobody knows
+    /// when they will be observed again. Autoscalers are kept: without them, more would be enforced than before.
     pub fn set_refused(&self, watched: Watched) {
-        self.change(|inner| match inner.freshness_mut(watched) {
-            freshness @ Freshness::Unread => *freshness = Freshness::Refused,
-            Freshness::Refused | Freshness::Live | Freshness::Stale { .. } => {}
+        self.change(|inner| match (watched, inner.freshness(watched)) {
+            (Watched::Workloads(kind), _) => {
+                inner.workloads[kind] = Freshness::Refused;
+                inner.index.begin_listing(kind);
+                inner.index.end_listing(kind);
+            }
+            (Watched::Autoscalers, Freshness::Unread) => inner.autoscalers_freshness = Freshness::Refused,
+            (Watched::Autoscalers, Freshness::Refused | Freshness::Live | Freshness::Stale { .. }) => {}
         });
     }
 

@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kind::Kind;
 use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting, Settings};
 use crate::target::Target;
@@ -205,16 +206,20 @@ fn any_setting() -> impl Strategy<Value = Setting> {
         })
 }
 
+fn any_kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(&Kind::ALL[..])
+}
+
 fn any_settings() -> impl Strategy<Value = Settings> {
-    let target = ("[a-z]([a-z0-9-]{0,3}[a-z0-9])?", "[a-z0-9]{1,3}(\\.[a-z0-9]{1,3}){0,2}")
-        .prop_map(|(namespace, name)| target(&namespace, &name));
+    let target = (any_kind(), "[a-z]([a-z0-9-]{0,3}[a-z0-9])?", "[a-z0-9]{1,3}(\\.[a-z0-9]{1,3}){0,2}")
+        .prop_map(|(kind, namespace, name)| Target::new(kind, &namespace, &name).expect("valid"));
     btree_map(target, any_setting().prop_map(Arc::new), 0..8)
 }
 
 /// Changes of few targets, so that they overlap, and whether they are accepted.
 fn any_batch() -> impl Strategy<Value = (BTreeMap<Target, Option<Arc<Setting>>>, bool)> {
-    let target =
-        ("[a-b]-?[a-b]", "[a-b](\\.?[a-b]){0,2}").prop_map(|(namespace, name)| target(&namespace, &name));
+    let target = (any_kind(), "[a-b]-?[a-b]", "[a-b](\\.?[a-b]){0,2}")
+        .prop_map(|(kind, namespace, name)| Target::new(kind, &namespace, &name).expect("valid"));
     (btree_map(target, option::of(any_setting().prop_map(Arc::new)), 0..12), any::<bool>())
 }
 

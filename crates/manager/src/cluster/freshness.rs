@@ -30,7 +30,7 @@ pub enum Freshness {
     /// The first listing is not complete.
     #[default]
     Unread,
-    /// The first listing is not complete, and the API server refuses it: a permission is missing.
+    /// The API server refuses the watch: a permission is missing. Nothing is known.
     Refused,
     /// The watch is open.
     Live,

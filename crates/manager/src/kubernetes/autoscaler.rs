@@ -83,7 +83,8 @@ impl HorizontalPodAutoscaler {
             return Err(MalformedObject { kind: KIND, namespace, name, reason });
         };
         let ScaleTargetRef { api_version, kind, name: target_name } = self.scale_target_ref;
-        let kind = Kind::from_name(&kind).filter(|_| api_version.starts_with("apps/"));
+        let group = api_version.split_once('/').map_or("", |(group, _version)| group);
+        let kind = Kind::from_name(&kind).filter(|kind| kind.group() == group);
         let Some(target) = kind.and_then(|kind| Target::new(kind, &namespace, &target_name).ok()) else {
             return Ok((uid, None));
         };

@@ -5,7 +5,7 @@ use replica_count_core::target::Target;
 
 /// The path of all workloads of a kind, or of those in one namespace.
 pub fn workloads(kind: Kind, namespace: Option<&str>) -> String {
-    collection("apps/v1", kind.resource(), namespace)
+    collection(&format!("{}/v1", kind.group()), kind.resource(), namespace)
 }
 
 /// The path of one workload.

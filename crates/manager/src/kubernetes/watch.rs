@@ -54,7 +54,10 @@ const LISTING_END: &str = "k8s.io/initial-events-end";
 /// The delays between attempts.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 /// The same while the API server refuses, which only a person can fix: eventually at most once a minute.
-const BACKOFF_WHEN_FORBIDDEN: Backoff = Backoff { cap: Duration::from_mins(2), ..BACKOFF };
+const BACKOFF_WHEN_REFUSED: Backoff = Backoff { cap: Duration::from_mins(2), ..BACKOFF };
+/// How long the API server must refuse before that counts: one that has just started, or whose roles are being changed,
+/// refuses for a moment.
+const REFUSED_AFTER: Duration = Duration::from_secs(3);
 
 /// Watches a resource for a sink.
 pub struct Watch<S> {
@@ -74,10 +77,19 @@ struct Position {
     version: Option<String>,
     listing: Listing,
     failures: u32,
-    /// Whether the API server refuses the watch.
-    is_refused: bool,
+    /// The refusals since the last session that failed in another way or worked.
+    refusals: Option<Refusals>,
     /// When data last arrived from the API server.
     last_heard: Instant,
+}
+
+/// Refusals in a row.
+#[derive(Clone, Copy)]
+struct Refusals {
+    count: u32,
+    since: Instant,
+    /// Whether the sink was notified.
+    is_reported: bool,
 }
 
 /// How to list.
@@ -93,7 +105,7 @@ impl<S: Sink> Watch<S> {
     /// Watches until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let (listing, last_heard) = (Listing::Stream, Instant::now());
-        let mut position = Position { version: None, listing, failures: 0, is_refused: false, last_heard };
+        let mut position = Position { version: None, listing, failures: 0, refusals: None, last_heard };
         while !shutdown.is_cancelled() {
             let ended = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -130,16 +142,34 @@ impl<S: Sink> Watch<S> {
                 info!(watched, %reason, "listing again");
                 position.version = None;
             }
-            WatchError::Forbidden(reason) if !position.is_refused => {
-                position.is_refused = true;
-                self.sink.refused(reason);
-            }
+            WatchError::Forbidden(reason) => return self.refused(reason, position),
             other if position.failures == 0 => warn!(watched, reason = %other, "watch interrupted"),
             other => debug!(watched, reason = %other, "watch still interrupted"),
         }
         self.sink.stale(position.last_heard);
+        position.refusals = None;
         position.failures = position.failures.saturating_add(1);
         delay(error, position.failures)
+    }
+
+    /// Records a refusal; returns how long to wait before the next session.
+    fn refused(&self, reason: &str, position: &mut Position) -> Duration {
+        let first = Refusals { count: 0, since: Instant::now(), is_reported: false };
+        let refusals = position.refusals.get_or_insert(first);
+        refusals.count = refusals.count.saturating_add(1);
+        position.failures = position.failures.saturating_add(1);
+        self.sink.stale(position.last_heard);
+        if refusals.since.elapsed() < REFUSED_AFTER {
+            debug!(watched = self.sink.watched(), reason, "watch refused");
+            return BACKOFF.delay(refusals.count, fastrand::f64());
+        }
+        if !refusals.is_reported {
+            refusals.is_reported = true;
+            // What was known may change unseen for a long time, so it is listed again.
+            position.version = None;
+            self.sink.refused(reason);
+        }
+        BACKOFF_WHEN_REFUSED.delay(refusals.count, fastrand::f64())
     }
 
     async fn session(&self, position: &mut Position) -> Result<(), WatchError> {
@@ -188,7 +218,7 @@ impl<S: Sink> Watch<S> {
     fn established(&self, position: &mut Position) {
         if position.failures > 0 {
             position.failures = 0;
-            position.is_refused = false;
+            position.refusals = None;
             info!(watched = self.sink.watched(), "watch restored");
             self.sink.recovered();
         }
@@ -301,12 +331,13 @@ impl<S: Sink> Watch<S> {
 fn delay(error: &WatchError, failures: u32) -> Duration {
     let delay = |backoff: Backoff| backoff.delay(failures, fastrand::f64());
     match error {
-        WatchError::Forbidden(_) => delay(BACKOFF_WHEN_FORBIDDEN),
         WatchError::Throttled { retry_after, .. } => {
             delay(BACKOFF).max(retry_after.unwrap_or(THROTTLED_DELAY))
         }
         WatchError::NoStreamedListing(_)
         | WatchError::PageTooLong(_)
+        | WatchError::Unauthorized(_)
+        | WatchError::Forbidden(_)
         | WatchError::Gone(_)
         | WatchError::Silent(_)
         | WatchError::NoAnswer(_)

@@ -21,14 +21,12 @@ pub struct DesiredSubscriber {
 }
 
 impl Subscriber for DesiredSubscriber {
+    /// Reports the change before it marks the target, so that what the change causes is reported after it.
     fn changed(&self, changed: &Changed) {
         self.records.apply(changed);
-        self.work.mark(changed.target.clone());
-    }
-
-    fn answered(&self, changed: &Changed) {
         if let Some(event) = Event::of_change(changed) {
-            self.report.emit(&event);
+            self.report.emit(event);
         }
+        self.work.mark(changed.target.clone());
     }
 }

@@ -23,6 +23,7 @@ pub struct ReconcileMetrics {
     applied: Counter,
     failures: Family<Reason, Counter>,
     write_seconds: Histogram,
+    unreported: Counter,
 }
 
 impl Default for ReconcileMetrics {
@@ -34,6 +35,7 @@ impl Default for ReconcileMetrics {
             applied: Counter::default(),
             failures: Family::default(),
             write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
+            unreported: Counter::default(),
         }
     }
 }
@@ -54,6 +56,16 @@ impl ReconcileMetrics {
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
         registry.register("write_failures", "Writes that failed, by reason", self.failures.clone());
         registry.register("write_seconds", "Time that a write took", self.write_seconds.clone());
+        registry.register(
+            "unreported_events",
+            "Events that were not logged, because too many waited for the log",
+            self.unreported.clone(),
+        );
+    }
+
+    /// Counts an event that is not logged.
+    pub(super) fn unreported(&self) {
+        self.unreported.inc();
     }
 
     /// Counts an event.

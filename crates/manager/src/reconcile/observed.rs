@@ -84,7 +84,7 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
     }
 
     fn recovered(&self) {
-        for target in self.records.record_reconnect() {
+        for target in self.records.record_reconnect(K::KIND) {
             self.marker.work.mark(target);
         }
     }

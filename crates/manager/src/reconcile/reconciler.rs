@@ -99,17 +99,22 @@ impl Reconciler {
             },
         };
         let now = clock::now();
-        let step = self.records.update_or_default(&target, |record| {
-            let cause = Cause::WriteEnded { repair: &repair, outcome };
-            step(record, &target, cause, &self.policy, now, fastrand::f64())
+        let is_written = matches!(outcome, Outcome::Written { .. });
+        let cause = Cause::WriteEnded { repair: &repair, outcome };
+        let next_step = self.records.update_or_default(&target, |record, is_managed| {
+            // Without a setting, a failure does not matter to anybody.
+            (is_managed || is_written)
+                .then(|| step(record, &target, cause, &self.policy, now, fastrand::f64()))
         });
-        self.carry_out(&target, step);
+        if let Some(step) = next_step {
+            self.carry_out(&target, step);
+        }
         target
     }
 
     /// Carries out a step, except the write, which is returned.
     fn carry_out(&self, target: &Target, Step { next, events }: Step) -> Option<Repair> {
-        for event in &events {
+        for event in events {
             self.report.emit(event);
         }
         match next {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use replica_count_core::change::Changed;
 use replica_count_core::conflict::ConflictState;
+use replica_count_core::kind::Kind;
 use replica_count_core::ordered_lookup::OrderedLookup;
 use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
@@ -38,13 +39,13 @@ impl Records {
         }
     }
 
-    /// Records that the watch works again: clears the failures caused by the outage, and returns the targets that had
-    /// some.
-    pub fn record_reconnect(&self) -> Vec<Target> {
+    /// Records that the watch of a kind works again: clears the failures caused by the outage, and returns the targets
+    /// that had some.
+    pub fn record_reconnect(&self, kind: Kind) -> Vec<Target> {
         let mut records = self.lock();
-        let recovered = records
-            .iter_mut()
-            .filter_map(|(target, record)| record.record_reconnect().then(|| target.clone()));
+        let of_kind = records.iter_mut().filter(|(target, _)| target.kind() == kind);
+        let recovered =
+            of_kind.filter_map(|(target, record)| record.record_reconnect().then(|| target.clone()));
         recovered.collect()
     }
 
@@ -53,9 +54,13 @@ impl Records {
         self.lock().get_mut(target).map(update)
     }
 
-    /// Updates the record of a target. If it is no longer managed, updates an empty record, which is dropped.
-    pub fn update_or_default<T>(&self, target: &Target, update: impl FnOnce(&mut Record) -> T) -> T {
-        update(self.lock().get_mut(target).unwrap_or(&mut Record::default()))
+    /// Updates the record of a target. If it is no longer managed, updates an empty record, which is dropped. `update`
+    /// receives whether the target is managed.
+    pub fn update_or_default<T>(&self, target: &Target, update: impl FnOnce(&mut Record, bool) -> T) -> T {
+        match self.lock().get_mut(target) {
+            Some(record) => update(record, true),
+            None => update(&mut Record::default(), false),
+        }
     }
 
     /// How many managed targets have an autoscaler, and how many of the others are contested.
@@ -78,5 +83,31 @@ impl ConflictStates<'_> {
     pub fn ordered_lookup(&self) -> impl FnMut(&Target) -> ConflictState {
         let mut records = OrderedLookup::new(&self.0);
         move |target| records.get(target).map_or(ConflictState::None, Record::conflict_state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use replica_count_core::failures::Failure;
+
+    use super::*;
+
+    #[test]
+    fn a_watch_that_works_again_clears_failures_of_its_kind_only() {
+        let records = Records::default();
+        let targets = Kind::ALL.map(|kind| Target::new(kind, "shop", "web").expect("valid"));
+        for target in &targets {
+            records.insert_stored(target.clone(), Replicas::new(3).expect("valid"));
+            records.update(target, |record| {
+                let (uid, failure, asked) = ("u".into(), Failure::Unreachable, Duration::ZERO);
+                record.record_failure(&uid, failure, asked, Instant::now(), 1.0);
+            });
+        }
+        let [deployment, stateful_set] = targets;
+        assert_eq!(records.record_reconnect(Kind::StatefulSet), [stateful_set]);
+        assert_eq!(records.record_reconnect(Kind::StatefulSet), []);
+        assert_eq!(records.record_reconnect(Kind::Deployment), [deployment]);
     }
 }

@@ -1,30 +1,70 @@
 //! Reports events to their consumers, which are the metrics and the log.
+//!
+//! Metrics are counted at once. Everything else happens in one task, in the order of the events, so that a slow
+//! consumer delays neither a repair nor the answer to a request.
 
 use std::time::Duration;
 
 use replica_count_core::drift::Drift;
 use replica_count_core::event::{Event, EventKind, WriteFailure};
 use replica_count_core::replicas::Replicas;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::metrics::ReconcileMetrics;
+
+/// How many events may wait for the reporter: those of a mass drift of 10,000 targets, several times over.
+const MAX_WAITING: usize = 65_536;
 
 /// An unknown field manager in the log.
 const UNKNOWN: &str = "unknown";
 
 /// Where events are reported. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The metrics.
     pub metrics: ReconcileMetrics,
+    events: mpsc::Sender<Event>,
 }
 
 impl Report {
-    /// Passes an event to all consumers.
-    pub fn emit(&self, event: &Event) {
-        self.metrics.count(event);
-        log(event);
+    /// Reports an event. Never waits: if too many events wait already, this one is only counted.
+    pub fn emit(&self, event: Event) {
+        self.metrics.count(&event);
+        if self.events.try_send(event).is_err() {
+            self.metrics.unreported();
+        }
     }
+}
+
+/// Passes events to the log.
+#[derive(Debug)]
+pub struct Reporter(mpsc::Receiver<Event>);
+
+impl Reporter {
+    /// Runs until `shutdown`, and then reports the events that still wait.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                event = self.0.recv() => match event {
+                    Some(event) => log(&event),
+                    None => return,
+                },
+                () = shutdown.cancelled() => break,
+            }
+        }
+        self.0.close();
+        while let Some(event) = self.0.recv().await {
+            log(&event);
+        }
+    }
+}
+
+/// A report and its reporter.
+pub fn report() -> (Report, Reporter) {
+    let (events, waiting) = mpsc::channel(MAX_WAITING);
+    (Report { metrics: ReconcileMetrics::default(), events }, Reporter(waiting))
 }
 
 /// Logs a line at level `debug` if the first argument is true, and at level `info` otherwise.
@@ -107,3 +147,6 @@ fn via(drift: Option<&Drift>) -> &str {
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
+
+#[cfg(test)]
+mod tests;

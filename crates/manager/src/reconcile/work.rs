@@ -1,7 +1,6 @@
 //! The queue of targets that may need work. It adds the clock and the wake-up that the pure queue lacks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use replica_count_core::queue::Queue;
 use replica_count_core::target::Target;
@@ -19,11 +18,6 @@ impl Work {
     /// Makes a target due now.
     pub fn mark(&self, target: Target) {
         self.mark_at(target, Instant::now().into_std());
-    }
-
-    /// Makes a target due after a while.
-    pub fn mark_after(&self, target: Target, delay: Duration) {
-        self.mark_at(target, (Instant::now() + delay).into_std());
     }
 
     /// Makes a target due at a time.
@@ -72,6 +66,8 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn target(name: &str) -> Target {
@@ -82,7 +78,7 @@ mod tests {
     async fn wakes_for_a_mark_and_for_a_due_time() {
         let work = Work::default();
         let start = Instant::now();
-        work.mark_after(target("later"), Duration::from_mins(1));
+        work.mark_at(target("later"), (start + Duration::from_mins(1)).into_std());
         work.mark(target("now"));
         assert_eq!(work.next().await, target("now"));
         assert_eq!(start.elapsed(), Duration::ZERO);

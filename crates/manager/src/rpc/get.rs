@@ -68,7 +68,7 @@ fn check_exists(
     match (observation, unknown) {
         (Observation::Present(_), _) => Ok(()),
         (Observation::Unread | Observation::Absent, unknown) => {
-            context.policy.scope.check_watched(target.namespace(), target.kind())?;
+            context.policy.scope.check_watched(Some(target.namespace()), target.kind())?;
             Err(unknown.map_or_else(|| Refusal::NotFound(target.clone()), Refusal::Unknown))
         }
     }

@@ -29,9 +29,9 @@ pub(super) fn list(
     request: &ListRequest,
     in_flight: Option<&InFlight>,
 ) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
-    if let Some(namespace) = request.namespace.as_deref().filter(|_| request.include_unmanaged) {
+    if request.include_unmanaged {
         for kind in &request.kinds {
-            context.policy.scope.check_watched(namespace, *kind)?;
+            context.policy.scope.check_watched(request.namespace.as_deref(), *kind)?;
         }
     }
     let now = clock::now();

@@ -153,7 +153,7 @@ impl From<Refusal> for Status {
                 details.add_precondition_failure_violation(reason, target.to_string(), message.clone());
             }
             Refusal::Unknown(Unknown::Refused(kind)) => {
-                let resource = format!("{}.apps", kind.resource());
+                let resource = format!("{}.{}", kind.resource(), kind.group());
                 details.add_precondition_failure_violation(reason, resource, message.clone());
             }
             Refusal::Unknown(Unknown::Unread)

@@ -33,8 +33,9 @@ impl fmt::Display for Unknown {
             Self::Refused(kind) => write!(
                 formatter,
                 "the API server refuses to show {kind}s to this server; \
-                 grant it get, list and watch of {resource}.apps and patch of {resource}.apps/scale",
-                resource = kind.resource()
+                 grant it get, list and watch of {resource}.{group} and patch of {resource}.{group}/scale",
+                resource = kind.resource(),
+                group = kind.group(),
             ),
         }
     }

@@ -27,18 +27,50 @@ impl http::Health for Health {
     /// The store is open from the start, so readiness depends only on the cluster. The server does not wait for a
     /// resource that it may not read, unless it may not read any kind of workload.
     fn ready(&self) -> Result<(), String> {
-        let view = self.cluster.view();
-        let freshness = |kind: &Kind| view.freshness(Watched::Workloads(*kind));
-        if self.kinds.iter().any(|kind| freshness(kind) == Freshness::Unread) {
-            return Err("the cluster has not been read yet".to_owned());
-        }
-        if !self.kinds.iter().any(|kind| freshness(kind).is_read()) {
-            let kinds: Vec<String> = self.kinds.iter().map(|kind| format!("{kind}s")).collect();
-            return Err(format!("the API server refuses to show {}; see the log", kinds.join(" and ")));
-        }
-        match view.freshness(Watched::Autoscalers) {
-            Freshness::Unread => Err("the autoscalers have not been read yet".to_owned()),
-            Freshness::Refused | Freshness::Live | Freshness::Stale { .. } => Ok(()),
-        }
+        readiness(&self.cluster, &self.kinds)
+    }
+}
+
+fn readiness(cluster: &Cluster, kinds: &BTreeSet<Kind>) -> Result<(), String> {
+    let view = cluster.view();
+    let freshness = |kind: &Kind| view.freshness(Watched::Workloads(*kind));
+    if kinds.iter().any(|kind| freshness(kind) == Freshness::Unread) {
+        return Err("the cluster has not been read yet".to_owned());
+    }
+    if !kinds.iter().any(|kind| freshness(kind).is_read()) {
+        let kinds: Vec<String> = kinds.iter().map(|kind| format!("{kind}s")).collect();
+        return Err(format!("the API server refuses to show {}; see the log", kinds.join(" and ")));
+    }
+    match view.freshness(Watched::Autoscalers) {
+        Freshness::Unread => Err("the autoscalers have not been read yet".to_owned()),
+        Freshness::Refused | Freshness::Live | Freshness::Stale { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_waited_for_unless_it_is_refused() {
+        let (cluster, kinds) = (Cluster::default(), BTreeSet::from(Kind::ALL));
+        let [deployments, stateful_sets] = Kind::ALL.map(Watched::Workloads);
+        let check = |expected: Option<&str>| {
+            let reason = readiness(&cluster, &kinds).err();
+            assert!(
+                reason.as_deref().map_or(expected.is_none(), |reason| expected
+                    .is_some_and(|words| reason.contains(words))),
+                "{reason:?}, not {expected:?}"
+            );
+        };
+        cluster.set_refused(Watched::Autoscalers);
+        cluster.end_listing(Kind::Deployment);
+        check(Some("not been read"));
+        cluster.set_refused(stateful_sets);
+        check(None);
+        cluster.set_refused(deployments);
+        check(Some("refuses to show Deployments and StatefulSets"));
+        cluster.end_listing(Kind::StatefulSet);
+        check(None);
     }
 }

@@ -17,12 +17,21 @@ use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
+use crate::reconcile::report::Reporter;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
 use crate::store::{Committer, Store};
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The parts that are not made from what the others share.
+pub(super) struct Parts {
+    pub(super) committer: Committer,
+    pub(super) reporter: Reporter,
+    pub(super) credentials: Credentials,
+    pub(super) listeners: Listeners,
+}
 
 /// The bound listeners.
 pub(super) struct Listeners {
@@ -46,26 +55,29 @@ impl PeerMetrics {
     }
 }
 
-/// Everything that runs. Requests end first, then the work that they may have caused, then the store.
+/// Everything that runs. Requests end first, then the work that they may have caused, then the store, then the report
+/// of what happened.
 pub(super) struct Running {
     stop_requests: CancellationToken,
     requests: Tasks,
     stop_work: CancellationToken,
     work: Tasks,
     writing: Tasks,
+    stop_reporting: CancellationToken,
+    reporting: Tasks,
 }
 
 impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        committer: Committer,
-        credentials: Credentials,
-        listeners: Listeners,
+        Parts { committer, reporter, credentials, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let (stop_requests, stop_work) = (CancellationToken::new(), CancellationToken::new());
         let (mut requests, mut work, mut writing) = (Tasks::default(), Tasks::default(), Tasks::default());
+        let (mut reporting, stop_reporting) = (Tasks::default(), CancellationToken::new());
+        reporting.spawn_on(reconcile_runtime, "the reporter", reporter.run(stop_reporting.clone()));
         let peers = PeerMetrics::default();
         let mut registry = Registry::with_prefix("replica_count_manager");
         peers.register(&mut registry);
@@ -88,7 +100,7 @@ impl Running {
         };
         work.spawn("the certificates", reload.run(stop_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, stop_requests.clone()));
-        Self { stop_requests, requests, stop_work, work, writing }
+        Self { stop_requests, requests, stop_work, work, writing, stop_reporting, reporting }
     }
 
     /// Waits for the first part to end. None may end: a server without one of its parts must not continue.
@@ -97,6 +109,7 @@ impl Running {
             error = self.requests.first_to_end() => error,
             error = self.work.first_to_end() => error,
             error = self.writing.first_to_end() => error,
+            error = self.reporting.first_to_end() => error,
         }
     }
 
@@ -111,7 +124,10 @@ impl Running {
         }
         self.stop_work.cancel();
         self.work.join_all().await;
-        close(store, &mut self.writing).await
+        let closed = close(store, &mut self.writing).await;
+        self.stop_reporting.cancel();
+        self.reporting.join_all().await;
+        closed
     }
 }
 

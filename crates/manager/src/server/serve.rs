@@ -9,14 +9,14 @@ use tokio::runtime::Handle;
 use tracing::info;
 
 use super::args::ServeArgs;
-use super::running::{Listeners, Running};
+use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
 use crate::kubernetes::connect;
 use crate::kubernetes::probe::Probe;
 use crate::net::tls::{self, Credentials};
 use crate::reconcile::marker::Marker;
-use crate::reconcile::report::Report;
+use crate::reconcile::report::report;
 use crate::store::{Committer, Store};
 
 /// Why the server ended.
@@ -63,6 +63,7 @@ pub async fn run(args: ServeArgs, reconcile_runtime: &Handle) -> Result<(), Serv
         let _entered = reconcile_runtime.enter();
         connect::client(&kubernetes).map_err(ServeError::usage)?
     };
+    let (report, reporter) = report();
     let shared = Shared {
         marker: Marker { store, work: Arc::default() },
         cluster: Arc::default(),
@@ -70,11 +71,12 @@ pub async fn run(args: ServeArgs, reconcile_runtime: &Handle) -> Result<(), Serv
         policy: Arc::new(policy),
         probe: Probe::new(client.clone()),
         client,
-        report: Report::default(),
+        report,
     };
     shared.mark_stored();
     let listeners = bind(&args).await?;
-    let mut running = Running::start(&args, &shared, committer, credentials, listeners, reconcile_runtime);
+    let parts = Parts { committer, reporter, credentials, listeners };
+    let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {
             info!(signal, "draining");

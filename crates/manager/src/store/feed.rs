@@ -7,20 +7,14 @@ use super::mirror::Mirror;
 /// Is notified of the changes of a store.
 pub trait Subscriber {
     /// A setting has changed. Memory is up to date, but the caller has no answer yet. So the resulting work is not lost
-    /// if nobody waits for the answer.
+    /// if nobody waits for the answer. All callers wait for this, so it must be quick.
     fn changed(&self, changed: &Changed);
-
-    /// The same after the answer was sent, for work that must not delay it.
-    fn answered(&self, changed: &Changed);
 }
 
-/// A closure is notified before the answer is sent.
 impl<F: Fn(&Changed)> Subscriber for F {
     fn changed(&self, changed: &Changed) {
         self(changed);
     }
-
-    fn answered(&self, _: &Changed) {}
 }
 
 /// Receives durable changes from a backend.
@@ -39,17 +33,13 @@ impl<S: Subscriber> Feed<S> {
         &self.mirror
     }
 
-    /// Publishes changes in the order in which they were applied. `answer` sends the answers to the callers.
-    pub(super) fn publish(&self, changes: &[Changed], answer: impl FnOnce()) {
+    /// Publishes changes, in the order in which they were applied.
+    pub(super) fn publish(&self, changes: &[Changed]) {
         if !changes.is_empty() {
             self.mirror.apply(changes);
         }
         for changed in changes {
             self.subscriber.changed(changed);
-        }
-        answer();
-        for changed in changes {
-            self.subscriber.answered(changed);
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum WatchError {
     EndedEarly,
     #[error("the API server is overloaded: {reason}")]
     Throttled { reason: String, retry_after: Option<Duration> },
+    #[error("the API server does not accept the credentials: {0}")]
+    Unauthorized(String),
     #[error("the permission is missing, or the API server does not know the resource: {0}")]
     Forbidden(String),
     #[error(transparent)]
@@ -36,7 +38,7 @@ pub(crate) enum WatchError {
 
 impl WatchError {
     /// All values of `reason`.
-    pub(crate) const REASONS: [&'static str; 11] = [
+    pub(crate) const REASONS: [&'static str; 12] = [
         "gone",
         "no_streamed_listing",
         "page_too_long",
@@ -44,6 +46,7 @@ impl WatchError {
         "no_answer",
         "ended_early",
         "throttled",
+        "unauthorized",
         "forbidden",
         "connection",
         "unreadable",
@@ -60,6 +63,7 @@ impl WatchError {
             Self::NoAnswer(_) => "no_answer",
             Self::EndedEarly => "ended_early",
             Self::Throttled { .. } => "throttled",
+            Self::Unauthorized(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::Kube(_) => "connection",
             Self::Unreadable(_) => "unreadable",
@@ -101,8 +105,9 @@ impl From<Status> for WatchError {
         let seconds = status.details.map_or(0, |details| details.retry_after_seconds);
         let retry_after = (seconds > 0).then(|| retry_after::of_seconds(seconds.into()));
         match status.code {
+            401 => Self::Unauthorized(text),
             // 404: the API server does not serve the kind.
-            401 | 403 | 404 => Self::Forbidden(text),
+            403 | 404 => Self::Forbidden(text),
             410 => Self::Gone(text),
             429 => Self::Throttled { reason: text, retry_after },
             _ if retry_after.is_some() => Self::Throttled { reason: text, retry_after },

@@ -151,6 +151,33 @@ async fn retry_after_of_an_overloaded_api_server_is_honoured() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_for_a_moment_is_not_reported() {
+    let answered = AtomicUsize::new(0);
+    let refused_at_first = move || match answered.fetch_add(1, Ordering::SeqCst) {
+        0..5 => Response::builder().status(403).body(Body::empty()).unwrap(),
+        _ => Response::builder().status(500).body(Body::empty()).unwrap(),
+    };
+    let counts = watch(Duration::from_mins(1), refused_at_first).await;
+    assert_eq!(Counts::of(&counts.refusals), 0);
+    let windows = Counts::of(&counts.windows);
+    assert!(windows > 15, "other errors are retried more often: {windows} windows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_everything_is_listed_again() {
+    let answered = AtomicUsize::new(0);
+    let refused_for_a_while = move || match answered.fetch_add(1, Ordering::SeqCst) {
+        0..10 => Response::builder().status(403).body(Body::empty()).unwrap(),
+        10 => events(LISTED),
+        _ => Response::builder().status(500).body(Body::empty()).unwrap(),
+    };
+    let counts = watch(Duration::from_mins(10), refused_for_a_while).await;
+    assert_eq!(Counts::of(&counts.refusals), 1);
+    assert!(Counts::of(&counts.completed) >= 2, "{counts:?}");
+    assert_eq!(Counts::of(&counts.recoveries), 1, "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_is_reported_once_and_retried_at_most_once_a_minute() {
     let refuse = || Response::builder().status(403).body(Body::empty()).unwrap();
     let counts = watch(Duration::from_mins(10), refuse).await;

@@ -23,6 +23,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::reconcile::metrics::ReconcileMetrics;
+use crate::reconcile::report::report;
 use crate::reconcile::work::Work;
 use crate::store::Store;
 
@@ -114,7 +115,9 @@ impl Fixture {
             records.insert_stored(target(n), count(DESIRED));
         }
         cluster.end_listing(Kind::Deployment);
-        let (writes, work, report) = (Arc::<Writes>::default(), Arc::<Work>::default(), Report::default());
+        let (writes, work) = (Arc::<Writes>::default(), Arc::<Work>::default());
+        let (report, reporter) = report();
+        tokio::spawn(reporter.run(CancellationToken::new()));
         let metrics = report.metrics.clone();
         let reconciler = Reconciler {
             cluster: Arc::clone(&cluster),
@@ -256,7 +259,7 @@ async fn retry_after_is_honoured() {
     sleep(SECOND).await;
     // Neither a new setting nor a reconnect shortens the wait.
     fixture.records.apply(&set(DESIRED));
-    assert_eq!(fixture.records.record_reconnect(), []);
+    assert_eq!(fixture.records.record_reconnect(Kind::Deployment), []);
     fixture.work.mark(target(0));
     sleep(10 * SECOND).await;
     let gaps = fixture.gaps();

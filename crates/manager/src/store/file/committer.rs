@@ -84,12 +84,11 @@ impl<S: Subscriber> Writer<S> {
         if !changes.is_empty() {
             self.text.accept();
         }
-        self.feed.publish(changes, || {
-            for Decided { answer, decision } in decided {
-                // An error means that the caller no longer waits for the answer.
-                let _ = answer.send(answer_for(decision, &outcome));
-            }
-        });
+        self.feed.publish(changes);
+        for Decided { answer, decision } in decided {
+            // An error means that the caller no longer waits for the answer.
+            let _ = answer.send(answer_for(decision, &outcome));
+        }
     }
 
     /// Decides all changes in order and proposes the resulting text.

@@ -1,0 +1,151 @@
+//! The lines of the log, as the README shows them, and their order.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use replica_count_core::event::Resolution;
+use replica_count_core::failures::Failure;
+use replica_count_core::managed_fields::{FieldOwner, Operation, Writer};
+use replica_count_core::setting::Enforcement;
+use replica_count_core::target::Target;
+use tracing::Level;
+
+use super::*;
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn event(kind: EventKind) -> Event {
+    let target = Target::deployment("shop", "web").expect("valid");
+    Event { target, at: Timestamp::UNIX_EPOCH, generation: Some(2), kind }
+}
+
+fn count(count: i32) -> Replicas {
+    Replicas::new(count).expect("valid")
+}
+
+fn drift(by: Option<&str>) -> Drift {
+    let by = by.map(|manager| {
+        let subresource = Some("scale".into());
+        let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource };
+        FieldOwner { writer: Arc::new(writer), time: None }
+    });
+    Drift { uid: "u".into(), by, at: Timestamp::UNIX_EPOCH, from: count(3), to: count(7) }
+}
+
+fn failure(should_warn: bool) -> EventKind {
+    EventKind::WriteFailed(WriteFailure {
+        drift: Some(drift(Some("helm"))),
+        to: count(3),
+        failure: Failure::Forbidden,
+        message: "no".to_owned(),
+        in_a_row: 2,
+        should_warn,
+        delay: Duration::from_secs(1),
+    })
+}
+
+/// Reports events, and returns the lines of the log.
+async fn logged(events: impl IntoIterator<Item = EventKind>) -> Vec<String> {
+    let log = Log::default();
+    let writer = log.clone();
+    let logging = tracing_subscriber::fmt()
+        .with_max_level(Level::DEBUG)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(logging);
+    let (report, reporter) = report();
+    for kind in events {
+        report.emit(event(kind));
+    }
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    reporter.run(shutdown).await;
+    let log = log.0.lock().unwrap();
+    String::from_utf8_lossy(&log).lines().map(|line| line.trim_start().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn lines_are_as_documented_and_in_order() {
+    let took = Duration::from_micros(3_678);
+    let (by, from, to) = (Some("alice".to_owned()), count(7), count(3));
+    let ignore = Enforcement::Ignore { until: None };
+    let how = Resolution::InSync;
+    let cases = [
+        (
+            EventKind::Set { by: by.clone(), from: None, to, reason: Some("sale".to_owned()) },
+            r#"INFO set target=shop/web by="alice" to=3 generation=2 reason="sale""#,
+        ),
+        (
+            EventKind::EnforcementSet { by: by.clone(), enforcement: ignore },
+            r#"INFO enforcement set target=shop/web by="alice" enforcement=Ignore { until: None } generation=2"#,
+        ),
+        (
+            EventKind::Drifted { drift: drift(Some("kubectl")), is_contested: false },
+            r#"INFO drifted target=shop/web desired=3 found=7 by="kubectl" via="scale" generation=2"#,
+        ),
+        (
+            EventKind::Drifted { drift: drift(None), is_contested: true },
+            r#"DEBUG drifted target=shop/web desired=3 found=7 by="unknown" via="unknown" generation=2"#,
+        ),
+        (
+            failure(true),
+            r#"WARN write failed target=shop/web to=3 by="helm" reason="forbidden" error="no" failures=2 delay=1s"#,
+        ),
+        (
+            failure(false),
+            r#"DEBUG write failed target=shop/web to=3 by="helm" reason="forbidden" error="no" failures=2 delay=1s"#,
+        ),
+        (
+            EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took },
+            r#"INFO repaired target=shop/web from=7 to=3 by="kubectl" took_ms=3.678"#,
+        ),
+        (EventKind::Applied { from, to, took }, "INFO applied target=shop/web from=7 to=3 took_ms=3.678"),
+        (
+            EventKind::Resolved { drift: drift(Some("kubectl")), how, is_contested: false },
+            r#"INFO resolved target=shop/web desired=3 found=7 by="kubectl" how="in_sync""#,
+        ),
+        (
+            EventKind::Contested { drift: Some(drift(Some("kubectl"))), wait: Duration::from_secs(5) },
+            r#"WARN contested target=shop/web by="kubectl" via="scale" wait=5s"#,
+        ),
+        (EventKind::Calmed, "INFO no longer contested target=shop/web"),
+        (EventKind::Missing, "INFO missing: it does not exist, or is being deleted target=shop/web"),
+        (
+            EventKind::Autoscaled { autoscaler: Some("HorizontalPodAutoscaler/web".into()) },
+            "WARN autoscaled: the desired count is still enforced target=shop/web autoscaler=HorizontalPodAutoscaler/web",
+        ),
+        (EventKind::Autoscaled { autoscaler: None }, "INFO no longer autoscaled target=shop/web"),
+        (EventKind::Deleted { by, desired: to }, r#"INFO deleted target=shop/web by="alice" desired=3"#),
+    ];
+    let (events, lines): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+    assert_eq!(logged(events).await, lines);
+}
+
+#[tokio::test]
+async fn an_event_that_finds_no_room_is_counted() {
+    let (report, _reporter) = report();
+    for _ in 0..MAX_WAITING + 2 {
+        report.emit(event(EventKind::Calmed));
+    }
+    let mut registry = prometheus_client::registry::Registry::default();
+    report.metrics.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    assert!(text.contains("unreported_events_total 2\n"), "{text}");
+}
