@@ -13,7 +13,7 @@ use crate::replicas::Replicas;
 use crate::target::Target;
 use crate::uid::Uid;
 
-/// How many writers are kept before unused ones are dropped.
+/// How many writers are kept at least before unused ones are dropped.
 const WRITER_CLEANUP_THRESHOLD: usize = 1024;
 
 /// Every workload that the watches have shown, sorted by target.
@@ -25,6 +25,8 @@ pub struct Index {
     listings: ByKind<u32>,
     counts: ByKind<usize>,
     writers: HashSet<Arc<Writer>>,
+    /// How many writers were in use at the last cleanup.
+    writers_in_use: usize,
 }
 
 #[derive(Debug)]
@@ -119,8 +121,10 @@ impl Index {
         if let Some(shared) = self.writers.get(writer) {
             return Arc::clone(shared);
         }
-        if self.writers.len() >= WRITER_CLEANUP_THRESHOLD {
+        // Twice as many as were in use, so that the cost of cleanups is shared by as many new writers.
+        if self.writers.len() >= WRITER_CLEANUP_THRESHOLD.max(2 * self.writers_in_use) {
             self.writers.retain(|writer| Arc::strong_count(writer) > 1);
+            self.writers_in_use = self.writers.len();
         }
         self.writers.insert(Arc::clone(writer));
         Arc::clone(writer)

@@ -1,4 +1,4 @@
-//! The only place where the server reads its clocks.
+//! Reads the clocks for decisions and answers.
 
 use jiff::Timestamp;
 use replica_count_core::clock::Now;

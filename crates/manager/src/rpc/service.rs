@@ -6,7 +6,7 @@ use replica_count_api::{proto, response};
 use replica_count_core::change::{Action, Change};
 use tonic::{Request, Response, Status};
 
-use super::authorize::{Verb, authorize, user};
+use super::authorize::{Access, Caller, authorize};
 use super::context::Context;
 use super::get::get;
 use super::in_flight::InFlight;
@@ -24,8 +24,10 @@ impl DeploymentsService for Deployments {
         &self,
         request: Request<proto::ListDeploymentsRequest>,
     ) -> Result<Response<proto::DeploymentsReplicaConfigs>, Status> {
+        let caller = Caller::of(&request);
         let in_flight = request.extensions().get::<InFlight>().cloned();
         let request = ListRequest::parse(request.into_inner()).map_err(Refusal::from)?;
+        authorize(&self.0.policy, &caller, Access::List(request.namespace.as_deref()))?;
         let _lock = self.0.list_lock.lock().await;
         Ok(Response::new(list(&self.0, &request, in_flight.as_ref())?))
     }
@@ -34,9 +36,11 @@ impl DeploymentsService for Deployments {
         &self,
         request: Request<proto::GetDeploymentRequest>,
     ) -> Result<Response<proto::GetDeploymentResponse>, Status> {
+        let caller = Caller::of(&request);
         let request = request.into_inner();
         let target =
             request::target(request.kind, &request.namespace, &request.name).map_err(Refusal::from)?;
+        authorize(&self.0.policy, &caller, Access::Get(&target))?;
         Ok(Response::new(get(&self.0, &target)?))
     }
 
@@ -44,23 +48,23 @@ impl DeploymentsService for Deployments {
         &self,
         request: Request<proto::SetDeploymentRequest>,
     ) -> Result<Response<proto::SetDeploymentResponse>, Status> {
-        let by = user(&request);
+        let caller = Caller::of(&request);
         let request = SetRequest::parse(request.into_inner(), self.0.max_replicas).map_err(Refusal::from)?;
-        authorize(&self.0.policy, Verb::Update, &request.target)?;
-        Ok(Response::new(set(&self.0, request, by).await?))
+        authorize(&self.0.policy, &caller, Access::Set(&request.target))?;
+        Ok(Response::new(set(&self.0, request, caller.user).await?))
     }
 
     async fn delete_deployment(
         &self,
         request: Request<proto::DeleteDeploymentRequest>,
     ) -> Result<Response<proto::DeleteDeploymentResponse>, Status> {
-        let by = user(&request);
+        let caller = Caller::of(&request);
         let request = request.into_inner();
         let target =
             request::target(request.kind, &request.namespace, &request.name).map_err(Refusal::from)?;
         let expected_generation = request::generation(request.expected_generation).map_err(Refusal::from)?;
-        authorize(&self.0.policy, Verb::Delete, &target)?;
-        let at = clock::now().wall;
+        authorize(&self.0.policy, &caller, Access::Delete(&target))?;
+        let (by, at) = (caller.user, clock::now().wall);
         let change = Change { expected_generation, by, at, action: Action::Delete };
         let changed = apply(&self.0, &target, change).await?;
         Ok(Response::new(proto::DeleteDeploymentResponse {
@@ -75,12 +79,13 @@ impl DeploymentsService for Deployments {
         &self,
         request: Request<proto::SetEnforcementRequest>,
     ) -> Result<Response<proto::SetEnforcementResponse>, Status> {
-        let (by, at) = (user(&request), clock::now().wall);
+        let (caller, at) = (Caller::of(&request), clock::now().wall);
         let request = request.into_inner();
         let EnforcementRequest { target, enforcement, expected_generation } =
             EnforcementRequest::parse(&request, at).map_err(Refusal::from)?;
-        authorize(&self.0.policy, Verb::Update, &target)?;
-        let change = Change { expected_generation, by, at, action: Action::Enforce(enforcement) };
+        authorize(&self.0.policy, &caller, Access::SetEnforcement(&target))?;
+        let change =
+            Change { expected_generation, by: caller.user, at, action: Action::Enforce(enforcement) };
         let changed = apply(&self.0, &target, change).await?;
         let (mode, until) = response::enforcement(enforcement);
         Ok(Response::new(proto::SetEnforcementResponse {

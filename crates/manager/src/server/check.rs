@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use replica_count_api::proto::ListDeploymentsRequest;
+use replica_count_api::proto::{self, ListDeploymentsRequest};
 use replica_count_client::credentials::CredentialsError;
 use replica_count_client::describe::describe;
 use replica_count_client::endpoint::EndpointError;
 use replica_count_client::pages::Pages;
 use replica_count_client::{Address, CredentialFiles, Endpoint, retry};
+use replica_count_core::kind::{ByKind, Kind};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +23,7 @@ Examples:
 
 Exit status: 0 when the server serves, 1 when it does not, 64 when a flag or a file that it names is not usable.";
 
-/// Call a server over mutual TLS, to check that it is healthy and lists its Deployments
+/// Call a server over mutual TLS, to check that it is healthy and lists what it manages
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
@@ -79,7 +80,7 @@ impl CheckError {
 }
 
 impl CheckArgs {
-    /// Checks the server, and prints how many Deployments it manages.
+    /// Checks the server, and prints how many workloads it manages.
     pub fn run(self) -> Result<(), CheckError> {
         let Self { address, ca, cert, key, server_name, wait } = self;
         let credentials = CredentialFiles { authority: ca, certificate: cert, key }.load()?;
@@ -87,22 +88,38 @@ impl CheckArgs {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let managed = retry::until(Duration::from_secs(wait.into()), async || attempt(&endpoint).await);
         match runtime.block_on(managed) {
-            Ok(1) => writeln!(io::stdout(), "{address} serves and manages 1 Deployment")?,
-            Ok(count) => writeln!(io::stdout(), "{address} serves and manages {count} Deployments")?,
-            Err(reason) => return Err(CheckError::Server { address, reason }),
+            Ok(managed) => Ok(writeln!(io::stdout(), "{address} serves and manages {}", text(managed))?),
+            Err(reason) => Err(CheckError::Server { address, reason }),
         }
-        Ok(())
     }
 }
 
-/// Makes one attempt; returns the number of managed Deployments.
-async fn attempt(endpoint: &Endpoint) -> Result<usize, String> {
+/// Makes one attempt; returns the number of managed workloads of each kind.
+async fn attempt(endpoint: &Endpoint) -> Result<ByKind<usize>, String> {
     let connection = endpoint.connect().await.map_err(|error| error.to_string())?;
     connection.health().await.map_err(|error| error.to_string())?;
-    let mut pages = Pages::new(&connection, ListDeploymentsRequest::default());
-    let mut managed = 0;
+    let kinds = Kind::ALL.map(|kind| proto::Kind::from(kind).into()).into();
+    let mut pages = Pages::new(&connection, ListDeploymentsRequest { kinds, ..Default::default() });
+    let mut managed = ByKind::default();
     while let Some(page) = pages.next().await.map_err(|status| describe("ListDeployments", &status))? {
-        managed += page.deployments_replica_config.len();
+        for row in page.deployments_replica_config {
+            // A newer server may know more kinds.
+            if let Some(kind) = Kind::ALL.into_iter().find(|kind| proto::Kind::from(*kind) == row.kind()) {
+                managed[kind] += 1;
+            }
+        }
     }
     Ok(managed)
+}
+
+/// For example "2 Deployments and 1 StatefulSet". Only the default kind is named if there is none of it.
+fn text(managed: ByKind<usize>) -> String {
+    let named = Kind::ALL.into_iter().filter(|kind| *kind == Kind::default() || managed[*kind] > 0);
+    let named: Vec<String> = named
+        .map(|kind| match managed[kind] {
+            1 => format!("1 {kind}"),
+            count => format!("{count} {kind}s"),
+        })
+        .collect();
+    named.join(" and ")
 }

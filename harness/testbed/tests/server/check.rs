@@ -7,6 +7,7 @@ use replica_count_testbed::manager::Certificates;
 use replica_count_testbed::{Manager, workspace};
 
 use crate::fixture::Fixture;
+use crate::kinds::StatefulSets;
 use crate::standalone::Standalone;
 
 /// The exit status for an unusable file.
@@ -58,6 +59,11 @@ async fn a_serving_server_passes_and_reports_what_it_manages() {
     checker.expect(&[("--wait", Path::new("30"))], 0, "serves and manages 0 Deployments\n");
     fixture.create_managed("one", 1).await;
     checker.expect(&[], 0, "serves and manages 1 Deployment\n");
+    let mut sets = StatefulSets::of(fixture).await;
+    for name in ["one", "two"] {
+        sets.create_managed(name, 1).await;
+    }
+    checker.expect(&[], 0, "serves and manages 1 Deployment and 2 StatefulSets\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -284,9 +284,11 @@ async fn a_kind_that_is_not_managed_is_refused_and_kept() {
 
     let set = sets.fixture.client.set_deployment(sets.set_request("web", 5)).await.unwrap_err();
     let namespace = sets.fixture.namespace.clone();
-    let all = proto::ListDeploymentsRequest { include_unmanaged: true, namespace, ..request };
-    let list = sets.fixture.client.list_deployments(all).await.unwrap_err();
-    for refused in [set, list] {
+    let all = proto::ListDeploymentsRequest { include_unmanaged: true, ..request };
+    let list = sets.fixture.client.list_deployments(all.clone()).await.unwrap_err();
+    let of_namespace = proto::ListDeploymentsRequest { namespace, ..all };
+    let list_of_namespace = sets.fixture.client.list_deployments(of_namespace).await.unwrap_err();
+    for refused in [set, list, list_of_namespace] {
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert_eq!(refused.get_details_error_info().unwrap().reason, "KIND_NOT_MANAGED");
     }

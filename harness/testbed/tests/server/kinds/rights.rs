@@ -159,3 +159,28 @@ async fn without_the_right_to_see_deployments_it_goes_on_with_stateful_sets() {
     sets.scale("db", 0).await;
     sets.wait_for_count("db", 3).await;
 }
+
+#[tokio::test]
+async fn a_right_that_is_withdrawn_counts_like_one_that_was_never_given() {
+    let mut sets = StatefulSets::of(Fixture::limited().await).await;
+    sets.create_managed("db", 3).await;
+    let rights = Rights::of(&sets.fixture).await;
+    rights.limit_to("deployments").await;
+    let lines = refusals(&sets.fixture).await;
+    let [line] = &lines[..] else { panic!("{lines:#?}") };
+    assert!(line.contains("\"ERROR\"") && line.contains("\"managed\":1"), "{line}");
+    let answer = sets.wait_for("db", |answer| answer.state() == DeploymentState::Unknown).await;
+    assert_eq!((answer.desired_replicas, answer.current_replicas), (Some(3), None));
+    assert!(answer.state_reason.contains("refuses to show StatefulSets"), "{answer:?}");
+    let metrics = sets.fixture.manager.metrics().await.unwrap();
+    assert!(metrics.contains("replica_count_manager_unreadable_targets 1.0\n"), "{metrics}");
+    let refused = sets.fixture.client.set_deployment(sets.set_request("db", 4)).await.unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "KIND_NOT_READABLE");
+    sets.fixture.create_managed("web", 3).await;
+
+    // A change that nobody saw is found when the right is back.
+    sets.scale("db", 7).await;
+    rights.grant_all().await;
+    sets.wait_for_count("db", 3).await;
+    sets.wait_for("db", |answer| answer.state() == DeploymentState::InSync).await;
+}
