@@ -28,7 +28,7 @@ impl Observed {
     /// Whether this is an older observation of the same object than `other`.
     pub fn is_older_than(&self, other: &Self) -> bool {
         self.uid == other.uid
-            && matches!((self.resource_version, other.resource_version), (Some(own), Some(others)) if own < others)
+            && matches!((self.resource_version, other.resource_version), (Some(mine), Some(theirs)) if mine < theirs)
     }
 }
 

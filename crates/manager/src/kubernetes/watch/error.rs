@@ -10,13 +10,13 @@ use crate::kubernetes::retry_after;
 /// Why a watch ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {
-    #[error("the version to continue from is gone: {0}")]
+    #[error("the version to continue from has expired: {0}")]
     Gone(String),
     #[error("the API server cannot list as a stream: {0}")]
     NoStreamedListing(String),
     #[error("a page of more than {0} bytes")]
     PageTooLong(usize),
-    #[error("nothing heard for {0:?}")]
+    #[error("no data for {0:?}")]
     Silent(Duration),
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),

@@ -115,7 +115,7 @@ fn invalid_enforcements(enforce: &SetEnforcementRequest) -> Vec<Invalid> {
         (Call::Enforce(SetEnforcementRequest { mode: 0, ..enforce.clone() }), "Mode", "is required"),
         (Call::Enforce(SetEnforcementRequest { mode: 7, ..enforce.clone() }), "Mode", "7 is unknown"),
         (Call::Enforce(enforced), "Until", "IGNORE"),
-        (until(past), "Until", "is over"),
+        (until(past), "Until", "is in the past"),
         (until(no_time), "Until", "range"),
         (
             Call::Enforce(SetEnforcementRequest { expected_generation, ..enforce.clone() }),
