@@ -1,10 +1,12 @@
 //! Converts types of the domain to protobuf.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use replica_count_core::clock::Now;
 use replica_count_core::drift::Drift;
+use replica_count_core::failures::FailureDetails;
 use replica_count_core::kind::Kind;
 use replica_count_core::record::Record;
 use replica_count_core::setting::Enforcement;
@@ -61,6 +63,44 @@ pub fn contest(record: &Record, now: Now) -> Option<proto::Contest> {
     let wait = contested.next_repair.saturating_duration_since(now.monotonic);
     let until = (!wait.is_zero()).then(|| timestamp(now.wall + wait));
     Some(proto::Contest { by: record.last_drift.as_ref().map_or("", Drift::manager).to_owned(), until })
+}
+
+/// Writes of a target that failed in a row, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LastFailure {
+    reason: &'static str,
+    details: Arc<FailureDetails>,
+    next_try: Timestamp,
+    attempts: u32,
+}
+
+impl LastFailure {
+    /// `None`: the last write succeeded, or there was none.
+    pub fn of(record: &Record, now: Now) -> Option<Self> {
+        let failures = record.failures.as_ref()?;
+        let details = Arc::clone(failures.details.as_ref()?);
+        let next_try = now.wall + failures.due.saturating_duration_since(now.monotonic);
+        Some(Self { reason: failures.last.as_str(), details, next_try, attempts: failures.in_a_row })
+    }
+
+    /// The length of its message in bytes.
+    pub fn message_len(&self) -> usize {
+        self.details.message.len()
+    }
+}
+
+impl From<LastFailure> for proto::Failure {
+    fn from(failure: LastFailure) -> Self {
+        let LastFailure { reason, details, next_try, attempts } = failure;
+        Self {
+            reason: reason.to_owned(),
+            code: details.code.map(i32::from),
+            message: details.message.clone(),
+            since: Some(timestamp(details.since)),
+            next_try: Some(timestamp(next_try)),
+            attempts: attempts.into(),
+        }
+    }
 }
 
 /// An enforcement mode and its end.

@@ -67,6 +67,7 @@ fn lists_keep_their_fields() {
             "6 State State .proto.DeploymentState",
             "7 Kind Kind .proto.Kind",
             "8 StateReason StateReason string",
+            "9 LastFailure LastFailure .proto.Failure",
         ],
     );
     check(
@@ -129,6 +130,18 @@ fn responses_keep_their_fields() {
             "17 Autoscaler Autoscaler string",
             "18 Kind Kind .proto.Kind",
             "19 StateReason StateReason string",
+            "20 LastFailure LastFailure .proto.Failure",
+        ],
+    );
+    check(
+        "Failure",
+        &[
+            "1 Reason Reason string",
+            "2 Code Code int32?",
+            "3 Message Message string",
+            "4 Since Since .google.protobuf.Timestamp",
+            "5 NextTry NextTry .google.protobuf.Timestamp",
+            "6 Attempts Attempts int64",
         ],
     );
     check("Contest", &["1 By By string", "2 Until Until .google.protobuf.Timestamp"]);

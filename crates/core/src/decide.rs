@@ -1,6 +1,6 @@
 //! What to do about a target: a pure function of the desired state, the observed state and what happened before.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -56,6 +56,8 @@ pub struct Repair {
     pub generation: u64,
     /// The drift that this repairs. `None`: it puts a new setting into effect.
     pub drift: Option<Drift>,
+    /// How long the write may take.
+    pub deadline: Duration,
 }
 
 /// Decides what to do about `target`, for which `setting` is stored.
@@ -101,12 +103,17 @@ fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) ->
             to: setting.replicas,
             generation: setting.generation,
             drift,
+            deadline: record.write_deadline(),
         }),
     }
 }
 
 /// The drift that explains an undesired count. `None`: the setting may merely not be in effect yet.
 fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp) -> Option<Drift> {
+    if record.altered_to(&observed.uid) == Some(observed.replicas) {
+        // Our own write caused it.
+        return record.open_drift.clone();
+    }
     let owner = observed.owner.as_ref().filter(|owner| owner.manager() != FIELD_MANAGER);
     let time = owner.and_then(|owner| owner.time);
     let by = match record.in_effect {
@@ -142,7 +149,7 @@ mod tests {
 
     use super::*;
     use crate::conflict::BUDGET;
-    use crate::failures::Failure;
+    use crate::failures::{Failure, WRITE_DEADLINES};
     use crate::managed_fields::{FieldOwner, Operation, Writer};
 
     const IGNORE: Enforcement = Enforcement::Ignore { until: None };
@@ -217,7 +224,8 @@ mod tests {
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
             let from = self.observed.as_ref().expect("present").replicas;
             let to = self.setting.replicas;
-            Decision::Repair(Repair { uid: "u".into(), from, to, generation: 1, drift })
+            let deadline = WRITE_DEADLINES[0];
+            Decision::Repair(Repair { uid: "u".into(), from, to, generation: 1, drift, deadline })
         }
     }
 

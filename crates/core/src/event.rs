@@ -143,6 +143,8 @@ pub struct WriteFailure {
     pub to: Replicas,
     /// Why it failed.
     pub failure: Failure,
+    /// The HTTP status of the answer. `None`: there was no answer.
+    pub code: Option<u16>,
     /// The error message.
     pub message: String,
     /// How many writes failed in a row.

@@ -1,8 +1,12 @@
 //! Writes that failed in a row, and how long to wait after them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::backoff::Backoff;
+use crate::replicas::Replicas;
 use crate::uid::Uid;
 
 /// How long to wait after a failed write.
@@ -10,6 +14,11 @@ pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Dur
 /// After a stale decision, the next attempt is made as soon as the watch shows a change, unless this many in a row were
 /// stale.
 pub const STALE_IN_A_ROW: u32 = 3;
+
+/// How long a write may take. Admission webhooks may take 30 seconds, so each write that runs out of time makes the next
+/// ones longer.
+pub const WRITE_DEADLINES: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(20), Duration::from_secs(35)];
 
 /// Consecutive failed attempts.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +35,43 @@ pub struct Failures {
     pub due: Instant,
     /// No attempt before this time, whatever the watch shows.
     pub retry_at: Option<Instant>,
+    /// The count that admission stored instead of the desired one, if the last attempt was altered.
+    pub altered_to: Option<Replicas>,
+    /// What people need to know about them. `None`: nothing yet.
+    pub details: Option<Arc<FailureDetails>>,
+}
+
+/// What people need to know about failed attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureDetails {
+    /// When the first of them failed.
+    pub since: Timestamp,
+    /// The HTTP status of the last answer. `None`: there was no answer.
+    pub code: Option<u16>,
+    /// Why the last one failed, for people.
+    pub message: String,
+}
+
+/// A failed write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteError {
+    /// Why it failed.
+    pub failure: Failure,
+    /// The HTTP status of the answer. `None`: there was no answer.
+    pub code: Option<u16>,
+    /// Why it failed, for people.
+    pub message: String,
+    /// How long the API server asked to wait. Zero: it did not ask.
+    pub retry_after: Duration,
+    /// The count that admission stored instead of the desired one.
+    pub altered_to: Option<Replicas>,
+}
+
+impl WriteError {
+    /// A failure after which the API server did not ask to wait.
+    pub fn new(failure: Failure, code: Option<u16>, message: String) -> Self {
+        Self { failure, code, message, retry_after: Duration::ZERO, altered_to: None }
+    }
 }
 
 /// Why an attempt failed.
@@ -35,10 +81,18 @@ pub enum Failure {
     Stale,
     /// The API server asked to wait.
     Throttled,
+    /// The API server did not accept the credentials.
+    Unauthorized,
     /// A permission was missing.
     Forbidden,
-    /// The API server, or a policy in it, refused the count.
+    /// An admission policy or webhook denied the write.
+    Denied,
+    /// An admission policy or webhook changed the count: the write succeeded, but not with the desired count.
+    Altered,
+    /// The API server refused the write as invalid.
     Refused,
+    /// The API server ran out of time, for example because of a slow admission webhook.
+    TimedOut,
     /// The API server failed, or refused for another reason.
     Failed,
     /// The API server could not be reached.
@@ -49,11 +103,15 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Stale,
         Self::Throttled,
+        Self::Unauthorized,
         Self::Forbidden,
+        Self::Denied,
+        Self::Altered,
         Self::Refused,
+        Self::TimedOut,
         Self::Failed,
         Self::Unreachable,
         Self::Deadline,
@@ -64,11 +122,31 @@ impl Failure {
         match self {
             Self::Stale => "stale",
             Self::Throttled => "throttled",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::Denied => "denied",
+            Self::Altered => "altered",
             Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
             Self::Failed => "failed",
             Self::Unreachable => "unreachable",
             Self::Deadline => "deadline",
+        }
+    }
+
+    /// Whether more time might have helped.
+    pub fn is_lack_of_time(self) -> bool {
+        match self {
+            Self::TimedOut | Self::Deadline => true,
+            Self::Stale
+            | Self::Throttled
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::Denied
+            | Self::Altered
+            | Self::Refused
+            | Self::Failed
+            | Self::Unreachable => false,
         }
     }
 }
@@ -85,17 +163,32 @@ impl Failures {
         now: Instant,
         jitter: f64,
     ) -> Self {
-        let (in_a_row, same_reason) = match before.filter(|before| before.apply_to(uid)) {
-            Some(before) if before.last == failure => (before.in_a_row, before.same_reason),
-            Some(before) => (before.in_a_row, 0),
-            None => (0, 0),
+        let (in_a_row, same_reason, details) = match before.filter(|before| before.apply_to(uid)) {
+            Some(before) if before.last == failure => (before.in_a_row, before.same_reason, before.details),
+            Some(before) => (before.in_a_row, 0, before.details),
+            None => (0, 0, None),
         };
         let (in_a_row, same_reason) = (in_a_row.saturating_add(1), same_reason.saturating_add(1));
         // The delay is added to Retry-After: clients that were throttled together must not retry together.
         let due = now + retry_after + BACKOFF.delay(in_a_row, jitter);
         let is_retried_at_once = failure == Failure::Stale && same_reason < STALE_IN_A_ROW;
         let retry_at = (!is_retried_at_once).then_some(due);
-        Self { uid: uid.clone(), last: failure, in_a_row, same_reason, due, retry_at }
+        Self {
+            uid: uid.clone(),
+            last: failure,
+            in_a_row,
+            same_reason,
+            due,
+            retry_at,
+            altered_to: None,
+            details,
+        }
+    }
+
+    /// Adds what people need to know about the last attempt.
+    pub fn describe(&mut self, code: Option<u16>, message: String, now: Timestamp) {
+        let since = self.details.as_ref().map_or(now, |details| details.since);
+        self.details = Some(Arc::new(FailureDetails { since, code, message }));
     }
 
     /// Whether they apply to the object `uid`. Throttling applies to every object.
@@ -108,8 +201,12 @@ impl Failures {
         let threshold = match self.last {
             Failure::Stale => STALE_IN_A_ROW,
             Failure::Throttled
+            | Failure::Unauthorized
             | Failure::Forbidden
+            | Failure::Denied
+            | Failure::Altered
             | Failure::Refused
+            | Failure::TimedOut
             | Failure::Failed
             | Failure::Unreachable
             | Failure::Deadline => 1,
@@ -125,8 +222,14 @@ impl Failures {
     /// Whether they are cleared once the API server is reachable and the observed state is current again.
     pub fn clear_on_reconnect(&self) -> bool {
         match self.last {
-            Failure::Stale | Failure::Unreachable | Failure::Deadline => true,
-            Failure::Throttled | Failure::Forbidden | Failure::Refused | Failure::Failed => false,
+            Failure::Stale | Failure::Unauthorized | Failure::Unreachable | Failure::Deadline => true,
+            Failure::Throttled
+            | Failure::Forbidden
+            | Failure::Denied
+            | Failure::Altered
+            | Failure::Refused
+            | Failure::TimedOut
+            | Failure::Failed => false,
         }
     }
 }

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::conflict::{BUDGET, BUDGET_OF_AUTOSCALED, ConflictState, Damping};
 use crate::drift::Drift;
-use crate::failures::{Failure, Failures};
+use crate::failures::{Failure, Failures, WRITE_DEADLINES};
 use crate::replicas::Replicas;
 use crate::uid::Uid;
+
+/// The longest of [`WRITE_DEADLINES`].
+#[allow(clippy::cast_possible_truncation, reason = "there are few")]
+const LAST_DEADLINE: u8 = WRITE_DEADLINES.len() as u8 - 1;
 
 /// What happened to one managed target. Kept in memory only.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +31,8 @@ pub struct Record {
     pub damping: Damping,
     /// The autoscaler that targets the workload.
     pub autoscaler: Option<Arc<str>>,
+    /// How many steps of [`WRITE_DEADLINES`] the next write gets beyond the first one.
+    pub extra_time: u8,
     /// Whether the workload was missing at the last step.
     pub is_missing: bool,
 }
@@ -126,9 +132,12 @@ impl Record {
         retry_after: Duration,
         now: Instant,
         jitter: f64,
-    ) -> &Failures {
+    ) -> &mut Failures {
         if failure == Failure::Stale {
             self.record_conflict(now, jitter);
+        }
+        if failure.is_lack_of_time() {
+            self.extra_time = (self.extra_time + 1).min(LAST_DEADLINE);
         }
         let before = self.failures.take();
         self.failures.insert(Failures::after(before, uid, failure, retry_after, now, jitter))
@@ -160,6 +169,23 @@ impl Record {
         let failures = self.failures.as_ref().filter(|failures| failures.apply_to(uid));
         let after_failures = failures.and_then(|failures| failures.retry_at);
         after_failures.max(self.damping.contested().map(|contested| contested.next_repair))
+    }
+
+    /// How long the next write may take.
+    pub fn write_deadline(&self) -> Duration {
+        WRITE_DEADLINES[usize::from(self.extra_time)]
+    }
+
+    /// Records how long a write took that was answered. A fast one needs no extra time any more.
+    pub fn record_write_time(&mut self, took: Duration) {
+        if took < WRITE_DEADLINES[0] / 2 {
+            self.extra_time = 0;
+        }
+    }
+
+    /// The count that admission stored instead of the desired one, in the last attempt on the object `uid`.
+    pub fn altered_to(&self, uid: &Uid) -> Option<Replicas> {
+        self.failures.as_ref().filter(|failures| failures.uid == *uid)?.altered_to
     }
 
     /// Who else changes the count.

@@ -14,10 +14,11 @@ use crate::conflict::Quiet;
 use crate::decide::{Decision, Repair, decide};
 use crate::drift::Drift;
 use crate::event::{Event, EventKind, Resolution, WriteFailure};
-use crate::failures::Failure;
+use crate::failures::{Failure, WriteError};
 use crate::observed::Observation;
 use crate::policy::Policy;
 use crate::record::{Record, Sighting};
+use crate::replicas::Replicas;
 use crate::setting::Setting;
 use crate::state::State;
 use crate::target::Target;
@@ -55,14 +56,19 @@ pub enum Outcome {
         took: Duration,
     },
     /// It failed, or its outcome is unknown.
-    Failed {
-        /// Why.
-        failure: Failure,
-        /// The error message.
-        message: String,
-        /// How long the API server asked to wait.
-        retry_after: Duration,
-    },
+    Failed(WriteError),
+}
+
+impl Outcome {
+    /// The outcome of a write after which the workload has `replicas`. Only the desired count counts as success.
+    pub fn of_write(repair: &Repair, replicas: Replicas, took: Duration) -> Self {
+        if replicas == repair.to {
+            return Self::Written { took };
+        }
+        let message = format!("admission changed {} to {replicas}", repair.to);
+        let error = WriteError::new(Failure::Altered, Some(200), message);
+        Self::Failed(WriteError { altered_to: Some(replicas), ..error })
+    }
 }
 
 /// The result of a step.
@@ -181,12 +187,11 @@ impl Transition<'_> {
     fn write_ended(&mut self, repair: &Repair, outcome: Outcome) -> Next {
         match outcome {
             Outcome::Written { took } => {
+                self.record.record_write_time(took);
                 self.write_succeeded(repair, took);
                 Next::AwaitChange
             }
-            Outcome::Failed { failure, message, retry_after } => {
-                self.write_failed(repair, failure, message, retry_after)
-            }
+            Outcome::Failed(error) => self.write_failed(repair, error),
         }
     }
 
@@ -202,20 +207,20 @@ impl Transition<'_> {
         }
     }
 
-    fn write_failed(
-        &mut self,
-        repair: &Repair,
-        failure: Failure,
-        message: String,
-        retry_after: Duration,
-    ) -> Next {
+    fn write_failed(&mut self, repair: &Repair, error: WriteError) -> Next {
+        let WriteError { failure, code, message, retry_after, altered_to } = error;
+        let wall = self.now.wall;
         let failures = self.update_record(|record, now, jitter| {
-            record.record_failure(&repair.uid, failure, retry_after, now, jitter).clone()
+            let failures = record.record_failure(&repair.uid, failure, retry_after, now, jitter);
+            failures.altered_to = altered_to;
+            failures.describe(code, message.clone(), wall);
+            failures.clone()
         });
         self.emit(EventKind::WriteFailed(WriteFailure {
             drift: repair.drift.clone(),
             to: repair.to,
             failure,
+            code,
             message,
             in_a_row: failures.in_a_row,
             should_warn: failures.should_warn(),

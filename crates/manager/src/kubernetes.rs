@@ -4,6 +4,7 @@
 //! only the `scale` of workloads, in [`scale`].
 
 pub mod autoscaler;
+mod cause;
 pub mod connect;
 mod malformed;
 mod metadata;

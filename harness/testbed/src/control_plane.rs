@@ -12,6 +12,7 @@ mod rights;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use api_server::ApiServer;
@@ -21,6 +22,10 @@ use kube::Client;
 use kubeconfig::{Credentials, Endpoint};
 pub use options::Options;
 pub use rights::Scope;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::{Program, Programs};
 use crate::component::Component;
@@ -126,6 +131,19 @@ impl ControlPlane {
     /// A certificate for a server at this address.
     pub(crate) fn server_certificate(&self, name: &str, address: Ipv4Addr) -> Result<CertificateFiles> {
         self.authority.issue(&Identity::server(name, &[address], &[])?)
+    }
+
+    /// TLS for a server of the testbed on loopback, with a certificate that the API server and its clients trust.
+    pub(crate) fn tls_acceptor(&self, name: &str) -> Result<TlsAcceptor> {
+        let files = self.server_certificate(name, Ipv4Addr::LOCALHOST)?;
+        let certificate = CertificateDer::from_pem_file(&files.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&files.key)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     /// The certificate file of the authority that signed all the others.

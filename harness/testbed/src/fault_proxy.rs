@@ -33,9 +33,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 pub use kind::Kind;
 use memory::Memory;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -100,7 +97,7 @@ impl FaultProxy {
         plan: Plan,
         observer: Observer,
     ) -> Result<Self> {
-        let acceptor = acceptor(control_plane)?;
+        let acceptor = control_plane.tls_acceptor("fault-proxy")?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("there is no free port")?;
         let url = format!("https://{}", listener.local_addr()?);
         let (crash, crashes) = mpsc::unbounded_channel();
@@ -178,15 +175,4 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let service = service_fn(|request| Exchange::begin(Arc::clone(&shared), request));
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-}
-
-fn acceptor(control_plane: &ControlPlane) -> Result<TlsAcceptor> {
-    let files = control_plane.server_certificate("fault-proxy", Ipv4Addr::LOCALHOST)?;
-    let certificate = CertificateDer::from_pem_file(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)?;
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

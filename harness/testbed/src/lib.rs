@@ -22,9 +22,11 @@ pub mod parent_death;
 mod ports;
 mod progress;
 mod scratch;
+pub mod webhook;
 pub mod workspace;
 
 pub use baseline::Baseline;
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::FaultProxy;
 pub use manager::Manager;
+pub use webhook::Webhook;

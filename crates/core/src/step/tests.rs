@@ -102,7 +102,7 @@ impl Scene {
 const WRITTEN: Outcome = Outcome::Written { took: SECOND };
 
 fn failed(failure: Failure) -> Outcome {
-    Outcome::Failed { failure, message: "failed".into(), retry_after: Duration::ZERO }
+    Outcome::Failed(WriteError::new(failure, Some(500), "failed".into()))
 }
 
 #[track_caller]

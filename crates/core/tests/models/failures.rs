@@ -76,7 +76,8 @@ proptest! {
                 }
                 Step::Reconnect => {
                     let is_outage = |(_, failure): &(_, Failure)| {
-                        matches!(failure, Failure::Stale | Failure::Unreachable | Failure::Deadline)
+                        use Failure::{Deadline, Stale, Unauthorized, Unreachable};
+                        matches!(failure, Stale | Unauthorized | Unreachable | Deadline)
                     };
                     let is_fixed = model.last().is_some_and(is_outage);
                     prop_assert_eq!(record.record_reconnect(), is_fixed);

@@ -16,7 +16,7 @@ use replica_count_core::clock::Now;
 use replica_count_core::conflict::{ConflictState, DELAYS, QUIET};
 use replica_count_core::decide::Repair;
 use replica_count_core::event::EventKind;
-use replica_count_core::failures::{BACKOFF, Failure};
+use replica_count_core::failures::{BACKOFF, Failure, WriteError};
 use replica_count_core::index::Index;
 use replica_count_core::observed::Observation;
 use replica_count_core::policy::Policy;
@@ -181,8 +181,9 @@ impl Server {
     /// Ends the write in flight, if there is one.
     fn end_write(&mut self, world: &mut World, outcome: Outcome) {
         let Some(repair) = self.write.take() else { return };
-        let failed =
-            |failure, retry_after| step::Outcome::Failed { failure, message: String::new(), retry_after };
+        let failed = |failure, retry_after| {
+            step::Outcome::Failed(WriteError { retry_after, ..WriteError::new(failure, None, String::new()) })
+        };
         let outcome = match outcome {
             Outcome::Answered => self.answered(world.write(&repair), &repair),
             Outcome::Unanswered(failure) => {
@@ -211,11 +212,7 @@ impl Server {
         }
         match written {
             Some(_) => step::Outcome::Written { took: Duration::ZERO },
-            None => step::Outcome::Failed {
-                failure: Failure::Stale,
-                message: String::new(),
-                retry_after: Duration::ZERO,
-            },
+            None => step::Outcome::Failed(WriteError::new(Failure::Stale, Some(422), String::new())),
         }
     }
 

@@ -9,120 +9,85 @@ use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
 use replica_count_core::decide::{FIELD_MANAGER, Repair};
-use replica_count_core::failures::Failure;
+use replica_count_core::failures::{Failure, WriteError};
+use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{path, retry_after};
+use super::{cause, path, retry_after};
 
 /// The message of an API server for a JSON Patch with a failed test: 422 without any detail.
 const FAILED_TEST: &str = "the server rejected our request";
-/// How long one write may take: less than anything that waits for its outcome.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// How much sooner than this server the API server gives up, so that its answer says so.
+const MARGIN: Duration = Duration::from_millis(500);
+/// The longest message that is kept of a failure, in bytes: the API server may repeat whole objects.
+const LONGEST_MESSAGE: usize = 1024;
 
-/// Why a write did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The workload has changed since the decision, or was deleted. The watch will show how.
-    #[error("it has changed meanwhile: {0}")]
-    Stale(String),
-    /// The API server asks to wait.
-    #[error("the API server asks to wait: {reason}")]
-    Throttled {
-        /// The message of the API server.
-        reason: String,
-        /// How long it asks to wait.
-        retry_after: Option<Duration>,
-    },
-    /// This server lacks the permission.
-    #[error("the API server refuses: {0}")]
-    Forbidden(String),
-    /// The API server or a policy in it refuses the count.
-    #[error("the API server or a policy in it refuses: {0}")]
-    Refused(String),
-    /// The API server failed or refused for another reason.
-    #[error("the API server failed: {0}")]
-    Failed(String),
-    /// The API server could not be reached.
-    #[error("the API server cannot be reached: {0}")]
-    Unreachable(String),
-    /// There was no answer in time; the write may have happened.
-    #[error("no answer within {WRITE_DEADLINE:?}")]
-    Deadline,
+/// What a write has stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The version that the write created, if comparable.
+    pub version: Option<NonZeroU64>,
+    /// The count that is stored now. It is not the desired one if admission has changed it.
+    pub replicas: Replicas,
 }
 
-impl WriteError {
-    /// The kind of failure.
-    pub fn failure(&self) -> Failure {
-        match self {
-            Self::Stale(_) => Failure::Stale,
-            Self::Throttled { .. } => Failure::Throttled,
-            Self::Forbidden(_) => Failure::Forbidden,
-            Self::Refused(_) => Failure::Refused,
-            Self::Failed(_) => Failure::Failed,
-            Self::Unreachable(_) => Failure::Unreachable,
-            Self::Deadline => Failure::Deadline,
-        }
+/// Writes the desired count if the workload has not changed since the decision.
+pub async fn write(client: &Client, target: &Target, repair: &Repair) -> Result<Written, WriteError> {
+    let request =
+        request(target, repair).map_err(|error| failed(Failure::Failed, None, error.to_string()))?;
+    let deadline = repair.deadline;
+    let answer = timeout(deadline, exchange(client, request)).await.map_err(|_elapsed| {
+        failed(Failure::Deadline, None, format!("no answer within {deadline:?}; the write may have happened"))
+    })?;
+    let (head, body) = answer.map_err(|error| failed(Failure::Unreachable, None, cause::chain(&error)))?;
+    if !head.status.is_success() {
+        return Err(refusal(&head, &body));
     }
-
-    /// How long the API server asked to wait; zero if it did not ask.
-    pub fn retry_after(&self) -> Duration {
-        match self {
-            Self::Throttled { retry_after, .. } => retry_after.unwrap_or_default(),
-            Self::Stale(_)
-            | Self::Forbidden(_)
-            | Self::Refused(_)
-            | Self::Failed(_)
-            | Self::Unreachable(_)
-            | Self::Deadline => Duration::ZERO,
-        }
-    }
+    written(&body).ok_or_else(|| {
+        let message = format!("the answer is not a Scale: {}", String::from_utf8_lossy(&body));
+        failed(Failure::Failed, Some(head.status), message)
+    })
 }
 
-/// Writes the desired count, if the workload has not changed since the decision.
-///
-/// Returns the new resource version, if it is comparable.
-pub async fn write(
-    client: &Client,
-    target: &Target,
-    repair: &Repair,
-) -> Result<Option<NonZeroU64>, WriteError> {
-    let request = request(target, repair).map_err(|error| WriteError::Failed(error.to_string()))?;
-    let answer =
-        timeout(WRITE_DEADLINE, exchange(client, request)).await.map_err(|_elapsed| WriteError::Deadline)?;
-    let (head, body) = answer.map_err(|error| WriteError::Unreachable(error.to_string()))?;
-    if head.status.is_success() {
-        Ok(serde_json::from_slice::<Written>(&body).ok().and_then(Written::version))
-    } else {
-        Err(refusal(&head, &body))
-    }
+/// A failed write, without a request to wait.
+fn failed(failure: Failure, code: Option<StatusCode>, mut message: String) -> WriteError {
+    message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+    WriteError::new(failure, code.map(|code| code.as_u16()), message)
 }
 
-/// Sends a request and returns the whole answer, including failures. (kube's shorthand drops the headers of a failure.)
+/// Sends a request and returns the whole answer, whatever its status. (kube's own method drops the headers of errors.)
 async fn exchange(client: &Client, request: Request<Vec<u8>>) -> kube::Result<(Parts, Vec<u8>)> {
     let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
     Ok((head, body.collect_bytes().await?.into()))
 }
 
-/// The relevant part of the Scale in the answer to a write.
+/// The needed fields of the Scale in the answer.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Written {
-    metadata: WrittenMetadata,
+struct Scale {
+    metadata: ScaleMetadata,
+    spec: ScaleSpec,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WrittenMetadata {
+struct ScaleMetadata {
     resource_version: Option<String>,
 }
 
-impl Written {
-    fn version(self) -> Option<NonZeroU64> {
-        self.metadata.resource_version?.parse().ok()
-    }
+#[derive(Deserialize)]
+struct ScaleSpec {
+    /// Absent for 0.
+    #[serde(default)]
+    replicas: i32,
+}
+
+fn written(body: &[u8]) -> Option<Written> {
+    let Scale { metadata, spec } = serde_json::from_slice(body).ok()?;
+    let version = metadata.resource_version.and_then(|version| version.parse().ok());
+    Some(Written { version, replicas: Replicas::new(spec.replicas).ok()? })
 }
 
 /// A JSON Patch that tests the uid and the observed count, and only then sets the desired one.
@@ -139,7 +104,9 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
         { "op": "test", "path": "/spec/replicas", "value": seen },
         { "op": "add", "path": "/spec/replicas", "value": repair.to.get() },
     ]);
-    Request::patch(format!("{}/scale?fieldManager={FIELD_MANAGER}", path::workload(target)))
+    let timeout = repair.deadline.saturating_sub(MARGIN).as_millis();
+    let scale = format!("{}/scale?fieldManager={FIELD_MANAGER}&timeout={timeout}ms", path::workload(target));
+    Request::patch(scale)
         .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/json-patch+json")
         .body(patch.to_string().into_bytes())
@@ -147,25 +114,41 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
 
 /// Converts a failure: usually a Status in JSON, but flow control and proxies answer in plain text.
 fn refusal(head: &Parts, body: &[u8]) -> WriteError {
-    let reason = match serde_json::from_slice::<Status>(body) {
-        Ok(status) => status.message,
-        Err(_) => format!("{}: {}", head.status, String::from_utf8_lossy(body).trim()),
+    let status = serde_json::from_slice::<Status>(body).ok();
+    let message = match &status {
+        Some(status) if !status.message.is_empty() => status.message.clone(),
+        Some(_) | None => format!("{}: {}", head.status, String::from_utf8_lossy(body).trim()),
     };
+    let reason = status.map(|status| status.reason).unwrap_or_default();
     let retry_after = retry_after::of(&head.headers);
-    match head.status {
-        StatusCode::NOT_FOUND | StatusCode::CONFLICT => WriteError::Stale(reason),
-        StatusCode::UNPROCESSABLE_ENTITY if reason.starts_with(FAILED_TEST) => WriteError::Stale(reason),
-        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => WriteError::Refused(reason),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => WriteError::Forbidden(reason),
-        StatusCode::TOO_MANY_REQUESTS => WriteError::Throttled { reason, retry_after },
-        _ if retry_after.is_some() => WriteError::Throttled { reason, retry_after },
-        _ => WriteError::Failed(reason),
+    let failure = failure(head.status, &reason, &message, retry_after.is_some());
+    WriteError { retry_after: retry_after.unwrap_or_default(), ..failed(failure, Some(head.status), message) }
+}
+
+/// Why the API server refused. Admission may deny with any status, so its messages come first: those of webhooks and of
+/// policies have a fixed beginning and a fixed middle. A missing permission is recognised by its message, too, because
+/// other admission plugins also answer 403.
+fn failure(status: StatusCode, reason: &str, message: &str, is_asked_to_wait: bool) -> Failure {
+    let is_denied = message.starts_with("admission webhook ") || message.contains("denied request");
+    match status {
+        _ if is_denied => Failure::Denied,
+        StatusCode::UNAUTHORIZED => Failure::Unauthorized,
+        StatusCode::FORBIDDEN if message.contains(" cannot patch resource ") => Failure::Forbidden,
+        StatusCode::FORBIDDEN => Failure::Denied,
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT => Failure::Stale,
+        StatusCode::UNPROCESSABLE_ENTITY if message.starts_with(FAILED_TEST) => Failure::Stale,
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => Failure::Refused,
+        StatusCode::TOO_MANY_REQUESTS => Failure::Throttled,
+        _ if is_asked_to_wait => Failure::Throttled,
+        StatusCode::GATEWAY_TIMEOUT => Failure::TimedOut,
+        _ if reason == "Timeout" || message.contains("context deadline exceeded") => Failure::TimedOut,
+        _ => Failure::Failed,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use replica_count_core::replicas::Replicas;
+    use replica_count_core::failures::WRITE_DEADLINES;
 
     use super::*;
 
@@ -173,10 +156,17 @@ mod tests {
     fn check(from: i32, to: i32, expected: &Value) {
         let count = |n| Replicas::new(n).expect("valid");
         let target = Target::deployment("shop", "web").expect("valid");
-        let repair = Repair { uid: "u".into(), from: count(from), to: count(to), generation: 1, drift: None };
+        let repair = Repair {
+            uid: "u".into(),
+            from: count(from),
+            to: count(to),
+            generation: 1,
+            drift: None,
+            deadline: WRITE_DEADLINES[0],
+        };
         let request = request(&target, &repair).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
-        let uri = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager";
+        let uri = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager&timeout=4500ms";
         assert_eq!(request.uri(), uri);
         let body: Value = serde_json::from_slice(request.body()).expect("JSON");
         assert_eq!(&body, expected);
@@ -212,40 +202,94 @@ mod tests {
         response.body(()).expect("valid").into_parts().0
     }
 
-    #[track_caller]
-    fn check_refusal(status: u16, retry_after: Option<&str>, body: &str, expected: &str) {
-        let error = refusal(&head(status, retry_after), body.as_bytes());
-        assert_eq!(format!("{} {error}", error.failure().as_str()), expected);
+    /// What an API server of 1.36 answers with, by status, `reason` and message.
+    #[test]
+    fn refusals_are_told_apart() {
+        use Failure::{Denied, Failed, Forbidden, Refused, Stale, TimedOut, Unauthorized};
+        let webhook = r#"admission webhook "hook.example.com" denied the request: too many today"#;
+        let silent_webhook = r#"admission webhook "hook.example.com" denied the request without explanation"#;
+        let policy = "deployments.apps \"web\" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'few' denied \
+                      request: at most 2";
+        let role = "deployments.apps \"web\" is forbidden: User \"system:serviceaccount:shop:low\" cannot patch resource \
+                    \"deployments/scale\" in API group \"apps\" in the namespace \"shop\"";
+        let slow_webhook = "Internal error occurred: failed calling webhook \"hook.example.com\": failed to call webhook: \
+                            Post \"https://hook.example.com/?timeout=2s\": context deadline exceeded";
+        let dead_webhook = "Internal error occurred: failed calling webhook \"hook.example.com\": failed to call webhook: \
+                            Post \"https://hook.example.com/?timeout=10s\": dial tcp: connect: connection refused";
+        let failed_test = "the server rejected our request due to an error in our request";
+        let cases = [
+            (400, "", webhook, Denied),
+            (400, "", silent_webhook, Denied),
+            (403, "", webhook, Denied),
+            (404, "", webhook, Denied),
+            (409, "", webhook, Denied),
+            (422, "", webhook, Denied),
+            (429, "", webhook, Denied),
+            (500, "", webhook, Denied),
+            (403, "Forbidden", policy, Denied),
+            (413, "RequestEntityTooLarge", policy, Denied),
+            (422, "Invalid", policy, Denied),
+            (403, "Forbidden", role, Forbidden),
+            (403, "Forbidden", "deployments.apps \"web\" is forbidden: not on Fridays", Denied),
+            (401, "Unauthorized", "Unauthorized", Unauthorized),
+            (404, "NotFound", "deployments.apps \"web\" not found", Stale),
+            (409, "Conflict", "the object has been modified", Stale),
+            (422, "Invalid", failed_test, Stale),
+            (422, "Invalid", "spec.replicas: Invalid value: -1", Refused),
+            (500, "InternalError", slow_webhook, TimedOut),
+            (500, "InternalError", dead_webhook, Failed),
+            (504, "Timeout", "Timeout: request did not complete within the allotted timeout", TimedOut),
+        ];
+        for (code, reason, message, expected) in cases {
+            let body = json!({ "kind": "Status", "status": "Failure", "message": message, "reason": reason, "code": code });
+            let error = refusal(&head(code, None), body.to_string().as_bytes());
+            assert_eq!(error, WriteError::new(expected, Some(code), message.to_owned()), "{code} {message}");
+        }
     }
 
     #[test]
-    fn a_failed_test_is_distinguished_from_a_policy() {
-        let failed_test = r#"{"kind":"Status","message":"the server rejected our request due to an error in our request",
-            "reason":"Invalid","details":{},"code":422}"#;
-        let stale =
-            "stale it has changed meanwhile: the server rejected our request due to an error in our request";
-        check_refusal(422, None, failed_test, stale);
-        let policy = r#"{"kind":"Status","message":"deployments.apps \"web\" is forbidden: policy 'max' denied request",
-            "reason":"Invalid","details":{"causes":[{"message":"too many"}]},"code":422}"#;
-        let refused = "refused the API server or a policy in it refuses: deployments.apps \"web\" is forbidden: policy \
-                       'max' denied request";
-        check_refusal(422, None, policy, refused);
-    }
-
-    #[test]
-    fn retry_after_is_read_from_the_header() {
-        let text = "Too many requests, please try again later.";
-        let error = refusal(&head(429, Some("7")), text.as_bytes());
-        let WriteError::Throttled { reason, retry_after } = error else { panic!("{error:?}") };
-        assert_eq!(retry_after, Some(Duration::from_secs(7)));
-        assert!(reason.ends_with(text), "{reason}");
-        check_refusal(
-            429,
-            None,
-            text,
-            &format!("throttled the API server asks to wait: 429 Too Many Requests: {text}"),
+    fn answers_without_a_status_are_quoted() {
+        for (code, retry_after, text, failure, message) in [
+            (
+                429,
+                Some("7"),
+                "Too many requests",
+                Failure::Throttled,
+                "429 Too Many Requests: Too many requests",
+            ),
+            (503, Some("1"), "", Failure::Throttled, "503 Service Unavailable: "),
+            (503, None, "", Failure::Failed, "503 Service Unavailable: "),
+            (504, None, "proxy", Failure::TimedOut, "504 Gateway Timeout: proxy"),
+        ] {
+            let error = refusal(&head(code, retry_after), text.as_bytes());
+            let seconds = retry_after.map_or(0, |seconds| seconds.parse().expect("a number"));
+            let expected = WriteError {
+                retry_after: Duration::from_secs(seconds),
+                ..WriteError::new(failure, Some(code), message.to_owned())
+            };
+            assert_eq!(error, expected);
+        }
+        let error = refusal(&head(500, None), "é".repeat(LONGEST_MESSAGE).as_bytes());
+        assert!(
+            (LONGEST_MESSAGE - 1..=LONGEST_MESSAGE).contains(&error.message.len()),
+            "{}",
+            error.message.len()
         );
-        check_refusal(503, Some("1"), "", "throttled the API server asks to wait: 503 Service Unavailable: ");
-        check_refusal(503, None, "", "failed the API server failed: 503 Service Unavailable: ");
+    }
+
+    #[test]
+    fn the_answer_says_what_was_stored() {
+        let check = |body: &str, expected: Option<(u64, i32)>| {
+            let written = written(body.as_bytes());
+            let written =
+                written.map(|written| (written.version.map_or(0, NonZeroU64::get), written.replicas.get()));
+            assert_eq!(written, expected, "{body}");
+        };
+        check(r#"{"metadata":{"resourceVersion":"7"},"spec":{"replicas":3}}"#, Some((7, 3)));
+        check(r#"{"metadata":{"resourceVersion":"7"},"spec":{}}"#, Some((7, 0)));
+        check(r#"{"metadata":{},"spec":{"replicas":3}}"#, Some((0, 3)));
+        for broken in ["", "ok", "{}", r#"{"metadata":{},"spec":{"replicas":-1}}"#] {
+            check(broken, None);
+        }
     }
 }

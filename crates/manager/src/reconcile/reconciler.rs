@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kube::Client;
 use replica_count_core::decide::Repair;
+use replica_count_core::failures::WRITE_DEADLINES;
 use replica_count_core::policy::Policy;
 use replica_count_core::step::{Cause, Next, Outcome, Step, step};
 use replica_count_core::target::Target;
@@ -24,10 +25,14 @@ use super::records::Records;
 use super::report::Report;
 use crate::clock;
 use crate::cluster::Cluster;
-use crate::kubernetes::scale;
+use crate::kubernetes::scale::{self, Written};
 
 /// Writes in flight at once: enough to use a fast API server, few enough to leave capacity for others.
 const MAX_WRITES: usize = 32;
+/// The same for writes that get more time, because earlier ones ran out of it. They do not block the others.
+const MAX_SLOW_WRITES: usize = 8;
+/// How long a target waits when there are too many of them.
+const SLOW_RETRY: Duration = Duration::from_secs(1);
 /// How often every managed target is rechecked, from memory.
 const RESYNC: Duration = Duration::from_mins(5);
 
@@ -51,7 +56,7 @@ impl Reconciler {
     /// Runs until `shutdown`, then finishes the writes in flight.
     pub async fn run(self, shutdown: CancellationToken) {
         let work = Arc::clone(&self.marker.work);
-        let mut writes = FuturesUnordered::new();
+        let (mut writes, mut slow_writes) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut resync = tokio::time::interval(RESYNC);
         resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -59,13 +64,24 @@ impl Reconciler {
                 () = shutdown.cancelled() => break,
                 _ = resync.tick() => self.marker.mark_all(),
                 Some(target) = writes.next() => work.done(&target),
+                Some(target) = slow_writes.next() => work.done(&target),
                 target = work.next(), if writes.len() < MAX_WRITES => match self.reconcile(&target) {
-                    Some(repair) => writes.push(self.write(target, repair)),
+                    Some(repair) if repair.deadline == WRITE_DEADLINES[0] => {
+                        writes.push(self.write(target, repair));
+                    }
+                    Some(repair) if slow_writes.len() < MAX_SLOW_WRITES => {
+                        slow_writes.push(self.write(target, repair));
+                    }
+                    Some(_) => {
+                        work.mark_at(target.clone(), (Instant::now() + SLOW_RETRY).into_std());
+                        work.done(&target);
+                    }
                     None => work.done(&target),
                 },
             }
         }
         while writes.next().await.is_some() {}
+        while slow_writes.next().await.is_some() {}
     }
 
     /// Makes a step of a due target; returns the write that it needs.
@@ -86,17 +102,13 @@ impl Reconciler {
     async fn write(&self, target: Target, repair: Repair) -> Target {
         let started = Instant::now();
         let outcome = match scale::write(&self.client, &target, &repair).await {
-            Ok(written) => {
-                if let Some(written) = written {
-                    self.cluster.record_write(&target, &repair.uid, written, repair.to);
+            Ok(Written { version, replicas }) => {
+                if let Some(version) = version {
+                    self.cluster.record_write(&target, &repair.uid, version, replicas);
                 }
-                Outcome::Written { took: started.elapsed() }
+                Outcome::of_write(&repair, replicas, started.elapsed())
             }
-            Err(error) => Outcome::Failed {
-                failure: error.failure(),
-                message: error.to_string(),
-                retry_after: error.retry_after(),
-            },
+            Err(error) => Outcome::Failed(error),
         };
         let now = clock::now();
         let is_written = matches!(outcome, Outcome::Written { .. });

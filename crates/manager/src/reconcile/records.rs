@@ -21,9 +21,9 @@ impl Records {
         self.lock().get(target).cloned()
     }
 
-    /// The conflict states of all targets. Call no other method of `self` while this is held.
-    pub fn conflict_states(&self) -> ConflictStates<'_> {
-        ConflictStates(self.lock())
+    /// All records. Call no other method of `self` while this is held.
+    pub fn view(&self) -> RecordsView<'_> {
+        RecordsView(self.lock())
     }
 
     /// Adds the record of a setting that was stored when the process started.
@@ -75,14 +75,14 @@ impl Records {
     }
 }
 
-/// The conflict states of all targets at one point in time.
-pub struct ConflictStates<'a>(MutexGuard<'a, BTreeMap<Target, Record>>);
+/// All records at one point in time.
+pub struct RecordsView<'a>(MutexGuard<'a, BTreeMap<Target, Record>>);
 
-impl ConflictStates<'_> {
-    /// Looks up the conflict states of targets in ascending order.
-    pub fn ordered_lookup(&self) -> impl FnMut(&Target) -> ConflictState {
+impl RecordsView<'_> {
+    /// Looks up the records of targets in ascending order.
+    pub fn ordered_lookup<'a>(&'a self) -> impl FnMut(&Target) -> Option<&'a Record> {
         let mut records = OrderedLookup::new(&self.0);
-        move |target| records.get(target).map_or(ConflictState::None, Record::conflict_state)
+        move |target| records.get(target)
     }
 }
 

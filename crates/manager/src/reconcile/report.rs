@@ -118,12 +118,13 @@ fn log(event: &Event) {
 
 fn log_failure(event: &Event, failure: &WriteFailure) {
     let target = &event.target;
-    let WriteFailure { drift, to, failure, message: error, in_a_row: failures, should_warn, delay } = failure;
+    let WriteFailure { drift, to, failure, code, message, in_a_row: failures, should_warn, delay } = failure;
+    let error = message;
     let (by, reason) = (by(drift.as_ref()), failure.as_str());
     if *should_warn {
-        warn!(%target, %to, by, reason, error, failures, ?delay, "write failed");
+        warn!(%target, %to, by, reason, code, error, failures, ?delay, "write failed");
     } else {
-        debug!(%target, %to, by, reason, error, failures, ?delay, "write failed");
+        debug!(%target, %to, by, reason, code, error, failures, ?delay, "write failed");
     }
 }
 

@@ -1,5 +1,6 @@
 //! GetDeployment: the desired and observed state of one target.
 
+use replica_count_api::response::LastFailure;
 use replica_count_api::{proto, response};
 use replica_count_core::observed::Observation;
 use replica_count_core::state::State;
@@ -41,6 +42,7 @@ pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploy
         last_drift: record.last_drift.as_ref().map(Into::into),
         drift_count: response::generation(record.drift_count),
         contest: response::contest(&record, now),
+        last_failure: LastFailure::of(&record, now).map(Into::into),
         autoscaler: view.autoscaler(target).map(ToString::to_string).unwrap_or_default(),
         observed_age: freshness.stale_for(Instant::from_std(now.monotonic)).map(response::duration),
         ..proto::GetDeploymentResponse::default()

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use replica_count_api::request::ListRequest;
+use replica_count_api::response::LastFailure;
 use replica_count_api::{proto, response};
+use replica_count_core::conflict::ConflictState;
 use replica_count_core::kind::{ByKind, Kind};
 use replica_count_core::observed::{Observation, Observed};
+use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
@@ -36,7 +39,7 @@ pub(super) fn list(
     }
     let now = clock::now();
     let (rows, next, age) = context.store.read(|settings| {
-        let (view, conflict_states) = (context.cluster.view(), context.records.conflict_states());
+        let (view, records) = (context.cluster.view(), context.records.view());
         let unknown = ByKind::of(|kind| Unknown::of(kind, view.freshness(Watched::Workloads(kind))));
         if request.include_unmanaged
             && let Some(unknown) = request.kinds.iter().find_map(|kind| unknown[*kind])
@@ -47,16 +50,18 @@ pub(super) fn list(
             Some(after) => Bound::Excluded(after),
             None => Bound::Unbounded,
         };
-        let (mut observation_of, mut conflict_of) = (view.observations(), conflict_states.ordered_lookup());
+        let (mut observation_of, mut record_of) = (view.observations(), records.ordered_lookup());
         let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
         let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
         let rows = Rows { stored, observed: observed.peekable() }
             .filter(|(target, _, _)| request.matches(target))
             .map(|(target, setting, seen)| {
                 let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
-                let conflict = conflict_of(target);
+                let record = record_of(target);
+                let conflict = record.map_or(ConflictState::None, Record::conflict_state);
                 let state = State::of(target, setting, observation, conflict, &context.policy, now.wall);
-                Row::new(target, setting, observation, state, unknown[target.kind()])
+                let failure = record.and_then(|record| LastFailure::of(record, now));
+                Row { failure, ..Row::new(target, setting, observation, state, unknown[target.kind()]) }
             });
         let (rows, next) = page(rows, request.page_size);
         Ok((rows, next, age(&view, &request.kinds, Instant::from_std(now.monotonic))))
@@ -93,6 +98,7 @@ struct Row {
     ready: Option<i32>,
     state: State,
     unknown: Option<Unknown>,
+    failure: Option<LastFailure>,
 }
 
 impl Row {
@@ -114,13 +120,15 @@ impl Row {
             ready: observed.map(|observed| observed.ready),
             state,
             unknown: unknown.filter(|_| state == State::Unknown),
+            failure: None,
         }
     }
 
     /// About how many bytes it takes in the answer, both as a message and encoded.
     fn bytes(&self) -> usize {
         let reason = self.unknown.map_or(0, |unknown| unknown.to_string().len());
-        let strings = self.target.name().len() + self.target.namespace().len() + reason;
+        let message = self.failure.as_ref().map_or(0, LastFailure::message_len);
+        let strings = self.target.name().len() + self.target.namespace().len() + reason + message;
         2 * (size_of::<proto::DeploymentsReplicaConfig>() + strings)
     }
 }
@@ -136,6 +144,7 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
             state: proto::DeploymentState::from(row.state).into(),
             kind: proto::Kind::from(row.target.kind()).into(),
             state_reason: row.unknown.map(|unknown| unknown.to_string()).unwrap_or_default(),
+            last_failure: row.failure.map(Into::into),
         }
     }
 }

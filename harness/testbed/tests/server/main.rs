@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod admission;
 mod audit;
 mod autoscaled;
 mod certificates;
@@ -19,7 +20,6 @@ mod listing;
 mod mass;
 mod namespaced;
 mod outage;
-mod policy;
 mod rpc;
 mod shutdown;
 mod standalone;

@@ -50,6 +50,7 @@ fn failure(should_warn: bool) -> EventKind {
         drift: Some(drift(Some("helm"))),
         to: count(3),
         failure: Failure::Forbidden,
+        code: Some(403),
         message: "no".to_owned(),
         in_a_row: 2,
         should_warn,
@@ -105,11 +106,11 @@ async fn lines_are_as_documented_and_in_order() {
         ),
         (
             failure(true),
-            r#"WARN write failed target=shop/web to=3 by="helm" reason="forbidden" error="no" failures=2 delay=1s"#,
+            r#"WARN write failed target=shop/web to=3 by="helm" reason="forbidden" code=403 error="no" failures=2 delay=1s"#,
         ),
         (
             failure(false),
-            r#"DEBUG write failed target=shop/web to=3 by="helm" reason="forbidden" error="no" failures=2 delay=1s"#,
+            r#"DEBUG write failed target=shop/web to=3 by="helm" reason="forbidden" code=403 error="no" failures=2 delay=1s"#,
         ),
         (
             EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took },
