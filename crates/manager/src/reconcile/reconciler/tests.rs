@@ -17,6 +17,7 @@ use replica_count_core::failures::BACKOFF;
 use replica_count_core::kind::Kind;
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -36,7 +37,10 @@ const FOUND: i32 = 5;
 /// The answer of the mock to a write.
 #[derive(Clone, Copy)]
 enum Answer {
+    /// The desired count was stored.
     Written,
+    /// Admission has stored another count.
+    Stored(i32),
     Status(u16),
     Throttled(Duration),
     Never,
@@ -151,6 +155,11 @@ impl Fixture {
         self.writes.at.lock().unwrap().len()
     }
 
+    /// How many writes are in flight.
+    fn in_flight(&self) -> usize {
+        self.writes.in_flight.load(Ordering::SeqCst)
+    }
+
     /// The times between consecutive writes.
     fn gaps(&self) -> Vec<Duration> {
         self.writes.at.lock().unwrap().windows(2).map(|pair| pair[1].duration_since(pair[0])).collect()
@@ -216,10 +225,19 @@ fn mock(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync + 's
         let answer = answer(number);
         async move {
             let _in_flight = in_flight;
-            let written = format!(r#"{{"metadata":{{"resourceVersion":"{}"}}}}"#, version(number));
+            let patch = request.into_body().collect_bytes().await.unwrap();
+            let patch: serde_json::Value = serde_json::from_slice(&patch).unwrap();
+            let scale = |replicas: &serde_json::Value| {
+                let metadata = json!({ "resourceVersion": version(number).to_string() });
+                json!({ "metadata": metadata, "spec": { "replicas": replicas } }).to_string()
+            };
             let response = match answer {
-                Answer::Written => Response::builder().body(written),
-                Answer::Status(status) => Response::builder().status(status).body("{}".to_owned()),
+                Answer::Written => Response::builder().body(scale(&patch[2]["value"])),
+                Answer::Stored(replicas) => Response::builder().body(scale(&replicas.into())),
+                Answer::Status(status) => {
+                    let message = r#"User "x" cannot patch resource "deployments/scale""#;
+                    Response::builder().status(status).body(json!({ "message": message }).to_string())
+                }
                 Answer::Throttled(wait) => Response::builder()
                     .status(429)
                     .header(header::RETRY_AFTER, wait.as_secs())
@@ -251,6 +269,37 @@ async fn a_missing_permission_is_reported_once_and_retried_with_backoff() {
     fixture.work.mark(target(0));
     sleep(MOMENT).await;
     assert_eq!(fixture.writes(), writes + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_admission_changed_is_written_again_until_it_is_stored() {
+    let fixture = Fixture::start(1, |n| if n < 12 { Answer::Stored(FOUND - 1) } else { Answer::Written });
+    sleep(5 * 60 * SECOND).await;
+    assert_eq!(fixture.writes(), 13);
+    for expected in ["write_failures_total{reason=\"altered\"} 12", "drifts_total 1", "repairs_total 1"] {
+        fixture.assert_metric(expected);
+    }
+    let warnings = fixture.warnings();
+    assert!(matches!(&warnings[..], [line] if line.contains("admission changed 3 to 4")), "{warnings:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_that_ran_out_of_time_get_more_and_block_no_others() {
+    const SLOW: usize = 20;
+    let is_slow = |n| n < SLOW + MAX_SLOW_WRITES;
+    let fixture = Fixture::start(SLOW + 1, move |n| if is_slow(n) { Answer::Never } else { Answer::Written });
+    fixture.cluster.insert(target(SLOW), observed(2, DESIRED));
+    sleep(SECOND).await;
+    assert_eq!(fixture.in_flight(), SLOW);
+    sleep(5 * SECOND).await;
+    assert_eq!(fixture.in_flight(), MAX_SLOW_WRITES);
+    fixture.drift(SLOW);
+    sleep(MOMENT).await;
+    fixture.assert_metric("repairs_total 1");
+    assert_eq!(fixture.in_flight(), MAX_SLOW_WRITES, "they have ten seconds");
+    sleep(60 * SECOND).await;
+    fixture.assert_metric(&format!("repairs_total {}", SLOW + 1));
+    fixture.assert_metric(&format!("write_failures_total{{reason=\"deadline\"}} {}", SLOW + MAX_SLOW_WRITES));
 }
 
 #[tokio::test(start_paused = true)]
