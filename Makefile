@@ -1,4 +1,4 @@
-# `make help` lists the targets; CONTRIBUTING.md explains them.
+# `make help` lists the targets; the README and CONTRIBUTING.md explain them.
 
 # The minor version of Kubernetes to build and test against: a folder in cluster/.
 KUBERNETES ?= 1.36
@@ -19,7 +19,7 @@ MEASURED := replica-count-manager replica-count-cli replica-count-bench replica-
 BUILD_BENCH := $(CARGO) build --locked --release --bins $(MEASURED:%=-p %)
 
 # The tests of these packages need neither a cluster nor Go.
-UNIT_TESTED := replica-count-core replica-count-api replica-count-client replica-count-cli replica-count-manager
+UNIT_TESTED := replica-count-core replica-count-wire replica-count-api replica-count-client replica-count-cli replica-count-manager
 
 # Only a KUBECONFIG on the command line selects a cluster. An exported one is meant for other tools, and a development
 # server should not work on that cluster by accident.
@@ -161,7 +161,7 @@ chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh
 
 .PHONY: lint
-lint: ## Check formatting and lints
+lint: ## Check formatting and clippy (CI also runs lint-modules, lint-pipelines and cargo-deny)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 

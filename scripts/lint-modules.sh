@@ -32,8 +32,11 @@ for crate in crates/*/; do
   package="replica-count-$(basename "$crate")"
   pairs=$(uses "$package" --lib)
   if ! circle=$(tsort <<<"$pairs" 2>&1 >/dev/null); then
-    printf '%s: these modules use each other:\n%s\n' "$package" \
-      "$(sed '/input contains a loop/d; s/^tsort:/ /' <<<"$circle" | sort -u)" >&2
+    members=$(sed '/input contains a loop/d; s/^tsort: //' <<<"$circle" | sort -u)
+    printf '%s: these modules use each other in a circle:\n' "$package" >&2
+    awk 'NR == FNR { circle[$1] = 1; next } ($1 in circle) && ($2 in circle) { print "  " $1 " uses " $2 }' \
+      <(echo "$members") <(echo "$pairs") >&2
+    echo 'Move what both need into a module below them, or pass it as a parameter (DESIGN.md, "No circles").' >&2
     failed=1
   fi
 done

@@ -8,6 +8,7 @@ use std::time::Duration;
 use replica_count_core::drift::Drift;
 use replica_count_core::event::{Event, EventKind, WriteFailure};
 use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::Enforcement;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -48,7 +49,7 @@ impl Reporter {
         loop {
             tokio::select! {
                 event = self.0.recv() => match event {
-                    Some(event) => log(&event),
+                    Some(event) => Self::report(&event),
                     None => return,
                 },
                 () = shutdown.cancelled() => break,
@@ -56,8 +57,13 @@ impl Reporter {
         }
         self.0.close();
         while let Some(event) = self.0.recv().await {
-            log(&event);
+            Self::report(&event);
         }
+    }
+
+    /// Passes an event to all consumers.
+    fn report(event: &Event) {
+        log(event);
     }
 }
 
@@ -85,7 +91,11 @@ fn log(event: &Event) {
         }
         EventKind::Deleted { by, desired } => info!(%target, by = text(by.as_ref()), %desired, "deleted"),
         EventKind::EnforcementSet { by, enforcement } => {
-            info!(%target, by = text(by.as_ref()), ?enforcement, generation, "enforcement set");
+            let (enforcement, until) = match enforcement {
+                Enforcement::Enforce => ("enforce", None),
+                Enforcement::Ignore { until } => ("ignore", until.map(tracing::field::display)),
+            };
+            info!(%target, by = text(by.as_ref()), enforcement, until, generation, "enforcement set");
         }
         EventKind::Drifted { drift, is_contested } => {
             let (Drift { from, to, .. }, by, via) = (drift, by(Some(drift)), via(Some(drift)));
@@ -109,7 +119,7 @@ fn log(event: &Event) {
         EventKind::Calmed => info!(%target, "no longer contested"),
         EventKind::Missing => info!(%target, "missing: it does not exist, or is being deleted"),
         EventKind::Autoscaled { autoscaler: Some(autoscaler) } => {
-            warn!(%target, %autoscaler, "autoscaled: the desired count is still enforced");
+            warn!(%target, %autoscaler, "autoscaled: an autoscaler targets it, too");
         }
         EventKind::Autoscaled { autoscaler: None } => info!(%target, "no longer autoscaled"),
         EventKind::WriteFailed(failure) => log_failure(event, failure),

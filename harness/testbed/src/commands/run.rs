@@ -4,9 +4,9 @@ mod existing_cluster;
 mod local;
 mod ports;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use replica_count_testbed::{Manager, manager, workspace};
@@ -32,6 +32,17 @@ fn options(testbed: PathBuf, kubeconfig: &Path, name: &str) -> Result<manager::O
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let options = manager::Options::new(testbed, kubeconfig, &folder)?;
     Ok(options.in_foreground().with_certificates(root.join("certificates")))
+}
+
+/// Deletes what an earlier server kept in a folder of `dev/`.
+fn forget(name: &str) -> Result<()> {
+    let folder = workspace::root()?.join("dev").join(name);
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", folder.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns an error when the server dies.

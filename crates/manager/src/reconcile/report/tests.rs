@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use replica_count_core::event::Resolution;
 use replica_count_core::failures::Failure;
 use replica_count_core::managed_fields::{FieldOwner, Operation, Writer};
-use replica_count_core::setting::Enforcement;
 use replica_count_core::target::Target;
 use tracing::Level;
 
@@ -94,7 +93,7 @@ async fn lines_are_as_documented_and_in_order() {
         ),
         (
             EventKind::EnforcementSet { by: by.clone(), enforcement: ignore },
-            r#"INFO enforcement set target=shop/web by="alice" enforcement=Ignore { until: None } generation=2"#,
+            r#"INFO enforcement set target=shop/web by="alice" enforcement="ignore" generation=2"#,
         ),
         (
             EventKind::Drifted { drift: drift(Some("kubectl")), is_contested: false },
@@ -129,7 +128,7 @@ async fn lines_are_as_documented_and_in_order() {
         (EventKind::Missing, "INFO missing: it does not exist, or is being deleted target=shop/web"),
         (
             EventKind::Autoscaled { autoscaler: Some("HorizontalPodAutoscaler/web".into()) },
-            "WARN autoscaled: the desired count is still enforced target=shop/web autoscaler=HorizontalPodAutoscaler/web",
+            "WARN autoscaled: an autoscaler targets it, too target=shop/web autoscaler=HorizontalPodAutoscaler/web",
         ),
         (EventKind::Autoscaled { autoscaler: None }, "INFO no longer autoscaled target=shop/web"),
         (EventKind::Deleted { by, desired: to }, r#"INFO deleted target=shop/web by="alice" desired=3"#),

@@ -26,6 +26,8 @@ pub(super) async fn run(testbed: PathBuf) -> Result<()> {
     control_plane.deployment(NAMESPACE, NAME, 1).await?;
 
     let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
+    // The cluster is new, so counts of an earlier one would only confuse.
+    super::forget("local")?;
     let mut manager = Manager::start(&super::options(testbed, &kubeconfig, "local")?).await?;
     manager.wait_ready().await?;
     manage_sample(&manager).await?;
