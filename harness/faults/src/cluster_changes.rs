@@ -48,6 +48,10 @@ impl<'a> ClusterChanges<'a> {
         Ok(Self { control_plane, namespace: namespace.to_owned(), apis, autoscalers, trace, deviations })
     }
 
+    pub(crate) fn control_plane(&self) -> &'a ControlPlane {
+        self.control_plane
+    }
+
     pub(crate) fn deviations(&self) -> usize {
         self.deviations.load(Ordering::SeqCst)
     }

@@ -1,5 +1,6 @@
 //! Nemeses: disturbances that run beside the clients of a round. Each one checks what must hold during or after it.
 
+mod admission;
 mod autoscaler;
 mod certificates;
 mod fight;
@@ -36,6 +37,8 @@ pub enum Nemesis {
     Certificates,
     /// A client attacks the server.
     Peer(Attack),
+    /// An admission webhook denies the server's writes, and then is slow.
+    Admission,
     /// An autoscaler targets one of the workloads, and is deleted after all faults have ended.
     Autoscaler,
     /// Somebody changes the count of a reserved workload 50 times a second.
@@ -96,8 +99,9 @@ impl RoundContext<'_> {
 
 impl Nemesis {
     /// One nemesis of each kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Certificates,
+        Self::Admission,
         Self::Peer(Attack::RapidReset),
         Self::Peer(Attack::HalfOpen),
         Self::Peer(Attack::Oversized),
@@ -112,19 +116,20 @@ impl Nemesis {
     /// Whether it needs a reserved workload.
     pub(crate) fn needs_reserved_target(self) -> bool {
         match self {
-            Self::Fight { .. } | Self::ThereAndBack => true,
+            Self::Admission | Self::Fight { .. } | Self::ThereAndBack => true,
             Self::Certificates | Self::Peer(_) | Self::Autoscaler | Self::MassDrift => false,
         }
     }
 
     pub(crate) fn draw(random: &mut Rng) -> Option<Self> {
-        match random.u8(..9) {
+        match random.u8(..10) {
             0 | 1 => None,
             2 => Some(Self::Certificates),
             3 => Some(Self::Peer(Attack::ALL[random.usize(..Attack::ALL.len())])),
             4 => Some(Self::Autoscaler),
             5 | 6 => Some(Self::Fight { changes: random.usize(100..300) }),
             7 => Some(Self::MassDrift),
+            8 => Some(Self::Admission),
             _ => Some(Self::ThereAndBack),
         }
     }
@@ -133,6 +138,7 @@ impl Nemesis {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Certificates => "certificate files change",
+            Self::Admission => "admission",
             Self::Peer(Attack::RapidReset) => "peer: rapid reset",
             Self::Peer(Attack::HalfOpen) => "peer: half-open connections",
             Self::Peer(Attack::Oversized) => "peer: oversized messages",
@@ -154,6 +160,7 @@ impl Nemesis {
         time::sleep(DELAY).await;
         match self {
             Self::Certificates => certificates::change(context, server).await,
+            Self::Admission => admission::deny_and_delay(context, server).await,
             Self::Peer(attack) => peer::attack(attack, context, server).await,
             Self::Autoscaler => autoscaler::create(context).await,
             Self::Fight { changes } => fight::fight(changes, context, server).await,
@@ -172,7 +179,7 @@ impl Nemesis {
             Self::Autoscaler => autoscaler::delete(context, server).await,
             // A new setting is applied without waiting for the end of the conflict.
             Self::Fight { .. } | Self::ThereAndBack => Ok(context.set_reserved(server).await),
-            Self::Certificates | Self::Peer(_) | Self::MassDrift => Ok(Ok(())),
+            Self::Certificates | Self::Admission | Self::Peer(_) | Self::MassDrift => Ok(Ok(())),
         }
     }
 }

@@ -298,7 +298,9 @@ impl Round<'_> {
             let count = self.context.changes.count(workload).await?;
             let is_as_desired = match answer.state() {
                 DeploymentState::InSync | DeploymentState::Contested => {
-                    answer.desired_replicas == count && answer.current_replicas == count
+                    let has_failed =
+                        answer.last_failure.as_ref().is_some_and(|last| last.reason != "throttled");
+                    answer.desired_replicas == count && answer.current_replicas == count && !has_failed
                 }
                 DeploymentState::Unmanaged => answer.current_replicas == count,
                 _ => false,

@@ -35,6 +35,11 @@ pub enum Verdict {
     Deny(u16),
 }
 
+/// The condition of a webhook for all writes.
+pub const ALL: &str = "true";
+/// The condition of a webhook for the writes of the server under test.
+pub const OF_SERVER: &str = "request.userInfo.username.endsWith(':replica-count-manager')";
+
 /// A running webhook. A drop stops it; the API server then refuses what it was registered for.
 #[derive(Debug)]
 pub struct Webhook {
@@ -59,8 +64,13 @@ impl Webhook {
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = verdict;
     }
 
-    /// Makes the API server call it for every write of a `scale` in a namespace.
-    pub async fn register(&self, control_plane: &ControlPlane, namespace: &str) -> Result<()> {
+    /// Makes the API server call it for every write of a `scale` in a namespace that meets a condition in CEL.
+    pub async fn register(
+        &self,
+        control_plane: &ControlPlane,
+        namespace: &str,
+        condition: &str,
+    ) -> Result<()> {
         let authority = ByteString(std::fs::read(control_plane.certificate_authority())?);
         let configuration: ValidatingWebhookConfiguration = serde_json::from_value(json!({
             "metadata": { "name": namespace },
@@ -74,6 +84,7 @@ impl Webhook {
                     "operations": ["UPDATE"],
                     "resources": ["deployments/scale", "statefulsets/scale"],
                 }],
+                "matchConditions": [{ "name": "condition", "expression": condition }],
                 "failurePolicy": "Fail",
                 "timeoutSeconds": 30,
                 "sideEffects": "None",

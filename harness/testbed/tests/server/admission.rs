@@ -9,7 +9,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use replica_count_api::proto::{self, DeploymentState};
 use replica_count_testbed::Webhook;
-use replica_count_testbed::webhook::Verdict;
+use replica_count_testbed::webhook::{self, Verdict};
 use serde_json::json;
 
 use crate::fixture::{Fixture, SOMEBODY, eventually};
@@ -103,7 +103,7 @@ async fn a_count_denied_by_a_webhook_is_reported_whatever_its_status() {
     fixture.create_managed("web", 3).await;
     let webhook = Webhook::start(fixture.control_plane).await.unwrap();
     webhook.answer(Verdict::Deny(404));
-    webhook.register(fixture.control_plane, &fixture.namespace).await.unwrap();
+    webhook.register(fixture.control_plane, &fixture.namespace, webhook::ALL).await.unwrap();
     eventually("the webhook is called", async || {
         let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
         let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
@@ -125,7 +125,7 @@ async fn a_slow_webhook_gets_more_time() {
     let mut fixture = Fixture::new().await;
     fixture.create_managed("web", 3).await;
     let webhook = Webhook::start(fixture.control_plane).await.unwrap();
-    webhook.register(fixture.control_plane, &fixture.namespace).await.unwrap();
+    webhook.register(fixture.control_plane, &fixture.namespace, webhook::ALL).await.unwrap();
     eventually("the webhook is called", async || {
         webhook.answer(Verdict::Deny(403));
         let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
