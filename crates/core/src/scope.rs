@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::kind::Kind;
+use crate::setting::Settings;
 use crate::target::Target;
 
 /// What this server manages.
@@ -53,13 +54,18 @@ impl Scope {
         self.check_watched(Some(target.namespace()), target.kind())
     }
 
-    /// Whether workloads of a kind are watched, in a namespace or in all. Those in excluded namespaces are shown but not
+    /// How many of the settings are for managed workloads of a kind.
+    pub fn count(&self, settings: &Settings, kind: Kind) -> usize {
+        settings.keys().filter(|target| target.kind() == kind && self.check(target).is_ok()).count()
+    }
+
+    /// Whether workloads of a kind are watched, in a namespace or in all. Those in excluded namespaces are watched but not
     /// managed.
     pub fn check_watched(&self, namespace: Option<&str>, kind: Kind) -> Result<(), OutOfScope> {
         if !self.kinds.contains(&kind) {
             return Err(OutOfScope::Kind(kind));
         }
-        match (&self.only, namespace.filter(|namespace| !self.excluded.contains(*namespace))) {
+        match (&self.only, namespace) {
             (Some(only), Some(namespace)) if only != namespace => {
                 Err(OutOfScope::Other { namespace: namespace.to_owned(), only: only.clone() })
             }
@@ -70,7 +76,26 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::replicas::Replicas;
+    use crate::setting::Setting;
+
+    #[test]
+    fn settings_that_are_out_of_scope_do_not_count() {
+        let setting = Arc::new(Setting::of(Replicas::new(1).expect("valid")));
+        let target = |kind, namespace| Target::new(kind, namespace, "web").expect("valid");
+        let targets = [
+            target(Kind::Deployment, "a"),
+            target(Kind::StatefulSet, "a"),
+            target(Kind::StatefulSet, "kube-system"),
+        ];
+        let settings: Settings = targets.map(|target| (target, Arc::clone(&setting))).into();
+        let excluded = BTreeSet::from(["kube-system".to_owned()]);
+        let scope = Scope { excluded, ..Scope::default() };
+        assert_eq!(Kind::ALL.map(|kind| scope.count(&settings, kind)), [1, 1]);
+    }
 
     #[test]
     fn other_namespaces_and_kinds_are_out_of_scope() {
@@ -86,7 +111,8 @@ mod tests {
         assert_eq!(check(&one, "a"), (Ok(()), Ok(())));
         let other = || Err(OutOfScope::Other { namespace: "b".into(), only: "a".into() });
         assert_eq!(check(&one, "b"), (other(), other()));
-        assert_eq!(check(&one, "kube-system"), (Err(OutOfScope::Excluded("kube-system".into())), Ok(())));
+        let other = Err(OutOfScope::Other { namespace: "kube-system".into(), only: "a".into() });
+        assert_eq!(check(&one, "kube-system"), (Err(OutOfScope::Excluded("kube-system".into())), other));
         assert_eq!(one.check_watched(None, Kind::Deployment), Ok(()));
         let none = Scope { kinds: BTreeSet::new(), ..all };
         let kind = || Err(OutOfScope::Kind(Kind::Deployment));

@@ -29,6 +29,13 @@ pub enum ReadError {
     Malformed(#[from] MalformedObject),
 }
 
+impl ReadError {
+    /// Whether a permission is missing.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Kube(kube::Error::Api(status)) if status.code == StatusCode::FORBIDDEN)
+    }
+}
+
 /// Reads one workload from the API server. `None`: it does not exist.
 pub async fn get(client: &Client, target: &Target) -> Result<Option<Observed>, ReadError> {
     let request = Request::get(path::workload(target)).body(Vec::new());

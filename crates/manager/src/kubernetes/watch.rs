@@ -163,12 +163,11 @@ impl<S: Sink> Watch<S> {
             debug!(watched = self.sink.watched(), reason, "watch refused");
             return BACKOFF.delay(refusals.count, fastrand::f64());
         }
-        if !refusals.is_reported {
-            refusals.is_reported = true;
-            // What was known may change unseen for a long time, so it is listed again.
-            position.version = None;
-            self.sink.refused(reason);
-        }
+        let is_first = !std::mem::replace(&mut refusals.is_reported, true);
+        // What is known may change unseen for a long time, so it is listed again. A listing may succeed where the watch
+        // is refused, so this is repeated.
+        position.version = None;
+        self.sink.refused(reason, is_first);
         BACKOFF_WHEN_REFUSED.delay(refusals.count, fastrand::f64())
     }
 

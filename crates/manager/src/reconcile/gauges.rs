@@ -1,12 +1,12 @@
 //! Gauges that are computed on each scrape instead of being kept up to date.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use replica_count_core::kind::Kind;
+use replica_count_core::policy::Policy;
 use tokio::time::Instant;
 
 use super::records::Records;
@@ -25,8 +25,8 @@ pub struct Gauges {
     pub records: Arc<Records>,
     /// The queue.
     pub work: Arc<Work>,
-    /// The kinds that are managed.
-    pub kinds: BTreeSet<Kind>,
+    /// The server-wide policy.
+    pub policy: Arc<Policy>,
     /// When the server started.
     pub started: Instant,
 }
@@ -37,12 +37,10 @@ impl Gauges {
         let refused: Vec<Kind> = {
             let view = self.cluster.view();
             let is_refused = |kind: &Kind| view.freshness(Watched::Workloads(*kind)) == Freshness::Refused;
-            self.kinds.iter().copied().filter(is_refused).collect()
+            self.policy.scope.kinds.iter().copied().filter(is_refused).collect()
         };
-        if refused.is_empty() {
-            return 0;
-        }
-        self.store.read(|settings| settings.keys().filter(|target| refused.contains(&target.kind())).count())
+        let count = |kind: &Kind| self.store.read(|settings| self.policy.scope.count(settings, *kind));
+        refused.iter().map(count).sum()
     }
 
     /// The number of objects of a watch, and the age of the observed state in seconds.
@@ -70,7 +68,7 @@ impl Collector for Gauges {
         let (workloads, autoscalers) = {
             let view = self.cluster.view();
             let of_kind = |kind: &Kind| (*kind, self.watch(&view, Watched::Workloads(*kind), now));
-            let workloads: Vec<_> = self.kinds.iter().map(of_kind).collect();
+            let workloads: Vec<_> = self.policy.scope.kinds.iter().map(of_kind).collect();
             (workloads, self.watch(&view, Watched::Autoscalers, now))
         };
         for (kind, (count, age)) in workloads {

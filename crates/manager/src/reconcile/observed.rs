@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use replica_count_core::kind::Kind;
+use replica_count_core::policy::Policy;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -20,6 +20,7 @@ pub struct WorkloadSink<K> {
     cluster: Arc<Cluster>,
     records: Arc<Records>,
     marker: Marker,
+    policy: Arc<Policy>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -27,8 +28,8 @@ impl<K: OfKind> WorkloadSink<K> {
     const WATCHED: Watched = Watched::Workloads(K::KIND);
 
     /// Creates a sink that marks targets with `marker`.
-    pub fn new(cluster: Arc<Cluster>, records: Arc<Records>, marker: Marker) -> Self {
-        Self { cluster, records, marker, kind: PhantomData }
+    pub fn new(cluster: Arc<Cluster>, records: Arc<Records>, marker: Marker, policy: Arc<Policy>) -> Self {
+        Self { cluster, records, marker, policy, kind: PhantomData }
     }
 }
 
@@ -72,9 +73,12 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
         self.cluster.set_stale(Self::WATCHED, since);
     }
 
-    fn refused(&self, reason: &str) {
+    fn refused(&self, reason: &str, is_first: bool) {
         self.cluster.set_refused(Self::WATCHED);
-        let managed = count_of_kind(&self.marker, K::KIND);
+        if !is_first {
+            return;
+        }
+        let managed = self.marker.store.read(|settings| self.policy.scope.count(settings, K::KIND));
         let (watched, kind) = (self.watched(), K::KIND);
         if managed > 0 {
             error!(watched, %reason, managed, "watch refused: grant the permission; counts of {kind}s are not enforced");
@@ -88,10 +92,6 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
             self.marker.work.mark(target);
         }
     }
-}
-
-fn count_of_kind(marker: &Marker, kind: Kind) -> usize {
-    marker.store.read(|settings| settings.keys().filter(|target| target.kind() == kind).count())
 }
 
 /// Receives the autoscalers.
@@ -138,10 +138,12 @@ impl Sink for AutoscalerSink {
         self.cluster.set_stale(Watched::Autoscalers, since);
     }
 
-    fn refused(&self, reason: &str) {
+    fn refused(&self, reason: &str, is_first: bool) {
         self.cluster.set_refused(Watched::Autoscalers);
-        let watched = self.watched();
-        warn!(watched, %reason, "watch forbidden: grant the permission; the server continues without autoscalers");
+        if is_first {
+            let watched = self.watched();
+            warn!(watched, %reason, "watch refused: grant the permission; the server continues without autoscalers");
+        }
     }
 
     /// The watches of workloads already report that the API server is reachable again.

@@ -92,6 +92,7 @@ async fn current_replicas(
         Ok(Some(observed)) => Ok(Some(observed.replicas.get())),
         Ok(None) | Err(_) if allow_missing => Ok(None),
         Ok(None) => Err(Refusal::NotFound(target.clone())),
+        Err(error) if error.is_forbidden() => Err(Refusal::Unknown(Unknown::Refused(target.kind()))),
         // When a managed target was first set, it existed or was allowed to be missing.
         Err(_) if context.store.get(target).is_some() => Ok(None),
         Err(error) => {

@@ -47,7 +47,7 @@ pub enum Command {
     /// Has moved to `kubectl-replicas certs`, which creates certificates for development
     #[command(disable_help_flag = true)]
     Certs(MovedArgs),
-    /// Call a server over mutual TLS, to check that it is healthy and lists its Deployments
+    /// Call a server over mutual TLS, to check that it is healthy and lists what it manages
     Check(CheckArgs),
     /// Print a script that completes this command line in your shell
     Completions {

@@ -1,6 +1,6 @@
 //! Runs the command line, and sets the exit status.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -32,8 +32,12 @@ pub fn run() -> ExitCode {
         Some(Command::Completions { shell }) => {
             let mut command = Cli::command();
             let name = command.get_name().to_owned();
-            clap_complete::generate(shell, &mut command, name, &mut io::stdout().lock());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, name, &mut script);
+            match io::stdout().write_all(&script) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&format!("standard output is not writable: {error}"), 1),
+            }
         }
     }
 }
@@ -70,8 +74,8 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-#[expect(clippy::print_stderr, reason = "a failure is reported in one line, at any log level")]
+/// Reports a failure in one line, at any log level. The status holds even if nobody can read the line.
 fn fail(reason: &str, status: u8) -> ExitCode {
-    eprintln!("replica-count-manager: {reason}");
+    let _ = writeln!(io::stderr(), "replica-count-manager: {reason}");
     ExitCode::from(status)
 }

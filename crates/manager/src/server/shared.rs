@@ -105,7 +105,7 @@ impl Shared {
             cluster: Arc::clone(&self.cluster),
             records: Arc::clone(&self.records),
             work: Arc::clone(&self.marker.work),
-            kinds: self.policy.scope.kinds.clone(),
+            policy: Arc::clone(&self.policy),
             started: Instant::now(),
         };
         registry.register_collector(Box::new(gauges) as Box<dyn Collector>);

@@ -39,8 +39,9 @@ impl Watches<'_> {
     }
 
     fn start_workloads<K: OfKind>(&mut self) {
-        let Shared { cluster, records, marker, .. } = self.shared;
-        let sink = WorkloadSink::<K>::new(Arc::clone(cluster), Arc::clone(records), marker.clone());
+        let Shared { cluster, records, marker, policy, .. } = self.shared;
+        let (cluster, records, policy) = (Arc::clone(cluster), Arc::clone(records), Arc::clone(policy));
+        let sink = WorkloadSink::<K>::new(cluster, records, marker.clone(), policy);
         self.start_one(workloads(K::KIND, self.shared.namespace()), sink, &watch_prefix(K::KIND));
     }
 

@@ -31,9 +31,9 @@ pub trait Sink: Send + Sync + 'static {
     /// The watch is broken. `since` is when the last data arrived from the API server.
     fn stale(&self, since: Instant);
 
-    /// The API server has refused the watch for some seconds, for the first time since it worked: a permission is
-    /// missing, or it does not know the resource. A watch that works again lists again.
-    fn refused(&self, reason: &str);
+    /// The API server has refused the watch for some seconds: a permission is missing, or it does not know the resource.
+    /// A watch that works again lists again. `is_first`: it is the first time since the watch worked.
+    fn refused(&self, reason: &str, is_first: bool);
 
     /// The watch works again after a failure.
     fn recovered(&self);

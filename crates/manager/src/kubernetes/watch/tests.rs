@@ -29,6 +29,7 @@ struct Counts {
     completed: AtomicUsize,
     recoveries: AtomicUsize,
     refusals: AtomicUsize,
+    more_refusals: AtomicUsize,
 }
 
 impl Counts {
@@ -88,8 +89,9 @@ impl Sink for Counting {
 
     fn stale(&self, _: Instant) {}
 
-    fn refused(&self, _: &str) {
-        self.0.refusals.fetch_add(1, Ordering::SeqCst);
+    fn refused(&self, _: &str, is_first: bool) {
+        let counter = if is_first { &self.0.refusals } else { &self.0.more_refusals };
+        counter.fetch_add(1, Ordering::SeqCst);
     }
 
     fn recovered(&self) {
@@ -183,6 +185,9 @@ async fn a_refusal_is_reported_once_and_retried_at_most_once_a_minute() {
     let counts = watch(Duration::from_mins(10), refuse).await;
     assert_eq!(Counts::of(&counts.refusals), 1);
     let early = Counts::of(&counts.windows);
+    // Each listing seems to work, and is followed by another refusal.
+    let listings = Counts::of(&counts.completed);
+    assert!(listings > 5 && listings - 2 <= Counts::of(&counts.more_refusals), "{counts:?}");
     assert!((15..=25).contains(&early), "{early} windows in 10 minutes");
     let late = Counts::of(&watch(Duration::from_mins(70), refuse).await.windows) - early;
     assert!((20..=61).contains(&late), "{late} windows in an hour");

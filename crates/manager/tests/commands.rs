@@ -1,6 +1,6 @@
-//! A command that has moved names the new command and does nothing else.
+//! How commands other than the server end.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -28,4 +28,18 @@ fn certs_names_the_command_to_use_instead() {
     check(&["--help"], " --help");
     check(&["client", "--name", "alice", "--dir", "my files"], " client --name alice --dir 'my files'");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn the_exit_status_holds_even_if_nobody_can_read_the_reason() {
+    let check = |arguments: &[&str], expected: i32| {
+        let full = || File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_replica-count-manager"));
+        let status = command.args(arguments).stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(expected), "{arguments:?}");
+    };
+    check(&["certs"], USAGE);
+    check(&["--kinds", "x"], USAGE);
+    check(&["check", "--ca", "/nowhere"], USAGE);
+    check(&["completions", "bash"], 1);
 }
