@@ -1,11 +1,13 @@
 //! What to do about a target: a pure function of the desired state, the observed state and what happened before.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::clock::Now;
 use crate::drift::Drift;
+use crate::failures::{Failure, Failures};
 use crate::observed::{Observation, Observed};
 use crate::policy::Policy;
 use crate::record::{InEffect, Record};
@@ -56,8 +58,23 @@ pub struct Repair {
     pub generation: u64,
     /// The drift that this repairs. `None`: it puts a new setting into effect.
     pub drift: Option<Drift>,
+    /// How to write.
+    pub method: Method,
     /// How long the write may take.
     pub deadline: Duration,
+}
+
+/// How to write a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A JSON Patch that tests the observed count. After it, Kubernetes may not know who owns the count.
+    Patch,
+    /// A server-side apply to the observed version, which makes this server the owner in any case. Any other change of
+    /// the workload since then makes it stale.
+    Apply {
+        /// The observed version.
+        version: NonZeroU64,
+    },
 }
 
 /// Decides what to do about `target`, for which `setting` is stored.
@@ -103,8 +120,25 @@ fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) ->
             to: setting.replicas,
             generation: setting.generation,
             drift,
+            method: method(setting, observed, record),
             deadline: record.write_deadline(),
         }),
+    }
+}
+
+/// How to write the desired count.
+///
+/// Kubernetes records no owner for a 0 that is written through `scale`, and then none for later writes through `scale`,
+/// so whoever changes the count next would be unknown. Only a server-side apply mends that. After two that were stale,
+/// a patch follows: an apply is stale after any change of the workload, a patch only after one of the count.
+fn method(setting: &Setting, observed: &Observed, record: &Record) -> Method {
+    let loses_owner = observed.owner.is_none() || setting.replicas.get() == 0;
+    let is_busy = |failures: &Failures| failures.last == Failure::Stale && failures.same_reason > 1;
+    match observed.resource_version {
+        Some(version) if loses_owner && !record.failures.as_ref().is_some_and(is_busy) => {
+            Method::Apply { version }
+        }
+        Some(_) | None => Method::Patch,
     }
 }
 
@@ -224,8 +258,13 @@ mod tests {
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
             let from = self.observed.as_ref().expect("present").replicas;
             let to = self.setting.replicas;
-            let deadline = WRITE_DEADLINES[0];
-            Decision::Repair(Repair { uid: "u".into(), from, to, generation: 1, drift, deadline })
+            let (method, deadline) = (Method::Patch, WRITE_DEADLINES[0]);
+            Decision::Repair(Repair { uid: "u".into(), from, to, generation: 1, drift, method, deadline })
+        }
+
+        fn method(&self) -> Method {
+            let Decision::Repair(repair) = self.decide() else { panic!("no repair") };
+            repair.method
         }
     }
 
@@ -254,14 +293,40 @@ mod tests {
         let case = Case::default();
         assert_eq!(case.decide(), case.expected_repair(Some(case.expected_drift(Some("kubectl")))));
 
-        let unowned = Case::seen(|observed| observed.owner = None);
-        assert_eq!(unowned.decide(), unowned.expected_repair(Some(unowned.expected_drift(None))));
+        let unversioned = Case::seen(|observed| {
+            observed.owner = None;
+            observed.resource_version = None;
+        });
+        assert_eq!(unversioned.decide(), unversioned.expected_repair(Some(unversioned.expected_drift(None))));
+    }
 
+    #[test]
+    fn applies_a_count_that_a_patch_would_leave_without_an_owner() {
+        let unowned = || Case::seen(|observed| observed.owner = None);
         let to_zero = Case::with(|case| {
             case.setting.replicas = count(0);
             case.record.in_effect = InEffect::Was(count(0));
         });
-        assert_eq!(to_zero.decide(), to_zero.expected_repair(Some(to_zero.expected_drift(Some("kubectl")))));
+        for case in [unowned(), to_zero] {
+            let Decision::Repair(repair) = case.decide() else { panic!("no repair") };
+            assert_eq!(repair.method, Method::Apply { version: NonZeroU64::new(7).expect("positive") });
+            assert_eq!(repair.drift.map(|drift| drift.to), Some(count(5)));
+        }
+        assert_eq!(Case::default().method(), Method::Patch);
+    }
+
+    #[test]
+    fn patches_after_stale_applies() {
+        let mut case = Case::seen(|observed| observed.owner = None);
+        let mut fail = |failure| {
+            let failed_at = case.now.monotonic.checked_sub(Duration::from_mins(1)).expect("later");
+            case.record.record_failure(&"u".into(), failure, Duration::ZERO, failed_at, 1.0);
+            case.method()
+        };
+        for failure in [Failure::Stale, Failure::Failed, Failure::Stale] {
+            assert!(matches!(fail(failure), Method::Apply { .. }));
+        }
+        assert_eq!(fail(Failure::Stale), Method::Patch);
     }
 
     #[test]
@@ -302,7 +367,8 @@ mod tests {
                 at: since.map_or(case.now.wall, time),
                 ..case.expected_drift(None)
             });
-            assert_eq!(case.decide(), case.expected_repair(drift), "{manager:?} {since:?} {set_at:?}");
+            let Decision::Repair(repair) = case.decide() else { panic!("no repair") };
+            assert_eq!(repair.drift, drift, "{manager:?} {since:?} {set_at:?}");
         }
     }
 

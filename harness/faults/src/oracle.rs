@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use replica_count_testbed::fault_proxy::{Fault, Kind, Note as ProxyNote};
@@ -108,17 +108,26 @@ impl<'a> Patch<'a> {
         (text("op"), text("path"), &self.body[n]["value"])
     }
 
+    /// Whether this is a server-side apply of a Scale, and not a JSON Patch.
+    fn is_apply(&self) -> bool {
+        self.body.is_object()
+    }
+
     fn count(&self) -> Option<i64> {
-        self.operation(2).2.as_i64()
+        if self.is_apply() { &self.body["spec"]["replicas"] } else { self.operation(2).2 }.as_i64()
     }
 }
 
-/// Every write must test the object and the count that it was decided on.
+/// Every write must test the object, and the count or version, that it was decided on.
 fn without_tests(patch: &Patch<'_>) -> Option<String> {
-    let uid = patch.operation(0);
-    let count = patch.operation(1);
-    let tests_both =
-        (uid.0, uid.1) == ("test", "/metadata/uid") && (count.0, count.1) == ("test", "/spec/replicas");
+    let tests_both = if patch.is_apply() {
+        let metadata = &patch.body["metadata"];
+        metadata["uid"].is_string() && metadata["resourceVersion"].is_string()
+    } else {
+        let uid = patch.operation(0);
+        let count = patch.operation(1);
+        (uid.0, uid.1) == ("test", "/metadata/uid") && (count.0, count.1) == ("test", "/spec/replicas")
+    };
     (!tests_both).then(|| format!("request {} writes what it did not test: {}", patch.ordinal, patch.body))
 }
 
@@ -239,13 +248,17 @@ fn asked_to_wait(line: &Line, passed: &HashSet<u64>) -> Option<(Duration, u64, u
     }
 }
 
-/// The rate of writes for one setting must be limited. Counts writes that were executed or came too late; each process
-/// and each setting counts separately.
+/// The rate of writes for one setting must be limited. Counts writes that were executed or came too late for the count
+/// (any change of the workload makes an apply late); each process and each setting counts separately.
 fn too_frequent_writes(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
-    let counted: HashSet<u64> = lines.iter().filter_map(counted_write).collect();
+    let counted: HashMap<u64, u16> = lines.iter().filter_map(counted_write).collect();
     let starts: Vec<Duration> = lines.iter().filter(|line| is_death(line)).map(|line| line.at).collect();
     let mut conflicts: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
-    for patch in patches.iter().filter(|patch| counted.contains(&patch.ordinal)) {
+    let counts = |patch: &&Patch<'_>| match counted.get(&patch.ordinal) {
+        Some(409) => !patch.is_apply(),
+        status => status.is_some(),
+    };
+    for patch in patches.iter().filter(counts) {
         let process = starts.partition_point(|start| *start <= patch.at);
         conflicts.entry((process, patch.target, patch.count())).or_default().push(patch.at);
     }
@@ -262,11 +275,12 @@ fn too_frequent_writes(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
         .collect()
 }
 
-fn counted_write(line: &Line) -> Option<u64> {
+/// The request that was answered here, and the status, if it counts.
+fn counted_write(line: &Line) -> Option<(u64, u16)> {
     let Note::Proxy(entry) = &line.note else { return None };
-    match &entry.note {
-        ProxyNote::Served { status: 200 | 409 | 422, .. }
-        | ProxyNote::Answered { status: 200 | 409 | 422 } => Some(entry.ordinal),
+    match entry.note {
+        ProxyNote::Served { status: status @ (200 | 409 | 422), .. }
+        | ProxyNote::Answered { status: status @ (200 | 409 | 422) } => Some((entry.ordinal, status)),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use proptest::prelude::*;
-use replica_count_core::decide::Repair;
+use replica_count_core::decide::{Method, Repair};
 use replica_count_core::failures::WRITE_DEADLINES;
 use replica_count_core::index::Index;
 use replica_count_core::observed::Observed;
@@ -54,7 +54,8 @@ proptest! {
                 Step::Write(n) => {
                     if let Some(seen) = &before {
                         let (uid, from) = (seen.uid.clone(), seen.replicas);
-                        let repair = Repair { uid, from, to: count(n), generation: 1, drift: None, deadline: WRITE_DEADLINES[0] };
+                        let (method, deadline) = (Method::Patch, WRITE_DEADLINES[0]);
+                        let repair = Repair { uid, from, to: count(n), generation: 1, drift: None, method, deadline };
                         answer = world.write(&repair).map(|version| (repair, version));
                     }
                 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use replica_count_core::decide::{FIELD_MANAGER, Repair};
+use replica_count_core::decide::{FIELD_MANAGER, Method, Repair};
 use replica_count_core::index::Index;
 use replica_count_core::managed_fields::{FieldOwner, Operation, Writer};
 use replica_count_core::observed::Observed;
@@ -66,7 +66,10 @@ impl World {
 
     /// Writes like the JSON Patch, with its tests. Returns the new version, or `None` if the write was stale.
     pub(crate) fn write(&mut self, repair: &Repair) -> Option<NonZeroU64> {
-        let is_as_seen = |found: &&Observed| found.uid == repair.uid && found.replicas == repair.from;
+        let is_as_seen = |found: &&Observed| match repair.method {
+            Method::Patch => found.uid == repair.uid && found.replicas == repair.from,
+            Method::Apply { version } => found.uid == repair.uid && found.resource_version == Some(version),
+        };
         let uid = self.deployment.as_ref().filter(is_as_seen)?.uid.clone();
         self.store(uid, repair.to, FIELD_MANAGER);
         NonZeroU64::new(self.versions)

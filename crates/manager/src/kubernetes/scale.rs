@@ -8,7 +8,7 @@ use http::{Request, StatusCode, header};
 use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
-use replica_count_core::decide::{FIELD_MANAGER, Repair};
+use replica_count_core::decide::{FIELD_MANAGER, Method, Repair};
 use replica_count_core::failures::{Failure, WriteError};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
@@ -90,26 +90,52 @@ fn written(body: &[u8]) -> Option<Written> {
     Some(Written { version, replicas: Replicas::new(spec.replicas).ok()? })
 }
 
-/// A JSON Patch that tests the uid and the observed count, and only then sets the desired one.
-///
-/// A Scale of 0 has no `replicas` at all. `test` with `null` passes exactly then, and `add` sets a member whether or
-/// not it exists, so this one shape works for every pair of counts.
+/// The request that writes the desired count, if the workload is still what the decision was based on.
 fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::Error> {
-    let seen = match repair.from.get() {
+    let timeout = repair.deadline.saturating_sub(MARGIN).as_millis();
+    let uri = format!("{}/scale?fieldManager={FIELD_MANAGER}&timeout={timeout}ms", path::workload(target));
+    let (uri, content_type, body) = match repair.method {
+        Method::Patch => (uri, "application/json-patch+json", patch(repair)),
+        // By force, because the count is ours whoever owns it.
+        Method::Apply { version } => {
+            (format!("{uri}&force=true"), "application/apply-patch+yaml", scale(target, repair, version))
+        }
+    };
+    Request::patch(uri)
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, content_type)
+        .body(body.to_string().into_bytes())
+}
+
+/// A JSON Patch that tests the observed uid and count, and only then sets the desired one.
+///
+/// A Scale of 0 has no `replicas`. `test` with `null` passes exactly then, and `add` sets a member whether or not it
+/// exists, so this form works for every pair of counts.
+fn patch(repair: &Repair) -> Value {
+    let observed = match repair.from.get() {
         0 => Value::Null,
         count => count.into(),
     };
-    let patch = json!([
+    json!([
         { "op": "test", "path": "/metadata/uid", "value": repair.uid.to_string() },
-        { "op": "test", "path": "/spec/replicas", "value": seen },
+        { "op": "test", "path": "/spec/replicas", "value": observed },
         { "op": "add", "path": "/spec/replicas", "value": repair.to.get() },
-    ]);
-    let timeout = repair.deadline.saturating_sub(MARGIN).as_millis();
-    let scale = format!("{}/scale?fieldManager={FIELD_MANAGER}&timeout={timeout}ms", path::workload(target));
-    Request::patch(scale)
-        .header(header::ACCEPT, "application/json")
-        .header(header::CONTENT_TYPE, "application/json-patch+json")
-        .body(patch.to_string().into_bytes())
+    ])
+}
+
+/// A Scale to apply to the observed uid and version. It always has a count: without one, Kubernetes would scale to 0.
+fn scale(target: &Target, repair: &Repair, version: NonZeroU64) -> Value {
+    json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {
+            "name": target.name(),
+            "namespace": target.namespace(),
+            "uid": repair.uid.to_string(),
+            "resourceVersion": version.to_string(),
+        },
+        "spec": { "replicas": repair.to.get() },
+    })
 }
 
 /// Converts a failure: usually a Status in JSON, but flow control and proxies answer in plain text.
@@ -152,8 +178,10 @@ mod tests {
 
     use super::*;
 
+    const URI: &str = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager&timeout=4500ms";
+
     #[track_caller]
-    fn check(from: i32, to: i32, expected: &Value) {
+    fn check(from: i32, to: i32, method: Method, uri: &str, expected: &Value) {
         let count = |n| Replicas::new(n).expect("valid");
         let target = Target::deployment("shop", "web").expect("valid");
         let repair = Repair {
@@ -162,11 +190,11 @@ mod tests {
             to: count(to),
             generation: 1,
             drift: None,
+            method,
             deadline: WRITE_DEADLINES[0],
         };
         let request = request(&target, &repair).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
-        let uri = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager&timeout=4500ms";
         assert_eq!(request.uri(), uri);
         let body: Value = serde_json::from_slice(request.body()).expect("JSON");
         assert_eq!(&body, expected);
@@ -177,6 +205,8 @@ mod tests {
         check(
             5,
             0,
+            Method::Patch,
+            URI,
             &json!([
                 { "op": "test", "path": "/metadata/uid", "value": "u" },
                 { "op": "test", "path": "/spec/replicas", "value": 5 },
@@ -186,12 +216,27 @@ mod tests {
         check(
             0,
             5,
+            Method::Patch,
+            URI,
             &json!([
                 { "op": "test", "path": "/metadata/uid", "value": "u" },
                 { "op": "test", "path": "/spec/replicas", "value": null },
                 { "op": "add", "path": "/spec/replicas", "value": 5 },
             ]),
         );
+    }
+
+    #[test]
+    fn applies_to_the_observed_version() {
+        let apply = Method::Apply { version: NonZeroU64::new(7).expect("positive") };
+        let metadata = json!({ "name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7" });
+        let scale = json!({
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": metadata,
+            "spec": { "replicas": 0 },
+        });
+        check(5, 0, apply, &format!("{URI}&force=true"), &scale);
     }
 
     fn head(status: u16, retry_after: Option<&str>) -> Parts {

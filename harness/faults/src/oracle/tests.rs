@@ -26,6 +26,15 @@ fn patch(at: u64, ordinal: u64, count: i32, fault: Option<Fault>) -> Line {
     line(at, Note::Proxy(Entry { ordinal, note }))
 }
 
+/// A server-side apply of the count 2.
+fn apply(at: u64, ordinal: u64, metadata: &Value) -> Line {
+    let mut line = patch(at, ordinal, 2, None);
+    if let Note::Proxy(Entry { note: ProxyNote::Request { body, .. }, .. }) = &mut line.note {
+        *body = Some(json!({ "metadata": metadata, "spec": { "replicas": 2 } }));
+    }
+    line
+}
+
 fn served(at: u64, ordinal: u64) -> Line {
     line(at, Note::Proxy(Entry { ordinal, note: ProxyNote::Served { status: 200, content_type: None } }))
 }
@@ -139,4 +148,18 @@ fn every_write_tests_its_preconditions() {
         }
         check(1, 0, &[untested]);
     }
+    check(0, 0, &[apply(40, 0, &json!({ "uid": "u", "resourceVersion": "7" }))]);
+    check(1, 0, &[apply(40, 0, &json!({ "uid": "u" }))]);
+    check(1, 0, &[apply(40, 0, &json!({ "resourceVersion": "7" }))]);
+}
+
+#[test]
+fn a_stale_apply_is_no_part_of_a_conflict() {
+    let answered = |n, status| {
+        let metadata = json!({ "uid": "u", "resourceVersion": "7" });
+        let answer = Note::Proxy(Entry { ordinal: n, note: ProxyNote::Answered { status } });
+        [apply(40 + n, n, &metadata), line(41 + n, answer)]
+    };
+    check(0, 0, &(0..21).flat_map(|n| answered(n, 409)).collect::<Vec<_>>());
+    check(1, 0, &(0..21).flat_map(|n| answered(n, 422)).collect::<Vec<_>>());
 }

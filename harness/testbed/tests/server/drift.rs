@@ -215,12 +215,42 @@ async fn of_a_target_at_zero() {
     assert_eq!((answer.old_replicas, answer.new_replicas), (Some(3), Some(0)));
     fixture.wait_for_count("web", 0).await;
     fixture.scale("web", 5).await;
-    fixture
+    let drifted = fixture
         .wait_for("web", |answer| answer.drift_count == 1 && answer.state() == DeploymentState::InSync)
         .await;
+    assert_eq!(drifted.last_drift.unwrap().by, SOMEBODY, "the 0 that the server wrote has an owner");
     fixture.wait_for_count("web", 0).await;
     fixture.set("web", 4).await;
     fixture.wait_for_count("web", 4).await;
+}
+
+/// The author of the next change to `count` by somebody, which must be repaired to 3.
+async fn next_author(fixture: &mut Fixture<'_>, count: i32) -> String {
+    let before = fixture.get("web").await.unwrap().drift_count;
+    fixture.scale("web", count).await;
+    let is_repaired = |answer: &proto::GetDeploymentResponse| {
+        answer.drift_count > before && answer.state() == DeploymentState::InSync
+    };
+    fixture.wait_for("web", is_repaired).await.last_drift.unwrap().by
+}
+
+#[tokio::test]
+async fn authors_are_known_again_after_a_repair() {
+    let mut fixture = Fixture::new().await;
+    fixture.create_managed("web", 3).await;
+    assert_eq!(next_author(&mut fixture, 0).await, "", "Kubernetes records nobody for a 0");
+    assert_eq!(next_author(&mut fixture, 5).await, SOMEBODY);
+
+    // A scale to the present count makes Kubernetes forget the owner at the next write.
+    fixture.delete_deployment("web").await;
+    fixture.create("web", 3).await;
+    fixture.wait_for_state("web", DeploymentState::InSync).await;
+    fixture.scale("web", 3).await;
+    let mut authors = Vec::new();
+    for count in [4, 5, 6, 7] {
+        authors.push(next_author(&mut fixture, count).await);
+    }
+    assert_eq!(authors[1..], [SOMEBODY; 3], "{authors:?}");
 }
 
 #[tokio::test]
