@@ -217,6 +217,11 @@ fn store(folder: &TempDir, targets: usize) -> Store {
     Store::open_file(&path).unwrap().0
 }
 
+/// The count in a server-side apply or in a JSON Patch.
+fn written_count(body: &serde_json::Value) -> &serde_json::Value {
+    if body.is_object() { &body["spec"]["replicas"] } else { &body[2]["value"] }
+}
+
 fn mock(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Client {
     let answer = Arc::new(answer);
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -232,7 +237,7 @@ fn mock(writes: Arc<Writes>, answer: impl Fn(usize) -> Answer + Send + Sync + 's
                 json!({ "metadata": metadata, "spec": { "replicas": replicas } }).to_string()
             };
             let response = match answer {
-                Answer::Written => Response::builder().body(scale(&patch[2]["value"])),
+                Answer::Written => Response::builder().body(scale(written_count(&patch))),
                 Answer::Stored(replicas) => Response::builder().body(scale(&replicas.into())),
                 Answer::Status(status) => {
                     let message = r#"User "x" cannot patch resource "deployments/scale""#;
