@@ -45,18 +45,9 @@ impl Quota {
     /// Takes `amount` for `user`. An amount above the limit for one user counts as that limit, so a user who holds
     /// nothing can take any amount.
     pub(crate) fn take(self: &Arc<Self>, user: &Arc<str>, amount: usize) -> Result<Share, Exhausted> {
-        let amount = amount.min(self.per_user);
-        let mut taken = self.taken();
-        let by_user = taken.by_user.get(user).copied().unwrap_or_default();
-        if by_user + amount > self.per_user {
-            return Err(Exhausted::ForUser);
-        }
-        if taken.in_total + amount > self.total {
-            return Err(Exhausted::ForAll);
-        }
-        taken.in_total += amount;
-        taken.by_user.insert(Arc::clone(user), by_user + amount);
-        Ok(Share { quota: Arc::clone(self), user: Arc::clone(user), amount })
+        let mut share = Share { quota: Arc::clone(self), user: Arc::clone(user), amount: 0 };
+        share.grow(amount)?;
+        Ok(share)
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -65,11 +56,41 @@ impl Quota {
     }
 }
 
+impl Share {
+    /// Takes `amount` more, with the same limits: a share above the limit for one user counts as that limit.
+    pub(crate) fn grow(&mut self, amount: usize) -> Result<(), Exhausted> {
+        let Quota { total, per_user, .. } = *self.quota;
+        let more = self.amount.saturating_add(amount).min(per_user) - self.amount;
+        if more == 0 {
+            return Ok(());
+        }
+        let mut taken = self.quota.taken();
+        let by_user = taken.by_user.get(&self.user).copied().unwrap_or_default();
+        if by_user + more > per_user {
+            return Err(Exhausted::ForUser);
+        }
+        if taken.in_total + more > total {
+            return Err(Exhausted::ForAll);
+        }
+        taken.in_total += more;
+        taken.by_user.insert(Arc::clone(&self.user), by_user + more);
+        self.amount += more;
+        Ok(())
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
+        // A user who holds nothing is not counted.
+        if self.amount == 0 {
+            return;
+        }
         let mut taken = self.quota.taken();
         taken.in_total -= self.amount;
-        let by_user = taken.by_user.get_mut(&self.user).expect("a share is counted until it is dropped");
+        let by_user = taken
+            .by_user
+            .get_mut(&self.user)
+            .expect("a share of more than nothing is counted until it is dropped");
         *by_user -= self.amount;
         if *by_user == 0 {
             taken.by_user.remove(&self.user);
@@ -105,6 +126,38 @@ mod tests {
         let _whole_part = take(&quota, "a", 100).expect("free");
         assert_eq!(take(&quota, "a", 1).unwrap_err(), Exhausted::ForUser);
         assert_eq!(quota.taken().in_total, 2);
+    }
+
+    #[test]
+    fn a_share_grows_up_to_the_limits() {
+        let quota = Quota::new(5, 3);
+        let mut share = take(&quota, "a", 1).expect("free");
+        share.grow(1).expect("free");
+        let others = [take(&quota, "b", 1).expect("free"), take(&quota, "c", 2).expect("free")];
+        assert_eq!(share.grow(1), Err(Exhausted::ForAll));
+        drop(others);
+        share.grow(100).expect("free");
+        assert_eq!(quota.taken().in_total, 3, "as much as one user may hold");
+        share.grow(1).expect("it holds that already");
+        let mut other = take(&quota, "a", 0).expect("nothing");
+        assert_eq!(other.grow(1), Err(Exhausted::ForUser));
+        drop(share);
+        other.grow(1).expect("returned");
+    }
+
+    #[test]
+    fn a_share_of_nothing_does_not_affect_others() {
+        let quota = Quota::new(5, 2);
+        let (nothing, one) = (take(&quota, "a", 0).expect("free"), take(&quota, "a", 1).expect("free"));
+        drop(one);
+        drop(nothing);
+        let (one, nothing) = (take(&quota, "a", 1).expect("free"), take(&quota, "a", 0).expect("free"));
+        drop(nothing);
+        assert_eq!(quota.taken().in_total, 1);
+        drop(one);
+        drop(take(&quota, "b", 0));
+        let taken = quota.taken();
+        assert_eq!((taken.in_total, taken.by_user.len()), (0, 0));
     }
 
     #[test]
