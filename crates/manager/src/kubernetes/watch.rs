@@ -149,7 +149,7 @@ impl<S: Sink> Watch<S> {
         self.sink.stale(position.last_heard);
         position.refusals = None;
         position.failures = position.failures.saturating_add(1);
-        delay(error, position.failures)
+        delay(error, position.failures, fastrand::f64())
     }
 
     /// Records a refusal; returns how long to wait before the next session.
@@ -326,12 +326,15 @@ impl<S: Sink> Watch<S> {
     }
 }
 
-/// How long to wait after an error, the last of `failures` in a row.
-fn delay(error: &WatchError, failures: u32) -> Duration {
-    let delay = |backoff: Backoff| backoff.delay(failures, fastrand::f64());
+/// How long to wait after an error, the last of `failures` in a row. `jitter` is a random number in 0..1.
+///
+/// After a Retry-After, up to half of that time is added: all that were throttled together were asked for the same.
+fn delay(error: &WatchError, failures: u32, jitter: f64) -> Duration {
+    let backoff = BACKOFF.delay(failures, jitter);
     match error {
         WatchError::Throttled { retry_after, .. } => {
-            delay(BACKOFF).max(retry_after.unwrap_or(THROTTLED_DELAY))
+            let asked = retry_after.unwrap_or(THROTTLED_DELAY);
+            backoff.max(asked.mul_f64(1.0 + jitter / 2.0))
         }
         WatchError::NoStreamedListing(_)
         | WatchError::PageTooLong(_)
@@ -343,7 +346,7 @@ fn delay(error: &WatchError, failures: u32) -> Duration {
         | WatchError::EndedEarly
         | WatchError::Kube(_)
         | WatchError::Unreadable(_)
-        | WatchError::Status(_) => delay(BACKOFF),
+        | WatchError::Status(_) => backoff,
     }
 }
 

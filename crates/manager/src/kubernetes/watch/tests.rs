@@ -136,7 +136,7 @@ async fn a_window_that_ends_immediately_is_not_reopened_in_an_endless_loop() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_of_an_overloaded_api_server_is_honoured() {
     for (status, retry_after, expected) in
-        [(429, None, 3..=10), (429, Some("4"), 3..=3), (503, Some("4"), 3..=3), (503, None, 6..=20)]
+        [(429, None, 3..=10), (429, Some("4"), 2..=3), (503, Some("4"), 2..=3), (503, None, 6..=20)]
     {
         let counts = watch(Duration::from_secs(10), move || {
             let answer = Response::builder().status(status);
@@ -150,6 +150,22 @@ async fn retry_after_of_an_overloaded_api_server_is_honoured() {
         let windows = Counts::of(&counts.windows);
         assert!(expected.contains(&windows), "{status}, {retry_after:?}: {windows} windows in 10 seconds");
     }
+}
+
+#[test]
+fn after_a_retry_after_watches_do_not_come_back_together() {
+    let throttled = |seconds: Option<u64>| WatchError::Throttled {
+        reason: String::new(),
+        retry_after: seconds.map(Duration::from_secs),
+    };
+    for (asked, earliest_ms, latest_ms) in
+        [(Some(4), 4_000, 6_000), (Some(300), 300_000, 450_000), (None, 1_000, 1_500), (Some(0), 50, 100)]
+    {
+        let delay = |jitter| delay(&throttled(asked), 1, jitter);
+        let expected = [earliest_ms, latest_ms].map(Duration::from_millis);
+        assert_eq!([delay(0.0), delay(1.0)], expected, "Retry-After: {asked:?}");
+    }
+    assert_eq!(delay(&throttled(Some(1)), 100, 1.0), BACKOFF.cap, "of both, the longer wait");
 }
 
 #[tokio::test(start_paused = true)]
