@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use replica_count_core::kind::Kind;
+use replica_count_core::observed::Observation;
 use replica_count_core::target::Target;
 
 use super::work::Work;
+use crate::cluster::Cluster;
 use crate::store::Store;
 
 /// Marks targets that are managed. Clones share the queue.
@@ -27,18 +29,21 @@ impl Marker {
 
     /// Marks all managed targets.
     pub fn mark_all(&self) {
-        self.mark_where(|_| true);
+        self.mark_each(self.store.read(|settings| settings.keys().cloned().collect()));
     }
 
-    /// Marks all managed targets of a kind.
-    pub fn mark_kind(&self, kind: Kind) {
-        self.mark_where(|target| target.kind() == kind);
+    /// Marks all managed targets of a kind whose workloads do not exist.
+    pub fn mark_absent(&self, kind: Kind, cluster: &Cluster) {
+        self.mark_each(self.store.read(|settings| {
+            let view = cluster.view();
+            let mut observation_of = view.observations();
+            let targets = settings.keys().filter(|target| target.kind() == kind);
+            targets.filter(|target| observation_of(target) == Observation::Absent).cloned().collect()
+        }));
     }
 
-    fn mark_where(&self, matches: impl Fn(&Target) -> bool) {
-        let managed: Vec<Target> =
-            self.store.read(|settings| settings.keys().filter(|target| matches(target)).cloned().collect());
-        for target in managed {
+    fn mark_each(&self, targets: Vec<Target>) {
+        for target in targets {
             self.work.mark(target);
         }
     }

@@ -60,8 +60,8 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
 
     fn end_listing(&self) -> usize {
         self.cluster.end_listing(K::KIND);
-        // There are no events for workloads that the listing did not contain.
-        self.marker.mark_kind(K::KIND);
+        // There are no events for workloads that the listing did not contain. The others were marked with their events.
+        self.marker.mark_absent(K::KIND, &self.cluster);
         self.cluster.view().count(Self::WATCHED)
     }
 
@@ -148,4 +148,60 @@ impl Sink for AutoscalerSink {
 
     /// The watches of workloads already report that the API server is reachable again.
     fn recovered(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::kubernetes::workload::Deployment;
+    use crate::reconcile::work::Work;
+    use crate::store::Store;
+
+    fn deployment(name: &str) -> Deployment {
+        let metadata = json!({ "namespace": "shop", "name": name, "uid": name, "resourceVersion": "1" });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": { "replicas": 1 } })).unwrap()
+    }
+
+    /// Takes all marked targets, and ends the work on them.
+    async fn marked(work: &Work) -> Vec<String> {
+        let mut names = Vec::new();
+        while work.depth() > 0 {
+            let target = work.next().await;
+            work.done(&target);
+            names.push(target.name().to_owned());
+        }
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_listing_marks_each_managed_workload_once() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("replicas.json");
+        let setting = |kind, name| json!({ "kind": kind, "namespace": "shop", "name": name, "replicas": 1 });
+        let settings = ["gone", "listed", "missing"].map(|name| setting("Deployment", name));
+        let settings = [&settings[..], &[setting("StatefulSet", "other")]].concat();
+        fs::write(&path, json!(settings).to_string()).unwrap();
+        let (store, _committer) = Store::open_file(&path).unwrap();
+        let (cluster, work) = (Arc::<Cluster>::default(), Arc::<Work>::default());
+        let marker = Marker { store, work: Arc::clone(&work) };
+        let sink = WorkloadSink::<Deployment>::new(cluster, Arc::default(), marker, Arc::default());
+        for (listed, at_once, at_end) in [
+            (&["gone", "listed", "unmanaged"][..], &["gone", "listed"][..], &["missing"][..]),
+            (&["listed"], &["listed"], &["gone", "missing"]),
+        ] {
+            sink.begin_listing();
+            for name in listed {
+                sink.apply(deployment(name)).unwrap();
+            }
+            assert_eq!(marked(&work).await, at_once);
+            assert_eq!(sink.end_listing(), listed.len());
+            assert_eq!(marked(&work).await, at_end);
+        }
+    }
 }
