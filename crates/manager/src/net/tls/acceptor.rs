@@ -180,6 +180,7 @@ impl Acceptor {
             | Refusal::ExpiredClientCertificate
             | Refusal::FutureClientCertificate
             | Refusal::NoIdentity
+            | Refusal::UriInCommonName
             | Refusal::RefusedByClient
             | Refusal::Timeout
             | Refusal::Protocol
@@ -227,11 +228,10 @@ impl Handshake {
 
     /// Identifies the client and takes a slot for it.
     fn authenticate(&self, stream: &TlsStream<TcpStream>) -> Result<(Peer, Chain, Share), (Refusal, String)> {
-        let no_identity = |cause: String| (Refusal::NoIdentity, cause);
         let chain = stream.get_ref().1.peer_certificates().and_then(Chain::new);
-        let chain = chain.ok_or_else(|| no_identity("no certificate".to_owned()))?;
-        let identity =
-            Identity::from_certificate(chain.leaf()).map_err(|error| no_identity(error.to_string()))?;
+        let chain = chain.ok_or_else(|| (Refusal::NoIdentity, "no certificate".to_owned()))?;
+        let identity = Identity::from_certificate(chain.leaf());
+        let identity = identity.map_err(|error| (Refusal::of_identity(error), error.to_string()))?;
         let slot = self.slots.take(&identity.user, 1);
         let slot = slot.map_err(|exhausted| (Refusal::TooManyConnections, exhausted.to_string()))?;
         Ok((Peer { address: self.address, identity: Arc::new(identity) }, chain, slot))

@@ -37,6 +37,15 @@ pub enum IdentityError {
     /// A name is empty, too long, or has control characters.
     #[error("the certificate has a {0} that is empty, too long or has control characters")]
     BadName(&'static str),
+    /// Its common name is written like a URI, so it could be that of another client.
+    #[error(
+        "the common name looks like a URI, which only an alternative name may be; \
+         put it into a URI among the alternative names, or use another common name"
+    )]
+    UriInCommonName,
+    /// Its URI could be the common name of another client.
+    #[error("the URI among the alternative names has no `://` and does not begin with `urn:`")]
+    NoUri,
     /// It is in too many groups.
     #[error("the certificate has more than {MAX_GROUPS} organizations")]
     TooManyGroups,
@@ -48,11 +57,19 @@ impl Identity {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::Damaged)?;
         let subject = certificate.subject();
         let user = if let Some(uri) = only("URIs", &uris(&certificate)?)? {
-            checked("URI", uri, MAX_URI)?
+            let uri = checked("URI", uri, MAX_URI)?;
+            if !is_uri(&uri) {
+                return Err(IdentityError::NoUri);
+            }
+            uri
         } else {
             let names = texts(subject.iter_common_name())?;
             let name = only("common names", &names)?.ok_or(IdentityError::Nobody)?;
-            checked("common name", name, MAX_NAME)?
+            let name = checked("common name", name, MAX_NAME)?;
+            if is_uri(&name) {
+                return Err(IdentityError::UriInCommonName);
+            }
+            name
         };
         let organizations = texts(subject.iter_organization())?;
         if organizations.len() > MAX_GROUPS {
@@ -91,6 +108,12 @@ fn only<'a>(what: &'static str, names: &[&'a str]) -> Result<Option<&'a str>, Id
         [name] => Ok(Some(name)),
         [_, _, ..] => Err(IdentityError::Ambiguous(what)),
     }
+}
+
+/// Whether a user is one of those that are named by a URI. No common name may be, so no two certificates of different
+/// kinds name the same user. A colon alone is no sign of a URI: Kubernetes has users such as `system:admin`.
+fn is_uri(name: &str) -> bool {
+    name.contains("://") || name.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:"))
 }
 
 fn checked(what: &'static str, name: &str, max: usize) -> Result<String, IdentityError> {

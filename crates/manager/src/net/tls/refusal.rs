@@ -4,6 +4,8 @@ use std::io;
 
 use rustls::CertificateError;
 
+use super::identity::IdentityError;
+
 /// Why a connection was closed before it carried a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -17,6 +19,8 @@ pub(super) enum Refusal {
     FutureClientCertificate,
     /// The client's certificate is valid but has no usable identity.
     NoIdentity,
+    /// The common name in the client's certificate could be the URI of another client.
+    UriInCommonName,
     /// The client refused the server, usually because it does not trust the CA or expects another name.
     RefusedByClient,
     /// The handshake took too long.
@@ -34,12 +38,13 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::NoClientCertificate,
         Self::UntrustedClientCertificate,
         Self::ExpiredClientCertificate,
         Self::FutureClientCertificate,
         Self::NoIdentity,
+        Self::UriInCommonName,
         Self::RefusedByClient,
         Self::Timeout,
         Self::Protocol,
@@ -61,6 +66,7 @@ impl Refusal {
             Self::ExpiredClientCertificate => "expired_client_certificate",
             Self::FutureClientCertificate => "future_client_certificate",
             Self::NoIdentity => "no_identity",
+            Self::UriInCommonName => "uri_in_common_name",
             Self::RefusedByClient => "refused_by_client",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
@@ -92,6 +98,19 @@ impl Refusal {
             rustls::Error::InvalidCertificate(_) => Self::UntrustedClientCertificate,
             rustls::Error::AlertReceived(_) => Self::RefusedByClient,
             _ => Self::Protocol,
+        }
+    }
+
+    /// The reason for a certificate without a usable identity.
+    pub(super) fn of_identity(error: IdentityError) -> Self {
+        match error {
+            IdentityError::UriInCommonName => Self::UriInCommonName,
+            IdentityError::Damaged
+            | IdentityError::Nobody
+            | IdentityError::Ambiguous(_)
+            | IdentityError::BadName(_)
+            | IdentityError::NoUri
+            | IdentityError::TooManyGroups => Self::NoIdentity,
         }
     }
 

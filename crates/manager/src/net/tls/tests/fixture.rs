@@ -56,12 +56,15 @@ impl Certificates {
         self.certs(left - days(365), &format!("client --name {name}"));
     }
 
-    /// Creates a client whose certificate is signed by the CA, but has no name.
-    pub(super) fn nameless_client(&self, name: &str) {
+    /// Creates a client whose certificate is signed by the CA, with this common name, or with none.
+    pub(super) fn client_named(&self, name: &str, common_name: Option<&str>) {
         let key = KeyPair::from_pem(&self.read("ca/ca.key")).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&self.read("ca/ca.crt"), key).unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
+        if let Some(common_name) = common_name {
+            params.distinguished_name.push(DnType::CommonName, common_name);
+        }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &issuer).unwrap();

@@ -102,13 +102,17 @@ async fn an_unknown_client_receives_an_alert_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_name_is_closed() {
+async fn a_client_without_a_name_of_its_own_is_closed() {
     let certificates = Certificates::new();
-    certificates.nameless_client("nobody");
-    let server = Server::start(&certificates, AcceptLimits::default()).await;
-    let error = end(server.address, certificates.client_config(Some("nobody"))).await;
-    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
-    server.wait_for_refusal("no_identity").await;
+    for (name, common_name, reason) in
+        [("nobody", None, "no_identity"), ("mallory", Some("spiffe://a/alice"), "uri_in_common_name")]
+    {
+        certificates.client_named(name, common_name);
+        let server = Server::start(&certificates, AcceptLimits::default()).await;
+        let error = end(server.address, certificates.client_config(Some(name))).await;
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+        server.wait_for_refusal(reason).await;
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,13 @@ fn the_user_is_the_common_name_or_the_uri() {
     check(&[ops.clone(), alice.clone()], &[], "alice", &["ops"]);
     check(&[alice.clone(), ops.clone()], &["spiffe://a/b"], "spiffe://a/b", &["ops"]);
     check(&[], &["spiffe://a/b"], "spiffe://a/b", &[]);
+    for name in ["system:node:a", "oidc:alice", "kubernetes-admin", "CN=a/b", "urn", "urnen:1", "a/b", "a:b"]
+    {
+        check(&[(DnType::CommonName, name)], &[], name, &[]);
+    }
+    for uri in ["https://a/b", "URN:uuid:1", "spiffe://a"] {
+        check(&[(DnType::CommonName, "urn:a")], &[uri], uri, &[]);
+    }
     check(&[(DnType::CommonName, &"a".repeat(256))], &[], &"a".repeat(256), &[]);
 }
 
@@ -49,6 +56,12 @@ fn missing_invalid_and_ambiguous_names_are_refused() {
     check(&[name("a\nb")], &[], IdentityError::BadName("common name"));
     check(&[name("a\0")], &[], IdentityError::BadName("common name"));
     check(&[(DnType::CommonName, &long)], &[], IdentityError::BadName("common name"));
+    for uri in ["spiffe://a/b", "://", "urn:uuid:1", "URN:uuid:1"] {
+        check(&[name(uri)], &[], IdentityError::UriInCommonName);
+    }
+    for uri in ["system:admin", "alice", "mailto:alice@a"] {
+        check(&[name("a")], &[uri], IdentityError::NoUri);
+    }
     check(&[name("a"), group("")], &[], IdentityError::BadName("organization"));
     check(&[name("a"), group("x\u{7f}")], &[], IdentityError::BadName("organization"));
     check(&[name("a")], &["spiffe://a", "spiffe://b"], IdentityError::Ambiguous("URIs"));
