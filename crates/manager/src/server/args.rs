@@ -204,6 +204,21 @@ pub enum LogFormat {
 }
 
 impl ServeArgs {
+    /// Checks flags that are valid alone, but not together. The error is one line.
+    pub fn check(&self) -> Result<(), String> {
+        let Scope { only, excluded, .. } = self.policy().scope;
+        match only {
+            Some(only) if excluded.contains(&only) => {
+                let excluded = Vec::from_iter(excluded).join(", ");
+                Err(format!(
+                    "--namespace {only} is one of --exclude-namespaces ({excluded}), so nothing would be managed: \
+                     choose another namespace, or exclude others (none: --exclude-namespaces=)"
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Where the connection to the cluster is configured.
     pub fn source(&self) -> Source {
         Source { kubeconfig: self.kubernetes.kubeconfig.clone(), context: self.kubernetes.context.clone() }
@@ -343,6 +358,24 @@ mod tests {
         assert_eq!(policy.scope.kinds, BTreeSet::from(Kind::ALL));
         assert_eq!(cli.serve.policy.max_replicas.get(), 1000);
         assert_eq!(cli.serve.listen.grpc_address.to_string(), "0.0.0.0:8080");
+    }
+
+    #[test]
+    fn the_only_namespace_cannot_be_excluded() {
+        let check = |arguments: &[&str]| {
+            let arguments = ["replica-count-manager"].iter().chain(arguments);
+            Cli::try_parse_from(arguments).expect("valid").serve.check()
+        };
+        let expected = "--namespace kube-system is one of --exclude-namespaces \
+                        (kube-node-lease, kube-public, kube-system), so nothing would be managed: choose another \
+                        namespace, or exclude others (none: --exclude-namespaces=)";
+        assert_eq!(check(&["--namespace", "kube-system"]), Err(expected.to_owned()));
+        check(&["--namespace", "a", "--exclude-namespaces", "b,a"]).expect_err("excluded");
+        for arguments in
+            [&[][..], &["--namespace", "a"], &["--namespace", "kube-system", "--exclude-namespaces="]]
+        {
+            assert_eq!(check(arguments), Ok(()), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub async fn run(args: ServeArgs, reconcile_runtime: &Handle) -> Result<(), Serv
 
 /// Reads every file that the flags name. Binds nothing and connects to nothing.
 async fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
+    args.check().map_err(ServeError::Usage)?;
     let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
     let kubernetes = args.source().load().await.map_err(ServeError::usage)?;
     let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;

@@ -65,12 +65,13 @@ async fn check(standalone: &Standalone, arguments: &[&str], words: &[&str]) {
 #[tokio::test]
 async fn a_bad_flag_is_named() {
     let standalone = Standalone::new();
-    let cases: [(&[&str], &[&str]); 15] = [
+    let cases: [(&[&str], &[&str]); 16] = [
         (&["--grpc-address", "nowhere"], &["--grpc-address", "'nowhere'"]),
         (&["--grpc-address", "127.0.0.1"], &["--grpc-address", "'127.0.0.1'"]),
         (&["--http-address", "127.0.0.1:65536"], &["--http-address", "'127.0.0.1:65536'"]),
         (&["--namespace", "My_App"], &["--namespace", "My_App"]),
         (&["--exclude-namespaces", "a,B"], &["--exclude-namespaces", "\"B\""]),
+        (&["--namespace", "kube-system"], &["--namespace kube-system", "--exclude-namespaces"]),
         (&["--max-replicas", "many"], &["--max-replicas", "'many'"]),
         (&["--max-replicas", "-1"], &["--max-replicas", "-1 is negative"]),
         (&["--max-replicas", "2147483648"], &["--max-replicas", "2147483648"]),
@@ -93,6 +94,7 @@ async fn a_bad_variable_is_refused_like_its_flag() {
     let taken = Taken::new();
     for (name, value, words) in [
         ("NAMESPACE", "My_App", ["--namespace", "My_App"]),
+        ("NAMESPACE", "kube-public", ["--namespace kube-public", "--exclude-namespaces"]),
         ("EXCLUDE_NAMESPACES", "a,B", ["--exclude-namespaces", "\"B\""]),
         ("MAX_REPLICAS", "many", ["--max-replicas", "'many'"]),
         ("MAX_REPLICAS", "-1", ["--max-replicas", "-1 is negative"]),
