@@ -5,6 +5,7 @@ pub mod context;
 mod get;
 pub mod in_flight;
 mod list;
+pub mod list_queue;
 pub mod port;
 pub mod service;
 mod set;

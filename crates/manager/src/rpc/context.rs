@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kube::Client;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
-use tokio::sync::Mutex;
 
+use super::list_queue::ListQueue;
 use crate::cluster::Cluster;
 use crate::reconcile::records::Records;
 use crate::store::Store;
@@ -25,6 +25,6 @@ pub struct Context {
     pub max_replicas: Replicas,
     /// The API server, for workloads that the watches may not have shown yet.
     pub client: Client,
-    /// Serialises ListDeployments calls. They take long, and many at once would delay other requests.
-    pub list_lock: Mutex<()>,
+    /// Serialises ListDeployments calls.
+    pub lists: ListQueue,
 }

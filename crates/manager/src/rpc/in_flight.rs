@@ -22,7 +22,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::status::Refusal;
-use crate::net::quota::{Quota, Share};
+use crate::net::quota::{Exhausted, Quota, Share};
 use crate::net::tls::Peer;
 
 /// Requests of all users and of one user.
@@ -64,10 +64,12 @@ impl Requests {
     }
 
     fn take_answer(&self, user: &Arc<str>, bytes: usize) -> Result<Share, Refusal> {
-        self.answers.take(user, bytes).map_err(|exhausted| {
-            self.metrics.refuse(ANSWERS);
-            Refusal::TooManyAnswers(exhausted)
-        })
+        self.answers.take(user, bytes).map_err(|exhausted| self.refuse_answer(exhausted))
+    }
+
+    fn refuse_answer(&self, exhausted: Exhausted) -> Refusal {
+        self.metrics.refuse(ANSWERS);
+        Refusal::TooManyAnswers(exhausted)
     }
 }
 
@@ -118,21 +120,20 @@ struct Slot {
 }
 
 impl InFlight {
-    /// Reserves memory for an answer that is about to be created, until its first chunk exists and is counted itself.
+    /// Reserves more memory for the answer that is being created, until its first chunk exists and is counted itself.
     pub(super) fn reserve(&self, bytes: usize) -> Result<(), Refusal> {
-        let share = self.0.requests.take_answer(&self.0.user, bytes)?;
-        self.set_reserved(Some(share));
+        let Slot { user, requests, reserved, .. } = &*self.0;
+        let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *reserved {
+            Some(share) => share.grow(bytes).map_err(|exhausted| requests.refuse_answer(exhausted))?,
+            None => *reserved = Some(requests.take_answer(user, bytes)?),
+        }
         Ok(())
-    }
-
-    fn set_reserved(&self, share: Option<Share>) {
-        // The value is replaced as a whole, so it is valid even if a holder of the lock panicked.
-        *self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner) = share;
     }
 
     /// Counts a chunk of the answer until it is dropped.
     fn count(&self, bytes: Bytes) -> Result<Bytes, Refusal> {
-        self.set_reserved(None);
+        *self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let share = self.0.requests.take_answer(&self.0.user, bytes.len())?;
         Ok(Bytes::from_owner(Chunk { bytes, _share: share, _in_flight: self.clone() }))
     }
@@ -319,7 +320,8 @@ mod tests {
     fn a_reservation_lasts_until_the_first_chunk() {
         let requests = requests(8);
         let (first, second) = (requests.begin("a".into()).unwrap(), requests.begin("b".into()).unwrap());
-        first.reserve(8).unwrap();
+        first.reserve(4).unwrap();
+        first.reserve(4).unwrap();
         let refusal = second.reserve(1).unwrap_err();
         assert!(matches!(refusal, Refusal::TooManyAnswers(_)), "{refusal}");
         let sent = first.count(Bytes::from_static(b"some")).unwrap();

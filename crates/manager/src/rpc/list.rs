@@ -26,7 +26,10 @@ use super::unknown::Unknown;
 use crate::clock;
 use crate::cluster::{View, Watched};
 
-/// Creates the answer, for which memory is reserved on `in_flight`.
+/// How much memory is reserved at a time for an answer, in bytes.
+const RESERVED_AT_ONCE: usize = 16 * 1024;
+
+/// Creates the answer, for which memory is reserved on `in_flight` before each part of the work.
 pub(super) fn list(
     context: &Context,
     request: &ListRequest,
@@ -63,12 +66,10 @@ pub(super) fn list(
                 let failure = record.and_then(|record| LastFailure::of(record, now));
                 Row { failure, ..Row::new(target, setting, observation, state, unknown[target.kind()]) }
             });
-        let (rows, next) = page(rows, request.page_size);
+        let mut reservation = Reservation::begin(in_flight)?;
+        let (rows, next) = page(rows, request.page_size, |row| reservation.add(row.bytes()))?;
         Ok((rows, next, age(&view, &request.kinds, Instant::from_std(now.monotonic))))
     })?;
-    if let Some(in_flight) = in_flight {
-        in_flight.reserve(rows.iter().map(Row::bytes).sum())?;
-    }
     // Only now, without the locks: creating strings takes much longer than creating rows.
     Ok(proto::DeploymentsReplicaConfigs {
         deployments_replica_config: rows.into_iter().map(Into::into).collect(),
@@ -82,12 +83,45 @@ fn age(view: &View<'_>, kinds: &BTreeSet<Kind>, now: Instant) -> Option<Duration
     kinds.iter().filter_map(|kind| view.freshness(Watched::Workloads(*kind)).stale_for(now)).max()
 }
 
-/// Takes one page of rows, and its last target if more rows follow.
-fn page(mut rows: impl Iterator<Item = Row>, size: Option<usize>) -> (Vec<Row>, Option<Target>) {
-    let Some(size) = size else { return (rows.collect(), None) };
-    let page: Vec<Row> = rows.by_ref().take(size).collect();
+/// Takes one page of rows, each after `reserve`, and its last target if more rows follow.
+fn page(
+    mut rows: impl Iterator<Item = Row>,
+    size: Option<usize>,
+    mut reserve: impl FnMut(&Row) -> Result<(), Refusal>,
+) -> Result<(Vec<Row>, Option<Target>), Refusal> {
+    let mut page = Vec::new();
+    for row in rows.by_ref().take(size.unwrap_or(usize::MAX)) {
+        reserve(&row)?;
+        page.push(row);
+    }
     let last = page.last().map(|row| row.target.clone()).filter(|_| rows.next().is_some());
-    (page, last)
+    Ok((page, last))
+}
+
+/// Memory for an answer, reserved as the answer grows: a user who has no more of it causes no more work.
+struct Reservation<'a> {
+    in_flight: Option<&'a InFlight>,
+    /// Bytes that are reserved and not needed yet.
+    left: usize,
+}
+
+impl<'a> Reservation<'a> {
+    fn begin(in_flight: Option<&'a InFlight>) -> Result<Self, Refusal> {
+        let mut this = Self { in_flight, left: 0 };
+        this.add(0)?;
+        Ok(this)
+    }
+
+    fn add(&mut self, bytes: usize) -> Result<(), Refusal> {
+        while self.left <= bytes {
+            if let Some(in_flight) = self.in_flight {
+                in_flight.reserve(RESERVED_AT_ONCE)?;
+            }
+            self.left += RESERVED_AT_ONCE;
+        }
+        self.left -= bytes;
+        Ok(())
+    }
 }
 
 /// A row of the answer, created without copying strings.
@@ -181,6 +215,7 @@ mod tests {
     use replica_count_core::setting::Settings;
 
     use super::*;
+    use crate::net::quota::Exhausted;
 
     fn target(name: &str) -> Target {
         Target::deployment("ns", name).expect("valid")
@@ -214,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn a_row_without_memory_ends_the_work() {
+        let mut made = 0;
+        let rows = std::iter::repeat_with(|| {
+            made += 1;
+            Row::new(&target("a"), None, Observation::Absent, State::Missing, None)
+        });
+        let mut left = 3;
+        let refusal = page(rows, None, |_| {
+            left -= 1;
+            if left > 0 { Ok(()) } else { Err(Refusal::TooManyAnswers(Exhausted::ForUser)) }
+        });
+        assert!(matches!(refusal, Err(Refusal::TooManyAnswers(_))));
+        assert_eq!(made, 3);
+    }
+
+    #[test]
     fn a_page_has_a_token_only_if_another_page_follows() {
         let targets = ["a", "b", "c"].map(target);
         let rows =
@@ -221,7 +272,7 @@ mod tests {
         for (size, expected) in
             [(None, None), (Some(1), Some("a")), (Some(2), Some("b")), (Some(3), None), (Some(4), None)]
         {
-            let (page, next) = page(rows(), size);
+            let (page, next) = page(rows(), size, |_| Ok(())).expect("nothing is refused");
             assert_eq!(page.len(), size.unwrap_or(3).min(3), "{size:?}");
             assert_eq!(next, expected.map(target), "{size:?}");
         }

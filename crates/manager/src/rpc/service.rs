@@ -28,7 +28,7 @@ impl DeploymentsService for Deployments {
         let in_flight = request.extensions().get::<InFlight>().cloned();
         let request = ListRequest::parse(request.into_inner()).map_err(Refusal::from)?;
         authorize(&self.0.policy, &caller, Access::List(request.namespace.as_deref()))?;
-        let _lock = self.0.list_lock.lock().await;
+        let _turn = self.0.lists.turn(&caller.user).await;
         Ok(Response::new(list(&self.0, &request, in_flight.as_ref())?))
     }
 

@@ -8,7 +8,6 @@ use prometheus_client::registry::Registry;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -22,6 +21,7 @@ use crate::reconcile::reconciler::Reconciler;
 use crate::reconcile::records::Records;
 use crate::reconcile::report::Report;
 use crate::rpc::context::Context;
+use crate::rpc::list_queue::ListQueue;
 use crate::rpc::service::Deployments;
 
 /// What all parts of the server share.
@@ -84,7 +84,7 @@ impl Shared {
             policy: Arc::clone(&self.policy),
             max_replicas,
             client: self.client.clone(),
-            list_lock: Mutex::default(),
+            lists: ListQueue::default(),
         })
     }
 
