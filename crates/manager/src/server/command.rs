@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::server::args::{Cli, Command, ServeArgs, one_line};
-use crate::server::log;
+use crate::server::log::Log;
 use crate::server::serve::{self, ServeError};
 
 /// A flag, or a file that it names, is not usable (`EX_USAGE`).
@@ -43,22 +43,26 @@ pub fn run() -> ExitCode {
 }
 
 fn start(args: ServeArgs) -> ExitCode {
-    log::start(&args.log);
+    let (log, runtime, reconcile_runtime) = match start_threads(&args) {
+        Ok(started) => started,
+        Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
+    };
     raise_file_limit();
-    let (runtime, reconcile_runtime) =
-        match Runtime::new().and_then(|runtime| Ok((runtime, single_worker()?))) {
-            Ok(runtimes) => runtimes,
-            Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
-        };
-    let outcome = runtime.block_on(serve::run(args, reconcile_runtime.handle()));
+    let outcome = runtime.block_on(serve::run(args, reconcile_runtime.handle(), log.lines()));
     // Tasks that still run have had their time: a thread that hangs on a disk must not keep the process from ending.
     reconcile_runtime.shutdown_background();
     runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(ServeError::Usage(reason)) => fail(&reason, EXIT_USAGE),
-        Err(ServeError::Failed(error)) => fail(&format!("{error:#}"), 1),
-    }
+    let (reason, status) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(ServeError::Usage(reason)) => (reason, EXIT_USAGE),
+        Err(ServeError::Failed(error)) => (format!("{error:#}"), 1),
+    };
+    log.add_line(&failure(&reason));
+    ExitCode::from(status)
+}
+
+fn start_threads(args: &ServeArgs) -> io::Result<(Log, Runtime, Runtime)> {
+    Ok((Log::start(&args.log)?, Runtime::new()?, single_worker()?))
 }
 
 /// A separate thread for watches and repairs. Connection, watch and reconciler hand over to each other for each event;
@@ -76,6 +80,10 @@ fn raise_file_limit() {
 
 /// Reports a failure in one line, at any log level. The status holds even if nobody can read the line.
 fn fail(reason: &str, status: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "replica-count-manager: {reason}");
+    let _ = writeln!(io::stderr(), "{}", failure(reason));
     ExitCode::from(status)
+}
+
+fn failure(reason: &str) -> String {
+    format!("replica-count-manager: {reason}")
 }

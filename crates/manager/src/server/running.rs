@@ -1,5 +1,6 @@
 //! The running parts of the server, and the order in which they end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::args::ServeArgs;
+use super::log::Lines;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::watches::Watches;
@@ -27,6 +29,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The parts that are not made from what the others share.
 pub(super) struct Parts {
+    pub(super) log: Arc<Lines>,
     pub(super) committer: Committer,
     pub(super) reporter: Reporter,
     pub(super) credentials: Credentials,
@@ -71,7 +74,7 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { committer, reporter, credentials, listeners }: Parts,
+        Parts { log, committer, reporter, credentials, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let (stop_requests, stop_work) = (CancellationToken::new(), CancellationToken::new());
@@ -80,6 +83,7 @@ impl Running {
         reporting.spawn_on(reconcile_runtime, "the reporter", reporter.run(stop_reporting.clone()));
         let peers = PeerMetrics::default();
         let mut registry = Registry::with_prefix("replica_count_manager");
+        log.register(&mut registry);
         peers.register(&mut registry);
         shared.register(&mut registry);
         let subscriber = shared.subscriber();

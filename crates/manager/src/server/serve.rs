@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tracing::info;
 
 use super::args::ServeArgs;
+use super::log::Lines;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
@@ -46,7 +47,11 @@ struct Validated {
 
 /// Serves until SIGTERM or SIGINT, and then drains until done or the next signal. Watches and repairs run on
 /// `reconcile_runtime`.
-pub async fn run(args: ServeArgs, reconcile_runtime: &Handle) -> Result<(), ServeError> {
+pub(super) async fn run(
+    args: ServeArgs,
+    reconcile_runtime: &Handle,
+    log: Arc<Lines>,
+) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
     let policy = args.policy();
@@ -75,7 +80,7 @@ pub async fn run(args: ServeArgs, reconcile_runtime: &Handle) -> Result<(), Serv
     };
     shared.mark_stored();
     let listeners = bind(&args).await?;
-    let parts = Parts { committer, reporter, credentials, listeners };
+    let parts = Parts { log, committer, reporter, credentials, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {

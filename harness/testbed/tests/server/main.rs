@@ -24,3 +24,4 @@ mod rpc;
 mod shutdown;
 mod standalone;
 mod startup;
+mod unread_log;
