@@ -20,7 +20,7 @@ cp "$chart/values-eks.yaml" "$scratch/values/eks.yaml"
 cat >"$scratch/values/everything.yaml" <<'YAML'
 commonLabels: {team: a}
 commonAnnotations: {note: b}
-config: {namespace: shop, enforcement: ignore}
+config: {namespace: shop, enforcement: ignore, listenAddress: 0.0.0.0}
 imagePullSecrets: [{name: registry}]
 image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
 namespace: {create: true}
@@ -29,7 +29,12 @@ networkPolicy:
   grpc: {from: [{namespaceSelector: {}}]}
   http: {from: [{ipBlock: {cidr: 192.0.2.0/24}}]}
   apiServer: {to: [{ipBlock: {cidr: 192.0.2.1/32}}]}
-service: {type: LoadBalancer, loadBalancerClass: c, loadBalancerSourceRanges: [192.0.2.0/24]}
+service:
+  type: LoadBalancer
+  loadBalancerClass: c
+  loadBalancerSourceRanges: [192.0.2.0/24]
+  ipFamilyPolicy: PreferDualStack
+  ipFamilies: [IPv6, IPv4]
 nodeSelector: {disk: fast}
 tolerations: [{operator: Exists}]
 topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]

@@ -124,12 +124,12 @@ KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
 ((${#settings[@]} == 13)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
-  --grpc-address 127.0.0.1:0 --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
+  --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \
   --ca-cert-file "$scratch/pod-files/ca.crt" 2>"$scratch/server.log" &
 children+=($!)
-until_true "the server listens" grep -q '"grpc":"127' "$scratch/server.log"
-port=$(sed -n 's/.*"grpc":"127.0.0.1:\([0-9]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
+until_true "the server listens" grep -q '"grpc":"' "$scratch/server.log"
+port=$(sed -n 's/.*"grpc":"[^"]*:\([0-9]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
 
 step "the commands in the notes fetch a certificate that the server trusts"
 grep -E '^  (mkdir|\(?umask|kubectl get secret|\(umask)' "$scratch/notes" >"$scratch/lines"
@@ -138,6 +138,9 @@ grep -E '^  (mkdir|\(?umask|kubectl get secret|\(umask)' "$scratch/notes" >"$scr
 [[ $(stat -c %a "$scratch/user/certificates/client/client.key") == 600 ]] || fail 'other users can read the key'
 manager=$(realpath "$built/replica-count-manager")
 (cd "$scratch/user" && "$manager" check --address "localhost:$port" --wait 30)
+if grep -qs . /proc/net/if_inet6; then
+  (cd "$scratch/user" && "$manager" check --address "[::1]:$port" --server-name localhost)
+fi
 # And the grpcurl call, at this server's port.
 sed -n '/^  grpcurl/,/ListDeployments/p' "$scratch/notes" | sed "s/localhost:8080/localhost:$port/" >"$scratch/call"
 (cd "$scratch/user" && bash -euo pipefail "$scratch/call")

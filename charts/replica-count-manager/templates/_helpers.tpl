@@ -155,10 +155,15 @@ one managed. */}}
 {{- default (list "deployments") .Values.config.kinds | toJson -}}
 {{- end -}}
 
+{{/* The address of both ports. An upgrade with --reuse-values from a chart without this value gets the default. */}}
+{{- define "rcm.listenAddress" -}}
+{{- default "[::]" .Values.config.listenAddress -}}
+{{- end -}}
+
 {{/* The environment of the server. */}}
 {{- define "rcm.settings" -}}
-GRPC_ADDRESS: "0.0.0.0:8080"
-HTTP_ADDRESS: "0.0.0.0:8081"
+GRPC_ADDRESS: "{{ include "rcm.listenAddress" . }}:8080"
+HTTP_ADDRESS: "{{ include "rcm.listenAddress" . }}:8081"
 FILE_PATH: /mnt/replicas.json
 CERT_FILE: /certificates/server.crt
 KEY_FILE: /certificates/server.key

@@ -1,7 +1,7 @@
 //! The network: both ports, mutual TLS, and limits for peers.
 
 pub mod http;
-mod listener;
+pub(crate) mod listener;
 mod pending;
 pub(crate) mod quota;
 pub mod tls;

@@ -1,9 +1,10 @@
 //! A limited number of tasks for peers of which only the address is known. When the limit is reached, a new task evicts
-//! the oldest one of the IP address with the most tasks. Genuine clients finish within milliseconds, so idle or
+//! the oldest one of the network with the most tasks: an IPv4 address, or a /64 of IPv6, of which one host has all
+//! addresses. Genuine clients finish within milliseconds, so idle or
 //! numerous peers do not keep them out.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -40,10 +41,10 @@ impl<T: Send + 'static> Pending<T> {
     fn evict(&mut self) -> Option<SocketAddr> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for task in &self.oldest_first {
-            *counts.entry(task.address.ip()).or_default() += 1;
+            *counts.entry(network(task.address)).or_default() += 1;
         }
         let most = counts.values().max()?;
-        let oldest = self.oldest_first.iter().position(|task| counts[&task.address.ip()] == *most)?;
+        let oldest = self.oldest_first.iter().position(|task| counts[&network(task.address)] == *most)?;
         let evicted = self.oldest_first.remove(oldest)?;
         evicted.task.abort();
         Some(evicted.address)
@@ -60,6 +61,17 @@ impl<T: Send + 'static> Pending<T> {
                 Err(error) if error.is_cancelled() => {}
                 Err(error) => return Some(Err(error)),
             }
+        }
+    }
+}
+
+/// The addresses that one host may have.
+fn network(address: SocketAddr) -> IpAddr {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
     }
 }
@@ -102,6 +114,20 @@ mod tests {
         assert_eq!(admit(3, 5), Some(address(2, 3)));
         // Now each address has one task.
         assert_eq!(admit(2, 6), Some(address(1, 1)));
+    }
+
+    #[tokio::test]
+    async fn all_addresses_of_an_ipv6_host_count_together() {
+        let mut pending_tasks = Pending::new(3);
+        let mut admit = |address: &str| {
+            pending_tasks.admit(address.parse().unwrap(), pending::<()>()).map(|evicted| evicted.to_string())
+        };
+        assert_eq!(
+            ["[2001:db8::1]:1", "[2001:db8:0:1::1]:2", "[2001:db8:0:1::2]:3"].map(&mut admit),
+            [const { None }; 3]
+        );
+        assert_eq!(admit("[2001:db8:0:1:8000::1]:4").as_deref(), Some("[2001:db8:0:1::1]:2"));
+        assert_eq!(admit("192.0.2.1:5").as_deref(), Some("[2001:db8:0:1::2]:3"));
     }
 
     #[tokio::test]

@@ -83,11 +83,11 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Listening")]
 pub struct ListenArgs {
-    /// Address of the gRPC API (mutual TLS only)
-    #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    /// Address of the gRPC API (mutual TLS only); [::] is all addresses, of IPv4 too
+    #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "[::]:8080")]
     pub grpc_address: SocketAddr,
     /// Address of /healthz, /livez, /readyz and /metrics (plain HTTP)
-    #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8081")]
+    #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "[::]:8081")]
     pub http_address: SocketAddr,
 }
 
@@ -357,7 +357,9 @@ mod tests {
         assert_eq!(excluded, ["kube-node-lease", "kube-public", "kube-system"]);
         assert_eq!(policy.scope.kinds, BTreeSet::from(Kind::ALL));
         assert_eq!(cli.serve.policy.max_replicas.get(), 1000);
-        assert_eq!(cli.serve.listen.grpc_address.to_string(), "0.0.0.0:8080");
+        let listen = cli.serve.listen;
+        let addresses = [listen.grpc_address, listen.http_address].map(|address| address.to_string());
+        assert_eq!(addresses, ["[::]:8080", "[::]:8081"]);
     }
 
     #[test]

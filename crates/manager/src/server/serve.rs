@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use kube::Config;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tracing::info;
 
@@ -15,6 +14,7 @@ use super::shared::Shared;
 use super::signals::Signals;
 use crate::kubernetes::connect;
 use crate::kubernetes::probe::Probe;
+use crate::net::listener;
 use crate::net::tls::{self, Credentials};
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
@@ -79,7 +79,7 @@ pub(super) async fn run(
         report,
     };
     shared.mark_stored();
-    let listeners = bind(&args).await?;
+    let listeners = bind(&args)?;
     let parts = Parts { log, committer, reporter, credentials, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
@@ -108,12 +108,12 @@ async fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
     Ok(Validated { credentials, kubernetes, store, committer })
 }
 
-async fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {
+fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {
     let grpc = args.listen.grpc_address;
     let http = args.listen.http_address;
     let listeners = Listeners {
-        grpc: TcpListener::bind(grpc).await.with_context(|| format!("--grpc-address {grpc}"))?,
-        http: TcpListener::bind(http).await.with_context(|| format!("--http-address {http}"))?,
+        grpc: listener::bind(grpc).with_context(|| format!("--grpc-address {grpc}"))?,
+        http: listener::bind(http).with_context(|| format!("--http-address {http}"))?,
     };
     info!(grpc = %listeners.grpc.local_addr()?, http = %listeners.http.local_addr()?, "listening");
     Ok(listeners)

@@ -147,10 +147,9 @@ impl Options {
                 command
             }
         };
-        let any = Ipv4Addr::UNSPECIFIED;
         let (grpc, http, format) = match self.mode {
             Mode::Test => ("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned(), "json"),
-            Mode::Foreground => (format!("{any}:{GRPC_PORT}"), format!("{any}:{HTTP_PORT}"), "text"),
+            Mode::Foreground => (format!("[::]:{GRPC_PORT}"), format!("[::]:{HTTP_PORT}"), "text"),
         };
         if self.mode == Mode::Test {
             command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, env::var_os(name)?))));

@@ -72,7 +72,7 @@ fn temporary(options: &Options) -> PathBuf {
 
 /// Reports what could not be tested on this machine.
 #[expect(clippy::explicit_write, reason = "the test harness hides what a passing test prints by a macro")]
-fn report_not_run(what: &str, why: &str) {
+pub(crate) fn report_not_run(what: &str, why: &str) {
     let banner = "*".repeat(80);
     writeln!(io::stderr(), "\n{banner}\n*** NOT TESTED: {what}\n*** {why}\n{banner}").unwrap();
 }
