@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{AlertDescription, ClientConfig, Error, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, SupportedProtocolVersion,
+};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -45,6 +49,14 @@ impl TlsClient {
         TlsConnector::from(Arc::new(config)).connect(server, stream).await
     }
 
+    /// The first bytes that it sends.
+    pub fn hello(&self, certificates: &Certificates) -> anyhow::Result<Vec<u8>> {
+        let config = self.config(certificates, certificates)?;
+        let mut hello = Vec::new();
+        ClientConnection::new(Arc::new(config), SERVER_NAME.try_into()?)?.write_tls(&mut hello)?;
+        Ok(hello)
+    }
+
     fn config(&self, ours: &Certificates, theirs: &Certificates) -> anyhow::Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ours.authority())?)?;
@@ -55,10 +67,10 @@ impl TlsClient {
             None => builder.with_no_client_auth(),
             Some(name) => {
                 let certificate = CertificateDer::from_pem_file(theirs.certificate(name))?;
-                builder.with_client_auth_cert(
-                    vec![certificate],
-                    PrivateKeyDer::from_pem_file(theirs.key(name))?,
-                )?
+                let key = any_supported_type(&PrivateKeyDer::from_pem_file(theirs.key(name))?)?;
+                // Unlike `with_client_auth_cert`, this also takes certificates that rustls cannot read.
+                let certified = CertifiedKey::new(vec![certificate], key);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
             }
         };
         config.alpn_protocols = vec![self.protocol.into()];

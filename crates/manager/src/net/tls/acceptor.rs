@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinError;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -179,10 +179,14 @@ impl Acceptor {
             | Refusal::UntrustedClientCertificate
             | Refusal::ExpiredClientCertificate
             | Refusal::FutureClientCertificate
+            | Refusal::X509V1ClientCertificate
             | Refusal::NoIdentity
             | Refusal::UriInCommonName
             | Refusal::RefusedByClient
             | Refusal::Timeout
+            | Refusal::NoTls
+            | Refusal::NoTls13
+            | Refusal::NoHttp2
             | Refusal::Protocol
             | Refusal::TooManyConnections
             | Refusal::Io => info!(%address, reason, cause, "connection refused"),
@@ -202,16 +206,24 @@ impl Handshake {
     async fn run(mut self, stream: TcpStream) -> Result<Authenticated, Refused> {
         let address = self.address;
         let refused = |refusal, cause: String| Refused { refusal, address, cause };
-        set_options(&stream).map_err(|error| refused(Refusal::of_handshake(&error), error.to_string()))?;
+        let failed = |error: io::Error| refused(Refusal::of_io(error.kind()), error.to_string());
+        let too_slow = |_| refused(Refusal::Timeout, format!("no handshake within {:?}", self.timeout));
+        let deadline = Instant::now() + self.timeout;
+        set_options(&stream).map_err(failed)?;
+        // Whether it says anything, which tells probes from clients.
+        let peeked = timeout_at(deadline, stream.peek(&mut [0])).await.map_err(too_slow)?;
+        if peeked.map_err(failed)? == 0 {
+            return Err(refused(Refusal::Disconnected, "the client has sent nothing".to_owned()));
+        }
         let acceptor = TlsAcceptor::from(Arc::clone(&self.credentials.borrow_and_update().server));
-        let accepted = timeout(self.timeout, acceptor.accept(stream).into_fallible())
-            .await
-            .map_err(|_| refused(Refusal::Timeout, format!("no handshake within {:?}", self.timeout)))?;
+        let accepting = acceptor.accept(stream).into_fallible();
+        let accepted = timeout_at(deadline, accepting).await.map_err(too_slow)?;
         let mut stream = match accepted {
             Ok(stream) => stream,
             Err((error, stream)) => {
                 close_after_alert(stream).await;
-                return Err(refused(Refusal::of_handshake(&error), error.to_string()));
+                let refusal = Refusal::of_handshake(&error);
+                return Err(refused(refusal, refusal.describe(&error)));
             }
         };
         match self.authenticate(&stream) {

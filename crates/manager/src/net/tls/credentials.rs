@@ -17,7 +17,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ConfigBuilder, Error, RootCertStore, WantsVerifier};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::expiry::Validity;
 use super::files::{Contents, Problem, Role, Source, TlsError, TlsFiles};
@@ -188,5 +188,8 @@ fn roots(source: &Source, now: Timestamp) -> Result<(RootCertStore, Validity), T
 fn parse<'a>(source: &Source, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, TlsError> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|_| source.problem(Problem::DamagedCertificate))?;
-    Ok(certificate)
+    match certificate.version() {
+        X509Version::V3 => Ok(certificate),
+        X509Version(before) => Err(source.problem(Problem::OldCertificate(before + 1))),
+    }
 }

@@ -107,6 +107,12 @@ pub enum Problem {
     /// A certificate cannot be parsed.
     #[error("holds a damaged certificate")]
     DamagedCertificate,
+    /// A certificate is older than version 3, so it has no extensions.
+    #[error(
+        "holds a certificate of X.509 version {0}; make one of version 3, for example with \
+         `openssl x509 -req -extfile FILE`"
+    )]
+    OldCertificate(u32),
     /// A certificate has parts that cannot be used.
     #[error("holds a certificate that cannot be used: {0}")]
     UnusableCertificate(String),

@@ -120,6 +120,23 @@ fn files_that_do_not_match_are_named() {
 }
 
 #[test]
+fn a_certificate_of_version_1_is_named() {
+    // Of `openssl x509 -req -signkey`, without extensions.
+    let old = "-----BEGIN CERTIFICATE-----\n\
+        MIIBGDCBvwIUUsEn31DqQ30KFlFjsF62antSm3MwCgYIKoZIzj0EAwIwDjEMMAoG\n\
+        A1UEAwwDb2xkMCAXDTI2MTEyNzEyMzYwMloYDzIxMjYxMTAzMTIzNjAyWjAOMQww\n\
+        CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQLamSW2tHSMAD8\n\
+        ux4JNBKOb/BtXdct2e1XaHnWTsnJPyYyHYlWtl+Gfs8/RNno9VHEwAL+u5ltveI3\n\
+        aD6lhHMMMAoGCCqGSM49BAMCA0gAMEUCIQDWM5sn3zL4hAwxwFIUo3zJcQ2VSh8t\n\
+        zepL30N5qCn2HQIgZ05NO7mxQQT39LzmZOVf5bG490XDYM8EF+zFhDuc8Qs=\n\
+        -----END CERTIFICATE-----\n";
+    let what = "holds a certificate of X.509 version 1; make one of version 3, \
+                for example with `openssl x509 -req -extfile FILE`";
+    check(write(CERT, old), &format!("server certificate server/server.crt: {what}"));
+    check(write(CA, old), &format!("client CA server/ca.crt: {what}"));
+}
+
+#[test]
 fn the_validity_of_the_server_and_of_the_cas_is_checked() {
     let check_time = |file: &'static str, days_from_now: i64, expected: &str| {
         let other = Certificates::created(days_from_now);

@@ -98,7 +98,7 @@ async fn an_unknown_client_receives_an_alert_and_is_counted() {
     check(server_as_client, AlertDescription::UnsupportedCertificate, "untrusted_client_certificate").await;
     check(config(Some("old")), AlertDescription::CertificateExpired, "expired_client_certificate").await;
     check(config(Some("early")), AlertDescription::CertificateExpired, "future_client_certificate").await;
-    check(tls12, AlertDescription::ProtocolVersion, "protocol").await;
+    check(tls12, AlertDescription::ProtocolVersion, "no_tls_1_3").await;
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_connection_without_tls_is_counted() {
         stream.shutdown().await.unwrap();
         server.wait_for_refusal(reason).await;
     };
-    check(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "protocol").await;
+    check(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "no_tls").await;
     check(b"", "disconnected").await;
 }
 
