@@ -6,7 +6,7 @@ use replica_count_api::proto::{
 };
 use replica_count_api::response;
 use replica_count_testbed::manager::Client;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use crate::fixture::{Fixture, shared};
@@ -244,4 +244,17 @@ async fn a_far_too_long_request_is_not_read() {
     assert_eq!(status.code(), Code::OutOfRange, "{status}");
     fixture.create("web", 1).await;
     fixture.set("web", 1).await;
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_refused_with_what_is_accepted() {
+    let mut fixture = Fixture::new().await;
+    for encoding in ["gzip", "deflate", "zstd", "snappy"] {
+        let mut request = Request::new(ListDeploymentsRequest::default());
+        request.metadata_mut().insert("grpc-encoding", encoding.parse().unwrap());
+        let status = fixture.client.list_deployments(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{status}");
+        assert!(status.message().contains(encoding), "{status}");
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+    }
 }
