@@ -117,7 +117,8 @@ impl Running {
         }
     }
 
-    /// Ends everything in order. Requests in flight get some time; what they stored is kept in any case.
+    /// Ends everything in order. Requests in flight get some time; what they stored is kept in any case. Returns the
+    /// first failure.
     pub(super) async fn stop(mut self, store: &Store) -> anyhow::Result<()> {
         self.stop_requests.cancel();
         if tokio::time::timeout(DRAIN, self.requests.join_all()).await.is_err() {
@@ -131,7 +132,9 @@ impl Running {
         let closed = close(store, &mut self.writing).await;
         self.stop_reporting.cancel();
         self.reporting.join_all().await;
-        closed
+        let [requests, work, reporting] =
+            [self.requests, self.work, self.reporting].map(|mut tasks| tasks.outcome());
+        closed.and(work).and(requests).and(reporting)
     }
 }
 
@@ -141,16 +144,20 @@ async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
         store.close().await;
         writing.join_all().await;
     });
-    closed.await.map_err(|_elapsed| {
+    if closed.await.is_err() {
         error!(after = ?CLOSE_TIMEOUT, "the settings file is still being written; the last changes may be lost");
-        anyhow!("the settings file could not be written within {CLOSE_TIMEOUT:?}")
-    })
+        return Err(anyhow!("the settings file could not be written within {CLOSE_TIMEOUT:?}"));
+    }
+    writing.outcome()
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
 
+    use replica_count_core::change::{Action, Change, Changed};
+    use replica_count_core::replicas::Replicas;
+    use replica_count_core::target::Target;
     use tempfile::TempDir;
 
     use super::*;
@@ -164,5 +171,22 @@ mod tests {
         let started = tokio::time::Instant::now();
         close(&store, &mut writing).await.unwrap_err();
         assert_eq!(started.elapsed(), CLOSE_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panics_during_shutdown_is_a_failure() {
+        let folder = TempDir::new().unwrap();
+        let (store, committer) = Store::open_file(&folder.path().join("replicas.json")).unwrap();
+        let mut writing = Tasks::default();
+        let panics = |_: &Changed| panic!("on purpose");
+        writing.spawn_blocking("the store's writer", move || committer.run(panics));
+        let action = Action::Set { replicas: Replicas::new(1).unwrap(), reason: None };
+        let (by, at) = ("alice".to_owned(), jiff::Timestamp::UNIX_EPOCH);
+        let change = Change { expected_generation: None, by, at, action };
+        let target = Target::deployment("shop", "web").unwrap();
+        let submitted = store.apply(target, change);
+        let (_, closed) = tokio::join!(submitted, close(&store, &mut writing));
+        let error = format!("{:#}", closed.unwrap_err());
+        assert!(error.starts_with("the store's writer failed: "), "{error}");
     }
 }
