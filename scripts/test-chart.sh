@@ -122,7 +122,7 @@ KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
 # The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
-((${#settings[@]} == 13)) || fail "the ConfigMap has ${#settings[@]} settings"
+((${#settings[@]} == 14)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
   --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \
@@ -144,6 +144,11 @@ fi
 # And the grpcurl call, at this server's port.
 sed -n '/^  grpcurl/,/ListDeployments/p' "$scratch/notes" | sed "s/localhost:8080/localhost:$port/" >"$scratch/call"
 (cd "$scratch/user" && bash -euo pipefail "$scratch/call")
+# The same call, but it would scale the server itself to 0.
+sed -e "s/\"Namespace\": \"my-app-namespace\"/\"Namespace\": \"$name\", \"Name\": \"$name\", \"Replicas\": 0/" \
+  -e 's/ListDeployments/SetDeployment/' "$scratch/call" >"$scratch/scale-itself"
+(cd "$scratch/user" && bash -euo pipefail "$scratch/scale-itself") >"$scratch/refused" 2>&1 && fail 'it scales itself'
+grep -q 'the workload that this server runs in' "$scratch/refused" || fail "$(cat "$scratch/refused")"
 ! grep -q '"level":"\(WARN\|ERROR\)"' "$scratch/server.log" || fail "$(cat "$scratch/server.log")"
 
 step "uninstalling keeps the claim, and a new release with the same name uses it again"

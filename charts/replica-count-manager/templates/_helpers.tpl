@@ -172,6 +172,7 @@ NAMESPACE: {{ .Values.config.namespace | quote }}
 ENFORCEMENT: {{ .Values.config.enforcement }}
 EXCLUDE_NAMESPACES: {{ join "," .Values.config.excludeNamespaces | quote }}
 KINDS: {{ include "rcm.kinds" . | fromJsonArray | join "," | quote }}
+OWN_WORKLOAD: {{ printf "%s/%s" .Release.Namespace (include "rcm.fullname" .) | quote }}
 MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_FORMAT: {{ .Values.config.logFormat }}

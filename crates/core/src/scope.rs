@@ -15,12 +15,15 @@ pub struct Scope {
     pub excluded: BTreeSet<String>,
     /// The kinds of workloads.
     pub kinds: BTreeSet<Kind>,
+    /// The workload that this server runs in, which is never managed: a server that scales itself to 0 could not undo
+    /// it. `None`: not known.
+    pub own: Option<Target>,
 }
 
 impl Default for Scope {
     /// Everything.
     fn default() -> Self {
-        Self { only: None, excluded: BTreeSet::new(), kinds: Kind::ALL.into() }
+        Self { only: None, excluded: BTreeSet::new(), kinds: Kind::ALL.into(), own: None }
     }
 }
 
@@ -43,15 +46,24 @@ pub enum OutOfScope {
     /// The server manages other kinds only.
     #[error("{}s are not managed by this server (--kinds)", .0)]
     Kind(Kind),
+    /// The server runs in it.
+    #[error("{} is the workload that this server runs in, which it never manages (--own-workload)", .0.with_kind())]
+    Own(Target),
 }
 
 impl Scope {
     /// Whether `target` is managed.
     pub fn check(&self, target: &Target) -> Result<(), OutOfScope> {
+        self.check_own(target)?;
         if self.excluded.contains(target.namespace()) {
             return Err(OutOfScope::Excluded(target.namespace().to_owned()));
         }
         self.check_watched(Some(target.namespace()), target.kind())
+    }
+
+    /// Whether `target` is another workload than that which this server runs in.
+    pub fn check_own(&self, target: &Target) -> Result<(), OutOfScope> {
+        if self.own.as_ref() == Some(target) { Err(OutOfScope::Own(target.clone())) } else { Ok(()) }
     }
 
     /// How many of the settings are for managed workloads of a kind.
@@ -118,5 +130,24 @@ mod tests {
         let kind = || Err(OutOfScope::Kind(Kind::Deployment));
         assert_eq!(check(&none, "a"), (kind(), kind()));
         assert_eq!(none.check_watched(None, Kind::Deployment), kind());
+    }
+
+    #[test]
+    fn the_own_workload_is_out_of_scope_but_watched() {
+        let own = Target::deployment("tools", "manager").expect("valid");
+        let scope = Scope { own: Some(own.clone()), ..Scope::default() };
+        let refused = scope.check(&own).expect_err("out of scope");
+        assert_eq!(refused, OutOfScope::Own(own.clone()));
+        let expected = "Deployment tools/manager is the workload that this server runs in, which it never manages \
+                        (--own-workload)";
+        assert_eq!(refused.to_string(), expected);
+        assert_eq!(scope.check_watched(Some("tools"), Kind::Deployment), Ok(()));
+        for other in [
+            Target::new(Kind::StatefulSet, "tools", "manager"),
+            Target::deployment("tools", "manager2"),
+            Target::deployment("shop", "manager"),
+        ] {
+            assert_eq!(scope.check(&other.expect("valid")), Ok(()));
+        }
     }
 }

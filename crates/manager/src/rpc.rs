@@ -9,5 +9,6 @@ pub mod list_queue;
 pub mod port;
 pub mod service;
 mod set;
+mod state_reason;
 mod status;
 mod unknown;

@@ -8,6 +8,7 @@ use replica_count_core::target::Target;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::state_reason::StateReason;
 use super::status::Refusal;
 use super::unknown::Unknown;
 use crate::clock;
@@ -30,7 +31,7 @@ pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploy
     };
     let conflict = record.conflict_state();
     let state = State::of(target, setting.as_deref(), observation, conflict, &context.policy, now.wall);
-    let unknown = unknown.filter(|_| state == State::Unknown);
+    let reason = StateReason::of(state, target, unknown, &context.policy);
     let mut answer = proto::GetDeploymentResponse {
         name: target.name().to_owned(),
         namespace: target.namespace().to_owned(),
@@ -38,7 +39,7 @@ pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploy
         current_replicas: observed.map(|observed| observed.replicas.get()),
         ready_replicas: observed.map(|observed| observed.ready),
         state: proto::DeploymentState::from(state).into(),
-        state_reason: unknown.map(|unknown| unknown.to_string()).unwrap_or_default(),
+        state_reason: reason.map(|reason| reason.to_string()).unwrap_or_default(),
         last_drift: record.last_drift.as_ref().map(Into::into),
         drift_count: response::generation(record.drift_count),
         contest: response::contest(&record, now),

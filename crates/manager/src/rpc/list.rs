@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::in_flight::InFlight;
+use super::state_reason::StateReason;
 use super::status::Refusal;
 use super::unknown::Unknown;
 use crate::clock;
@@ -64,7 +65,8 @@ pub(super) fn list(
                 let conflict = record.map_or(ConflictState::None, Record::conflict_state);
                 let state = State::of(target, setting, observation, conflict, &context.policy, now.wall);
                 let failure = record.and_then(|record| LastFailure::of(record, now));
-                Row { failure, ..Row::new(target, setting, observation, state, unknown[target.kind()]) }
+                let reason = StateReason::of(state, target, unknown[target.kind()], &context.policy);
+                Row { failure, ..Row::new(target, setting, observation, state, reason) }
             });
         let mut reservation = Reservation::begin(in_flight)?;
         let (rows, next) = page(rows, request.page_size, |row| reservation.add(row.bytes()))?;
@@ -131,7 +133,7 @@ struct Row {
     current: Option<Replicas>,
     ready: Option<i32>,
     state: State,
-    unknown: Option<Unknown>,
+    reason: Option<StateReason>,
     failure: Option<LastFailure>,
 }
 
@@ -141,7 +143,7 @@ impl Row {
         setting: Option<&Setting>,
         observation: Observation<'_>,
         state: State,
-        unknown: Option<Unknown>,
+        reason: Option<StateReason>,
     ) -> Self {
         let observed = match observation {
             Observation::Present(observed) => Some(observed),
@@ -153,14 +155,14 @@ impl Row {
             current: observed.map(|observed| observed.replicas),
             ready: observed.map(|observed| observed.ready),
             state,
-            unknown: unknown.filter(|_| state == State::Unknown),
+            reason,
             failure: None,
         }
     }
 
     /// About how many bytes it takes in the answer, both as a message and encoded.
     fn bytes(&self) -> usize {
-        let reason = self.unknown.map_or(0, |unknown| unknown.to_string().len());
+        let reason = self.reason.as_ref().map_or(0, |reason| reason.to_string().len());
         let message = self.failure.as_ref().map_or(0, LastFailure::message_len);
         let strings = self.target.name().len() + self.target.namespace().len() + reason + message;
         2 * (size_of::<proto::DeploymentsReplicaConfig>() + strings)
@@ -177,7 +179,7 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
             ready_replicas: row.ready,
             state: proto::DeploymentState::from(row.state).into(),
             kind: proto::Kind::from(row.target.kind()).into(),
-            state_reason: row.unknown.map(|unknown| unknown.to_string()).unwrap_or_default(),
+            state_reason: row.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             last_failure: row.failure.map(Into::into),
         }
     }

@@ -66,7 +66,13 @@ impl DeploymentsService for Deployments {
         authorize(&self.0.policy, &caller, Access::Delete(&target))?;
         let (by, at) = (caller.user, clock::now().wall);
         let change = Change { expected_generation, by, at, action: Action::Delete };
-        let changed = apply(&self.0, &target, change).await?;
+        let changed = apply(&self.0, &target, change).await.map_err(|refusal| match refusal {
+            // The advice to set a count first would be wrong.
+            Refusal::NotManaged(_) => {
+                self.0.policy.scope.check_own(&target).err().map_or(refusal, Refusal::from)
+            }
+            refusal => refusal,
+        })?;
         Ok(Response::new(proto::DeleteDeploymentResponse {
             name: target.name().to_owned(),
             namespace: target.namespace().to_owned(),

@@ -113,6 +113,7 @@ impl Refusal {
             Self::OutOfScope(OutOfScope::Excluded(_)) => (Code::PermissionDenied, "NAMESPACE_EXCLUDED"),
             Self::OutOfScope(OutOfScope::Other { .. }) => (Code::PermissionDenied, "NAMESPACE_NOT_MANAGED"),
             Self::OutOfScope(OutOfScope::Kind(_)) => (Code::PermissionDenied, "KIND_NOT_MANAGED"),
+            Self::OutOfScope(OutOfScope::Own(_)) => (Code::PermissionDenied, "OWN_WORKLOAD"),
             Self::NotFound(_) => (Code::NotFound, "DEPLOYMENT_NOT_FOUND"),
             Self::NotManaged(_) => (Code::NotFound, "DEPLOYMENT_NOT_MANAGED"),
             Self::Generation { .. } => (Code::Aborted, "GENERATION_MISMATCH"),

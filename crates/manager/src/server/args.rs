@@ -11,7 +11,7 @@ use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::Scope;
 use replica_count_core::setting::Enforcement;
-use replica_count_core::target::check_namespace;
+use replica_count_core::target::{Target, check_namespace};
 use tracing::level_filters::LevelFilter;
 
 use crate::kubernetes::connect::Source;
@@ -149,6 +149,10 @@ pub struct PolicyArgs {
     /// Kinds of workloads that are managed, separated by commas
     #[arg(long, env, value_name = "KINDS", value_parser = kinds, default_value_t = KindSet(Kind::ALL.into()))]
     pub kinds: KindSet,
+    /// The workload that this server runs in, which it never manages: NAMESPACE/NAME of a Deployment, or
+    /// NAMESPACE/statefulset/NAME [default: none]
+    #[arg(long, env, value_name = "WORKLOAD", value_parser = own_workload, default_value = "", hide_default_value = true)]
+    pub own_workload: OwnWorkload,
     /// Largest replica count that SetDeployment accepts
     #[arg(long, env, value_name = "COUNT", value_parser = replicas, default_value = "1000", allow_negative_numbers = true)]
     pub max_replicas: Replicas,
@@ -169,6 +173,10 @@ pub struct LogArgs {
 /// One namespace, or all.
 #[derive(Clone, Debug)]
 pub struct OneOrAll(pub Option<String>);
+
+/// The workload that the server runs in. `None`: not known.
+#[derive(Clone, Debug)]
+pub struct OwnWorkload(pub Option<Target>);
 
 /// A set of namespaces.
 #[derive(Clone, Debug)]
@@ -231,6 +239,7 @@ impl ServeArgs {
                 only: self.kubernetes.namespace.0.clone(),
                 excluded: self.policy.exclude_namespaces.0.clone(),
                 kinds: self.policy.kinds.0.clone(),
+                own: self.policy.own_workload.0.clone(),
             },
             enforcement: match self.policy.enforcement {
                 EnforcementArg::Enforce => Enforcement::Enforce,
@@ -273,6 +282,16 @@ fn kinds(text: &str) -> Result<KindSet, String> {
         .map(|name| kind(name).ok_or_else(|| format!("{name:?} is not known; known are: {}", all())))
         .collect::<Result<_, _>>()?;
     if kinds.is_empty() { Err(format!("name at least one of: {}", all())) } else { Ok(KindSet(kinds)) }
+}
+
+fn own_workload(text: &str) -> Result<OwnWorkload, String> {
+    if text.is_empty() {
+        return Ok(OwnWorkload(None));
+    }
+    let others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::default());
+    let forms: Vec<_> = others.map(|kind| format!("NAMESPACE/{}/NAME", kind.singular())).collect();
+    let refused = |_| format!("write NAMESPACE/NAME for a {}, or {}", Kind::default(), forms.join(", "));
+    text.parse().map(|target| OwnWorkload(Some(target))).map_err(refused)
 }
 
 fn replicas(text: &str) -> Result<Replicas, String> {
@@ -342,6 +361,11 @@ mod tests {
             ),
         );
         check_refused(
+            &["--own-workload", "tools"],
+            "invalid value 'tools' for '--own-workload <WORKLOAD>': write NAMESPACE/NAME for a Deployment, or \
+             NAMESPACE/statefulset/NAME",
+        );
+        check_refused(
             &["--exclude-namespaces", "a,B"],
             "invalid value 'a,B' for '--exclude-namespaces <NAMESPACES>': namespace \"B\" is not valid: use lower-case \
              letters, digits and '-', and begin and end with a letter or digit",
@@ -377,6 +401,18 @@ mod tests {
             [&[][..], &["--namespace", "a"], &["--namespace", "kube-system", "--exclude-namespaces="]]
         {
             assert_eq!(check(arguments), Ok(()), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn the_own_workload_may_be_of_any_kind() {
+        for (text, expected) in [
+            ("", None),
+            ("tools/manager", Some(Target::deployment("tools", "manager"))),
+            ("tools/statefulset/manager", Some(Target::new(Kind::StatefulSet, "tools", "manager"))),
+        ] {
+            let cli = Cli::try_parse_from(["replica-count-manager", "--own-workload", text]).expect("valid");
+            assert_eq!(cli.serve.policy().scope.own, expected.map(|target| target.expect("valid")));
         }
     }
 

@@ -80,7 +80,12 @@ impl<'a> Fixture<'a> {
         Fixture::start(control_plane, namespace, options).await
     }
 
-    async fn start(control_plane: &'a ControlPlane, namespace: String, options: manager::Options) -> Self {
+    /// On a given control plane, in a given namespace, with given server options.
+    pub(crate) async fn start(
+        control_plane: &'a ControlPlane,
+        namespace: String,
+        options: manager::Options,
+    ) -> Self {
         let mut manager = Manager::start(&options).await.unwrap();
         manager.wait_ready().await.unwrap();
         let client = manager.client().await.unwrap();

@@ -21,6 +21,7 @@ mod listing;
 mod mass;
 mod namespaced;
 mod outage;
+mod own_workload;
 mod rpc;
 mod shutdown;
 mod standalone;

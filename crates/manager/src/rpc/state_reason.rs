@@ -1,0 +1,50 @@
+//! The reason why a target is in its state, for states that do not explain themselves.
+
+use std::fmt;
+
+use replica_count_core::policy::Policy;
+use replica_count_core::scope::OutOfScope;
+use replica_count_core::state::State;
+use replica_count_core::target::Target;
+
+use super::unknown::Unknown;
+
+/// Why a target is in its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StateReason {
+    /// The state is unknown.
+    Unknown(Unknown),
+    /// This server does not manage it.
+    OutOfScope(OutOfScope),
+}
+
+impl StateReason {
+    /// `None`: the state explains itself. `unknown` is why the kind of the target is not known, if it is not.
+    pub(super) fn of(
+        state: State,
+        target: &Target,
+        unknown: Option<Unknown>,
+        policy: &Policy,
+    ) -> Option<Self> {
+        match state {
+            State::Unknown => unknown.map(Self::Unknown),
+            State::OutOfScope => policy.scope.check(target).err().map(Self::OutOfScope),
+            State::Unmanaged
+            | State::InSync
+            | State::Drifted
+            | State::Contested
+            | State::Autoscaled
+            | State::Ignored
+            | State::Missing => None,
+        }
+    }
+}
+
+impl fmt::Display for StateReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(reason) => reason.fmt(formatter),
+            Self::OutOfScope(reason) => reason.fmt(formatter),
+        }
+    }
+}
