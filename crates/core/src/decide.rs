@@ -9,6 +9,7 @@ use crate::clock::Now;
 use crate::drift::Drift;
 use crate::failures::{Failure, Failures};
 use crate::observed::{Observation, Observed};
+use crate::own_writes::is_ours;
 use crate::policy::Policy;
 use crate::record::{InEffect, Record};
 use crate::replicas::Replicas;
@@ -16,9 +17,6 @@ use crate::setting::{Enforcement, Setting};
 use crate::state::State;
 use crate::target::Target;
 use crate::uid::Uid;
-
-/// The field manager under which this server writes.
-pub const FIELD_MANAGER: &str = "replica-count-manager";
 
 /// What to do about a managed target.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,19 +141,21 @@ fn method(setting: &Setting, observed: &Observed, record: &Record) -> Method {
 }
 
 /// The drift that explains an undesired count. `None`: the setting may merely not be in effect yet.
+///
+/// A count under our field manager has no known author, unless it was certainly written by another server.
 fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp) -> Option<Drift> {
     if record.altered_to(&observed.uid) == Some(observed.replicas) {
         // Our own write caused it.
         return record.open_drift.clone();
     }
-    let owner = observed.owner.as_ref().filter(|owner| owner.manager() != FIELD_MANAGER);
+    let is_ours = is_ours(observed);
+    let owner = observed.owner.as_ref().filter(|_| !is_ours || record.own_writes.rule_out(observed));
     let time = owner.and_then(|owner| owner.time);
     let by = match record.in_effect {
         InEffect::NotYet => return None,
         InEffect::Was(count) => (count == setting.replicas).then_some(owner)?,
         InEffect::Perhaps(count) => {
-            // A count that we wrote is an earlier setting.
-            let is_ours = owner.is_none() && observed.owner.is_some();
+            // A count that we wrote, in this process or one before, is an earlier setting.
             let was_set_before = setting.set_at.is_some_and(|set_at| match time {
                 // Kubernetes keeps whole seconds.
                 Some(time) => time.as_second() > set_at.as_second(),
@@ -185,6 +185,7 @@ mod tests {
     use crate::conflict::BUDGET;
     use crate::failures::{Failure, WRITE_DEADLINES};
     use crate::managed_fields::{FieldOwner, Operation, Writer};
+    use crate::own_writes::FIELD_MANAGER;
 
     const IGNORE: Enforcement = Enforcement::Ignore { until: None };
 
@@ -370,6 +371,14 @@ mod tests {
             let Decision::Repair(repair) = case.decide() else { panic!("no repair") };
             assert_eq!(repair.drift, drift, "{manager:?} {since:?} {set_at:?}");
         }
+    }
+
+    #[test]
+    fn another_server_is_an_author_only_if_the_count_is_not_ours() {
+        let mut case = Case::seen(|observed| observed.owner = Some(owner(FIELD_MANAGER)));
+        assert_eq!(case.decide(), case.expected_repair(Some(case.expected_drift(Some(FIELD_MANAGER)))));
+        case.record.own_writes.record_sent(count(5));
+        assert_eq!(case.decide(), case.expected_repair(Some(case.expected_drift(None))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::managed_fields::{FieldOwner, Writer};
+use crate::own_writes::FIELD_MANAGER;
 use crate::replicas::Replicas;
 use crate::uid::Uid;
 
@@ -38,5 +39,10 @@ impl Drift {
     /// The field manager that caused it; empty when unknown.
     pub fn manager(&self) -> &str {
         self.by.as_ref().map_or("", FieldOwner::manager)
+    }
+
+    /// Whether another server of our kind caused it.
+    pub fn is_by_another_server(&self) -> bool {
+        self.manager() == FIELD_MANAGER
     }
 }

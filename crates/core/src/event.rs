@@ -63,6 +63,11 @@ pub enum EventKind {
         /// Whether the target was already contested.
         is_contested: bool,
     },
+    /// Another server that writes under our field manager caused the drift.
+    AnotherServer {
+        /// The drift.
+        drift: Drift,
+    },
     /// An acknowledged write of ours repaired a drift.
     Repaired {
         /// The drift.

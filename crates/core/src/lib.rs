@@ -17,6 +17,7 @@ pub mod kind;
 pub mod managed_fields;
 pub mod observed;
 pub mod ordered_lookup;
+pub mod own_writes;
 pub mod policy;
 pub mod queue;
 pub mod record;

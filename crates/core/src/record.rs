@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::conflict::{BUDGET, BUDGET_OF_AUTOSCALED, ConflictState, Damping};
 use crate::drift::Drift;
 use crate::failures::{Failure, Failures, WRITE_DEADLINES};
+use crate::own_writes::OwnWrites;
 use crate::replicas::Replicas;
 use crate::uid::Uid;
 
@@ -35,6 +36,8 @@ pub struct Record {
     pub extra_time: u8,
     /// Whether the workload was missing at the last step.
     pub is_missing: bool,
+    /// The writes of this process.
+    pub own_writes: OwnWrites,
 }
 
 /// Which desired count was seen in the cluster.

@@ -140,6 +140,9 @@ impl Transition<'_> {
         if observation.is_alive() {
             self.record.is_missing = false;
         }
+        if let Observation::Present(observed) = observation {
+            self.record.own_writes.record_observed(observed);
+        }
         match decide(self.target, setting, observation, self.record, policy, self.now) {
             Decision::AwaitChange(state) => self.await_change(state),
             Decision::InEffect => self.in_effect(setting),
@@ -153,6 +156,7 @@ impl Transition<'_> {
             }
             Decision::Repair(repair) => {
                 self.drifted(repair.drift.as_ref());
+                self.record.own_writes.record_sent(repair.to);
                 Next::Write(repair)
             }
         }
@@ -240,6 +244,9 @@ impl Transition<'_> {
                     self.emit(EventKind::Resolved { drift, how, is_contested });
                 }
                 self.emit(EventKind::Drifted { drift: drift.clone(), is_contested });
+                if drift.is_by_another_server() {
+                    self.emit(EventKind::AnotherServer { drift: drift.clone() });
+                }
             }
         }
     }

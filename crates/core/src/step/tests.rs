@@ -4,6 +4,7 @@ use super::*;
 use crate::conflict::{BUDGET, QUIET};
 use crate::managed_fields::{FieldOwner, Operation, Writer};
 use crate::observed::Observed;
+use crate::own_writes::FIELD_MANAGER;
 use crate::record::InEffect;
 use crate::replicas::Replicas;
 use crate::setting::Enforcement;
@@ -41,7 +42,11 @@ impl Scene {
     }
 
     fn observe(&mut self, replicas: i32) {
-        let writer = Writer { manager: "kubectl".into(), operation: Operation::Update, subresource: None };
+        self.observe_by("kubectl", replicas);
+    }
+
+    fn observe_by(&mut self, manager: &str, replicas: i32) {
+        let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource: None };
         let owner = FieldOwner { writer: Arc::new(writer), time: None };
         self.observed = Some(Observed {
             uid: "u".into(),
@@ -123,6 +128,7 @@ fn name(event: &Event) -> &'static str {
         EventKind::EnforcementSet { .. } => "enforcement set",
         EventKind::Drifted { is_contested: false, .. } => "drifted",
         EventKind::Drifted { is_contested: true, .. } => "drifted, contested",
+        EventKind::AnotherServer { .. } => "another server",
         EventKind::Repaired { .. } => "repaired",
         EventKind::Applied { .. } => "applied",
         EventKind::Resolved { how, .. } => how.as_str(),
@@ -166,6 +172,47 @@ fn a_drift_is_resolved_without_us_or_replaced_by_another() {
     scene.due("write", &["drifted_again", "drifted"]);
     scene.observe(3);
     scene.due("await change", &["in_sync"]);
+}
+
+#[test]
+fn another_server_under_our_name_is_reported() {
+    let mut scene = Scene::new();
+    scene.observe_by(FIELD_MANAGER, 7);
+    let repair = scene.due("write", &["drifted", "another server"]).expect("a write");
+    scene.due("write", &[]);
+    scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
+    assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(FIELD_MANAGER));
+
+    // Our write is in effect, and the other server answers it.
+    scene.observe_by(FIELD_MANAGER, 3);
+    scene.due("await change", &[]);
+    scene.observe_by(FIELD_MANAGER, 7);
+    scene.due("write", &["drifted", "another server"]);
+}
+
+#[test]
+fn a_count_that_a_policy_made_of_ours_is_nobodys() {
+    let mut scene = Scene::new().observing(7);
+    let repair = scene.due("write", &["drifted"]).expect("a write");
+    scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
+    scene.observe_by(FIELD_MANAGER, 2);
+    scene.due("write", &["drifted"]);
+    assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(""));
+}
+
+#[test]
+fn a_late_write_of_an_earlier_setting_is_nobodys() {
+    let mut scene = Scene::new();
+    scene.observe_by(FIELD_MANAGER, 3);
+    scene.setting.replicas = count(5);
+    let repair = scene.due("write", &[]).expect("a write");
+    scene.write_ended(&repair, failed(Failure::Deadline), "requeue", &["write failed, warning"]);
+    scene.setting.replicas = count(3);
+    scene.record.record_setting(count(3));
+    scene.due("await change", &[]);
+    scene.observe_by(FIELD_MANAGER, 5);
+    scene.due("write", &["drifted"]);
+    assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(""));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! Safety: every write is decided on the newest acknowledged setting and replaces only the count that it was decided
 //! on. So an acknowledged count is never overwritten by an older one that was decided later. A fight costs no more
-//! writes than the damping allows. Liveness: once the adversary stops and the API server works, the count becomes the
+//! writes than the damping allows. A count that we wrote is never blamed on another server. Liveness: once the adversary stops and the API server works, the count becomes the
 //! desired one within the longest delay, without any wake-up besides those that the steps left in the queue.
 
 use std::num::NonZeroU64;
@@ -161,6 +161,7 @@ impl Server {
         for event in &step.events {
             match event.kind {
                 EventKind::Autoscaled { .. } | EventKind::Calmed => self.forget_conflicts(),
+                EventKind::AnotherServer { .. } => panic!("there is none: {event:?}"),
                 _ => {}
             }
         }

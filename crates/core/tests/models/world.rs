@@ -3,10 +3,11 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use replica_count_core::decide::{FIELD_MANAGER, Method, Repair};
+use replica_count_core::decide::{Method, Repair};
 use replica_count_core::index::Index;
 use replica_count_core::managed_fields::{FieldOwner, Operation, Writer};
 use replica_count_core::observed::Observed;
+use replica_count_core::own_writes::FIELD_MANAGER;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use replica_count_core::uid::Uid;

@@ -18,6 +18,7 @@ struct Reason {
 #[derive(Clone, Debug)]
 pub struct ReconcileMetrics {
     drifts: Counter,
+    by_another_server: Counter,
     repairs: Counter,
     resolved: Counter,
     applied: Counter,
@@ -30,6 +31,7 @@ impl Default for ReconcileMetrics {
     fn default() -> Self {
         Self {
             drifts: Counter::default(),
+            by_another_server: Counter::default(),
             repairs: Counter::default(),
             resolved: Counter::default(),
             applied: Counter::default(),
@@ -47,6 +49,11 @@ impl ReconcileMetrics {
             self.failures.get_or_create_owned(&Reason { reason });
         }
         registry.register("drifts", "Drifts that were seen, repaired or not", self.drifts.clone());
+        registry.register(
+            "another_server_drifts",
+            "Drifts by another replica-count-manager: run one for each cluster",
+            self.by_another_server.clone(),
+        );
         registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
         registry.register(
             "drifts_settled",
@@ -73,6 +80,9 @@ impl ReconcileMetrics {
         match &event.kind {
             EventKind::Drifted { .. } => {
                 self.drifts.inc();
+            }
+            EventKind::AnotherServer { .. } => {
+                self.by_another_server.inc();
             }
             EventKind::Repaired { took, .. } => {
                 self.repairs.inc();

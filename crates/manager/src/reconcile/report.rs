@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use replica_count_core::drift::Drift;
 use replica_count_core::event::{Event, EventKind, WriteFailure};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Enforcement;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::metrics::ReconcileMetrics;
 
@@ -39,38 +40,46 @@ impl Report {
     }
 }
 
+/// How long another server must be quiet before it is reported as an error again.
+const QUIET: Duration = Duration::from_hours(1);
+
 /// Passes events to the log.
 #[derive(Debug)]
-pub struct Reporter(mpsc::Receiver<Event>);
+pub struct Reporter {
+    events: mpsc::Receiver<Event>,
+    /// When another server was last seen.
+    another_server: Option<Timestamp>,
+}
 
 impl Reporter {
     /// Runs until `shutdown`, and then reports the events that still wait.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             tokio::select! {
-                event = self.0.recv() => match event {
-                    Some(event) => Self::report(&event),
+                event = self.events.recv() => match event {
+                    Some(event) => self.report(&event),
                     None => return,
                 },
                 () = shutdown.cancelled() => break,
             }
         }
-        self.0.close();
-        while let Some(event) = self.0.recv().await {
-            Self::report(&event);
+        self.events.close();
+        while let Some(event) = self.events.recv().await {
+            self.report(&event);
         }
     }
 
     /// Passes an event to all consumers.
-    fn report(event: &Event) {
-        log(event);
+    fn report(&mut self, event: &Event) {
+        log(event, &mut self.another_server);
     }
 }
 
 /// A report and its reporter.
 pub fn report() -> (Report, Reporter) {
     let (events, waiting) = mpsc::channel(MAX_WAITING);
-    (Report { metrics: ReconcileMetrics::default(), events }, Reporter(waiting))
+    let reporter = Reporter { events: waiting, another_server: None };
+    (Report { metrics: ReconcileMetrics::default(), events }, reporter)
 }
 
 /// Logs a line at level `debug` if the first argument is true, and at level `info` otherwise.
@@ -80,8 +89,9 @@ macro_rules! info_or_debug {
     };
 }
 
-/// Logs an event. Events that are repeated in a fight are at level `debug`.
-fn log(event: &Event) {
+/// Logs an event. Events that are repeated in a fight are at level `debug`. `another_server` is when another server was
+/// last seen.
+fn log(event: &Event, another_server: &mut Option<Timestamp>) {
     let Event { target, generation, kind, .. } = event;
     let generation = generation.unwrap_or_default();
     match kind {
@@ -101,6 +111,7 @@ fn log(event: &Event) {
             let (Drift { from, to, .. }, by, via) = (drift, by(Some(drift)), via(Some(drift)));
             info_or_debug!(*is_contested, %target, desired = %from, found = %to, by, via, generation, "drifted");
         }
+        EventKind::AnotherServer { drift } => log_another_server(event, drift, another_server),
         EventKind::Repaired { drift, from, to, took } => {
             let (by, took_ms) = (by(Some(drift)), milliseconds(*took));
             info!(%target, %from, %to, by, took_ms, "repaired");
@@ -123,6 +134,20 @@ fn log(event: &Event) {
         }
         EventKind::Autoscaled { autoscaler: None } => info!(%target, "no longer autoscaled"),
         EventKind::WriteFailed(failure) => log_failure(event, failure),
+    }
+}
+
+/// Another server changes counts of many targets, again and again, so only the first one is an error.
+fn log_another_server(event: &Event, drift: &Drift, last_seen: &mut Option<Timestamp>) {
+    let (target, Drift { from, to, .. }) = (&event.target, drift);
+    let last_seen = last_seen.replace(event.at);
+    if last_seen.is_none_or(|last| event.at.duration_since(last).unsigned_abs() >= QUIET) {
+        error!(
+            %target, desired = %from, found = %to, by = by(Some(drift)),
+            "another replica-count-manager changes counts in this cluster: run only one, with one store"
+        );
+    } else {
+        debug!(%target, desired = %from, found = %to, "another replica-count-manager");
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod address_families;
 mod admission;
+mod another_server;
 mod audit;
 mod autoscaled;
 mod certificates;

@@ -57,8 +57,13 @@ fn failure(should_warn: bool) -> EventKind {
     })
 }
 
-/// Reports events, and returns the lines of the log.
+/// Reports events, all at the same time, and returns the lines of the log.
 async fn logged(events: impl IntoIterator<Item = EventKind>) -> Vec<String> {
+    logged_at(events.into_iter().map(|kind| (0, kind))).await
+}
+
+/// Reports events at these seconds, and returns the lines of the log.
+async fn logged_at(events: impl IntoIterator<Item = (i64, EventKind)>) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
     let logging = tracing_subscriber::fmt()
@@ -70,8 +75,8 @@ async fn logged(events: impl IntoIterator<Item = EventKind>) -> Vec<String> {
         .finish();
     let _logging = tracing::subscriber::set_default(logging);
     let (report, reporter) = report();
-    for kind in events {
-        report.emit(event(kind));
+    for (second, kind) in events {
+        report.emit(Event { at: Timestamp::from_second(second).expect("in range"), ..event(kind) });
     }
     let shutdown = CancellationToken::new();
     shutdown.cancel();
@@ -135,6 +140,17 @@ async fn lines_are_as_documented_and_in_order() {
     ];
     let (events, lines): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
     assert_eq!(logged(events).await, lines);
+}
+
+#[tokio::test]
+async fn another_server_is_an_error_once_while_it_lasts() {
+    let seen = |second| (second, EventKind::AnotherServer { drift: drift(Some("replica-count-manager")) });
+    let lines = logged_at([0, 1, 3_000, 6_000, 9_600].map(seen)).await;
+    let errors: Vec<_> = lines.iter().map(|line| line.starts_with("ERROR ")).collect();
+    assert_eq!(errors, [true, false, false, false, true], "{lines:#?}");
+    let expected = "ERROR another replica-count-manager changes counts in this cluster: run only one, with one store \
+                    target=shop/web desired=3 found=7 by=\"replica-count-manager\"";
+    assert_eq!(lines[0], expected);
 }
 
 #[tokio::test]
