@@ -6,8 +6,9 @@
 
 use jiff::Timestamp;
 use prost::Message;
-use replica_count_api::proto;
 use replica_count_api::request::{self, EnforcementRequest, ListRequest, SetRequest};
+use replica_count_api::{proto, response};
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::kind::Kind;
 use replica_count_core::managed_fields::owner_of_replicas;
 use replica_count_core::replicas::Replicas;
@@ -39,10 +40,12 @@ pub(crate) fn managed_fields(json: &[u8]) {
 /// All fields of an accepted request are valid. The first byte selects the RPC.
 pub(crate) fn request(input: &[u8]) {
     let Some((rpc, message)) = input.split_first() else { return };
-    let check_target = |target: &Target| {
-        let kind = proto::Kind::from(target.kind()).into();
-        assert_eq!(request::target(kind, target.namespace(), target.name()).as_ref(), Ok(target));
+    let check_entry_target = |target: &EntryTarget| {
+        let (kind, other_kind) = response::kind(target);
+        let parsed = request::entry_target(kind.into(), &other_kind, target.namespace(), target.name());
+        assert_eq!(parsed.as_ref(), Ok(target));
     };
+    let check_target = |target: &Target| check_entry_target(&target.clone().into());
     match rpc {
         b'S' => {
             let max = Replicas::new(1000).expect("valid");
@@ -60,7 +63,7 @@ pub(crate) fn request(input: &[u8]) {
         b'L' => {
             let Ok(message) = proto::ListDeploymentsRequest::decode(message) else { return };
             let Ok(list) = ListRequest::parse(message) else { return };
-            list.after.iter().for_each(check_target);
+            list.after.iter().for_each(check_entry_target);
             assert_ne!(list.page_size, Some(0));
         }
         _ => {}
@@ -69,10 +72,15 @@ pub(crate) fn request(input: &[u8]) {
 
 /// A settings file that can be parsed can be written and parsed again with the same result.
 pub(crate) fn settings_file(text: &[u8]) {
-    let Ok(settings) = settings_file::parse(text) else { return };
+    let Ok(stored) = settings_file::parse(text) else { return };
     let mut written = Vec::new();
-    settings_file::render(settings.iter().map(|(target, setting)| (target, &**setting)), &mut written);
-    assert_eq!(settings_file::parse(&written), Ok(settings));
+    settings_file::render(&stored, &mut written);
+    for entry in stored.unsupported.values() {
+        assert!(str::from_utf8(&written).is_ok_and(|text| text.contains(&*entry.json)), "kept unchanged");
+    }
+    let text = settings_file::Text::of(&stored);
+    assert_eq!(text.current(), written);
+    assert_eq!(settings_file::parse(&written), Ok(stored));
 }
 
 /// The events of a watch do not depend on how the stream is split, and a workload in protobuf is read correctly.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use replica_count_core::entry_target::{EntryTarget, OtherTarget, OtherTargetError};
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Enforcement;
@@ -46,6 +47,8 @@ pub struct SetRequest {
     pub allow_missing: bool,
     /// Whether a workload that an autoscaler targets is accepted.
     pub allow_autoscaled: bool,
+    /// Whether an entry that this version does not support may be replaced.
+    pub replace_unknown: bool,
 }
 
 impl SetRequest {
@@ -73,6 +76,7 @@ impl SetRequest {
             reason: Some(request.reason).filter(|reason| !reason.is_empty()),
             allow_missing: request.allow_missing,
             allow_autoscaled: request.allow_autoscaled,
+            replace_unknown: request.replace_unknown,
         })
     }
 }
@@ -134,7 +138,7 @@ pub struct ListRequest {
     /// At most this many rows, at least 1. `None`: all rows.
     pub page_size: Option<usize>,
     /// Only targets after this one.
-    pub after: Option<Target>,
+    pub after: Option<EntryTarget>,
 }
 
 impl ListRequest {
@@ -159,15 +163,49 @@ impl ListRequest {
 
     /// Whether a target passes the filters.
     pub fn matches(&self, target: &Target) -> bool {
-        self.namespace.as_deref().is_none_or(|namespace| namespace == target.namespace())
-            && self.name.as_deref().is_none_or(|name| name == target.name())
-            && self.kinds.contains(&target.kind())
+        self.matches_names(target.namespace(), target.name()) && self.kinds.contains(&target.kind())
+    }
+
+    /// The same for a target whose kind may be unknown. Such a kind is only in a list of all kinds: clients that do not
+    /// name it must not take it for a Deployment.
+    pub fn matches_entry(&self, target: &EntryTarget) -> bool {
+        match target {
+            EntryTarget::Known(target) => self.matches(target),
+            EntryTarget::Other(_) => {
+                self.matches_names(target.namespace(), target.name())
+                    && Kind::ALL.iter().all(|kind| self.kinds.contains(kind))
+            }
+        }
+    }
+
+    fn matches_names(&self, namespace: &str, name: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+            && self.name.as_deref().is_none_or(|wanted| wanted == name)
     }
 }
 
 /// Parses the target of a request.
 pub fn target(kind: i32, namespace: &str, name: &str) -> Result<Target, FieldError> {
     Target::new(self::kind("Kind", kind)?, namespace, name).map_err(name_error)
+}
+
+/// Parses the target of a request that may name a kind that this server does not know.
+pub fn entry_target(
+    kind: i32,
+    other_kind: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<EntryTarget, FieldError> {
+    if other_kind.is_empty() {
+        return target(kind, namespace, name).map(EntryTarget::Known);
+    }
+    let other = OtherTarget::new(other_kind, namespace, name);
+    other.map(EntryTarget::Other).map_err(|error| match error {
+        OtherTargetError::Kind(kind) => {
+            FieldError::new("OtherKind", format!("{kind:?} is not a kind that is unknown here: use Kind"))
+        }
+        OtherTargetError::Target(error) => name_error(error),
+    })
 }
 
 fn kind(field: &'static str, kind: i32) -> Result<Kind, FieldError> {
@@ -205,7 +243,7 @@ fn name_error(error: TargetError) -> FieldError {
 }
 
 /// Parses a page token: the target of the last row on the previous page.
-fn page_token(token: &str) -> Result<Option<Target>, FieldError> {
+fn page_token(token: &str) -> Result<Option<EntryTarget>, FieldError> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -326,6 +364,35 @@ mod tests {
             proto::ListDeploymentsRequest { kinds: vec![0, 9], ..request() },
             Err("Kinds: 9 is unknown"),
         );
+    }
+
+    #[test]
+    fn only_a_list_of_all_kinds_has_unknown_ones() {
+        let known: EntryTarget = "shop/web".parse().expect("valid");
+        let other = "shop/Rollout/web".parse().expect("valid");
+        for (kinds, expected) in [(vec![], false), (vec![0], false), (vec![1], false), (vec![0, 1], true)] {
+            let is_named = kinds.is_empty() || kinds.contains(&0);
+            let request = proto::ListDeploymentsRequest {
+                kinds,
+                name: "web".into(),
+                ..proto::ListDeploymentsRequest::default()
+            };
+            let request = ListRequest::parse(request).expect("valid");
+            assert_eq!((request.matches_entry(&known), request.matches_entry(&other)), (is_named, expected));
+            assert!(!request.matches_entry(&"shop/Rollout/api".parse().expect("valid")));
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_has_a_field_of_its_own() {
+        let parse = |other_kind: &str| {
+            let parsed = entry_target(0, other_kind, "shop", "web");
+            parsed.map(|target| target.to_string()).map_err(|error| error.field)
+        };
+        assert_eq!(parse(""), Ok("shop/web".to_owned()));
+        assert_eq!(parse("Rollout"), Ok("shop/Rollout/web".to_owned()));
+        assert_eq!((parse("Deployment"), parse("x y")), (Err("OtherKind"), Err("OtherKind")));
+        assert_eq!(entry_target(0, "Rollout", "shop", "").map_err(|error| error.field), Err("Name"));
     }
 
     #[test]

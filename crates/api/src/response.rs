@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use replica_count_core::clock::Now;
 use replica_count_core::drift::Drift;
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::failures::FailureDetails;
 use replica_count_core::kind::Kind;
 use replica_count_core::record::Record;
 use replica_count_core::setting::Enforcement;
 use replica_count_core::state::State;
-use replica_count_core::target::Target;
 
 use crate::proto;
 
@@ -36,6 +36,7 @@ impl From<State> for proto::DeploymentState {
             State::Ignored => Self::Ignored,
             State::Missing => Self::Missing,
             State::OutOfScope => Self::OutOfScope,
+            State::Unsupported => Self::Unsupported,
         }
     }
 }
@@ -117,8 +118,16 @@ pub fn generation(generation: u64) -> i64 {
 }
 
 /// The token of the page after `last`.
-pub fn page_token(last: &Target) -> String {
+pub fn page_token(last: &EntryTarget) -> String {
     last.to_string()
+}
+
+/// The fields for the kind of a target: the kind, and the name of one that is not known.
+pub fn kind(target: &EntryTarget) -> (proto::Kind, String) {
+    match target {
+        EntryTarget::Known(target) => (target.kind().into(), String::new()),
+        EntryTarget::Other(_) => (proto::Kind::default(), target.kind().to_owned()),
+    }
 }
 
 /// A time.

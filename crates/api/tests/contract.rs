@@ -40,6 +40,13 @@ fn check(message: &str, expected: &[&str]) {
     assert_eq!(actual[..expected.len()], *expected);
 }
 
+/// Checks that a message has a field.
+#[track_caller]
+fn check_has(message: &str, expected: &str) {
+    let actual = fields(&deployments_proto(), message);
+    assert!(actual.iter().any(|field| field == expected), "{actual:?}");
+}
+
 const NAME: &str = "1 Name Name string";
 const NAMESPACE: &str = "2 Namespace Namespace string";
 
@@ -70,6 +77,7 @@ fn lists_keep_their_fields() {
             "9 LastFailure LastFailure .proto.Failure",
         ],
     );
+    check_has("DeploymentsReplicaConfig", "11 OtherKind OtherKind string");
     check(
         "DeploymentsReplicaConfigs",
         &["1 deploymentsReplicaConfig deploymentsReplicaConfig .proto.DeploymentsReplicaConfig*"],
@@ -90,9 +98,13 @@ fn requests_keep_their_fields() {
             "7 AllowMissing AllowMissing bool",
             "8 AllowAutoscaled AllowAutoscaled bool",
             "9 Kind Kind .proto.Kind",
+            "10 ReplaceUnknown ReplaceUnknown bool",
         ],
     );
-    check("GetDeploymentRequest", &[NAME, NAMESPACE, "3 Kind Kind .proto.Kind"]);
+    check(
+        "GetDeploymentRequest",
+        &[NAME, NAMESPACE, "3 Kind Kind .proto.Kind", "4 OtherKind OtherKind string"],
+    );
     check(
         "SetEnforcementRequest",
         &[
@@ -133,6 +145,7 @@ fn responses_keep_their_fields() {
             "20 LastFailure LastFailure .proto.Failure",
         ],
     );
+    check_has("GetDeploymentResponse", "22 OtherKind OtherKind string");
     check(
         "Failure",
         &[
@@ -193,6 +206,7 @@ fn enums_keep_their_names() {
         "6 OUT_OF_SCOPE",
         "7 CONTESTED",
         "8 AUTOSCALED",
+        "9 UNSUPPORTED",
     ];
     assert_eq!(names("DeploymentState"), states);
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::entry_target::EntryTarget;
 use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting};
-use crate::target::Target;
+use crate::stored::{Entry, Unsupported};
 
 /// A change of the setting of one target, as requested by a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +32,16 @@ pub enum Action {
         /// Why.
         reason: Option<String>,
     },
+    /// The same, and an entry that this version does not support is replaced.
+    Replace {
+        /// The desired count.
+        replicas: Replicas,
+        /// Why.
+        reason: Option<String>,
+    },
     /// Enforce, or stop enforcing.
     Enforce(Enforcement),
-    /// Delete the setting.
+    /// Delete what is stored, supported or not.
     Delete,
 }
 
@@ -41,11 +49,13 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     /// The target of the setting.
-    pub target: Target,
+    pub target: EntryTarget,
     /// `None`: the target was not managed.
     pub before: Option<Arc<Setting>>,
     /// `None`: the target is no longer managed.
     pub after: Option<Arc<Setting>>,
+    /// The entry that was deleted or replaced although this version does not support it.
+    pub unsupported: Option<Arc<Unsupported>>,
     /// The user. `None`: not known.
     pub by: Option<String>,
     /// When.
@@ -53,7 +63,7 @@ pub struct Changed {
 }
 
 /// Why a change was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// The caller expected another generation.
     #[error("the setting has generation {actual}, not {expected} as expected")]
@@ -66,12 +76,20 @@ pub enum ChangeError {
     /// There is no setting to change.
     #[error("no replica count is stored")]
     NotManaged,
+    /// Another version has written the entry.
+    #[error("the stored entry is not supported: {reason}")]
+    Unsupported {
+        /// What is not known.
+        reason: Arc<str>,
+    },
 }
 
 impl Change {
     /// Whether this change makes the setting larger than `current`.
     pub fn grows(&self, current: Option<&Setting>) -> bool {
-        let Action::Set { reason, .. } = &self.action else { return false };
+        let (Action::Set { reason, .. } | Action::Replace { reason, .. }) = &self.action else {
+            return false;
+        };
         let text_bytes = |by: Option<&String>, reason: Option<&String>| {
             by.map_or(0, String::len) + reason.map_or(0, String::len)
         };
@@ -81,16 +99,35 @@ impl Change {
         })
     }
 
-    /// Applies this change to `before`, the setting of `target`.
+    /// Applies this change to `before`, what is stored for `target`. A kind that this version does not know has no
+    /// settings, so what is stored for it can only be deleted.
     ///
     /// A change of nothing but the time also counts: it shows who confirmed the count last.
-    pub fn apply(&self, target: Target, before: Option<Arc<Setting>>) -> Result<Changed, ChangeError> {
-        let after = self.setting_after(before.as_deref())?.map(Arc::new);
-        Ok(Changed { target, before, after, by: Some(self.by.clone()), at: self.at })
+    pub fn apply(&self, target: EntryTarget, before: Option<Entry>) -> Result<Changed, ChangeError> {
+        let after = self.setting_after(&target, before.as_ref())?.map(Arc::new);
+        let (before, unsupported) = match before {
+            Some(Entry::Setting(setting)) => (Some(setting), None),
+            Some(Entry::Unsupported(entry)) => (None, Some(entry)),
+            None => (None, None),
+        };
+        Ok(Changed { target, before, after, unsupported, by: Some(self.by.clone()), at: self.at })
     }
 
-    fn setting_after(&self, before: Option<&Setting>) -> Result<Option<Setting>, ChangeError> {
-        let actual = before.map_or(0, |setting| setting.generation);
+    fn setting_after(
+        &self,
+        target: &EntryTarget,
+        before: Option<&Entry>,
+    ) -> Result<Option<Setting>, ChangeError> {
+        let is_stored = before.is_some();
+        let (before, actual) = match before {
+            Some(Entry::Setting(setting)) => (Some(&**setting), setting.generation),
+            Some(Entry::Unsupported(entry)) => {
+                self.check_replaces(target, entry)?;
+                (None, entry.generation)
+            }
+            None if target.known().is_none() => return Err(ChangeError::NotManaged),
+            None => (None, 0),
+        };
         if let Some(expected) = self.expected_generation
             && expected != actual
         {
@@ -98,7 +135,7 @@ impl Change {
         }
         let generation = actual.saturating_add(1);
         match &self.action {
-            Action::Set { replicas, reason } => Ok(Some(Setting {
+            Action::Set { replicas, reason } | Action::Replace { replicas, reason } => Ok(Some(Setting {
                 replicas: *replicas,
                 generation,
                 enforcement: before.map(|setting| setting.enforcement).unwrap_or_default(),
@@ -110,7 +147,18 @@ impl Change {
                 let before = before.ok_or(ChangeError::NotManaged)?;
                 Ok(Some(Setting { enforcement: *enforcement, generation, ..before.clone() }))
             }
-            Action::Delete => before.map(|_| None).ok_or(ChangeError::NotManaged),
+            Action::Delete if is_stored => Ok(None),
+            Action::Delete => Err(ChangeError::NotManaged),
+        }
+    }
+
+    /// Whether this change may replace or delete an entry that is not supported.
+    fn check_replaces(&self, target: &EntryTarget, entry: &Unsupported) -> Result<(), ChangeError> {
+        match (&self.action, target) {
+            (Action::Delete, _) | (Action::Replace { .. }, EntryTarget::Known(_)) => Ok(()),
+            (Action::Set { .. } | Action::Enforce(_) | Action::Replace { .. }, _) => {
+                Err(ChangeError::Unsupported { reason: Arc::clone(&entry.reason) })
+            }
         }
     }
 }
@@ -118,6 +166,8 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry_target::OtherTarget;
+    use crate::target::Target;
 
     fn change(expected_generation: Option<u64>, action: Action) -> Change {
         Change { expected_generation, by: "alice".into(), at: Timestamp::UNIX_EPOCH, action }
@@ -128,8 +178,11 @@ mod tests {
     }
 
     fn apply(change: &Change, before: Option<&Arc<Setting>>) -> Result<Option<Arc<Setting>>, ChangeError> {
-        let target = Target::deployment("shop", "web").expect("valid");
-        change.apply(target, before.cloned()).map(|changed| changed.after)
+        change.apply(web(), before.cloned().map(Entry::Setting)).map(|changed| changed.after)
+    }
+
+    fn web() -> EntryTarget {
+        Target::deployment("shop", "web").expect("valid").into()
     }
 
     #[test]
@@ -169,6 +222,40 @@ mod tests {
         assert!(set("bob", "a sale!").grows(Some(&current)));
         assert!(!change(None, Action::Delete).grows(Some(&current)));
         assert!(!change(None, Action::Enforce(Enforcement::Enforce)).grows(Some(&current)));
+    }
+
+    #[test]
+    fn an_unsupported_entry_is_only_replaced_or_deleted() {
+        let rollout = EntryTarget::Other(OtherTarget::new("Rollout", "shop", "web").expect("valid"));
+        let entry = Arc::new(Unsupported { reason: "new".into(), generation: 7, json: "{}".into() });
+        let replicas = Replicas::new(3).expect("valid");
+        let replace = || Action::Replace { replicas, reason: None };
+        let apply = |target: &EntryTarget, expected, action| {
+            let before = Some(Entry::Unsupported(Arc::clone(&entry)));
+            change(expected, action).apply(target.clone(), before)
+        };
+        let refused = || Err(ChangeError::Unsupported { reason: "new".into() });
+        for action in [set(3), Action::Enforce(Enforcement::Enforce)] {
+            assert_eq!(apply(&web(), None, action.clone()), refused());
+            assert_eq!(apply(&rollout, None, action), refused());
+        }
+        assert_eq!(apply(&rollout, None, replace()), refused(), "there are no settings of this kind");
+        let expected = Err(ChangeError::Generation { expected: 0, actual: 7 });
+        assert_eq!(apply(&web(), Some(0), replace()), expected);
+
+        let replaced = apply(&web(), Some(7), replace()).expect("accepted");
+        assert_eq!(replaced.after.map(|after| (after.generation, after.replicas)), Some((8, replicas)));
+        assert_eq!((replaced.before, replaced.unsupported), (None, Some(Arc::clone(&entry))));
+        for target in [web(), rollout.clone()] {
+            let deleted = apply(&target, Some(7), Action::Delete).expect("accepted");
+            assert_eq!((deleted.after, deleted.unsupported), (None, Some(Arc::clone(&entry))));
+        }
+        for action in [set(3), replace(), Action::Delete] {
+            let refused = change(None, action).apply(rollout.clone(), None);
+            assert_eq!(refused, Err(ChangeError::NotManaged));
+        }
+        let created = change(Some(0), replace()).apply(web(), None).expect("accepted");
+        assert_eq!(created.after.map(|after| after.generation), Some(1));
     }
 
     #[test]

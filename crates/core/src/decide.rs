@@ -89,7 +89,7 @@ pub fn decide(
         return Decision::AwaitChange(state);
     };
     match state {
-        State::Unknown | State::Unmanaged | State::Missing | State::OutOfScope => {
+        State::Unknown | State::Unmanaged | State::Missing | State::OutOfScope | State::Unsupported => {
             Decision::AwaitChange(state)
         }
         State::Ignored => {
@@ -149,7 +149,9 @@ fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp
         return record.open_drift.clone();
     }
     let is_ours = is_ours(observed);
-    let owner = observed.owner.as_ref().filter(|_| !is_ours || record.own_writes.rule_out(observed));
+    let is_another_servers = record.own_writes.rule_out(observed)
+        || record.open_drift.as_ref().is_some_and(|open| open.is_still_another_servers(observed));
+    let owner = observed.owner.as_ref().filter(|_| !is_ours || is_another_servers);
     let time = owner.and_then(|owner| owner.time);
     let by = match record.in_effect {
         InEffect::NotYet => return None,

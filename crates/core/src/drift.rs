@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::managed_fields::{FieldOwner, Writer};
+use crate::observed::Observed;
 use crate::own_writes::FIELD_MANAGER;
 use crate::replicas::Replicas;
 use crate::uid::Uid;
@@ -44,5 +45,10 @@ impl Drift {
     /// Whether another server of our kind caused it.
     pub fn is_by_another_server(&self) -> bool {
         self.manager() == FIELD_MANAGER
+    }
+
+    /// Whether another server of our kind caused it, and the count is still the one that it wrote.
+    pub fn is_still_another_servers(&self, observed: &Observed) -> bool {
+        self.is_by_another_server() && self.uid == observed.uid && self.to == observed.replicas
     }
 }

@@ -163,6 +163,7 @@ pub struct WriteFailure {
 impl Event {
     /// The event for a changed setting. `None`: there was none before and after.
     pub fn of_change(changed: &Changed) -> Option<Self> {
+        let target = changed.target.known()?.clone();
         let by = changed.by.clone();
         let kind = match (&changed.before, &changed.after) {
             (None, None) => return None,
@@ -178,7 +179,7 @@ impl Event {
             },
         };
         let generation = changed.after.as_ref().map(|after| after.generation);
-        Some(Self { target: changed.target.clone(), at: changed.at, generation, kind })
+        Some(Self { target, at: changed.at, generation, kind })
     }
 }
 
@@ -187,13 +188,15 @@ mod tests {
     use super::*;
     use crate::change::{Action, Change};
     use crate::setting::Setting;
+    use crate::stored::Entry;
 
     #[track_caller]
     fn check(before: Option<&Arc<Setting>>, action: Action, expected: (Option<u64>, EventKind)) {
         let target = Target::deployment("shop", "web").expect("valid");
         let (by, at) = ("alice".to_owned(), Timestamp::UNIX_EPOCH);
         let change = Change { expected_generation: None, by, at, action };
-        let changed = change.apply(target, before.cloned()).expect("accepted");
+        let before = before.cloned().map(Entry::Setting);
+        let changed = change.apply(target.into(), before).expect("accepted");
         let event = Event::of_change(&changed).map(|event| (event.generation, event.kind));
         assert_eq!(event, Some(expected));
     }

@@ -43,7 +43,15 @@ pub enum Observation<'a> {
     Present(&'a Observed),
 }
 
-impl Observation<'_> {
+impl<'a> Observation<'a> {
+    /// The workload. `None`: it is not known or does not exist.
+    pub fn present(self) -> Option<&'a Observed> {
+        match self {
+            Self::Present(observed) => Some(observed),
+            Self::Unread | Self::Absent => None,
+        }
+    }
+
     /// Whether the workload exists and is not being deleted.
     pub fn is_alive(&self) -> bool {
         match self {

@@ -29,6 +29,8 @@ pub enum State {
     Missing,
     /// A count is stored, but this server does not manage the namespace or the kind.
     OutOfScope,
+    /// An entry is stored that this version does not support, so it is not enforced.
+    Unsupported,
 }
 
 impl State {

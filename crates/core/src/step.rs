@@ -177,7 +177,8 @@ impl Transition<'_> {
             | State::Contested
             | State::Autoscaled
             | State::Ignored
-            | State::OutOfScope => Next::AwaitChange,
+            | State::OutOfScope
+            | State::Unsupported => Next::AwaitChange,
         }
     }
 

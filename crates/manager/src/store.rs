@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, ChangeError, Changed};
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::setting::{Setting, Settings};
+use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 
 use self::backend::Backend;
@@ -55,6 +57,11 @@ impl Store {
     ///
     /// The backend waits for `reader`, so `reader` must only read.
     pub fn read<T>(&self, reader: impl FnOnce(&Settings) -> T) -> T {
+        self.read_all(|stored| reader(&stored.settings))
+    }
+
+    /// The same with all that is stored, supported or not.
+    pub fn read_all<T>(&self, reader: impl FnOnce(&Stored) -> T) -> T {
         reader(&self.mirror.read())
     }
 
@@ -70,15 +77,17 @@ impl Store {
 
     /// The result that `change` would have now. Stores nothing.
     pub fn check(&self, target: &Target, change: &Change) -> Result<Changed, ChangeError> {
-        change.apply(target.clone(), self.get(target))
+        let target = EntryTarget::Known(target.clone());
+        let before = self.read_all(|stored| stored.get(&target));
+        change.apply(target, before)
     }
 
     /// Applies `change` and returns when it is durable.
     ///
     /// Changes of one target are applied in the order of submission. A caller that stops waiting does not cancel its
     /// change: it may still be stored.
-    pub async fn apply(&self, target: Target, change: Change) -> Result<Changed, StoreError> {
-        self.backend.apply(target, change).await
+    pub async fn apply(&self, target: impl Into<EntryTarget>, change: Change) -> Result<Changed, StoreError> {
+        self.backend.apply(target.into(), change).await
     }
 
     /// Stops accepting changes. Those already submitted are still applied, and reads still work.
@@ -89,7 +98,7 @@ impl Store {
     /// Registers the metrics of the store, under names that begin with `store_`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("store");
-        registry.register("settings", "Targets with a stored replica count", self.mirror.count());
+        self.mirror.register(registry);
         self.backend.register(registry);
     }
 }

@@ -140,7 +140,7 @@ impl<'a> Clients<'a> {
                 Ok(Outcome::Set { generation: answer.generation })
             }
             Request::Get => {
-                let request = proto::GetDeploymentRequest { name, namespace, kind };
+                let request = proto::GetDeploymentRequest { name, namespace, kind, ..Default::default() };
                 let answer = client.get_deployment(request).await?.into_inner();
                 let generation = answer.generation;
                 let stored = answer.desired_replicas.map(|count| Stored { generation, count });

@@ -290,6 +290,7 @@ impl Round<'_> {
                 name: workload.name.clone(),
                 namespace: namespace.to_owned(),
                 kind: workload.proto_kind(),
+                ..Default::default()
             };
             let answer = match client.get_deployment(request).await {
                 Ok(answer) => answer.into_inner(),

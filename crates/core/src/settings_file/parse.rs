@@ -1,24 +1,26 @@
-//! Parses text into settings.
+//! Parses text into settings, and sets aside the entries that another version may have written.
 //!
 //! Every check runs inside a serde visitor. Only then does serde_json add the line and column of the value itself to
 //! the error; a later error would get those of the text that follows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::{fmt, str};
 
-use jiff::Timestamp;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
+use super::entry::{Entry, Parsed};
 use super::error::SettingsFileError;
-use crate::kind::Kind;
-use crate::replicas::Replicas;
-use crate::setting::{Enforcement, Setting, Settings};
-use crate::target::{self, Target};
+use super::unknown_keys::UnknownKeys;
+use crate::entry_target::EntryTarget;
+use crate::setting::Settings;
+use crate::stored::{Stored, Unsupported};
 
 /// Parses a whole settings file.
-pub fn parse(text: &[u8]) -> Result<Settings, SettingsFileError> {
+pub fn parse(text: &[u8]) -> Result<Stored, SettingsFileError> {
     let text = str::from_utf8(text).map_err(|error| {
         let (before, after) = text.split_at(error.valid_up_to());
         let message = format!("byte {:#04x} is not UTF-8", after.first().copied().unwrap_or_default());
@@ -28,9 +30,17 @@ pub fn parse(text: &[u8]) -> Result<Settings, SettingsFileError> {
         return Err(error_after(b"", "the file is empty; without settings it must hold []".to_owned()));
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let settings = json.deserialize_seq(FileVisitor)?;
+    let File { settings, set_aside, .. } = json.deserialize_seq(FileVisitor)?;
     json.end()?;
-    Ok(settings)
+    let mut stored = Stored { settings, ..Stored::default() };
+    if !set_aside.is_empty() {
+        let entries: Vec<&RawValue> = serde_json::from_str(text)?;
+        for (target, SetAside { position, reason, generation }) in set_aside {
+            let json = entries[position].get().into();
+            stored.unsupported.insert(target, Arc::new(Unsupported { reason, generation, json }));
+        }
+    }
+    Ok(stored)
 }
 
 /// An error at the byte that follows `before`.
@@ -49,24 +59,69 @@ impl From<serde_json::Error> for SettingsFileError {
     }
 }
 
+/// What was read of a file.
+#[derive(Default)]
+struct File {
+    settings: Settings,
+    set_aside: BTreeMap<EntryTarget, SetAside>,
+    /// The number of entries.
+    entries: usize,
+}
+
+/// An entry that is not supported, whose text is still to be found.
+struct SetAside {
+    position: usize,
+    reason: Arc<str>,
+    generation: u64,
+}
+
+impl File {
+    fn add(&mut self, entry: Parsed) -> Result<(), String> {
+        let twice = |target: &EntryTarget| Err(format!("{target} has an entry already"));
+        match entry {
+            Parsed::Setting(mut target, setting) => {
+                if let Some((last, _)) = self.settings.last_key_value() {
+                    target = target.sharing_namespace_of(last);
+                }
+                let key = EntryTarget::Known(target.clone());
+                if self.set_aside.contains_key(&key)
+                    || self.settings.insert(target, Arc::new(setting)).is_some()
+                {
+                    return twice(&key);
+                }
+            }
+            Parsed::Unsupported { target, reason, generation } => {
+                let has_setting = target.known().is_some_and(|target| self.settings.contains_key(target));
+                if has_setting || self.set_aside.contains_key(&target) {
+                    return twice(&target);
+                }
+                let position = self.entries;
+                self.set_aside.insert(target, SetAside { position, reason, generation });
+            }
+        }
+        self.entries += 1;
+        Ok(())
+    }
+}
+
 struct FileVisitor;
 
 impl<'de> Visitor<'de> for FileVisitor {
-    type Value = Settings;
+    type Value = File;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a list of settings")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Settings, A::Error> {
-        let mut settings = Settings::new();
-        while let Some(()) = entries.next_element_seed(EntrySeed(&mut settings))? {}
-        Ok(settings)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<File, A::Error> {
+        let mut file = File::default();
+        while let Some(()) = entries.next_element_seed(EntrySeed(&mut file))? {}
+        Ok(file)
     }
 }
 
-/// Reads one entry and adds it to the settings before it.
-struct EntrySeed<'a>(&'a mut Settings);
+/// Reads one entry and adds it to those before it.
+struct EntrySeed<'a>(&'a mut File);
 
 impl<'de> DeserializeSeed<'de> for EntrySeed<'_> {
     type Value = ();
@@ -84,182 +139,9 @@ impl<'de> Visitor<'de> for EntrySeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
-        let mut target = Target::new(entry.kind, &entry.namespace, &entry.name).map_err(Error::custom)?;
-        if let Some((last, _)) = self.0.last_key_value() {
-            target = target.sharing_namespace_of(last);
-        }
-        if self.0.contains_key(&target) {
-            return Err(Error::custom(format_args!("{target} has an entry already")));
-        }
-        let setting = entry.into_setting().map_err(Error::custom)?;
-        self.0.insert(target, Arc::new(setting));
-        Ok(())
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Entry {
-    #[serde(deserialize_with = "name")]
-    name: String,
-    #[serde(deserialize_with = "namespace")]
-    namespace: String,
-    #[serde(default, deserialize_with = "kind")]
-    kind: Kind,
-    #[serde(deserialize_with = "replicas")]
-    replicas: Replicas,
-    #[serde(default = "first_generation", deserialize_with = "generation")]
-    generation: u64,
-    #[serde(default, deserialize_with = "mode")]
-    enforcement: Mode,
-    #[serde(default, deserialize_with = "time")]
-    enforcement_until: Option<Timestamp>,
-    #[serde(default, deserialize_with = "any_text")]
-    set_by: Option<String>,
-    #[serde(default, deserialize_with = "time")]
-    set_at: Option<Timestamp>,
-    #[serde(default, deserialize_with = "any_text")]
-    reason: Option<String>,
-}
-
-#[derive(Default)]
-enum Mode {
-    #[default]
-    Enforce,
-    Ignore,
-}
-
-impl Entry {
-    fn into_setting(self) -> Result<Setting, &'static str> {
-        let enforcement = match (self.enforcement, self.enforcement_until) {
-            (Mode::Ignore, until) => Enforcement::Ignore { until },
-            (Mode::Enforce, None) => Enforcement::Enforce,
-            (Mode::Enforce, Some(_)) => {
-                return Err(r#"enforcementUntil has no meaning without "enforcement": "ignore""#);
-            }
-        };
-        Ok(Setting {
-            replicas: self.replicas,
-            generation: self.generation,
-            enforcement,
-            set_by: self.set_by,
-            set_at: self.set_at,
-            reason: self.reason,
-        })
-    }
-}
-
-fn first_generation() -> u64 {
-    1
-}
-
-fn name<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
-    text(value, "the name of a workload", |name| match target::check_name(name) {
-        Ok(()) => Ok(name.to_owned()),
-        Err(error) => Err(error.to_string()),
-    })
-}
-
-fn namespace<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
-    text(value, "the name of a namespace", |namespace| match target::check_namespace(namespace) {
-        Ok(()) => Ok(namespace.to_owned()),
-        Err(error) => Err(error.to_string()),
-    })
-}
-
-fn kind<'de, D: Deserializer<'de>>(value: D) -> Result<Kind, D::Error> {
-    text(value, "the kind of a workload", |kind| {
-        let known = || Kind::ALL.map(Kind::as_str).join(", ");
-        Kind::from_name(kind).ok_or_else(|| format!("kind {kind:?} is not known; known are: {}", known()))
-    })
-}
-
-fn mode<'de, D: Deserializer<'de>>(value: D) -> Result<Mode, D::Error> {
-    text(value, r#""enforce" or "ignore""#, |mode| match mode {
-        "enforce" => Ok(Mode::Enforce),
-        "ignore" => Ok(Mode::Ignore),
-        other => Err(format!(r#"enforcement {other:?} is neither "enforce" nor "ignore""#)),
-    })
-}
-
-fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Error> {
-    text(value, "a time such as 2026-01-31T12:00:00Z", |time| match time.parse() {
-        Ok(time) => Ok(Some(time)),
-        Err(_) => Err(format!("{time:?} is not a time such as 2026-01-31T12:00:00Z")),
-    })
-}
-
-fn any_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
-    text(value, "text", |text| Ok(Some(text.to_owned())))
-}
-
-fn replicas<'de, D: Deserializer<'de>>(value: D) -> Result<Replicas, D::Error> {
-    value.deserialize_i64(IntegerVisitor {
-        expected: "a whole number from 0 to 2147483647 as replicas",
-        check: |count| i32::try_from(count).ok().map(|count| Replicas::new(count).map_err(|e| e.to_string())),
-    })
-}
-
-fn generation<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
-    value.deserialize_u64(IntegerVisitor {
-        expected: "a whole number above 0 as generation",
-        check: |generation| u64::try_from(generation).ok().filter(|generation| *generation > 0).map(Ok),
-    })
-}
-
-/// Reads a string that `check` accepts.
-fn text<'de, D: Deserializer<'de>, T>(
-    value: D,
-    expected: &'static str,
-    check: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<T, D::Error> {
-    value.deserialize_str(TextVisitor { expected, check })
-}
-
-struct TextVisitor<F> {
-    expected: &'static str,
-    check: F,
-}
-
-impl<T, F: FnOnce(&str) -> Result<T, String>> Visitor<'_> for TextVisitor<F> {
-    type Value = T;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.expected)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        (self.check)(text).map_err(E::custom)
-    }
-}
-
-/// Reads a whole number. `check` returns `None` if it is out of range.
-struct IntegerVisitor<F> {
-    expected: &'static str,
-    check: F,
-}
-
-impl<T, F: FnOnce(i128) -> Option<Result<T, String>>> Visitor<'_> for IntegerVisitor<F> {
-    type Value = T;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.expected)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        let expected = self.expected;
-        match (self.check)(number.into()) {
-            Some(checked) => checked.map_err(E::custom),
-            None => Err(E::invalid_value(Unexpected::Signed(number), &expected)),
-        }
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
-        let expected = self.expected;
-        match (self.check)(number.into()) {
-            Some(checked) => checked.map_err(E::custom),
-            None => Err(E::invalid_value(Unexpected::Unsigned(number), &expected)),
-        }
+        let mut unknown = UnknownKeys::default();
+        let entry = Entry::deserialize(MapAccessDeserializer::new(unknown.skip_in(map)))?;
+        let parsed = entry.parse(unknown.first()).map_err(Error::custom)?;
+        self.0.add(parsed).map_err(Error::custom)
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::kind::Kind;
 use crate::setting::{Enforcement, Setting};
+use crate::stored::{Stored, Unsupported};
 use crate::target::Target;
 
 /// The text around entries, which take one line each.
@@ -13,12 +14,13 @@ pub(super) const SEPARATOR: &[u8] = b",\n  ";
 pub(super) const TAIL: &[u8] = b"\n]\n";
 pub(super) const EMPTY: &[u8] = b"[]\n";
 
-/// Replaces the content of `file` with the text of `settings`, in the given order.
-pub fn render<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>, file: &mut Vec<u8>) {
+/// Replaces the content of `file` with the text of all that is stored.
+pub fn render(stored: &Stored, file: &mut Vec<u8>) {
     HEAD.clone_into(file);
-    for (target, setting) in settings {
+    for (target, setting) in &stored.settings {
         push(target, setting, file);
     }
+    push_unsupported(stored.unsupported.values().map(|entry| &**entry), file);
     close(file);
 }
 
@@ -27,6 +29,14 @@ pub(super) fn push(target: &Target, setting: &Setting, file: &mut Vec<u8>) {
     serde_json::to_writer(&mut *file, &Entry::of(target, setting))
         .expect("an entry has only string keys, and writing to a Vec never fails");
     file.extend_from_slice(SEPARATOR);
+}
+
+/// Appends entries unchanged, each with a separator.
+pub(super) fn push_unsupported<'a>(entries: impl IntoIterator<Item = &'a Unsupported>, file: &mut Vec<u8>) {
+    for entry in entries {
+        file.extend_from_slice(entry.json.as_bytes());
+        file.extend_from_slice(SEPARATOR);
+    }
 }
 
 /// Ends the text: replaces the separator after the last entry.

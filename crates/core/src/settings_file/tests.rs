@@ -1,6 +1,7 @@
 //! Parsing and rendering: exact texts, exact errors, and properties that hold for any input.
 
 use std::collections::BTreeMap;
+use std::str;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use super::*;
 use crate::kind::Kind;
 use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting, Settings};
+use crate::stored::{Stored, Unsupported};
 use crate::target::Target;
 
 fn target(namespace: &str, name: &str) -> Target {
@@ -22,18 +24,22 @@ fn count(replicas: i32) -> Setting {
     Setting::of(Replicas::new(replicas).expect("valid"))
 }
 
-fn rendered(settings: &Settings) -> String {
+fn rendered(stored: &Stored) -> String {
     let mut file = b"what was written before".to_vec();
-    render(settings.iter().map(|(target, setting)| (target, &**setting)), &mut file);
+    render(stored, &mut file);
     String::from_utf8(file).expect("UTF-8")
+}
+
+fn only(settings: Settings) -> Stored {
+    Stored { settings, ..Stored::default() }
 }
 
 #[track_caller]
 fn check_round_trip<const N: usize>(settings: [(Target, Setting); N], text: &str) {
     let settings: Settings =
         settings.into_iter().map(|(target, setting)| (target, Arc::new(setting))).collect();
-    assert_eq!(rendered(&settings), text);
-    assert_eq!(parse(text.as_bytes()), Ok(settings));
+    assert_eq!(rendered(&only(settings.clone())), text);
+    assert_eq!(parse(text.as_bytes()), Ok(only(settings)));
 }
 
 #[test]
@@ -78,8 +84,65 @@ fn hand_written_files_may_look_different() {
         r#"[{"name":"web","namespace":"default","replicas":3,"enforcement":"enforce","generation":1}]"#,
     ] {
         let expected = Settings::from([(target("default", "web"), Arc::new(count(3)))]);
-        assert_eq!(parse(text.as_bytes()), Ok(expected), "{text}");
+        assert_eq!(parse(text.as_bytes()), Ok(only(expected)), "{text}");
     }
+}
+
+/// Checks that an entry is set aside for this reason, as it is written.
+#[track_caller]
+fn check_unsupported(entry: &str, target: &str, generation: u64, reason: &str) {
+    let text = format!("[{{\"name\":\"api\",\"namespace\":\"z\",\"replicas\":1}},\n\t{entry} ]");
+    let stored = parse(text.as_bytes()).expect("valid");
+    assert_eq!(stored.settings.len(), 1, "{entry}");
+    let reason = format!("this version does not know the {reason}").into();
+    let unsupported = Unsupported { reason, generation, json: entry.into() };
+    let expected = (target.parse().expect("a target"), Arc::new(unsupported));
+    assert_eq!(stored.unsupported, BTreeMap::from([expected]));
+    let written = rendered(&stored);
+    let setting = r#"{"name":"api","namespace":"z","replicas":1}"#;
+    assert_eq!(written, format!("[\n  {setting},\n  {entry}\n]\n"));
+    assert_eq!(parse(written.as_bytes()), Ok(stored));
+}
+
+#[test]
+fn an_entry_of_another_version_is_kept_unchanged() {
+    let web = r#""name":"web","namespace":"a","replicas":1"#;
+    check_unsupported(&format!(r#"{{{web},"floor":2}}"#), "a/web", 1, r#"key "floor""#);
+    check_unsupported(
+        "{\"floor\" : {\"b\":[1, 2e3 ]} ,\n\n \"generation\":7,\"name\":\"w\\u0065b\", \"namespace\":\"a\"}",
+        "a/web",
+        7,
+        r#"key "floor""#,
+    );
+    check_unsupported(&format!(r#"{{{web},"enforcement":"warn"}}"#), "a/web", 1, r#"enforcement "warn""#);
+    check_unsupported(&format!(r#"{{{web},"kind":"Rollout"}}"#), "a/Rollout/web", 1, r#"kind "Rollout""#);
+    check_unsupported(
+        &format!(r#"{{{web},"kind":"StatefulSet","x":1,"y":2}}"#),
+        "a/statefulset/web",
+        1,
+        r#"key "x""#,
+    );
+    let long = "k".repeat(100);
+    let expected = format!("key {:?}", "k".repeat(64));
+    check_unsupported(&format!(r#"{{{web},"{long}":null}}"#), "a/web", 1, &expected);
+}
+
+#[test]
+fn an_entry_of_another_version_can_be_removed() {
+    let entry = |name: &str| format!(r#"{{"name":"{name}","namespace":"a","floor":1}}"#);
+    let text = format!("[{}, {}]", entry("one"), entry("two"));
+    let mut stored = parse(text.as_bytes()).expect("valid");
+    let mut text = Text::of(&stored);
+    stored.unsupported.pop_first();
+    let setting = count(3);
+    let changes = [(&target("b", "web"), Some(&setting))];
+    text.propose(changes, stored.unsupported.values().map(|entry| &**entry));
+    let expected =
+        format!("[\n  {},\n  {}\n]\n", r#"{"name":"web","namespace":"b","replicas":3}"#, entry("two"));
+    assert_eq!(str::from_utf8(text.proposed()), Ok(&*expected));
+    text.accept();
+    text.propose([(&target("b", "web"), None)], []);
+    assert_eq!(text.proposed(), b"[]\n");
 }
 
 /// Checks the error for a file whose third line is `entry`, and that parsing stops at its mark `¦`.
@@ -96,14 +159,14 @@ fn check_entry(entry: &str, message: &str) {
 #[test]
 fn an_invalid_entry_is_refused_with_its_position() {
     let entry = |rest: &str| format!(r#"{{"name":"b","namespace":"a",{rest}"#);
-    let keys = "expected one of `name`, `namespace`, `kind`, `replicas`, `generation`, `enforcement`, \
-                `enforcementUntil`, `setBy`, `setAt`, `reason`";
     let number = "expected a whole number from 0 to 2147483647 as replicas";
     let generation = "expected a whole number above 0 as generation";
     let time = "is not a time such as 2026-01-31T12:00:00Z";
     for (rest, message) in [
-        (r#""replica"¦:1}"#, format!("unknown field `replica`, {keys}")),
-        (r#""Replicas"¦:1}"#, format!("unknown field `Replicas`, {keys}")),
+        (r#""replicas":1,"floor":1,"floor"¦:1}"#, "duplicate field `floor`".into()),
+        (r#""floor":1,"replicas":"1"¦}"#, format!("invalid type: string \"1\", {number}")),
+        (r#""replicas":1,"floor":01¦}"#, "invalid number".into()),
+        (r#""enforcement":"warn"}¦"#, "missing field `replicas`".into()),
         (r#""replicas":1,"replicas"¦:1}"#, "duplicate field `replicas`".into()),
         (r#""replicas":1,"reason":"","reason"¦:""}"#, "duplicate field `reason`".into()),
         (r#""setBy":"alice"}¦"#, "missing field `replicas`".into()),
@@ -117,10 +180,6 @@ fn an_invalid_entry_is_refused_with_its_position() {
         (r#""replicas":01¦}"#, "invalid number".into()),
         (r#""replicas":1,"generation":0¦}"#, format!("invalid value: integer `0`, {generation}")),
         (r#""replicas":1,"generation":-1¦}"#, format!("invalid value: integer `-1`, {generation}")),
-        (
-            r#""replicas":1,"enforcement":"off"¦}"#,
-            r#"enforcement "off" is neither "enforce" nor "ignore""#.into(),
-        ),
         (
             r#""replicas":1,"enforcement":true¦}"#,
             r#"invalid type: boolean `true`, expected "enforce" or "ignore""#.into(),
@@ -153,6 +212,12 @@ fn invalid_names_and_duplicates_are_refused() {
     check_entry(r#"{"namespace":"a","replicas":1}¦"#, "missing field `name`");
     check_entry(r#"{"name":"b","replicas":1}¦"#, "missing field `namespace`");
     check_entry(r#"{"name":"web","namespace":"a","replicas":2}¦"#, "a/web has an entry already");
+    check_entry(r#"{"name":"web","namespace":"a","floor":2}¦"#, "a/web has an entry already");
+    let kind = "is not valid: use the name of a kind as in manifests, such as Deployment";
+    check_entry(
+        r#"{"name":"b","namespace":"a","kind":"deployment"¦,"replicas":1}"#,
+        &format!("kind \"deployment\" {kind}"),
+    );
     let example = r#"expected a setting such as {"name": "web", "namespace": "default", "replicas": 3}"#;
     check_entry("null¦", &format!("invalid type: null, {example}"));
     check_entry(r#"¦["b","a",1]"#, &format!("invalid type: sequence, {example}"));
@@ -179,6 +244,17 @@ fn an_invalid_file_is_refused() {
     }
     let error = parse(b"[]\n[]").expect_err("trailing text");
     assert_eq!(error.to_string(), "line 2, column 1: trailing characters");
+}
+
+#[test]
+fn two_entries_of_another_version_for_one_target_are_refused() {
+    for (entry, target) in [
+        (r#"{"name":"b","namespace":"a","floor":1}"#, "a/b"),
+        (r#"{"name":"b","namespace":"a","kind":"Rollout"}"#, "a/Rollout/b"),
+    ] {
+        let error = parse(format!("[{entry},\n{entry}]").as_bytes()).expect_err("refused");
+        assert_eq!((error.line, error.message), (2, format!("{target} has an entry already")));
+    }
 }
 
 fn any_setting() -> impl Strategy<Value = Setting> {
@@ -216,6 +292,21 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     btree_map(target, any_setting().prop_map(Arc::new), 0..8)
 }
 
+/// Settings, and an entry of another version.
+fn any_stored() -> impl Strategy<Value = Stored> {
+    (any_settings(), option::of((1..=u64::MAX, any::<String>()))).prop_map(|(settings, unsupported)| {
+        let unsupported = unsupported.map(|(generation, floor)| {
+            let json = serde_json::json!({
+                "floor": floor, "generation": generation, "kind": "Rollout", "name": "web", "namespace": "a",
+            });
+            let reason = r#"this version does not know the kind "Rollout""#.into();
+            let entry = Unsupported { reason, generation, json: json.to_string().into() };
+            ("a/Rollout/web".parse().expect("valid"), Arc::new(entry))
+        });
+        Stored { settings, unsupported: unsupported.into_iter().collect() }
+    })
+}
+
 /// Changes of few targets, so that they overlap, and whether they are accepted.
 fn any_batch() -> impl Strategy<Value = (BTreeMap<Target, Option<Arc<Setting>>>, bool)> {
     let target = (any_kind(), "[a-b]-?[a-b]", "[a-b](\\.?[a-b]){0,2}")
@@ -227,7 +318,7 @@ proptest! {
     #[test]
     fn changed_text_equals_rendered_text(batches in prop::collection::vec(any_batch(), 0..6)) {
         let mut settings = Settings::new();
-        let mut text = Text::of([]);
+        let mut text = Text::of(&Stored::default());
         for (changes, is_accepted) in batches {
             let mut changed = settings.clone();
             for (target, setting) in &changes {
@@ -236,8 +327,8 @@ proptest! {
                     None => changed.remove(target),
                 };
             }
-            text.propose(changes.iter().map(|(target, setting)| (target, setting.as_deref())));
-            let expected = rendered(&changed);
+            text.propose(changes.iter().map(|(target, setting)| (target, setting.as_deref())), []);
+            let expected = rendered(&only(changed.clone()));
             prop_assert_eq!(text.proposed(), expected.as_bytes());
             if is_accepted {
                 text.accept();
@@ -247,14 +338,14 @@ proptest! {
     }
 
     #[test]
-    fn rendering_and_parsing_round_trips(settings in any_settings()) {
-        prop_assert_eq!(parse(rendered(&settings).as_bytes()), Ok(settings));
+    fn rendering_and_parsing_round_trips(stored in any_stored()) {
+        prop_assert_eq!(parse(rendered(&stored).as_bytes()), Ok(stored));
     }
 
     #[test]
     fn each_entry_has_its_own_line(settings in any_settings()) {
         let lines = if settings.is_empty() { 1 } else { settings.len() + 2 };
-        prop_assert_eq!(rendered(&settings).lines().count(), lines);
+        prop_assert_eq!(rendered(&only(settings)).lines().count(), lines);
     }
 
     #[test]
@@ -263,17 +354,17 @@ proptest! {
     }
 
     #[test]
-    fn truncated_text_is_refused(settings in any_settings(), at in any::<prop::sample::Index>()) {
-        let text = rendered(&settings);
+    fn truncated_text_is_refused(stored in any_stored(), at in any::<prop::sample::Index>()) {
+        let text = rendered(&stored);
         let without_last_newline = text.len() - 1;
         prop_assert!(parse(&text.as_bytes()[..at.index(without_last_newline)]).is_err());
     }
 
     #[test]
     fn parsing_damaged_text_never_panics(
-        settings in any_settings(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
+        stored in any_stored(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
     ) {
-        let mut text = rendered(&settings).into_bytes();
+        let mut text = rendered(&stored).into_bytes();
         let at = at.index(text.len());
         text[at] = byte;
         if cut {

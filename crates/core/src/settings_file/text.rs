@@ -1,36 +1,52 @@
 //! The text of all settings. A few of them can be changed without rendering the others again.
 //!
-//! Each entry is a line that begins with the names and the kind, and lines are sorted by target. So a changed entry is
-//! found by binary search, and the lines between two of them are copied unchanged.
+//! Each setting is a line that begins with the names and the kind, and lines are sorted by target. So a changed entry is
+//! found by binary search, and the lines between two of them are copied unchanged. Entries that this version does not
+//! support follow after them.
 
 use std::cmp::Ordering;
 use std::{mem, str};
 
-use super::render::{EMPTY, HEAD, SEPARATOR, TAIL, close, push, render};
+use super::render::{HEAD, SEPARATOR, close, push, push_unsupported};
 use crate::kind::Kind;
 use crate::setting::Setting;
+use crate::stored::{Stored, Unsupported};
 use crate::target::Target;
 
 /// The current text and the one that may replace it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Text {
-    current: Vec<u8>,
-    proposed: Vec<u8>,
+    current: Rendered,
+    proposed: Rendered,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rendered {
+    text: Vec<u8>,
+    /// The end of the last setting.
+    settings_end: usize,
 }
 
 impl Text {
-    /// The text of these settings, which must be sorted by target.
-    pub fn of<'a>(settings: impl IntoIterator<Item = (&'a Target, &'a Setting)>) -> Self {
-        let mut current = Vec::new();
-        render(settings, &mut current);
-        Self { current, proposed: Vec::new() }
+    /// The text of all that is stored.
+    pub fn of(stored: &Stored) -> Self {
+        let mut text = Self::default();
+        let settings = stored.settings.iter().map(|(target, setting)| (target, Some(&**setting)));
+        text.propose(settings, stored.unsupported.values().map(|entry| &**entry));
+        text.accept();
+        text
     }
 
-    /// Proposes the text with these changes, which must be sorted by target. `None` deletes a setting.
-    pub fn propose<'a>(&mut self, changes: impl IntoIterator<Item = (&'a Target, Option<&'a Setting>)>) {
-        let text = &mut self.proposed;
+    /// Proposes the text with these changes, which must be sorted by target, and these unsupported entries. `None`
+    /// deletes a setting.
+    pub fn propose<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = (&'a Target, Option<&'a Setting>)>,
+        unsupported: impl IntoIterator<Item = &'a Unsupported>,
+    ) {
+        let Rendered { text, settings_end } = &mut self.proposed;
         HEAD.clone_into(text);
-        let mut rest = Lines::of(&self.current);
+        let mut rest = self.current.settings();
         for (target, setting) in changes {
             let (before, from) = rest.split_at(target);
             before.push_to(text);
@@ -40,22 +56,32 @@ impl Text {
             }
         }
         rest.push_to(text);
+        *settings_end = text.strip_suffix(SEPARATOR).unwrap_or(text).len();
+        push_unsupported(unsupported, text);
         close(text);
     }
 
     /// The current text.
     pub fn current(&self) -> &[u8] {
-        &self.current
+        &self.current.text
     }
 
     /// The text that was proposed last.
     pub fn proposed(&self) -> &[u8] {
-        &self.proposed
+        &self.proposed.text
     }
 
     /// Makes the proposed text the current one.
     pub fn accept(&mut self) {
         mem::swap(&mut self.current, &mut self.proposed);
+    }
+}
+
+impl Rendered {
+    /// The lines of the settings.
+    fn settings(&self) -> Lines<'_> {
+        // Without any entry, the text is shorter than its head.
+        Lines(self.text.get(HEAD.len()..self.settings_end).unwrap_or_default())
     }
 }
 
@@ -67,15 +93,6 @@ const TO_ENTRY: usize = 3;
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Lines<'a> {
-    /// The entries of a rendered text.
-    fn of(text: &'a [u8]) -> Self {
-        if text == EMPTY {
-            return Self(&[]);
-        }
-        let entries = text.strip_prefix(HEAD).and_then(|text| text.strip_suffix(TAIL));
-        Self(entries.expect("every rendered text has both"))
-    }
-
     /// The entries before a target, and those from it on.
     fn split_at(self, target: &Target) -> (Self, Self) {
         // Lines that begin before `low` are less than the target, the line at `high` is not. Both are starts of lines.

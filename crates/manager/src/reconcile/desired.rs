@@ -27,6 +27,8 @@ impl Subscriber for DesiredSubscriber {
         if let Some(event) = Event::of_change(changed) {
             self.report.emit(event);
         }
-        self.work.mark(changed.target.clone());
+        if let Some(target) = changed.target.known() {
+            self.work.mark(target.clone());
+        }
     }
 }

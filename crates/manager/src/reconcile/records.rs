@@ -33,6 +33,7 @@ impl Records {
 
     /// Applies a change of a setting, so that exactly the managed targets have records.
     pub fn apply(&self, Changed { target, after, .. }: &Changed) {
+        let Some(target) = target.known() else { return };
         match after {
             Some(after) => self.lock().entry(target.clone()).or_default().record_setting(after.replicas),
             None => drop(self.lock().remove(target)),

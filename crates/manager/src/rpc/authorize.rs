@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::policy::Policy;
 use replica_count_core::target::Target;
 use tonic::Request;
@@ -26,13 +27,13 @@ pub(super) enum Access<'a> {
     /// List the targets of a namespace. `None`: of all namespaces.
     List(Option<&'a str>),
     /// Read a target.
-    Get(&'a Target),
+    Get(&'a EntryTarget),
     /// Store a count.
     Set(&'a Target),
     /// Set whether a count is enforced.
     SetEnforcement(&'a Target),
     /// Delete a setting.
-    Delete(&'a Target),
+    Delete(&'a EntryTarget),
 }
 
 impl fmt::Display for Access<'_> {

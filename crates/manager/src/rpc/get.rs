@@ -1,9 +1,14 @@
 //! GetDeployment: the desired and observed state of one target.
 
+use std::sync::Arc;
+
 use replica_count_api::response::LastFailure;
 use replica_count_api::{proto, response};
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::observed::Observation;
+use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
+use replica_count_core::stored::{Entry, Unsupported};
 use replica_count_core::target::Target;
 use tokio::time::Instant;
 
@@ -14,9 +19,47 @@ use super::unknown::Unknown;
 use crate::clock;
 use crate::cluster::Watched;
 
-pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploymentResponse, Refusal> {
+pub(super) fn get(context: &Context, target: &EntryTarget) -> Result<proto::GetDeploymentResponse, Refusal> {
+    match (target, context.store.read_all(|stored| stored.get(target))) {
+        (_, Some(Entry::Unsupported(entry))) => Ok(of_unsupported(context, target, &entry)),
+        (EntryTarget::Known(target), Some(Entry::Setting(setting))) => {
+            of_supported(context, target, Some(setting))
+        }
+        (EntryTarget::Known(target), None) => of_supported(context, target, None),
+        (EntryTarget::Other(_), _) => Err(Refusal::NotStored(target.clone())),
+    }
+}
+
+/// The answer for an entry that this version does not support.
+fn of_unsupported(
+    context: &Context,
+    target: &EntryTarget,
+    entry: &Unsupported,
+) -> proto::GetDeploymentResponse {
+    let view = context.cluster.view();
+    let observed = target.known().and_then(|target| view.observation(target).present());
+    let (kind, other_kind) = response::kind(target);
+    proto::GetDeploymentResponse {
+        name: target.name().to_owned(),
+        namespace: target.namespace().to_owned(),
+        kind: kind.into(),
+        other_kind,
+        current_replicas: observed.map(|observed| observed.replicas.get()),
+        ready_replicas: observed.map(|observed| observed.ready),
+        state: proto::DeploymentState::from(State::Unsupported).into(),
+        state_reason: StateReason::of_unsupported(entry).to_string(),
+        generation: response::generation(entry.generation),
+        ..proto::GetDeploymentResponse::default()
+    }
+}
+
+/// The answer for a target with or without a setting.
+fn of_supported(
+    context: &Context,
+    target: &Target,
+    setting: Option<Arc<Setting>>,
+) -> Result<proto::GetDeploymentResponse, Refusal> {
     let now = clock::now();
-    let setting = context.store.get(target);
     let record = context.records.get(target).unwrap_or_default();
     let view = context.cluster.view();
     let observation = view.observation(target);
@@ -25,10 +68,7 @@ pub(super) fn get(context: &Context, target: &Target) -> Result<proto::GetDeploy
     if setting.is_none() {
         check_exists(context, target, observation, unknown)?;
     }
-    let observed = match observation {
-        Observation::Present(observed) => Some(observed),
-        Observation::Unread | Observation::Absent => None,
-    };
+    let observed = observation.present();
     let conflict = record.conflict_state();
     let state = State::of(target, setting.as_deref(), observation, conflict, &context.policy, now.wall);
     let reason = StateReason::of(state, target, unknown, &context.policy);

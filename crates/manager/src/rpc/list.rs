@@ -1,7 +1,7 @@
 //! ListDeployments: settings and observed workloads, merged in the order of targets.
 
 use std::collections::BTreeSet;
-use std::iter::Peekable;
+use std::iter::{self, Peekable};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use replica_count_api::request::ListRequest;
 use replica_count_api::response::LastFailure;
 use replica_count_api::{proto, response};
 use replica_count_core::conflict::ConflictState;
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::kind::{ByKind, Kind};
 use replica_count_core::observed::{Observation, Observed};
 use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
+use replica_count_core::stored::Unsupported;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
 
@@ -42,7 +44,7 @@ pub(super) fn list(
         }
     }
     let now = clock::now();
-    let (rows, next, age) = context.store.read(|settings| {
+    let (rows, next, age) = context.store.read_all(|stored| {
         let (view, records) = (context.cluster.view(), context.records.view());
         let unknown = ByKind::of(|kind| Unknown::of(kind, view.freshness(Watched::Workloads(kind))));
         if request.include_unmanaged
@@ -50,15 +52,14 @@ pub(super) fn list(
         {
             return Err(Refusal::Unknown(unknown));
         }
-        let after = match &request.after {
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Unbounded,
-        };
+        let after_known = request.after.as_ref().map(EntryTarget::last_known);
+        let after = excluded(after_known.as_ref());
         let (mut observation_of, mut record_of) = (view.observations(), records.ordered_lookup());
-        let stored = settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
+        let settings = stored.settings.range::<Target, _>((after, Bound::Unbounded)).peekable();
         let observed = request.include_unmanaged.then(|| view.index().range(after)).into_iter().flatten();
-        let rows = Rows { stored, observed: observed.peekable() }
+        let supported = Rows { stored: settings, observed: observed.peekable() }
             .filter(|(target, _, _)| request.matches(target))
+            .filter(|(target, _, _)| stored.unsupported(target).is_none())
             .map(|(target, setting, seen)| {
                 let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
                 let record = record_of(target);
@@ -68,7 +69,13 @@ pub(super) fn list(
                 let reason = StateReason::of(state, target, unknown[target.kind()], &context.policy);
                 Row { failure, ..Row::new(target, setting, observation, state, reason) }
             });
+        let unsupported = stored
+            .unsupported
+            .range::<EntryTarget, _>((excluded(request.after.as_ref()), Bound::Unbounded))
+            .filter(|(target, _)| request.matches_entry(target))
+            .map(|(target, entry)| Row::of_unsupported(target, entry, &view));
         let mut reservation = Reservation::begin(in_flight)?;
+        let rows = merge(supported, unsupported);
         let (rows, next) = page(rows, request.page_size, |row| reservation.add(row.bytes()))?;
         Ok((rows, next, age(&view, &request.kinds, Instant::from_std(now.monotonic))))
     })?;
@@ -77,6 +84,20 @@ pub(super) fn list(
         deployments_replica_config: rows.into_iter().map(Into::into).collect(),
         next_page_token: next.as_ref().map(response::page_token).unwrap_or_default(),
         observed_age: age.map(response::duration),
+    })
+}
+
+fn excluded<T>(after: Option<&T>) -> Bound<&T> {
+    after.map_or(Bound::Unbounded, Bound::Excluded)
+}
+
+/// Merges rows in the order of targets.
+fn merge(one: impl Iterator<Item = Row>, other: impl Iterator<Item = Row>) -> impl Iterator<Item = Row> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(next), Some(next_other)) if next_other.target < next.target => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
     })
 }
 
@@ -90,7 +111,7 @@ fn page(
     mut rows: impl Iterator<Item = Row>,
     size: Option<usize>,
     mut reserve: impl FnMut(&Row) -> Result<(), Refusal>,
-) -> Result<(Vec<Row>, Option<Target>), Refusal> {
+) -> Result<(Vec<Row>, Option<EntryTarget>), Refusal> {
     let mut page = Vec::new();
     for row in rows.by_ref().take(size.unwrap_or(usize::MAX)) {
         reserve(&row)?;
@@ -128,7 +149,7 @@ impl<'a> Reservation<'a> {
 
 /// A row of the answer, created without copying strings.
 struct Row {
-    target: Target,
+    target: EntryTarget,
     desired: Option<Replicas>,
     current: Option<Replicas>,
     ready: Option<i32>,
@@ -145,17 +166,28 @@ impl Row {
         state: State,
         reason: Option<StateReason>,
     ) -> Self {
-        let observed = match observation {
-            Observation::Present(observed) => Some(observed),
-            Observation::Unread | Observation::Absent => None,
-        };
+        let observed = observation.present();
         Self {
-            target: target.clone(),
+            target: target.clone().into(),
             desired: setting.map(|setting| setting.replicas),
             current: observed.map(|observed| observed.replicas),
             ready: observed.map(|observed| observed.ready),
             state,
             reason,
+            failure: None,
+        }
+    }
+
+    /// The row of an entry that this version does not support.
+    fn of_unsupported(target: &EntryTarget, entry: &Unsupported, view: &View<'_>) -> Self {
+        let observed = target.known().and_then(|target| view.observation(target).present());
+        Self {
+            target: target.clone(),
+            desired: None,
+            current: observed.map(|observed| observed.replicas),
+            ready: observed.map(|observed| observed.ready),
+            state: State::Unsupported,
+            reason: Some(StateReason::of_unsupported(entry)),
             failure: None,
         }
     }
@@ -171,6 +203,7 @@ impl Row {
 
 impl From<Row> for proto::DeploymentsReplicaConfig {
     fn from(row: Row) -> Self {
+        let (kind, other_kind) = response::kind(&row.target);
         Self {
             name: row.target.name().to_owned(),
             namespace: row.target.namespace().to_owned(),
@@ -178,7 +211,8 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
             current_replicas: row.current.map(Replicas::get),
             ready_replicas: row.ready,
             state: proto::DeploymentState::from(row.state).into(),
-            kind: proto::Kind::from(row.target.kind()).into(),
+            kind: kind.into(),
+            other_kind,
             state_reason: row.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             last_failure: row.failure.map(Into::into),
         }
@@ -276,7 +310,7 @@ mod tests {
         {
             let (page, next) = page(rows(), size, |_| Ok(())).expect("nothing is refused");
             assert_eq!(page.len(), size.unwrap_or(3).min(3), "{size:?}");
-            assert_eq!(next, expected.map(target), "{size:?}");
+            assert_eq!(next, expected.map(|name| target(name).into()), "{size:?}");
         }
     }
 }

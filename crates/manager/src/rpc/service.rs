@@ -38,8 +38,8 @@ impl DeploymentsService for Deployments {
     ) -> Result<Response<proto::GetDeploymentResponse>, Status> {
         let caller = Caller::of(&request);
         let request = request.into_inner();
-        let target =
-            request::target(request.kind, &request.namespace, &request.name).map_err(Refusal::from)?;
+        let proto::GetDeploymentRequest { name, namespace, kind, other_kind } = request;
+        let target = request::entry_target(kind, &other_kind, &namespace, &name).map_err(Refusal::from)?;
         authorize(&self.0.policy, &caller, Access::Get(&target))?;
         Ok(Response::new(get(&self.0, &target)?))
     }
@@ -60,23 +60,24 @@ impl DeploymentsService for Deployments {
     ) -> Result<Response<proto::DeleteDeploymentResponse>, Status> {
         let caller = Caller::of(&request);
         let request = request.into_inner();
-        let target =
-            request::target(request.kind, &request.namespace, &request.name).map_err(Refusal::from)?;
+        let proto::DeleteDeploymentRequest { name, namespace, kind, other_kind, .. } = request;
+        let target = request::entry_target(kind, &other_kind, &namespace, &name).map_err(Refusal::from)?;
         let expected_generation = request::generation(request.expected_generation).map_err(Refusal::from)?;
         authorize(&self.0.policy, &caller, Access::Delete(&target))?;
         let (by, at) = (caller.user, clock::now().wall);
         let change = Change { expected_generation, by, at, action: Action::Delete };
         let changed = apply(&self.0, &target, change).await.map_err(|refusal| match refusal {
             // The advice to set a count first would be wrong.
-            Refusal::NotManaged(_) => {
-                self.0.policy.scope.check_own(&target).err().map_or(refusal, Refusal::from)
+            Refusal::NotManaged(ref target) => {
+                self.0.policy.scope.check_own(target).err().map_or(refusal, Refusal::from)
             }
             refusal => refusal,
         })?;
         Ok(Response::new(proto::DeleteDeploymentResponse {
-            name: target.name().to_owned(),
-            namespace: target.namespace().to_owned(),
-            kind: request.kind,
+            name,
+            namespace,
+            kind,
+            other_kind,
             old_replicas: changed.before.map(|setting| setting.replicas.get()),
         }))
     }
@@ -92,7 +93,7 @@ impl DeploymentsService for Deployments {
         authorize(&self.0.policy, &caller, Access::SetEnforcement(&target))?;
         let change =
             Change { expected_generation, by: caller.user, at, action: Action::Enforce(enforcement) };
-        let changed = apply(&self.0, &target, change).await?;
+        let changed = apply(&self.0, &target.clone().into(), change).await?;
         let (mode, until) = response::enforcement(enforcement);
         Ok(Response::new(proto::SetEnforcementResponse {
             name: target.name().to_owned(),

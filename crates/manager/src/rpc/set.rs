@@ -5,9 +5,11 @@ use std::sync::Arc;
 use replica_count_api::request::SetRequest;
 use replica_count_api::{proto, response};
 use replica_count_core::change::{Action, Change, Changed};
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::observed::Observation;
+use replica_count_core::stored::Unsupported;
 use replica_count_core::target::Target;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::context::Context;
 use super::status::Refusal;
@@ -22,17 +24,19 @@ pub(super) async fn set(
     by: String,
 ) -> Result<proto::SetDeploymentResponse, Refusal> {
     let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
-    let SetRequest { allow_missing, allow_autoscaled, .. } = request;
+    let SetRequest { allow_missing, allow_autoscaled, replace_unknown, .. } = request;
     let old_replicas = current_replicas(context, &target, allow_missing).await?;
     if !allow_autoscaled {
         check_not_autoscaled(context, &target, allow_missing)?;
     }
-    let action = Action::Set { replicas, reason };
+    let action =
+        if replace_unknown { Action::Replace { replicas, reason } } else { Action::Set { replicas, reason } };
     let change = Change { expected_generation, by, at: clock::now().wall, action };
     let changed = if is_dry_run {
-        context.store.check(&target, &change).map_err(|error| Refusal::of_change(&target, error))?
+        let checked = context.store.check(&target, &change);
+        checked.map_err(|error| Refusal::of_change(&target.clone().into(), error))?
     } else {
-        apply(context, &target, change).await?
+        apply(context, &target.clone().into(), change).await?
     };
     Ok(proto::SetDeploymentResponse {
         name: target.name().to_owned(),
@@ -45,9 +49,17 @@ pub(super) async fn set(
 }
 
 /// Applies a change and returns when it is durable.
-pub(super) async fn apply(context: &Context, target: &Target, change: Change) -> Result<Changed, Refusal> {
+pub(super) async fn apply(
+    context: &Context,
+    target: &EntryTarget,
+    change: Change,
+) -> Result<Changed, Refusal> {
     let applied = context.store.apply(target.clone(), change).await;
-    applied.map_err(|error| Refusal::of_store(target, error))
+    let changed = applied.map_err(|error| Refusal::of_store(target, error))?;
+    if let Some(Unsupported { json, .. }) = changed.unsupported.as_deref() {
+        info!(%target, by = changed.by, entry = %json, "an entry that is not supported was deleted or replaced");
+    }
+    Ok(changed)
 }
 
 /// The generation after a change; 0 if the setting was deleted.

@@ -1,10 +1,12 @@
 //! The reason why a target is in its state, for states that do not explain themselves.
 
 use std::fmt;
+use std::sync::Arc;
 
 use replica_count_core::policy::Policy;
 use replica_count_core::scope::OutOfScope;
 use replica_count_core::state::State;
+use replica_count_core::stored::Unsupported;
 use replica_count_core::target::Target;
 
 use super::unknown::Unknown;
@@ -16,6 +18,8 @@ pub(super) enum StateReason {
     Unknown(Unknown),
     /// This server does not manage it.
     OutOfScope(OutOfScope),
+    /// This version does not support the entry.
+    Unsupported(Arc<str>),
 }
 
 impl StateReason {
@@ -35,8 +39,14 @@ impl StateReason {
             | State::Contested
             | State::Autoscaled
             | State::Ignored
-            | State::Missing => None,
+            | State::Missing
+            | State::Unsupported => None,
         }
+    }
+
+    /// The reason of [`State::Unsupported`].
+    pub(super) fn of_unsupported(entry: &Unsupported) -> Self {
+        Self::Unsupported(Arc::clone(&entry.reason))
     }
 }
 
@@ -45,6 +55,7 @@ impl fmt::Display for StateReason {
         match self {
             Self::Unknown(reason) => reason.fmt(formatter),
             Self::OutOfScope(reason) => reason.fmt(formatter),
+            Self::Unsupported(reason) => reason.fmt(formatter),
         }
     }
 }

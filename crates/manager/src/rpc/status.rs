@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use replica_count_api::request::FieldError;
 use replica_count_core::change::ChangeError;
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::scope::OutOfScope;
 use replica_count_core::target::Target;
 use tonic::{Code, Status};
@@ -40,13 +41,27 @@ pub(super) enum Refusal {
     /// Nothing is stored for the target.
     #[error("{} is not managed: no replica count is stored for it; use SetDeployment first", .0.with_kind())]
     NotManaged(Target),
+    /// Nothing is stored for a workload of a kind that this server does not know.
+    #[error("nothing is stored for {}, and this server does not know the kind", .0.with_kind())]
+    NotStored(EntryTarget),
+    /// Another version has stored what this one does not support.
+    #[error(
+        "{} has an entry of another version of this server: {reason}; delete it, or replace it with ReplaceUnknown",
+        .target.with_kind()
+    )]
+    Unsupported {
+        /// The target of the entry.
+        target: EntryTarget,
+        /// What is not known.
+        reason: Arc<str>,
+    },
     /// The setting is not the one that the caller expected.
     #[error(
         "the setting of {target} has generation {actual}, not {expected}; read it again before you retry"
     )]
     Generation {
         /// The target of the setting.
-        target: Target,
+        target: EntryTarget,
         /// What the caller expected.
         expected: u64,
         /// What is stored.
@@ -87,16 +102,20 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn of_change(target: &Target, error: ChangeError) -> Self {
+    pub(super) fn of_change(target: &EntryTarget, error: ChangeError) -> Self {
         match error {
-            ChangeError::NotManaged => Self::NotManaged(target.clone()),
+            ChangeError::NotManaged => match target {
+                EntryTarget::Known(target) => Self::NotManaged(target.clone()),
+                EntryTarget::Other(_) => Self::NotStored(target.clone()),
+            },
+            ChangeError::Unsupported { reason } => Self::Unsupported { target: target.clone(), reason },
             ChangeError::Generation { expected, actual } => {
                 Self::Generation { target: target.clone(), expected, actual }
             }
         }
     }
 
-    pub(super) fn of_store(target: &Target, error: StoreError) -> Self {
+    pub(super) fn of_store(target: &EntryTarget, error: StoreError) -> Self {
         match error {
             StoreError::Change(error) => Self::of_change(target, error),
             StoreError::Backend(error) => {
@@ -115,7 +134,8 @@ impl Refusal {
             Self::OutOfScope(OutOfScope::Kind(_)) => (Code::PermissionDenied, "KIND_NOT_MANAGED"),
             Self::OutOfScope(OutOfScope::Own(_)) => (Code::PermissionDenied, "OWN_WORKLOAD"),
             Self::NotFound(_) => (Code::NotFound, "DEPLOYMENT_NOT_FOUND"),
-            Self::NotManaged(_) => (Code::NotFound, "DEPLOYMENT_NOT_MANAGED"),
+            Self::NotManaged(_) | Self::NotStored(_) => (Code::NotFound, "DEPLOYMENT_NOT_MANAGED"),
+            Self::Unsupported { .. } => (Code::FailedPrecondition, "ENTRY_UNSUPPORTED"),
             Self::Generation { .. } => (Code::Aborted, "GENERATION_MISMATCH"),
             Self::Autoscaled { .. } => (Code::FailedPrecondition, "DEPLOYMENT_AUTOSCALED"),
             Self::Unknown(Unknown::Unread) => (Code::Unavailable, "CLUSTER_NOT_READ"),
@@ -150,7 +170,10 @@ impl From<Refusal> for Status {
             Refusal::Field(FieldError { field, description }) => {
                 details.add_bad_request_violation(*field, description.clone());
             }
-            Refusal::Generation { target, .. } | Refusal::Autoscaled { target, .. } => {
+            Refusal::Generation { target, .. } | Refusal::Unsupported { target, .. } => {
+                details.add_precondition_failure_violation(reason, target.to_string(), message.clone());
+            }
+            Refusal::Autoscaled { target, .. } => {
                 details.add_precondition_failure_violation(reason, target.to_string(), message.clone());
             }
             Refusal::Unknown(Unknown::Refused(kind)) => {
@@ -164,7 +187,11 @@ impl From<Refusal> for Status {
             | Refusal::Store(BackendError { reason: BackendReason::Busy, .. }) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
-            Refusal::OutOfScope(_) | Refusal::NotFound(_) | Refusal::NotManaged(_) | Refusal::Store(_) => {}
+            Refusal::OutOfScope(_)
+            | Refusal::NotFound(_)
+            | Refusal::NotManaged(_)
+            | Refusal::NotStored(_)
+            | Refusal::Store(_) => {}
         }
         Self::with_error_details(code, message, details)
     }
@@ -241,8 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_supported_is_named() {
+        let target = EntryTarget::from(Target::deployment("shop", "web").expect("valid"));
+        let unsupported = ChangeError::Unsupported { reason: "it has a \"floor\"".into() };
+        let status = Status::from(Refusal::of_change(&target, unsupported));
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        let failure = status.get_details_precondition_failure().expect("a PreconditionFailure");
+        assert_eq!(failure.violations[0].subject, "shop/web");
+        assert!(status.message().contains("it has a \"floor\"; delete it, or"), "{}", status.message());
+        let other = "shop/Rollout/web".parse().expect("valid");
+        let not_stored = Refusal::of_change(&other, ChangeError::NotManaged);
+        check(not_stored, Code::NotFound, "DEPLOYMENT_NOT_MANAGED", "Rollout shop/web, and this server");
+    }
+
+    #[test]
     fn an_unexpected_generation_is_named() {
         let target = Target::deployment("shop", "web").expect("valid");
+        let target = target.into();
         let status = Status::from(Refusal::Generation { target, expected: 3, actual: 5 });
         assert_eq!(status.code(), Code::Aborted);
         let failure = status.get_details_precondition_failure().expect("a PreconditionFailure");

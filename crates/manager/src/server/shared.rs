@@ -37,8 +37,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Marks all stored targets, and warns about those that this server never enforces.
+    /// Marks all stored targets, and warns about what this server never enforces.
     pub(super) fn mark_stored(&self) {
+        self.marker.store.read_all(|stored| {
+            for (target, entry) in &stored.unsupported {
+                warn!(%target, reason = &*entry.reason, "stored by another version, kept but not enforced");
+            }
+        });
         let managed: Vec<(Target, Replicas)> = self.marker.store.read(|settings| {
             settings.iter().map(|(target, setting)| (target.clone(), setting.replicas)).collect()
         });

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, Changed};
-use replica_count_core::target::Target;
+use replica_count_core::entry_target::EntryTarget;
 
 use super::error::StoreError;
 
@@ -15,7 +15,7 @@ pub(super) trait Backend: Debug + Send + Sync {
     ///
     /// Changes of one target are applied in the order of submission. A caller that stops waiting does not cancel its
     /// change: it may still be stored.
-    fn apply(&self, target: Target, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>>;
+    fn apply(&self, target: EntryTarget, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>>;
 
     /// Stops accepting changes. Those already submitted are still applied.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -3,47 +3,61 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use replica_count_core::change::Changed;
-use replica_count_core::setting::Settings;
+use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::stored::Stored;
 
 /// A copy of the backend's settings in memory. All clones share it. Only the [`Feed`](super::feed::Feed) changes it.
 #[derive(Clone, Debug)]
 pub(super) struct Mirror {
-    settings: Arc<RwLock<Settings>>,
-    count: Gauge,
+    stored: Arc<RwLock<Stored>>,
+    settings: Gauge,
+    unsupported: Gauge,
 }
 
 impl Mirror {
-    pub(super) fn new(settings: Settings) -> Self {
-        let this = Self { settings: Arc::new(RwLock::new(settings)), count: Gauge::default() };
-        this.show_count(&this.read());
+    pub(super) fn new(stored: Stored) -> Self {
+        let (settings, unsupported) = (Gauge::default(), Gauge::default());
+        let this = Self { stored: Arc::new(RwLock::new(stored)), settings, unsupported };
+        this.show_counts(&this.read());
         this
     }
 
-    /// The settings at one point in time. The backend waits while the guard is held.
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, Settings> {
-        // Nothing panics while changing the map.
-        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    /// All that is stored at one point in time. The backend waits while the guard is held.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Stored> {
+        // Nothing panics while changing the maps.
+        self.stored.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of settings, as a metric.
-    pub(super) fn count(&self) -> Gauge {
-        self.count.clone()
+    /// Registers the metrics.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("settings", "Targets with a stored replica count", self.settings.clone());
+        registry.register(
+            "unsupported_entries",
+            "Stored entries that this version does not support, and does not enforce",
+            self.unsupported.clone(),
+        );
     }
 
     /// Applies changes in the given order.
     pub(super) fn apply(&self, changes: &[Changed]) {
-        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
-        for Changed { target, after, .. } in changes {
+        let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
+        for Changed { target, after, unsupported, .. } in changes {
+            if unsupported.is_some() {
+                stored.unsupported.remove(target);
+            }
+            let EntryTarget::Known(target) = target else { continue };
             match after {
-                Some(after) => settings.insert(target.clone(), Arc::clone(after)),
-                None => settings.remove(target),
+                Some(after) => stored.settings.insert(target.clone(), Arc::clone(after)),
+                None => stored.settings.remove(target),
             };
         }
-        self.show_count(&settings);
+        self.show_counts(&stored);
     }
 
-    fn show_count(&self, settings: &Settings) {
-        self.count.set(i64::try_from(settings.len()).unwrap_or(i64::MAX));
+    fn show_counts(&self, stored: &Stored) {
+        self.settings.set(i64::try_from(stored.settings.len()).unwrap_or(i64::MAX));
+        self.unsupported.set(i64::try_from(stored.unsupported.len()).unwrap_or(i64::MAX));
     }
 }

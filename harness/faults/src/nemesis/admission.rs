@@ -37,6 +37,7 @@ pub(super) async fn deny_and_delay(
             name: target.name.clone(),
             namespace: namespace.to_owned(),
             kind: target.proto_kind(),
+            ..Default::default()
         };
         let answer = client.get_deployment(request).await.map_err(|status| status.to_string())?.into_inner();
         match &answer.last_failure {

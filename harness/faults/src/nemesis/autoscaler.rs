@@ -25,6 +25,7 @@ pub(super) async fn delete(context: &RoundContext<'_>, server: &watch::Receiver<
             name: workload.name.clone(),
             namespace: namespace.to_owned(),
             kind: workload.proto_kind(),
+            ..Default::default()
         };
         let answer = client.get_deployment(request).await.map_err(|status| status.to_string())?.into_inner();
         if answer.autoscaler.ends_with(NAME) { Ok(()) } else { Err(format!("{answer:?}")) }

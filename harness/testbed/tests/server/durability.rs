@@ -60,7 +60,7 @@ async fn check(ending: Ending, rounds: u32) {
 
 /// The stored settings.
 fn settings(options: &Options) -> Settings {
-    settings_file::parse(&fs::read(options.store()).unwrap()).unwrap()
+    settings_file::parse(&fs::read(options.store()).unwrap()).unwrap().settings
 }
 
 /// The temporary file of a write.

@@ -55,6 +55,7 @@ impl<'a> StatefulSets<'a> {
             name: name.to_owned(),
             namespace: self.fixture.namespace.clone(),
             kind: Kind::StatefulSet.into(),
+            ..Default::default()
         }
     }
 
@@ -196,6 +197,7 @@ async fn kinds_of_one_name_are_two_targets() {
         namespace: sets.fixture.namespace.clone(),
         kind: Kind::StatefulSet.into(),
         expected_generation: None,
+        ..Default::default()
     };
     let deleted = sets.fixture.client.delete_deployment(delete).await.unwrap().into_inner();
     assert_eq!((deleted.kind(), deleted.old_replicas), (Kind::StatefulSet, Some(2)));

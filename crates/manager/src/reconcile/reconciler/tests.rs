@@ -202,7 +202,7 @@ fn version(number: usize) -> u64 {
 fn set(replicas: i32) -> Changed {
     let action = Action::Set { replicas: count(replicas), reason: None };
     let (by, at) = ("alice".to_owned(), clock::now().wall);
-    Change { expected_generation: None, by, at, action }.apply(target(0), None).unwrap()
+    Change { expected_generation: None, by, at, action }.apply(target(0).into(), None).unwrap()
 }
 
 fn store(folder: &TempDir, targets: usize) -> Store {

@@ -77,7 +77,7 @@ struct Writer<S> {
 impl<S: Subscriber> Writer<S> {
     fn commit(&mut self, submissions: Vec<Submission>) {
         let (batch, decided) = self.decide(submissions);
-        let outcome = if batch.is_empty() { Ok(()) } else { self.replace(&batch, decided.len()) };
+        let outcome = if batch.is_empty() { Ok(()) } else { self.replace(decided.len()) };
         // Memory shows the content of the file, which is also the new one after an uncertain commit.
         let is_in_effect = outcome.as_ref().map_or_else(is_uncertain, |()| true);
         let changes = if is_in_effect { batch.changes() } else { &[] };
@@ -94,26 +94,27 @@ impl<S: Subscriber> Writer<S> {
     /// Decides all changes in order and proposes the resulting text.
     fn decide(&mut self, submissions: Vec<Submission>) -> (Batch, Vec<Decided>) {
         // Others may read meanwhile; nobody else writes.
-        let settings = self.feed.mirror().read();
+        let stored = self.feed.mirror().read();
         let mut batch = Batch::default();
         let is_full = self.text.current().len() >= LONGEST_TEXT;
         let mut decided = Vec::with_capacity(submissions.len());
         for Submission { target, change, answer } in submissions {
-            if is_full && change.grows(settings.get(&target).map(|setting| &**setting)) {
+            let setting = target.known().and_then(|target| stored.settings.get(target));
+            if is_full && change.grows(setting.map(|setting| &**setting)) {
                 let _ = answer.send(Err(failure::too_many()));
                 continue;
             }
-            let decision = batch.add(&settings, target, &change);
+            let decision = batch.add(&stored, target, &change);
             decided.push(Decided { answer, decision });
         }
-        drop(settings);
         if !batch.is_empty() {
-            self.text.propose(batch.settings());
+            self.text.propose(batch.settings(), batch.unsupported(&stored));
         }
+        drop(stored);
         (batch, decided)
     }
 
-    fn replace(&self, batch: &Batch, changes: usize) -> Result<(), StoreError> {
+    fn replace(&self, changes: usize) -> Result<(), StoreError> {
         let start = Instant::now();
         let outcome = self.file.replace(self.text.proposed());
         let duration = start.elapsed();
@@ -128,7 +129,7 @@ impl<S: Subscriber> Writer<S> {
             Err(error) => {
                 let (outcome, reason) = classify(&error);
                 self.metrics.commit_failures.get_or_create(&FailureLabels { reason }).inc();
-                error!(%error, reason, changes, targets = batch.settings().len(), "commit failed");
+                error!(%error, reason, changes, "commit failed");
                 Err(outcome)
             }
         }

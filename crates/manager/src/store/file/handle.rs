@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, Changed};
-use replica_count_core::target::Target;
+use replica_count_core::entry_target::EntryTarget;
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure;
@@ -21,7 +21,7 @@ pub(in crate::store) struct Handle {
 }
 
 impl Backend for Handle {
-    fn apply(&self, target: Target, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>> {
+    fn apply(&self, target: EntryTarget, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>> {
         let (answer, answered) = oneshot::channel();
         let submitted = self.queue.try_send(Message::Apply(Submission { target, change, answer }));
         async move {

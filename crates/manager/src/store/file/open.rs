@@ -5,8 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use replica_count_core::setting::Settings;
 use replica_count_core::settings_file::{self, SettingsFileError, Text};
+use replica_count_core::stored::Stored;
 use tokio::sync::mpsc;
 
 use super::committer::Committer;
@@ -94,9 +94,9 @@ pub(in crate::store) fn open(
     let lock = lock(&folder, &name)?;
     let file = SettingsFile::new(folder, &name, disk);
     file.probe().map_err(|reason| OpenError::NotWritable { folder: file.folder().to_owned(), reason })?;
-    let settings = read(file.path())?;
-    let text = Text::of(settings.iter().map(|(target, setting)| (target, &**setting)));
-    let (metrics, mirror) = (FileMetrics::new(), Mirror::new(settings));
+    let stored = read(file.path())?;
+    let text = Text::of(&stored);
+    let (metrics, mirror) = (FileMetrics::new(), Mirror::new(stored));
     let (sender, queue) = mpsc::channel(QUEUE_CHANGES);
     let handle = Handle { queue: sender, metrics: metrics.clone() };
     Ok((mirror.clone(), handle, Committer { mirror, file, queue, metrics, text, lock }))
@@ -140,10 +140,10 @@ fn lock(folder: &Path, name: &OsStr) -> Result<File, OpenError> {
     }
 }
 
-fn read(path: &Path) -> Result<Settings, OpenError> {
+fn read(path: &Path) -> Result<Stored, OpenError> {
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(reason) if reason.kind() == ErrorKind::NotFound => return Ok(Settings::new()),
+        Err(reason) if reason.kind() == ErrorKind::NotFound => return Ok(Stored::default()),
         Err(reason) => return Err(OpenError::Read { path: path.to_owned(), reason }),
     };
     settings_file::parse(&text).map_err(|reason| OpenError::Broken { path: path.to_owned(), reason })

@@ -1,7 +1,7 @@
 //! The queue of changes for the committer.
 
 use replica_count_core::change::{Change, Changed};
-use replica_count_core::target::Target;
+use replica_count_core::entry_target::EntryTarget;
 use tokio::sync::oneshot;
 
 use crate::store::error::StoreError;
@@ -19,7 +19,7 @@ pub(super) enum Message {
 /// A submitted change.
 #[derive(Debug)]
 pub(super) struct Submission {
-    pub(super) target: Target,
+    pub(super) target: EntryTarget,
     pub(super) change: Change,
     /// The change is applied even if the caller no longer waits.
     pub(super) answer: oneshot::Sender<Result<Changed, StoreError>>,

@@ -20,6 +20,7 @@ use replica_count_core::change::{Action, Change, ChangeError, Changed};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::{Setting, Settings};
 use replica_count_core::settings_file;
+use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 use tempfile::TempDir;
 
@@ -51,7 +52,8 @@ impl Running {
         let report = {
             let (store, changed) = (store.clone(), Arc::clone(&changed));
             move |Changed { target, .. }: &Changed| {
-                let seen = (target.clone(), count_of(store.get(target).as_ref()));
+                let target = target.known().expect("all are known").clone();
+                let seen = (target.clone(), count_of(store.get(&target).as_ref()));
                 changed.lock().expect("no panic").push(seen);
             }
         };
@@ -73,10 +75,10 @@ impl Running {
     fn assert_memory_equals_file(&self) {
         let stored = match fs::read(&self.path) {
             Ok(text) => settings_file::parse(&text).expect("valid"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Stored::default(),
             Err(error) => panic!("cannot read: {error}"),
         };
-        assert_eq!(self.store.read(Settings::clone), stored);
+        assert_eq!(self.store.read_all(Stored::clone), stored);
         assert!(!self.path.with_extension("json.tmp").exists(), "a temporary file is left");
     }
 

@@ -136,6 +136,7 @@ async fn a_deleted_setting_is_forgotten_and_the_count_stays() {
         namespace: fixture.namespace.clone(),
         old_replicas: Some(4),
         kind: 0,
+        ..Default::default()
     };
     assert_eq!(answer, expected);
     assert_eq!(file(&fixture), serde_json::json!([]));

@@ -151,7 +151,7 @@ async fn the_size_of_all_settings_is_limited() {
         |n| Setting { reason: Some(reason.clone()), ..Setting::of(Replicas::new(n).expect("valid")) };
     let settings: Settings =
         (0..LONGEST_TEXT / 1024).map(|n| (target(&format!("web-{n}")), Arc::new(setting(1)))).collect();
-    let text = settings_file::Text::of(settings.iter().map(|(target, setting)| (target, &**setting)));
+    let text = settings_file::Text::of(&Stored { settings, ..Stored::default() });
     fs::write(&path, text.current()).expect("written");
     let (store, committer) = Store::open_file(&path).expect("opens");
     let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
