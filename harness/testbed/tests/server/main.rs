@@ -28,3 +28,4 @@ mod shutdown;
 mod standalone;
 mod startup;
 mod unread_log;
+mod unsupported;

@@ -220,7 +220,7 @@ async fn a_bad_settings_file_is_left_unchanged() {
     let file = |text: &[u8], words: &str| (text.to_vec(), words.to_owned());
     let cases = [
         entry(r#"  {"name":"web","namespace":"a","replicas":1}¦"#, "a/web has an entry already"),
-        entry(r#"  {"name":"b","namespace":"a","replicas":1,"owner"¦:1}"#, "unknown field `owner`"),
+        entry(r#"{"name":"b","namespace":"a","owner":1,"owner"¦:2}"#, "duplicate field `owner`"),
         entry(r#"{"name":"b","name"¦:"c","namespace":"a","replicas":1}"#, "duplicate field `name`"),
         entry(r#"{"name":"B"¦,"namespace":"a","replicas":1}"#, r#"name "B" is not valid"#),
         entry(r#"{"name":"b","namespace":"a","replicas":-1¦}"#, "-1 is negative"),
