@@ -37,7 +37,8 @@ impl Store {
     /// Opens the settings file at `path`. If it does not exist, the first change creates it.
     ///
     /// Nothing is stored until the caller runs the [`Committer`], which also holds the lock that keeps other processes
-    /// out. A refused file is left unchanged.
+    /// out. A refused file is left unchanged. One that can be read but not written is opened; see
+    /// [`problem`](Self::problem) and [`is_locked`](Self::is_locked).
     pub fn open_file(path: &Path) -> Result<(Self, Committer), OpenError> {
         Self::open_file_on(path, Box::new(RealDisk))
     }
@@ -93,6 +94,17 @@ impl Store {
     /// Stops accepting changes. Those already submitted are still applied, and reads still work.
     pub async fn close(&self) {
         self.backend.close().await;
+    }
+
+    /// Why the last attempt to make something durable failed, at the start or for a change, in one line. `None`: it did
+    /// not.
+    pub fn problem(&self) -> Option<String> {
+        self.backend.problem()
+    }
+
+    /// Whether no other server can use the same settings. Otherwise nothing may be enforced.
+    pub fn is_locked(&self) -> bool {
+        self.backend.is_locked()
     }
 
     /// Registers the metrics of the store, under names that begin with `store_`.

@@ -47,6 +47,9 @@ pub trait Health: Send + Sync + 'static {
 
     /// Whether requests can be served. The error has one line for each reason.
     fn ready(&self) -> Result<(), String>;
+
+    /// What does not work although requests can be served. One line for each problem.
+    fn problems(&self) -> Vec<String>;
 }
 
 /// What the port serves.
@@ -138,7 +141,14 @@ async fn livez() -> &'static str {
 
 /// Whether requests can be served.
 async fn readyz<H: Health>(State(state): State<Arc<HttpState<H>>>) -> Response {
-    ok_or_unavailable(state.health.ready())
+    match state.health.ready() {
+        Ok(()) => {
+            let problems: String =
+                state.health.problems().into_iter().map(|problem| problem + "\n").collect();
+            format!("ok\n{problems}").into_response()
+        }
+        refused @ Err(_) => ok_or_unavailable(refused),
+    }
 }
 
 fn ok_or_unavailable(result: Result<(), String>) -> Response {

@@ -9,12 +9,14 @@ use replica_count_core::kind::Kind;
 use crate::cluster::{Cluster, Freshness, Watched};
 use crate::kubernetes::probe::Probe;
 use crate::net::http;
+use crate::store::Store;
 
 /// Answers probes.
 #[derive(Clone)]
 pub(super) struct Health {
     pub(super) probe: Probe<Client>,
     pub(super) cluster: Arc<Cluster>,
+    pub(super) store: Store,
     /// The kinds that are managed.
     pub(super) kinds: BTreeSet<Kind>,
 }
@@ -28,6 +30,10 @@ impl http::Health for Health {
     /// resource that it may not read, unless it may not read any kind of workload.
     fn ready(&self) -> Result<(), String> {
         readiness(&self.cluster, &self.kinds)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.store.problem().into_iter().collect()
     }
 }
 

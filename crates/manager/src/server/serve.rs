@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use kube::Config;
+use replica_count_core::policy::Policy;
+use replica_count_core::setting::Enforcement;
 use tokio::runtime::Handle;
-use tracing::info;
+use tracing::{error, info};
 
 use super::args::ServeArgs;
 use super::log::Lines;
@@ -54,7 +56,7 @@ pub(super) async fn run(
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
-    let policy = args.policy();
+    let policy = policy(&args, &store);
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = %kubernetes.cluster_url,
@@ -97,6 +99,18 @@ pub(super) async fn run(
         info!("stopped");
     }
     Ok(outcome.and(stopped)?)
+}
+
+/// The policy of the flags, unless another server may enforce the same settings. Logs what does not work.
+fn policy(args: &ServeArgs, store: &Store) -> Policy {
+    if let Some(problem) = store.problem() {
+        error!(problem, "changes are refused");
+    }
+    if store.is_locked() {
+        return args.policy();
+    }
+    error!("the settings cannot be locked, so another server may use them: nothing is enforced");
+    Policy { enforcement: Enforcement::Ignore { until: None }, ..args.policy() }
 }
 
 /// Reads every file that the flags name. Binds nothing and connects to nothing.

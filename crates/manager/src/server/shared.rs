@@ -97,6 +97,7 @@ impl Shared {
         Health {
             probe: self.probe.clone(),
             cluster: Arc::clone(&self.cluster),
+            store: self.marker.store.clone(),
             kinds: self.policy.scope.kinds.clone(),
         }
     }

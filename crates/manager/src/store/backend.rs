@@ -20,6 +20,12 @@ pub(super) trait Backend: Debug + Send + Sync {
     /// Stops accepting changes. Those already submitted are still applied.
     fn close(&self) -> BoxFuture<'_, ()>;
 
+    /// Why the last attempt to make something durable failed. `None`: it did not.
+    fn problem(&self) -> Option<String>;
+
+    /// Whether no other server can use the same settings.
+    fn is_locked(&self) -> bool;
+
     /// Registers the metrics of the backend.
     fn register(&self, registry: &mut Registry);
 }

@@ -4,18 +4,21 @@
 //! as one batch, replaces the file, publishes the changes, and only then answers. So an `Ok` means *durable*,
 //! concurrent changes share one write and one sync, and memory never shows anything that is not in the file.
 //!
-//! The file is read once, when it is opened. If others write to it later, the next change overwrites that.
+//! The file is read once, when it is opened. If others write to it later, the next change overwrites that. A file that
+//! can be read but not written is served and enforced; each change tries to write it, and is refused if that fails.
 
 mod batch;
 mod committer;
 mod disk;
 mod failure;
 mod handle;
+mod lock;
 mod metrics;
 mod open;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod writable;
 
 pub use committer::Committer;
 pub use disk::{Disk, RealDisk};

@@ -22,6 +22,7 @@ use super::{CONNECTION_TIMEOUT, Health, HttpState, MAX_CONNECTIONS, OPENMETRICS,
 struct Fake {
     checks: Arc<AtomicUsize>,
     answer: Arc<Mutex<Result<(), String>>>,
+    problems: Vec<String>,
     /// If set, the answer waits for it.
     release: Option<Arc<Notify>>,
 }
@@ -29,7 +30,8 @@ struct Fake {
 impl Fake {
     fn new(answer: Result<(), &str>) -> Self {
         let answer = answer.map_err(str::to_owned);
-        Self { checks: Arc::default(), answer: Arc::new(Mutex::new(answer)), release: None }
+        let answer = Arc::new(Mutex::new(answer));
+        Self { checks: Arc::default(), answer, problems: Vec::new(), release: None }
     }
 
     fn waiting() -> Self {
@@ -58,6 +60,10 @@ impl Health for Fake {
 
     fn ready(&self) -> Result<(), String> {
         self.answer.lock().unwrap().clone()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.problems.clone()
     }
 }
 
@@ -114,6 +120,16 @@ async fn each_path_responds() {
     check(Ok(()), "HEAD", "/metrics", "200 OK", "").await;
     check(Ok(()), "GET", "/", "404 Not Found", paths).await;
     check(Ok(()), "POST", "/livez", "405 Method Not Allowed", "").await;
+}
+
+#[tokio::test]
+async fn problems_are_shown_although_it_is_ready() {
+    let problems = vec!["the disk is full".to_owned(), "the node is slow".to_owned()];
+    let server = Server::start(Fake { problems, ..Fake::new(Ok(())) }).await;
+    let response = request(server.address, "GET", "/readyz").await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    assert_eq!(body, "ok\nthe disk is full\nthe node is slow\n");
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! The committer: takes the queued changes, makes them durable together, publishes them and answers.
 
-use std::fs::File;
-use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use replica_count_core::change::{ChangeError, Changed};
@@ -10,10 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
 use super::batch::Batch;
-use super::disk::{ReplaceError, SettingsFile};
+use super::disk::{ReplaceError, SettingsFile, is_full};
 use super::failure;
+use super::lock::Lock;
 use super::metrics::{FULL, FailureLabels, FileMetrics, UNAVAILABLE, UNCERTAIN};
 use super::queue::{Message, Submission};
+use super::writable::Writable;
 use crate::store::error::{BackendReason, StoreError};
 use crate::store::feed::{Feed, Subscriber};
 use crate::store::mirror::Mirror;
@@ -31,9 +31,10 @@ pub struct Committer {
     pub(super) file: SettingsFile,
     pub(super) queue: mpsc::Receiver<Message>,
     pub(super) metrics: FileMetrics,
+    pub(super) writable: Writable,
     /// The text of the settings.
     pub(super) text: Text,
-    pub(super) lock: File,
+    pub(super) lock: Lock,
 }
 
 /// A decided change that waits for the outcome of its batch.
@@ -48,8 +49,8 @@ impl Committer {
     /// Blocks on the disk, so it runs on a separate thread that the caller joins (`spawn_blocking` is one). It ends
     /// earlier only by a panic: then the join returns the error, and all later changes fail.
     pub fn run(self, subscriber: impl Subscriber) {
-        let Self { mirror, file, mut queue, metrics, text, lock } = self;
-        let mut writer = Writer { feed: Feed::new(mirror, subscriber), file, metrics, text };
+        let Self { mirror, file, mut queue, metrics, writable, text, lock } = self;
+        let mut writer = Writer { feed: Feed::new(mirror, subscriber), file, metrics, writable, text };
         let mut messages = Vec::new();
         while queue.blocking_recv_many(&mut messages, BATCH_CHANGES) > 0 {
             let mut submissions = Vec::with_capacity(messages.len());
@@ -71,6 +72,7 @@ struct Writer<S> {
     feed: Feed<S>,
     file: SettingsFile,
     metrics: FileMetrics,
+    writable: Writable,
     text: Text,
 }
 
@@ -118,6 +120,7 @@ impl<S: Subscriber> Writer<S> {
         let start = Instant::now();
         let outcome = self.file.replace(self.text.proposed());
         let duration = start.elapsed();
+        self.writable.record(outcome.as_ref().err().map(ToString::to_string));
         match outcome {
             Ok(()) => {
                 self.metrics.commits.inc();
@@ -143,10 +146,6 @@ fn classify(error: &ReplaceError) -> (StoreError, &'static str) {
         ReplaceError::Unchanged { reason, .. } if is_full(reason) => (failure::full(), FULL),
         ReplaceError::Unchanged { reason, .. } => (failure::unavailable(&reason.to_string()), UNAVAILABLE),
     }
-}
-
-fn is_full(reason: &io::Error) -> bool {
-    matches!(reason.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 fn is_uncertain(error: &StoreError) -> bool {

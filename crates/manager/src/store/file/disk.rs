@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// The mode of a new file: settings are private until the owner changes the mode.
 const NEW_FILE_MODE: u32 = 0o600;
 
+/// What is written to find out whether anything can be written: a block, so that a full disk is noticed.
+const PROBE: [u8; 4096] = [0; 4096];
+
 /// The paths of the settings file and of its companions.
 #[derive(Debug)]
 pub(super) struct SettingsFile {
@@ -21,6 +24,8 @@ pub(super) struct SettingsFile {
     path: PathBuf,
     temporary: PathBuf,
     disk: Box<dyn Disk>,
+    /// Why nothing may be written: the lock file could not be created.
+    not_locked: Option<ErrorKind>,
 }
 
 /// Why the new content is not in place, or may not be durable.
@@ -36,9 +41,16 @@ pub(super) enum ReplaceError {
 }
 
 impl SettingsFile {
-    /// The file `name` in `folder`. It must not be a symbolic link, because the rename would replace that.
-    pub(super) fn new(folder: PathBuf, name: &OsStr, disk: Box<dyn Disk>) -> Self {
-        Self { path: folder.join(name), temporary: beside(&folder, name, ".tmp"), folder, disk }
+    /// The file `name` in `folder`. It must not be a symbolic link, because the rename would replace that. `not_locked`
+    /// is why the lock file could not be created, without which nothing is ever written.
+    pub(super) fn new(
+        folder: PathBuf,
+        name: &OsStr,
+        disk: Box<dyn Disk>,
+        not_locked: Option<ErrorKind>,
+    ) -> Self {
+        let (path, temporary) = (folder.join(name), beside(&folder, name, ".tmp"));
+        Self { folder, path, temporary, disk, not_locked }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -59,20 +71,37 @@ impl SettingsFile {
         self.disk.sync_folder(&self.folder).map_err(self.uncertain("sync its folder"))
     }
 
-    /// Checks that files can be created in the folder, and removes the temporary file of an interrupted write.
+    /// Checks that files can be written in the folder, and removes the temporary file of an interrupted write. Returns
+    /// the reason if they cannot although the settings file can be read.
     ///
     /// Then syncs the folder: a process that died may have renamed a new content into place without syncing the folder.
     /// A content that is read after this must not revert to the old one.
-    pub(super) fn probe(&self) -> io::Result<()> {
+    pub(super) fn probe(&self) -> io::Result<Option<io::Error>> {
+        let unwritable = match self.write_probe() {
+            Ok(()) => None,
+            Err(reason) if is_unwritable(&reason) && self.path.is_file() => Some(reason),
+            Err(reason) => return Err(reason),
+        };
+        self.disk.sync_folder(&self.folder)?;
+        Ok(unwritable)
+    }
+
+    fn write_probe(&self) -> io::Result<()> {
+        self.check_locked()?;
         self.remove_temporary()?;
-        self.disk.create(&self.temporary)?;
-        self.remove_temporary()?;
-        self.disk.sync_folder(&self.folder)
+        let written =
+            self.disk.create(&self.temporary).and_then(|mut file| self.disk.write(&mut file, &PROBE));
+        written.and(self.remove_temporary())
+    }
+
+    fn check_locked(&self) -> io::Result<()> {
+        self.not_locked.map_or(Ok(()), |reason| Err(reason.into()))
     }
 
     fn write_temporary(&self, content: &[u8]) -> Result<File, ReplaceError> {
         let failed =
             |step| move |reason| ReplaceError::Unchanged { step, path: self.temporary.clone(), reason };
+        self.check_locked().map_err(failed("lock the folder of"))?;
         self.remove_temporary().map_err(failed("remove"))?;
         let mut file = self.disk.create(&self.temporary).map_err(failed("create"))?;
         self.disk.permit(&file, self.permissions()).map_err(failed("set the permissions of"))?;
@@ -107,6 +136,16 @@ impl SettingsFile {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// Whether an error means that nothing can be written here now, although everything may be readable.
+pub(super) fn is_unwritable(error: &io::Error) -> bool {
+    is_full(error) || matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+}
+
+/// Whether there is no space.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 /// The path of `name` plus `suffix` in `folder`.

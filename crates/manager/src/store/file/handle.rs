@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::failure;
 use super::metrics::FileMetrics;
 use super::queue::{Message, Submission};
+use super::writable::Writable;
 use crate::store::backend::Backend;
 use crate::store::error::StoreError;
 
@@ -18,6 +19,8 @@ use crate::store::error::StoreError;
 pub(in crate::store) struct Handle {
     pub(super) queue: mpsc::Sender<Message>,
     pub(super) metrics: FileMetrics,
+    pub(super) writable: Writable,
+    pub(super) is_locked: bool,
 }
 
 impl Backend for Handle {
@@ -43,7 +46,20 @@ impl Backend for Handle {
         .boxed()
     }
 
+    fn problem(&self) -> Option<String> {
+        self.writable.problem()
+    }
+
+    fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
     fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
+        registry.register(
+            "writable",
+            "Whether the last attempt to write the settings file succeeded, at the start or for a change",
+            self.writable.gauge(),
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Opens the file: resolves links, locks out other processes, and reads the file once.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, TryLockError};
+use std::ffi::OsString;
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,12 @@ use replica_count_core::stored::Stored;
 use tokio::sync::mpsc;
 
 use super::committer::Committer;
-use super::disk::{Disk, SettingsFile, beside};
+use super::disk::{Disk, SettingsFile};
 use super::handle::Handle;
+use super::lock::Lock;
 use super::metrics::FileMetrics;
 use super::queue::QUEUE_CHANGES;
+use super::writable::Writable;
 use crate::store::mirror::Mirror;
 
 /// Why the store cannot be opened. Each message is one line that names the file or folder.
@@ -59,7 +61,7 @@ pub enum OpenError {
         /// The lock file.
         lock: PathBuf,
     },
-    /// No file can be created in the folder, so no change could be stored.
+    /// There is no settings file, and none can be created in the folder.
     #[error("cannot write to the folder {} of the settings file: {reason}", folder.display())]
     NotWritable {
         /// The folder of the settings file.
@@ -91,15 +93,18 @@ pub(in crate::store) fn open(
     disk: Box<dyn Disk>,
 ) -> Result<(Mirror, Handle, Committer), OpenError> {
     let (folder, name) = resolve(path)?;
-    let lock = lock(&folder, &name)?;
-    let file = SettingsFile::new(folder, &name, disk);
-    file.probe().map_err(|reason| OpenError::NotWritable { folder: file.folder().to_owned(), reason })?;
+    let lock = Lock::acquire(&folder, &name)?;
+    let file = SettingsFile::new(folder, &name, disk, lock.missing.as_ref().map(io::Error::kind));
+    let not_writable = |reason| OpenError::NotWritable { folder: file.folder().to_owned(), reason };
+    let unwritable = file.probe().map_err(not_writable)?;
+    let writable = Writable::new(unwritable.map(not_writable).map(|error| error.to_string()));
     let stored = read(file.path())?;
     let text = Text::of(&stored);
     let (metrics, mirror) = (FileMetrics::new(), Mirror::new(stored));
     let (sender, queue) = mpsc::channel(QUEUE_CHANGES);
-    let handle = Handle { queue: sender, metrics: metrics.clone() };
-    Ok((mirror.clone(), handle, Committer { mirror, file, queue, metrics, text, lock }))
+    let is_locked = lock.file.is_some();
+    let handle = Handle { queue: sender, metrics: metrics.clone(), writable: writable.clone(), is_locked };
+    Ok((mirror.clone(), handle, Committer { mirror, file, queue, metrics, writable, text, lock }))
 }
 
 /// The folder and the name of the file at `path`, with all links resolved.
@@ -123,20 +128,6 @@ fn resolve(path: &Path) -> Result<(PathBuf, OsString), OpenError> {
     match fs::canonicalize(folder).and_then(|folder| fs::read_dir(&folder).map(|_| folder)) {
         Ok(folder) => Ok((folder, name.to_owned())),
         Err(reason) => Err(OpenError::Folder { folder: folder.to_owned(), reason }),
-    }
-}
-
-/// Locks a sibling of the settings file, because every change replaces the file itself.
-fn lock(folder: &Path, name: &OsStr) -> Result<File, OpenError> {
-    let lock = beside(folder, name, ".lock");
-    let file = match File::options().create(true).truncate(false).write(true).open(&lock) {
-        Ok(file) => file,
-        Err(reason) => return Err(OpenError::Lock { lock, reason }),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: folder.join(name), lock }),
-        Err(TryLockError::Error(reason)) => Err(OpenError::Lock { lock, reason }),
     }
 }
 

@@ -85,18 +85,24 @@ impl Running {
     /// The store's line of metrics that begins with `name`.
     #[track_caller]
     fn metric(&self, name: &str) -> String {
-        let mut registry = Registry::default();
-        self.store.register(&mut registry);
-        let mut metrics = String::new();
-        text::encode(&mut metrics, &registry).expect("encodes");
-        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {name} in {metrics}")).to_owned()
+        metric(&self.store, name)
     }
 
     async fn close(self) {
         self.store.close().await;
         self.committer.join().expect("the committer ends");
     }
+}
+
+/// The line of a store's metrics that begins with `name`.
+#[track_caller]
+fn metric(store: &Store, name: &str) -> String {
+    let mut registry = Registry::default();
+    store.register(&mut registry);
+    let mut metrics = String::new();
+    text::encode(&mut metrics, &registry).expect("encodes");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {metrics}")).to_owned()
 }
 
 fn target(name: &str) -> Target {

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use rustix::io::Errno;
+
 use super::*;
 
 /// A folder, and the path of a settings file in it that does not exist yet.
@@ -82,17 +84,76 @@ fn paths_that_are_not_files_are_refused() {
     check_refused(&path, "cannot lock {folder}/replicas.json.lock: Is a directory (os error 21)");
 }
 
+/// The error for a folder that cannot be written.
+fn not_writable(path: &Path, reason: &str) -> String {
+    let folder = path.parent().expect("a folder").display();
+    format!("cannot write to the folder {folder} of the settings file: {reason}")
+}
+
 #[test]
-fn a_read_only_folder_is_refused() {
+fn a_folder_that_cannot_be_written_is_refused_without_a_file() {
     let (_folder, path) = folder();
     let disk = Arc::new(TestDisk::default());
-    disk.fail(Step::Create, rustix::io::Errno::ROFS);
+    disk.fail(Step::Create, Errno::ROFS);
     let refused = Store::open_file_on(&path, Box::new(disk)).expect_err("not writable").to_string();
-    let folder = path.parent().expect("a folder").display();
-    let expected = format!(
-        "cannot write to the folder {folder} of the settings file: Read-only file system (os error 30)"
-    );
-    assert_eq!(refused, expected);
+    assert_eq!(refused, not_writable(&path, "Read-only file system (os error 30)"));
+}
+
+#[test]
+fn a_broken_disk_is_refused() {
+    let (_folder, path) = folder();
+    fs::write(&path, "[]").expect("written");
+    for step in [Step::Create, Step::Write, Step::SyncFolder] {
+        let disk = Arc::new(TestDisk::default());
+        disk.fail(step, Errno::IO);
+        let refused = Store::open_file_on(&path, Box::new(disk)).expect_err("broken").to_string();
+        assert_eq!(refused, not_writable(&path, "Input/output error (os error 5)"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_read_until_it_can() {
+    let (_folder, path) = folder();
+    let text = r#"[{"name": "web", "namespace": "default", "replicas": 3}]"#;
+    for (step, errno, reason, failed) in [
+        (Step::Create, Errno::ROFS, "Read-only file system (os error 30)", "unavailable"),
+        (Step::Create, Errno::ACCESS, "Permission denied (os error 13)", "unavailable"),
+        (Step::Write, Errno::NOSPC, "No space left on device (os error 28)", "full"),
+    ] {
+        fs::write(&path, text).expect("written");
+        let disk = Arc::new(TestDisk::default());
+        disk.fail(step, errno);
+        let (store, committer) = Store::open_file_on(&path, Box::new(Arc::clone(&disk))).expect("opens");
+        assert!(!path.with_extension("json.tmp").exists(), "a temporary file is left");
+        assert_eq!(store.problem(), Some(not_writable(&path, reason)));
+        assert_eq!((store.is_locked(), metric(&store, "store_writable")), (true, "0".to_owned()));
+        assert_eq!(count_of(store.get(&target("web")).as_ref()), Some(3));
+
+        let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
+        disk.fail(step, errno);
+        store.apply(target("web"), set(4)).await.expect_err("still not writable");
+        assert_eq!(fs::read_to_string(&path).expect("there"), text);
+        let failures = metric(&store, &format!("store_commit_failures_total{{reason=\"{failed}\"}}"));
+        assert_eq!(failures, "1");
+        assert!(store.problem().expect("still not writable").ends_with(reason));
+        store.apply(target("web"), set(5)).await.expect("applied");
+        assert_eq!((store.problem(), metric(&store, "store_writable")), (None, "1".to_owned()));
+        store.close().await;
+        committer.join().expect("the committer ends");
+    }
+}
+
+#[test]
+fn a_server_without_the_lock_file_holds_the_settings_file() {
+    let (_folder, path) = folder();
+    fs::write(&path, "[]").expect("written");
+    let file = File::open(&path).expect("opens");
+    file.lock().expect("locked");
+    let expected =
+        "{folder}/replicas.json is in use: another process holds the lock on {folder}/replicas.json";
+    check_refused(&path, expected);
+    drop(file);
+    Store::open_file(&path).expect("the lock is free");
 }
 
 #[tokio::test]
