@@ -29,3 +29,4 @@ mod standalone;
 mod startup;
 mod unread_log;
 mod unsupported;
+mod unwritable;
