@@ -32,6 +32,7 @@ impl FieldError {
 
 /// `SetDeployment`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "as on the wire")]
 pub struct SetRequest {
     /// The target.
     pub target: Target,

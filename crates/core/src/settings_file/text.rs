@@ -92,7 +92,7 @@ const TO_ENTRY: usize = 3;
 #[derive(Clone, Copy)]
 struct Lines<'a>(&'a [u8]);
 
-impl<'a> Lines<'a> {
+impl Lines<'_> {
     /// The entries before a target, and those from it on.
     fn split_at(self, target: &Target) -> (Self, Self) {
         // Lines that begin before `low` are less than the target, the line at `high` is not. Both are starts of lines.

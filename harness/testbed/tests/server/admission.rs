@@ -148,7 +148,10 @@ async fn a_slow_webhook_gets_more_time() {
 #[tokio::test]
 async fn a_count_changed_by_a_policy_is_no_repair_and_is_tried_again_by_the_clock() {
     let mut fixture = Fixture::new().await;
-    fixture.create_managed("web", 5).await;
+    fixture.create_managed("web", 4).await;
+    // A write that is seen in effect, so that a count which the server did not write could be another server's.
+    fixture.set("web", 5).await;
+    check_in_effect(&mut fixture, 5).await;
     let admin = fixture.control_plane.admin().await.unwrap();
     let Some(policy) = lower(&fixture, &admin).await else {
         println!("this API server has no MutatingAdmissionPolicy: not tested");
@@ -165,6 +168,7 @@ async fn a_count_changed_by_a_policy_is_no_repair_and_is_tried_again_by_the_cloc
     assert_eq!(answer.last_drift.unwrap().by, SOMEBODY);
     let metrics = fixture.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_repairs_total 0\n"), "{metrics}");
+    assert!(metrics.contains("replica_count_manager_another_server_drifts_total 0\n"), "{metrics}");
     let log = fixture.manager.log();
     assert!(!log.iter().any(|line| line.contains("repaired")), "{log:#?}");
     let warnings = log.iter().filter(|line| line.contains("write failed") && line.contains("WARN")).count();

@@ -1,5 +1,5 @@
-// The API of Replica Count Manager: one source of truth for the replica counts of workloads: Deployments, unless a Kind
-// says otherwise.
+// The API of Replica Count Manager, the one source of truth for the replica counts of workloads. A workload is a
+// Deployment unless a Kind says otherwise.
 //
 // This file imports nothing but google/protobuf, so `grpcurl -proto proto/deployments.proto` needs no include path.
 // Field names and numbers are a contract with existing clients: fields and RPCs are added, never renamed or renumbered.
@@ -84,7 +84,7 @@ type DeploymentState int32
 const (
 	// The cluster has not been read yet, or cannot be: StateReason says why.
 	DeploymentState_UNKNOWN DeploymentState = 0
-	// It exists and no count is stored for it.
+	// The workload exists and no count is stored for it.
 	DeploymentState_UNMANAGED DeploymentState = 1
 	// The cluster has the desired count.
 	DeploymentState_IN_SYNC DeploymentState = 2
@@ -96,11 +96,14 @@ const (
 	DeploymentState_MISSING DeploymentState = 5
 	// A count is stored for a namespace or a kind that this server does not manage.
 	DeploymentState_OUT_OF_SCOPE DeploymentState = 6
-	// Somebody keeps changing the count. It is put back each time, but ever more slowly, and may have either value now.
+	// Somebody keeps changing the count. It is repaired at growing intervals, so it may have either value now.
 	DeploymentState_CONTESTED DeploymentState = 7
-	// A count is stored and an autoscaler targets the deployment. The stored count is enforced, and contested as soon as the
-	// autoscaler changes it.
+	// A count is stored and an autoscaler targets the workload. Enforcement says whether the stored count is enforced. It
+	// is contested as soon as the autoscaler changes it.
 	DeploymentState_AUTOSCALED DeploymentState = 8
+	// Another version of the server has stored something that this one does not know: StateReason says what. It is kept
+	// and not enforced, and no count is shown for it. Delete it, or replace it with ReplaceUnknown.
+	DeploymentState_UNSUPPORTED DeploymentState = 9
 )
 
 // Enum value maps for DeploymentState.
@@ -115,6 +118,7 @@ var (
 		6: "OUT_OF_SCOPE",
 		7: "CONTESTED",
 		8: "AUTOSCALED",
+		9: "UNSUPPORTED",
 	}
 	DeploymentState_value = map[string]int32{
 		"UNKNOWN":      0,
@@ -126,6 +130,7 @@ var (
 		"OUT_OF_SCOPE": 6,
 		"CONTESTED":    7,
 		"AUTOSCALED":   8,
+		"UNSUPPORTED":  9,
 	}
 )
 
@@ -163,7 +168,7 @@ const (
 	EnforcementMode_MODE_UNSPECIFIED EnforcementMode = 0
 	// Drift is repaired.
 	EnforcementMode_ENFORCE EnforcementMode = 1
-	// Drift is seen, shown and counted, and never repaired.
+	// Drift is detected, shown and counted, but never repaired.
 	EnforcementMode_IGNORE EnforcementMode = 2
 )
 
@@ -214,13 +219,14 @@ type ListDeploymentsRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
 	// Only deployments of this name. Empty: all names.
 	Name string `protobuf:"bytes,2,opt,name=Name,proto3" json:"Name,omitempty"`
-	// Also the deployments that are not managed.
+	// Also list unmanaged deployments.
 	IncludeUnmanaged bool `protobuf:"varint,3,opt,name=IncludeUnmanaged,proto3" json:"IncludeUnmanaged,omitempty"`
 	// At most this many rows. 0: all rows.
 	PageSize int32 `protobuf:"varint,4,opt,name=PageSize,proto3" json:"PageSize,omitempty"`
-	// NextPageToken of the page before. Empty: the first page.
+	// NextPageToken of the previous page. Empty: the first page.
 	PageToken string `protobuf:"bytes,5,opt,name=PageToken,proto3" json:"PageToken,omitempty"`
-	// Only these kinds. Empty: Deployments only.
+	// Only these kinds. Empty: Deployments only. If all kinds are named, the list also has entries of kinds that this
+	// server does not know (OtherKind).
 	Kinds         []Kind `protobuf:"varint,6,rep,packed,name=Kinds,proto3,enum=proto.Kind" json:"Kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -302,7 +308,7 @@ type DeploymentsReplicaConfig struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
-	// The desired count. Absent: not managed.
+	// The desired count. Absent: not managed, or not supported.
 	Replicas *int32 `protobuf:"varint,3,opt,name=Replicas,proto3,oneof" json:"Replicas,omitempty"`
 	// spec.replicas in the cluster. Absent: not known.
 	CurrentReplicas *int32 `protobuf:"varint,4,opt,name=CurrentReplicas,proto3,oneof" json:"CurrentReplicas,omitempty"`
@@ -310,8 +316,13 @@ type DeploymentsReplicaConfig struct {
 	ReadyReplicas *int32          `protobuf:"varint,5,opt,name=ReadyReplicas,proto3,oneof" json:"ReadyReplicas,omitempty"`
 	State         DeploymentState `protobuf:"varint,6,opt,name=State,proto3,enum=proto.DeploymentState" json:"State,omitempty"`
 	Kind          Kind            `protobuf:"varint,7,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
-	// Why the state is UNKNOWN. Empty in every other state.
-	StateReason   string `protobuf:"bytes,8,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
+	// Why the state is UNKNOWN, OUT_OF_SCOPE or UNSUPPORTED. Empty in every other state.
+	StateReason string `protobuf:"bytes,8,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
+	// Why the desired count is not in effect. Absent: no write has failed since the last success.
+	LastFailure *Failure `protobuf:"bytes,9,opt,name=LastFailure,proto3" json:"LastFailure,omitempty"`
+	// The kind of an entry that another version has stored, if this server does not know it: Kind has no meaning then.
+	// Empty: see Kind.
+	OtherKind     string `protobuf:"bytes,11,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,10 +413,24 @@ func (x *DeploymentsReplicaConfig) GetStateReason() string {
 	return ""
 }
 
+func (x *DeploymentsReplicaConfig) GetLastFailure() *Failure {
+	if x != nil {
+		return x.LastFailure
+	}
+	return nil
+}
+
+func (x *DeploymentsReplicaConfig) GetOtherKind() string {
+	if x != nil {
+		return x.OtherKind
+	}
+	return ""
+}
+
 type DeploymentsReplicaConfigs struct {
 	state                    protoimpl.MessageState      `protogen:"open.v1"`
 	DeploymentsReplicaConfig []*DeploymentsReplicaConfig `protobuf:"bytes,1,rep,name=deploymentsReplicaConfig,proto3" json:"deploymentsReplicaConfig,omitempty"`
-	// Ask for the next page with this. Empty: this was the last one.
+	// The PageToken of the next page. Empty: this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=NextPageToken,proto3" json:"NextPageToken,omitempty"`
 	// How old the observed values are, while the watch is broken. Absent: they are current.
 	ObservedAge   *durationpb.Duration `protobuf:"bytes,3,opt,name=ObservedAge,proto3" json:"ObservedAge,omitempty"`
@@ -465,10 +490,12 @@ func (x *DeploymentsReplicaConfigs) GetObservedAge() *durationpb.Duration {
 }
 
 type GetDeploymentRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
-	Namespace     string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
-	Kind          Kind                   `protobuf:"varint,3,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
+	Kind      Kind                   `protobuf:"varint,3,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	// Instead of Kind, for an entry of a kind that this server does not know.
+	OtherKind     string `protobuf:"bytes,4,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -524,13 +551,20 @@ func (x *GetDeploymentRequest) GetKind() Kind {
 	return Kind_DEPLOYMENT
 }
 
+func (x *GetDeploymentRequest) GetOtherKind() string {
+	if x != nil {
+		return x.OtherKind
+	}
+	return ""
+}
+
 type GetDeploymentResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
 	// spec.replicas in the cluster. Absent: not known.
 	CurrentReplicas *int32 `protobuf:"varint,3,opt,name=CurrentReplicas,proto3,oneof" json:"CurrentReplicas,omitempty"`
-	// The desired count. Absent: not managed.
+	// The desired count. Absent: not managed, or not supported.
 	DesiredReplicas *int32 `protobuf:"varint,4,opt,name=DesiredReplicas,proto3,oneof" json:"DesiredReplicas,omitempty"`
 	// status.readyReplicas in the cluster. Absent: not known.
 	ReadyReplicas *int32          `protobuf:"varint,5,opt,name=ReadyReplicas,proto3,oneof" json:"ReadyReplicas,omitempty"`
@@ -540,26 +574,30 @@ type GetDeploymentResponse struct {
 	// Who set the desired count: the common name of the client certificate, or its URI.
 	SetBy string                 `protobuf:"bytes,8,opt,name=SetBy,proto3" json:"SetBy,omitempty"`
 	SetAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=SetAt,proto3" json:"SetAt,omitempty"`
-	// Why it was set, in the words of SetDeployment.
+	// Why it was set: the Reason of SetDeployment.
 	Reason string `protobuf:"bytes,10,opt,name=Reason,proto3" json:"Reason,omitempty"`
-	// Whether the setting is enforced right now, the server-wide switch included.
+	// Whether the setting is enforced now, taking the server-wide switch into account.
 	Enforcement EnforcementMode `protobuf:"varint,11,opt,name=Enforcement,proto3,enum=proto.EnforcementMode" json:"Enforcement,omitempty"`
 	// When enforcement resumes by itself. Absent: never, or it is on.
 	EnforcementUntil *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=EnforcementUntil,proto3" json:"EnforcementUntil,omitempty"`
-	// The last drift that this server saw since it started. Absent: none.
+	// The last drift that this server has seen since it started. Absent: none.
 	LastDrift *Drift `protobuf:"bytes,13,opt,name=LastDrift,proto3" json:"LastDrift,omitempty"`
-	// How many drifts this server saw since it started.
+	// How many drifts this server has seen since it started.
 	DriftCount int64 `protobuf:"varint,14,opt,name=DriftCount,proto3" json:"DriftCount,omitempty"`
 	// How old the observed values are, while the watch is broken. Absent: they are current.
 	ObservedAge *durationpb.Duration `protobuf:"bytes,15,opt,name=ObservedAge,proto3" json:"ObservedAge,omitempty"`
-	// The fight over the count. Absent: there is none.
+	// The conflict over the count. Absent: there is none.
 	Contest *Contest `protobuf:"bytes,16,opt,name=Contest,proto3" json:"Contest,omitempty"`
 	// Kind and name of the autoscaler that targets the deployment, for example "HorizontalPodAutoscaler/web". Empty: none
 	// is known.
 	Autoscaler string `protobuf:"bytes,17,opt,name=Autoscaler,proto3" json:"Autoscaler,omitempty"`
 	Kind       Kind   `protobuf:"varint,18,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
-	// Why the state is UNKNOWN. Empty in every other state.
-	StateReason   string `protobuf:"bytes,19,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
+	// Why the state is UNKNOWN, OUT_OF_SCOPE or UNSUPPORTED. Empty in every other state.
+	StateReason string `protobuf:"bytes,19,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
+	// Why the desired count is not in effect. Absent: no write has failed since the last success.
+	LastFailure *Failure `protobuf:"bytes,20,opt,name=LastFailure,proto3" json:"LastFailure,omitempty"`
+	// As in a row of ListDeployments.
+	OtherKind     string `protobuf:"bytes,22,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -727,10 +765,116 @@ func (x *GetDeploymentResponse) GetStateReason() string {
 	return ""
 }
 
-// A fight over a replica count: somebody keeps changing it, and repairs wait ever longer, up to 5 minutes.
+func (x *GetDeploymentResponse) GetLastFailure() *Failure {
+	if x != nil {
+		return x.LastFailure
+	}
+	return nil
+}
+
+func (x *GetDeploymentResponse) GetOtherKind() string {
+	if x != nil {
+		return x.OtherKind
+	}
+	return ""
+}
+
+// Writes of the desired count that failed in a row.
+type Failure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the last one failed, as a stable word: the reason of the metric write_failures_total.
+	Reason string `protobuf:"bytes,1,opt,name=Reason,proto3" json:"Reason,omitempty"`
+	// The HTTP status of the API server's answer. Absent: there was no answer.
+	Code *int32 `protobuf:"varint,2,opt,name=Code,proto3,oneof" json:"Code,omitempty"`
+	// Why it failed, in the words of the API server.
+	Message string `protobuf:"bytes,3,opt,name=Message,proto3" json:"Message,omitempty"`
+	// When the first of them failed.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=Since,proto3" json:"Since,omitempty"`
+	// When the next one is sent. Absent: as soon as the workload changes.
+	NextTry *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=NextTry,proto3" json:"NextTry,omitempty"`
+	// How many have failed.
+	Attempts      int64 `protobuf:"varint,6,opt,name=Attempts,proto3" json:"Attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_deployments_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_deployments_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Failure) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Failure) GetCode() int32 {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return 0
+}
+
+func (x *Failure) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Failure) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Failure) GetNextTry() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTry
+	}
+	return nil
+}
+
+func (x *Failure) GetAttempts() int64 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+// A conflict over a replica count: somebody keeps changing it. Repairs are made at growing intervals of up to 5
+// minutes.
 type Contest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The field manager that changed it last. Empty: unknown.
+	// The field manager that last changed it. Empty: unknown.
 	By string `protobuf:"bytes,1,opt,name=By,proto3" json:"By,omitempty"`
 	// No repair before this time. Absent: the next drift is repaired at once.
 	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=Until,proto3" json:"Until,omitempty"`
@@ -740,7 +884,7 @@ type Contest struct {
 
 func (x *Contest) Reset() {
 	*x = Contest{}
-	mi := &file_deployments_proto_msgTypes[5]
+	mi := &file_deployments_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +896,7 @@ func (x *Contest) String() string {
 func (*Contest) ProtoMessage() {}
 
 func (x *Contest) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[5]
+	mi := &file_deployments_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +909,7 @@ func (x *Contest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contest.ProtoReflect.Descriptor instead.
 func (*Contest) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{5}
+	return file_deployments_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Contest) GetBy() string {
@@ -791,7 +935,7 @@ type Drift struct {
 	Operation string `protobuf:"bytes,2,opt,name=Operation,proto3" json:"Operation,omitempty"`
 	// "scale", or empty for the deployment itself.
 	Subresource string `protobuf:"bytes,3,opt,name=Subresource,proto3" json:"Subresource,omitempty"`
-	// When it was made, or, where Kubernetes keeps no time (as for `kubectl scale`), when it was seen.
+	// When it happened or, if Kubernetes records no time (as for `kubectl scale`), when it was seen.
 	At *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=At,proto3" json:"At,omitempty"`
 	// The desired count.
 	From *int32 `protobuf:"varint,5,opt,name=From,proto3,oneof" json:"From,omitempty"`
@@ -803,7 +947,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_deployments_proto_msgTypes[6]
+	mi := &file_deployments_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +959,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[6]
+	mi := &file_deployments_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +972,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{6}
+	return file_deployments_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Drift) GetBy() string {
@@ -879,24 +1023,26 @@ type SetDeploymentRequest struct {
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
 	// Required: an absent count is an error, never 0.
 	Replicas *int32 `protobuf:"varint,3,opt,name=Replicas,proto3,oneof" json:"Replicas,omitempty"`
-	// Only if the setting has this generation. 0: only if there is no setting yet.
+	// Change the setting only if it has this generation. 0: only if there is no setting yet.
 	ExpectedGeneration *int64 `protobuf:"varint,4,opt,name=ExpectedGeneration,proto3,oneof" json:"ExpectedGeneration,omitempty"`
 	// Check everything, change nothing.
 	DryRun bool `protobuf:"varint,5,opt,name=DryRun,proto3" json:"DryRun,omitempty"`
-	// Why, for those who read it later. At most 1,024 bytes.
+	// Why, for later readers. At most 1,024 bytes.
 	Reason string `protobuf:"bytes,6,opt,name=Reason,proto3" json:"Reason,omitempty"`
 	// Accept a deployment that does not exist yet. It is enforced once it is created.
 	AllowMissing bool `protobuf:"varint,7,opt,name=AllowMissing,proto3" json:"AllowMissing,omitempty"`
-	// Accept a deployment that an autoscaler targets, and fight with it.
+	// Accept a deployment that an autoscaler targets, and fight with the autoscaler.
 	AllowAutoscaled bool `protobuf:"varint,8,opt,name=AllowAutoscaled,proto3" json:"AllowAutoscaled,omitempty"`
 	Kind            Kind `protobuf:"varint,9,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Replace an entry that another version has stored and this one does not support.
+	ReplaceUnknown bool `protobuf:"varint,10,opt,name=ReplaceUnknown,proto3" json:"ReplaceUnknown,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SetDeploymentRequest) Reset() {
 	*x = SetDeploymentRequest{}
-	mi := &file_deployments_proto_msgTypes[7]
+	mi := &file_deployments_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1054,7 @@ func (x *SetDeploymentRequest) String() string {
 func (*SetDeploymentRequest) ProtoMessage() {}
 
 func (x *SetDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[7]
+	mi := &file_deployments_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1067,7 @@ func (x *SetDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*SetDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{7}
+	return file_deployments_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SetDeploymentRequest) GetName() string {
@@ -987,13 +1133,20 @@ func (x *SetDeploymentRequest) GetKind() Kind {
 	return Kind_DEPLOYMENT
 }
 
+func (x *SetDeploymentRequest) GetReplaceUnknown() bool {
+	if x != nil {
+		return x.ReplaceUnknown
+	}
+	return false
+}
+
 type SetDeploymentResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
-	// spec.replicas in the cluster before. Absent: the deployment does not exist or was not seen yet.
+	// The previous spec.replicas in the cluster. Absent: the deployment does not exist or was not observed yet.
 	OldReplicas *int32 `protobuf:"varint,3,opt,name=OldReplicas,proto3,oneof" json:"OldReplicas,omitempty"`
-	// The desired count now.
+	// The new desired count.
 	NewReplicas   *int32 `protobuf:"varint,4,opt,name=NewReplicas,proto3,oneof" json:"NewReplicas,omitempty"`
 	Generation    int64  `protobuf:"varint,5,opt,name=Generation,proto3" json:"Generation,omitempty"`
 	Kind          Kind   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
@@ -1003,7 +1156,7 @@ type SetDeploymentResponse struct {
 
 func (x *SetDeploymentResponse) Reset() {
 	*x = SetDeploymentResponse{}
-	mi := &file_deployments_proto_msgTypes[8]
+	mi := &file_deployments_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1168,7 @@ func (x *SetDeploymentResponse) String() string {
 func (*SetDeploymentResponse) ProtoMessage() {}
 
 func (x *SetDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[8]
+	mi := &file_deployments_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1181,7 @@ func (x *SetDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*SetDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{8}
+	return file_deployments_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetDeploymentResponse) GetName() string {
@@ -1077,16 +1230,18 @@ type DeleteDeploymentRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
-	// Only if the setting has this generation.
+	// Delete the setting only if it has this generation.
 	ExpectedGeneration *int64 `protobuf:"varint,3,opt,name=ExpectedGeneration,proto3,oneof" json:"ExpectedGeneration,omitempty"`
 	Kind               Kind   `protobuf:"varint,4,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Instead of Kind, for an entry of a kind that this server does not know.
+	OtherKind     string `protobuf:"bytes,5,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteDeploymentRequest) Reset() {
 	*x = DeleteDeploymentRequest{}
-	mi := &file_deployments_proto_msgTypes[9]
+	mi := &file_deployments_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1253,7 @@ func (x *DeleteDeploymentRequest) String() string {
 func (*DeleteDeploymentRequest) ProtoMessage() {}
 
 func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[9]
+	mi := &file_deployments_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1266,7 @@ func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{9}
+	return file_deployments_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteDeploymentRequest) GetName() string {
@@ -1142,20 +1297,28 @@ func (x *DeleteDeploymentRequest) GetKind() Kind {
 	return Kind_DEPLOYMENT
 }
 
+func (x *DeleteDeploymentRequest) GetOtherKind() string {
+	if x != nil {
+		return x.OtherKind
+	}
+	return ""
+}
+
 type DeleteDeploymentResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
-	// The desired count that was forgotten.
+	// The deleted desired count. Absent: the deleted entry was not supported.
 	OldReplicas   *int32 `protobuf:"varint,3,opt,name=OldReplicas,proto3,oneof" json:"OldReplicas,omitempty"`
 	Kind          Kind   `protobuf:"varint,4,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	OtherKind     string `protobuf:"bytes,5,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteDeploymentResponse) Reset() {
 	*x = DeleteDeploymentResponse{}
-	mi := &file_deployments_proto_msgTypes[10]
+	mi := &file_deployments_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1330,7 @@ func (x *DeleteDeploymentResponse) String() string {
 func (*DeleteDeploymentResponse) ProtoMessage() {}
 
 func (x *DeleteDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[10]
+	mi := &file_deployments_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1343,7 @@ func (x *DeleteDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{10}
+	return file_deployments_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteDeploymentResponse) GetName() string {
@@ -1211,6 +1374,13 @@ func (x *DeleteDeploymentResponse) GetKind() Kind {
 	return Kind_DEPLOYMENT
 }
 
+func (x *DeleteDeploymentResponse) GetOtherKind() string {
+	if x != nil {
+		return x.OtherKind
+	}
+	return ""
+}
+
 type SetEnforcementRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -1219,7 +1389,7 @@ type SetEnforcementRequest struct {
 	Mode EnforcementMode `protobuf:"varint,3,opt,name=Mode,proto3,enum=proto.EnforcementMode" json:"Mode,omitempty"`
 	// With IGNORE: when enforcement resumes. Absent: when someone sets ENFORCE.
 	Until *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=Until,proto3" json:"Until,omitempty"`
-	// Only if the setting has this generation.
+	// Change the setting only if it has this generation.
 	ExpectedGeneration *int64 `protobuf:"varint,5,opt,name=ExpectedGeneration,proto3,oneof" json:"ExpectedGeneration,omitempty"`
 	Kind               Kind   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	unknownFields      protoimpl.UnknownFields
@@ -1228,7 +1398,7 @@ type SetEnforcementRequest struct {
 
 func (x *SetEnforcementRequest) Reset() {
 	*x = SetEnforcementRequest{}
-	mi := &file_deployments_proto_msgTypes[11]
+	mi := &file_deployments_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1410,7 @@ func (x *SetEnforcementRequest) String() string {
 func (*SetEnforcementRequest) ProtoMessage() {}
 
 func (x *SetEnforcementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[11]
+	mi := &file_deployments_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1423,7 @@ func (x *SetEnforcementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetEnforcementRequest.ProtoReflect.Descriptor instead.
 func (*SetEnforcementRequest) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{11}
+	return file_deployments_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetEnforcementRequest) GetName() string {
@@ -1312,7 +1482,7 @@ type SetEnforcementResponse struct {
 
 func (x *SetEnforcementResponse) Reset() {
 	*x = SetEnforcementResponse{}
-	mi := &file_deployments_proto_msgTypes[12]
+	mi := &file_deployments_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1494,7 @@ func (x *SetEnforcementResponse) String() string {
 func (*SetEnforcementResponse) ProtoMessage() {}
 
 func (x *SetEnforcementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[12]
+	mi := &file_deployments_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1507,7 @@ func (x *SetEnforcementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetEnforcementResponse.ProtoReflect.Descriptor instead.
 func (*SetEnforcementResponse) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{12}
+	return file_deployments_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetEnforcementResponse) GetName() string {
@@ -1393,7 +1563,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x10IncludeUnmanaged\x18\x03 \x01(\bR\x10IncludeUnmanaged\x12\x1a\n" +
 	"\bPageSize\x18\x04 \x01(\x05R\bPageSize\x12\x1c\n" +
 	"\tPageToken\x18\x05 \x01(\tR\tPageToken\x12!\n" +
-	"\x05Kinds\x18\x06 \x03(\x0e2\v.proto.KindR\x05Kinds\"\xeb\x02\n" +
+	"\x05Kinds\x18\x06 \x03(\x0e2\v.proto.KindR\x05Kinds\"\xbb\x03\n" +
 	"\x18DeploymentsReplicaConfig\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
@@ -1402,18 +1572,21 @@ const file_deployments_proto_rawDesc = "" +
 	"\rReadyReplicas\x18\x05 \x01(\x05H\x02R\rReadyReplicas\x88\x01\x01\x12,\n" +
 	"\x05State\x18\x06 \x01(\x0e2\x16.proto.DeploymentStateR\x05State\x12\x1f\n" +
 	"\x04Kind\x18\a \x01(\x0e2\v.proto.KindR\x04Kind\x12 \n" +
-	"\vStateReason\x18\b \x01(\tR\vStateReasonB\v\n" +
+	"\vStateReason\x18\b \x01(\tR\vStateReason\x120\n" +
+	"\vLastFailure\x18\t \x01(\v2\x0e.proto.FailureR\vLastFailure\x12\x1c\n" +
+	"\tOtherKind\x18\v \x01(\tR\tOtherKindB\v\n" +
 	"\t_ReplicasB\x12\n" +
 	"\x10_CurrentReplicasB\x10\n" +
 	"\x0e_ReadyReplicas\"\xdb\x01\n" +
 	"\x19DeploymentsReplicaConfigs\x12[\n" +
 	"\x18deploymentsReplicaConfig\x18\x01 \x03(\v2\x1f.proto.DeploymentsReplicaConfigR\x18deploymentsReplicaConfig\x12$\n" +
 	"\rNextPageToken\x18\x02 \x01(\tR\rNextPageToken\x12;\n" +
-	"\vObservedAge\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vObservedAge\"i\n" +
+	"\vObservedAge\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vObservedAge\"\x87\x01\n" +
 	"\x14GetDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
-	"\x04Kind\x18\x03 \x01(\x0e2\v.proto.KindR\x04Kind\"\xd2\x06\n" +
+	"\x04Kind\x18\x03 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x1c\n" +
+	"\tOtherKind\x18\x04 \x01(\tR\tOtherKind\"\xa2\a\n" +
 	"\x15GetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12-\n" +
@@ -1440,10 +1613,20 @@ const file_deployments_proto_rawDesc = "" +
 	"Autoscaler\x18\x11 \x01(\tR\n" +
 	"Autoscaler\x12\x1f\n" +
 	"\x04Kind\x18\x12 \x01(\x0e2\v.proto.KindR\x04Kind\x12 \n" +
-	"\vStateReason\x18\x13 \x01(\tR\vStateReasonB\x12\n" +
+	"\vStateReason\x18\x13 \x01(\tR\vStateReason\x120\n" +
+	"\vLastFailure\x18\x14 \x01(\v2\x0e.proto.FailureR\vLastFailure\x12\x1c\n" +
+	"\tOtherKind\x18\x16 \x01(\tR\tOtherKindB\x12\n" +
 	"\x10_CurrentReplicasB\x12\n" +
 	"\x10_DesiredReplicasB\x10\n" +
-	"\x0e_ReadyReplicas\"K\n" +
+	"\x0e_ReadyReplicas\"\xe1\x01\n" +
+	"\aFailure\x12\x16\n" +
+	"\x06Reason\x18\x01 \x01(\tR\x06Reason\x12\x17\n" +
+	"\x04Code\x18\x02 \x01(\x05H\x00R\x04Code\x88\x01\x01\x12\x18\n" +
+	"\aMessage\x18\x03 \x01(\tR\aMessage\x120\n" +
+	"\x05Since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05Since\x124\n" +
+	"\aNextTry\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aNextTry\x12\x1a\n" +
+	"\bAttempts\x18\x06 \x01(\x03R\bAttemptsB\a\n" +
+	"\x05_Code\"K\n" +
 	"\aContest\x12\x0e\n" +
 	"\x02By\x18\x01 \x01(\tR\x02By\x120\n" +
 	"\x05Until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05Until\"\xc1\x01\n" +
@@ -1455,7 +1638,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x04From\x18\x05 \x01(\x05H\x00R\x04From\x88\x01\x01\x12\x13\n" +
 	"\x02To\x18\x06 \x01(\x05H\x01R\x02To\x88\x01\x01B\a\n" +
 	"\x05_FromB\x05\n" +
-	"\x03_To\"\xe1\x02\n" +
+	"\x03_To\"\x89\x03\n" +
 	"\x14SetDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
@@ -1465,7 +1648,9 @@ const file_deployments_proto_rawDesc = "" +
 	"\x06Reason\x18\x06 \x01(\tR\x06Reason\x12\"\n" +
 	"\fAllowMissing\x18\a \x01(\bR\fAllowMissing\x12(\n" +
 	"\x0fAllowAutoscaled\x18\b \x01(\bR\x0fAllowAutoscaled\x12\x1f\n" +
-	"\x04Kind\x18\t \x01(\x0e2\v.proto.KindR\x04KindB\v\n" +
+	"\x04Kind\x18\t \x01(\x0e2\v.proto.KindR\x04Kind\x12&\n" +
+	"\x0eReplaceUnknown\x18\n" +
+	" \x01(\bR\x0eReplaceUnknownB\v\n" +
 	"\t_ReplicasB\x15\n" +
 	"\x13_ExpectedGeneration\"\xf8\x01\n" +
 	"\x15SetDeploymentResponse\x12\x12\n" +
@@ -1478,18 +1663,20 @@ const file_deployments_proto_rawDesc = "" +
 	"Generation\x12\x1f\n" +
 	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04KindB\x0e\n" +
 	"\f_OldReplicasB\x0e\n" +
-	"\f_NewReplicas\"\xb8\x01\n" +
+	"\f_NewReplicas\"\xd6\x01\n" +
 	"\x17DeleteDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x123\n" +
 	"\x12ExpectedGeneration\x18\x03 \x01(\x03H\x00R\x12ExpectedGeneration\x88\x01\x01\x12\x1f\n" +
-	"\x04Kind\x18\x04 \x01(\x0e2\v.proto.KindR\x04KindB\x15\n" +
-	"\x13_ExpectedGeneration\"\xa4\x01\n" +
+	"\x04Kind\x18\x04 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x1c\n" +
+	"\tOtherKind\x18\x05 \x01(\tR\tOtherKindB\x15\n" +
+	"\x13_ExpectedGeneration\"\xc2\x01\n" +
 	"\x18DeleteDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12%\n" +
 	"\vOldReplicas\x18\x03 \x01(\x05H\x00R\vOldReplicas\x88\x01\x01\x12\x1f\n" +
-	"\x04Kind\x18\x04 \x01(\x0e2\v.proto.KindR\x04KindB\x0e\n" +
+	"\x04Kind\x18\x04 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x1c\n" +
+	"\tOtherKind\x18\x05 \x01(\tR\tOtherKindB\x0e\n" +
 	"\f_OldReplicas\"\x94\x02\n" +
 	"\x15SetEnforcementRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
@@ -1511,7 +1698,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x04Kind\x12\x0e\n" +
 	"\n" +
 	"DEPLOYMENT\x10\x00\x12\x10\n" +
-	"\fSTATEFUL_SET\x10\x01*\x92\x01\n" +
+	"\fSTATEFUL_SET\x10\x01*\xa3\x01\n" +
 	"\x0fDeploymentState\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tUNMANAGED\x10\x01\x12\v\n" +
@@ -1522,7 +1709,8 @@ const file_deployments_proto_rawDesc = "" +
 	"\fOUT_OF_SCOPE\x10\x06\x12\r\n" +
 	"\tCONTESTED\x10\a\x12\x0e\n" +
 	"\n" +
-	"AUTOSCALED\x10\b*@\n" +
+	"AUTOSCALED\x10\b\x12\x0f\n" +
+	"\vUNSUPPORTED\x10\t*@\n" +
 	"\x0fEnforcementMode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aENFORCE\x10\x01\x12\n" +
@@ -1549,7 +1737,7 @@ func file_deployments_proto_rawDescGZIP() []byte {
 }
 
 var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_deployments_proto_goTypes = []any{
 	(Kind)(0),                         // 0: proto.Kind
 	(DeploymentState)(0),              // 1: proto.DeploymentState
@@ -1559,59 +1747,64 @@ var file_deployments_proto_goTypes = []any{
 	(*DeploymentsReplicaConfigs)(nil), // 5: proto.DeploymentsReplicaConfigs
 	(*GetDeploymentRequest)(nil),      // 6: proto.GetDeploymentRequest
 	(*GetDeploymentResponse)(nil),     // 7: proto.GetDeploymentResponse
-	(*Contest)(nil),                   // 8: proto.Contest
-	(*Drift)(nil),                     // 9: proto.Drift
-	(*SetDeploymentRequest)(nil),      // 10: proto.SetDeploymentRequest
-	(*SetDeploymentResponse)(nil),     // 11: proto.SetDeploymentResponse
-	(*DeleteDeploymentRequest)(nil),   // 12: proto.DeleteDeploymentRequest
-	(*DeleteDeploymentResponse)(nil),  // 13: proto.DeleteDeploymentResponse
-	(*SetEnforcementRequest)(nil),     // 14: proto.SetEnforcementRequest
-	(*SetEnforcementResponse)(nil),    // 15: proto.SetEnforcementResponse
-	(*durationpb.Duration)(nil),       // 16: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
+	(*Failure)(nil),                   // 8: proto.Failure
+	(*Contest)(nil),                   // 9: proto.Contest
+	(*Drift)(nil),                     // 10: proto.Drift
+	(*SetDeploymentRequest)(nil),      // 11: proto.SetDeploymentRequest
+	(*SetDeploymentResponse)(nil),     // 12: proto.SetDeploymentResponse
+	(*DeleteDeploymentRequest)(nil),   // 13: proto.DeleteDeploymentRequest
+	(*DeleteDeploymentResponse)(nil),  // 14: proto.DeleteDeploymentResponse
+	(*SetEnforcementRequest)(nil),     // 15: proto.SetEnforcementRequest
+	(*SetEnforcementResponse)(nil),    // 16: proto.SetEnforcementResponse
+	(*durationpb.Duration)(nil),       // 17: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 18: google.protobuf.Timestamp
 }
 var file_deployments_proto_depIdxs = []int32{
 	0,  // 0: proto.ListDeploymentsRequest.Kinds:type_name -> proto.Kind
 	1,  // 1: proto.DeploymentsReplicaConfig.State:type_name -> proto.DeploymentState
 	0,  // 2: proto.DeploymentsReplicaConfig.Kind:type_name -> proto.Kind
-	4,  // 3: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
-	16, // 4: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
-	0,  // 5: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
-	1,  // 6: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
-	17, // 7: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
-	2,  // 8: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
-	17, // 9: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
-	9,  // 10: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
-	16, // 11: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
-	8,  // 12: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
-	0,  // 13: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
-	17, // 14: proto.Contest.Until:type_name -> google.protobuf.Timestamp
-	17, // 15: proto.Drift.At:type_name -> google.protobuf.Timestamp
-	0,  // 16: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 17: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
-	0,  // 18: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 19: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
-	2,  // 20: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
-	17, // 21: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
-	0,  // 22: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
-	2,  // 23: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
-	17, // 24: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
-	0,  // 25: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
-	3,  // 26: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
-	6,  // 27: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
-	10, // 28: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
-	12, // 29: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
-	14, // 30: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
-	5,  // 31: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
-	7,  // 32: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
-	11, // 33: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
-	13, // 34: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
-	15, // 35: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
-	31, // [31:36] is the sub-list for method output_type
-	26, // [26:31] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	8,  // 3: proto.DeploymentsReplicaConfig.LastFailure:type_name -> proto.Failure
+	4,  // 4: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
+	17, // 5: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
+	0,  // 6: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
+	1,  // 7: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
+	18, // 8: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
+	2,  // 9: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
+	18, // 10: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
+	10, // 11: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
+	17, // 12: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
+	9,  // 13: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
+	0,  // 14: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
+	8,  // 15: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
+	18, // 16: proto.Failure.Since:type_name -> google.protobuf.Timestamp
+	18, // 17: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
+	18, // 18: proto.Contest.Until:type_name -> google.protobuf.Timestamp
+	18, // 19: proto.Drift.At:type_name -> google.protobuf.Timestamp
+	0,  // 20: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 21: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
+	0,  // 22: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 23: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
+	2,  // 24: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
+	18, // 25: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
+	0,  // 26: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
+	2,  // 27: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
+	18, // 28: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
+	0,  // 29: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
+	3,  // 30: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
+	6,  // 31: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
+	11, // 32: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
+	13, // 33: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
+	15, // 34: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
+	5,  // 35: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
+	7,  // 36: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
+	12, // 37: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
+	14, // 38: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
+	16, // 39: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
+	35, // [35:40] is the sub-list for method output_type
+	30, // [30:35] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_deployments_proto_init() }
@@ -1621,19 +1814,20 @@ func file_deployments_proto_init() {
 	}
 	file_deployments_proto_msgTypes[1].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[4].OneofWrappers = []any{}
-	file_deployments_proto_msgTypes[6].OneofWrappers = []any{}
+	file_deployments_proto_msgTypes[5].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[7].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[8].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[9].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[10].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[11].OneofWrappers = []any{}
+	file_deployments_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_deployments_proto_rawDesc), len(file_deployments_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,5 +1,5 @@
-// The API of Replica Count Manager: one source of truth for the replica counts of workloads: Deployments, unless a Kind
-// says otherwise.
+// The API of Replica Count Manager, the one source of truth for the replica counts of workloads. A workload is a
+// Deployment unless a Kind says otherwise.
 //
 // This file imports nothing but google/protobuf, so `grpcurl -proto proto/deployments.proto` needs no include path.
 // Field names and numbers are a contract with existing clients: fields and RPCs are added, never renamed or renumbered.
@@ -40,14 +40,14 @@ const (
 type DeploymentsServiceClient interface {
 	// Lists the managed workloads, or on request every workload of the cluster, sorted by namespace, name and kind.
 	ListDeployments(ctx context.Context, in *ListDeploymentsRequest, opts ...grpc.CallOption) (*DeploymentsReplicaConfigs, error)
-	// Returns what is desired and what is observed of one deployment.
+	// Returns the desired and the observed state of one deployment.
 	GetDeployment(ctx context.Context, in *GetDeploymentRequest, opts ...grpc.CallOption) (*GetDeploymentResponse, error)
-	// Stores the desired replica count of a deployment, which is managed from then on.
-	// Answers when the setting is durable; the cluster follows within milliseconds.
+	// Stores the desired replica count of a deployment, which is managed from then on. Responds once the setting is
+	// durable; the cluster follows within milliseconds.
 	SetDeployment(ctx context.Context, in *SetDeploymentRequest, opts ...grpc.CallOption) (*SetDeploymentResponse, error)
-	// Forgets the desired count. The deployment keeps the count it has and is no longer managed.
+	// Deletes the desired count. The deployment keeps its current count and is no longer managed.
 	DeleteDeployment(ctx context.Context, in *DeleteDeploymentRequest, opts ...grpc.CallOption) (*DeleteDeploymentResponse, error)
-	// Says whether the desired count is enforced or, for a time, only watched.
+	// Sets whether the desired count is enforced or only watched, optionally until a time.
 	SetEnforcement(ctx context.Context, in *SetEnforcementRequest, opts ...grpc.CallOption) (*SetEnforcementResponse, error)
 }
 
@@ -115,14 +115,14 @@ func (c *deploymentsServiceClient) SetEnforcement(ctx context.Context, in *SetEn
 type DeploymentsServiceServer interface {
 	// Lists the managed workloads, or on request every workload of the cluster, sorted by namespace, name and kind.
 	ListDeployments(context.Context, *ListDeploymentsRequest) (*DeploymentsReplicaConfigs, error)
-	// Returns what is desired and what is observed of one deployment.
+	// Returns the desired and the observed state of one deployment.
 	GetDeployment(context.Context, *GetDeploymentRequest) (*GetDeploymentResponse, error)
-	// Stores the desired replica count of a deployment, which is managed from then on.
-	// Answers when the setting is durable; the cluster follows within milliseconds.
+	// Stores the desired replica count of a deployment, which is managed from then on. Responds once the setting is
+	// durable; the cluster follows within milliseconds.
 	SetDeployment(context.Context, *SetDeploymentRequest) (*SetDeploymentResponse, error)
-	// Forgets the desired count. The deployment keeps the count it has and is no longer managed.
+	// Deletes the desired count. The deployment keeps its current count and is no longer managed.
 	DeleteDeployment(context.Context, *DeleteDeploymentRequest) (*DeleteDeploymentResponse, error)
-	// Says whether the desired count is enforced or, for a time, only watched.
+	// Sets whether the desired count is enforced or only watched, optionally until a time.
 	SetEnforcement(context.Context, *SetEnforcementRequest) (*SetEnforcementResponse, error)
 	mustEmbedUnimplementedDeploymentsServiceServer()
 }
