@@ -120,7 +120,7 @@ pub const FILE_CALLS: [(&str, u32); 6] =
 const ERRNOS: [&str; 4] = ["ENOSPC", "EIO", "EROFS", "EDQUOT"];
 
 /// The same for a start of the server.
-pub const START_CALLS: [(&str, u32); 3] = [("unlink", 2), ("openat", 4), ("fsync", 1)];
+pub const START_CALLS: [(&str, u32); 4] = [("unlink", 2), ("openat", 5), ("write", 1), ("fsync", 1)];
 
 /// The load of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
