@@ -15,6 +15,7 @@ mod handle;
 mod lock;
 mod metrics;
 mod open;
+mod open_error;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -22,5 +23,5 @@ mod writable;
 
 pub use committer::Committer;
 pub use disk::{Disk, RealDisk};
-pub use open::OpenError;
 pub(super) use open::open;
+pub use open_error::OpenError;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::{beside, is_unwritable};
-use super::open::OpenError;
+use super::open_error::OpenError;
 
 /// What keeps other processes away. The lock is held until this is dropped.
 #[derive(Debug)]
