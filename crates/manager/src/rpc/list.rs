@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_row_without_memory_ends_the_work() {
         let mut made = 0;
-        let rows = std::iter::repeat_with(|| {
+        let rows = iter::repeat_with(|| {
             made += 1;
             Row::new(&target("a"), None, Observation::Absent, State::Missing, None)
         });
