@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn a_rename_that_took_effect_but_failed_is_detected() {
         let folder = TempDir::new().unwrap();
-        let rename = Fault { at: 9, kind: Kind::DoneButFails(Errno::IO) };
+        let rename = Fault { at: 10, kind: Kind::DoneButFails(Errno::IO) };
         let disk = Box::new(CrashDisk::new(&[rename]));
         let (store, committer) = Store::open_file_on(&folder.path().join("replicas.json"), disk).unwrap();
         let committer = thread::spawn(move || committer.run(|_: &Changed| ()));
