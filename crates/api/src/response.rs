@@ -12,6 +12,7 @@ use replica_count_core::kind::Kind;
 use replica_count_core::record::Record;
 use replica_count_core::setting::Enforcement;
 use replica_count_core::state::State;
+use replica_count_core::steady::SteadyConflict;
 
 use crate::proto;
 
@@ -54,13 +55,25 @@ impl From<&Drift> for proto::Drift {
             at: Some(timestamp(drift.at)),
             from: Some(drift.from.get()),
             to: Some(drift.to.get()),
+            likely_by: drift.likely_by.as_deref().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl From<SteadyConflict> for proto::SteadyConflict {
+    fn from(conflict: SteadyConflict) -> Self {
+        Self {
+            by: conflict.by.map(|writer| writer.manager.to_string()).unwrap_or_default(),
+            period: Some(duration(conflict.period)),
+            rounds: conflict.rounds.into(),
+            likely_by: conflict.likely_by.as_deref().unwrap_or_default().to_owned(),
         }
     }
 }
 
 /// The conflict over a target, if it is contested.
 pub fn contest(record: &Record, now: Now) -> Option<proto::Contest> {
-    let contested = record.damping.contested()?;
+    let contested = record.conflict.contested()?;
     let wait = contested.next_repair.saturating_duration_since(now.monotonic);
     let until = (!wait.is_zero()).then(|| timestamp(now.wall + wait));
     Some(proto::Contest { by: record.last_drift.as_ref().map_or("", Drift::manager).to_owned(), until })
@@ -160,6 +173,10 @@ mod tests {
         };
         assert_eq!(contest(&record, 0), None);
         let desired = Replicas::new(1).expect("valid");
+        let found = Replicas::new(2).expect("valid");
+        let (uid, at) = ("u".into(), Timestamp::UNIX_EPOCH);
+        let drift = Drift { uid, by: None, likely_by: None, at, from: desired, to: found };
+        record.record_drift(&drift, start, 1.0);
         record.record_repaired(desired, start, 1.0);
         assert_eq!(contest(&record, 0), Some(Some(10)));
         assert_eq!(contest(&record, 4), Some(Some(6)));

@@ -40,13 +40,6 @@ fn check(message: &str, expected: &[&str]) {
     assert_eq!(actual[..expected.len()], *expected);
 }
 
-/// Checks that a message has a field.
-#[track_caller]
-fn check_has(message: &str, expected: &str) {
-    let actual = fields(&deployments_proto(), message);
-    assert!(actual.iter().any(|field| field == expected), "{actual:?}");
-}
-
 const NAME: &str = "1 Name Name string";
 const NAMESPACE: &str = "2 Namespace Namespace string";
 
@@ -75,9 +68,10 @@ fn lists_keep_their_fields() {
             "7 Kind Kind .proto.Kind",
             "8 StateReason StateReason string",
             "9 LastFailure LastFailure .proto.Failure",
+            "10 SteadyConflict SteadyConflict .proto.SteadyConflict",
+            "11 OtherKind OtherKind string",
         ],
     );
-    check_has("DeploymentsReplicaConfig", "11 OtherKind OtherKind string");
     check(
         "DeploymentsReplicaConfigs",
         &["1 deploymentsReplicaConfig deploymentsReplicaConfig .proto.DeploymentsReplicaConfig*"],
@@ -143,9 +137,25 @@ fn responses_keep_their_fields() {
             "18 Kind Kind .proto.Kind",
             "19 StateReason StateReason string",
             "20 LastFailure LastFailure .proto.Failure",
+            "21 SteadyConflict SteadyConflict .proto.SteadyConflict",
+            "22 OtherKind OtherKind string",
         ],
     );
-    check_has("GetDeploymentResponse", "22 OtherKind OtherKind string");
+    check(
+        "SetDeploymentResponse",
+        &[
+            NAME,
+            NAMESPACE,
+            "3 OldReplicas OldReplicas int32?",
+            "4 NewReplicas NewReplicas int32?",
+            "5 Generation Generation int64",
+            "6 Kind Kind .proto.Kind",
+        ],
+    );
+}
+
+#[test]
+fn messages_within_responses_keep_their_fields() {
     check(
         "Failure",
         &[
@@ -159,14 +169,24 @@ fn responses_keep_their_fields() {
     );
     check("Contest", &["1 By By string", "2 Until Until .google.protobuf.Timestamp"]);
     check(
-        "SetDeploymentResponse",
+        "SteadyConflict",
         &[
-            NAME,
-            NAMESPACE,
-            "3 OldReplicas OldReplicas int32?",
-            "4 NewReplicas NewReplicas int32?",
-            "5 Generation Generation int64",
-            "6 Kind Kind .proto.Kind",
+            "1 By By string",
+            "2 Period Period .google.protobuf.Duration",
+            "3 Rounds Rounds int64",
+            "4 LikelyBy LikelyBy string",
+        ],
+    );
+    check(
+        "Drift",
+        &[
+            "1 By By string",
+            "2 Operation Operation string",
+            "3 Subresource Subresource string",
+            "4 At At .google.protobuf.Timestamp",
+            "5 From From int32?",
+            "6 To To int32?",
+            "7 LikelyBy LikelyBy string",
         ],
     );
 }

@@ -1,32 +1,16 @@
-//! Conflicts: somebody keeps changing a count, and repairs are damped.
+//! Conflicts over the count of a target: what others did to it, and what follows from that.
 //!
-//! Occasional changes are repaired at once. Repeated changes are still repaired, at growing intervals, so that a fight
-//! costs the API server next to nothing.
-//!
-//! A *conflict* is a drift that we repaired, or a write of ours that somebody else's change made stale. Each conflict
-//! uses up one of [`BUDGET`] immediate repairs, and one is regained every [`REFILL`]. When none is left the target is
-//! *contested*: the next repair waits, and each one after it waits twice as long, until no drift is seen for [`QUIET`].
-//!
-//! The cost of a fight in its first minute: suppose the budget is used up after `s` seconds. Until then there were at
-//! most 12 + s/20 conflicts. Jitter at most halves each delay, so the next ones come at the earliest 5, 15, 35 and 75
-//! seconds later. That makes at most 16 conflicts for any `s`: 12 + 1 + 3 for `s` from 20 to 25. After that there is
-//! one every 2.5 to 5 minutes.
+//! Conflicts that are faster than the budget of immediate repairs are damped ([`crate::damping`]). Those that come again
+//! and again are reported, at any rate ([`crate::steady`]).
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use crate::backoff::Backoff;
-
-/// Immediate repairs of one target: more than a person or a pipeline needs in a minute.
-pub const BUDGET: u32 = 12;
-/// Immediate repairs of an autoscaled target. An autoscaler does not stop by itself, so it is damped at once.
-pub const BUDGET_OF_AUTOSCALED: u32 = 1;
-/// The time after which one more immediate repair is available: three changes a minute are never damped.
-pub const REFILL: Duration = Duration::from_secs(20);
-/// How long repairs of a contested target wait.
-pub const DELAYS: Backoff = Backoff { base: Duration::from_secs(10), cap: Duration::from_mins(5) };
-/// The time without drift after which a target is no longer contested. It is longer than the longest delay: otherwise
-/// an opponent who waits for each repair would get a new budget each time.
-pub const QUIET: Duration = Duration::from_mins(10);
+use crate::damping::{BUDGET, BUDGET_OF_AUTOSCALED, Contested, Damping, Quiet};
+use crate::managed_fields::Writer;
+use crate::replicas::Replicas;
+use crate::steady::{MEMORY, Rounds, SteadyConflict};
+use crate::uid::Uid;
 
 /// Who else changes the count of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,169 +23,163 @@ pub enum ConflictState {
     Autoscaled,
 }
 
-/// How the repairs of one target are damped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Damping {
-    /// Repairs are immediate.
-    Calm {
-        /// When the budget is full again. `None`: it is full.
-        full_at: Option<Instant>,
-    },
-    /// Somebody keeps changing the count, so repairs are delayed.
-    Contested(Contested),
+/// An undesired count of an object, on which a write was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The object.
+    pub uid: Uid,
+    /// Its count.
+    pub replicas: Replicas,
 }
 
-/// An ongoing conflict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contested {
-    /// No repair before this time.
-    pub next_repair: Instant,
-    /// How many repairs were delayed; each delay is longer than the one before.
-    delays: u32,
-    /// When drift was last seen.
-    last_drift: Instant,
+/// What is remembered of the conflicts over one target. Most targets have none, so it takes no room until the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conflict(Option<Box<Memory>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Memory {
+    damping: Damping,
+    rounds: Rounds,
+    /// The view of the present drift, if a conflict was recorded for it.
+    counted: Option<View>,
+    /// Whether a write for the present drift may have landed although it was not answered.
+    is_unanswered: bool,
+    /// Who caused a drift last, as far as known, and when it was seen.
+    culprit: Option<(Arc<Writer>, Instant)>,
 }
 
-/// What a period without drift does to a conflict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quiet {
-    /// The target is not contested.
-    NotContested,
-    /// The conflict ends at this time unless drift is seen before.
-    EndsAt(Instant),
-    /// The conflict has just ended.
-    Ended,
-}
-
-impl Default for Damping {
-    fn default() -> Self {
-        Self::Calm { full_at: None }
-    }
-}
-
-impl Damping {
-    /// The conflict, if the target is contested.
+impl Conflict {
+    /// How repairs are delayed, if the target is contested.
     pub fn contested(&self) -> Option<&Contested> {
-        match self {
-            Self::Calm { .. } => None,
-            Self::Contested(contested) => Some(contested),
-        }
+        self.0.as_ref()?.damping.contested()
     }
 
-    /// Records a conflict at `now`. `budget` is the number of immediate repairs, `jitter` a random number in 0..1.
-    pub fn record_conflict(&mut self, budget: u32, now: Instant, jitter: f64) {
-        let delays = match self {
-            Self::Calm { full_at } => {
-                let full = full_at.map_or(now, |before| before.max(now)) + REFILL;
-                let is_one_left = full + REFILL <= now + REFILL * budget;
-                if is_one_left {
-                    *full_at = Some(full);
-                    return;
-                }
-                1
-            }
-            Self::Contested(contested) => contested.delays.saturating_add(1),
-        };
-        let next_repair = now + DELAYS.delay(delays, jitter);
-        *self = Self::Contested(Contested { next_repair, delays, last_drift: now });
+    /// Whether there is a steady conflict.
+    pub fn is_steady(&self) -> bool {
+        self.0.as_ref().is_some_and(|memory| memory.rounds.is_steady())
     }
 
-    /// Skips the current delay, on request. The next delay is as long as if this one had not been skipped.
-    pub fn skip_delay(&mut self) {
-        if let Self::Contested(contested) = self {
-            contested.next_repair = contested.last_drift;
+    /// The steady conflict, if there is one.
+    pub fn steady(&self, autoscaler: Option<&Arc<str>>, now: Instant) -> Option<SteadyConflict> {
+        self.0.as_ref()?.rounds.steady(|| self.suspect(autoscaler, now))
+    }
+
+    /// Who probably causes drifts whose owner Kubernetes did not record: the autoscaler of the workload, or else the
+    /// last known culprit, as long as that is remembered.
+    pub fn suspect(&self, autoscaler: Option<&Arc<str>>, now: Instant) -> Option<Arc<str>> {
+        if let Some(autoscaler) = autoscaler {
+            return Some(Arc::clone(autoscaler));
         }
+        let (writer, seen) = self.0.as_ref()?.culprit.as_ref()?;
+        (now <= *seen + MEMORY).then(|| Arc::from(&*writer.manager))
+    }
+
+    /// The earliest time of the next write on `view`, if it has to wait.
+    pub fn next_write(&self, view: &View) -> Option<Instant> {
+        let Memory { damping, counted, .. } = &**self.0.as_ref()?;
+        let is_repeated = counted.as_ref() == Some(view);
+        let next_retry = damping.next_retry().filter(|_| is_repeated);
+        next_retry.max(damping.contested().map(|contested| contested.next_repair))
+    }
+
+    /// Whether a write on `view` that comes too late can be repeated at once.
+    pub fn can_repeat(&self, view: &View, now: Instant) -> bool {
+        let Some(memory) = &self.0 else { return true };
+        // If it is the first on this view, it is no repetition itself.
+        let times = if memory.counted.as_ref() == Some(view) { 2 } else { 1 };
+        memory.damping.has_retries(times, now)
     }
 
     /// Records that there is drift.
     pub fn record_drift(&mut self, now: Instant) {
-        match self {
-            Self::Calm { .. } => {}
-            Self::Contested(contested) => contested.last_drift = now,
+        if let Some(memory) = &mut self.0 {
+            memory.damping.record_drift(now);
         }
     }
 
-    /// Records that there is no drift, which ends a conflict after [`QUIET`].
-    pub fn record_quiet(&mut self, now: Instant) -> Quiet {
-        match self {
-            Self::Calm { .. } => Quiet::NotContested,
-            Self::Contested(Contested { last_drift, .. }) if *last_drift + QUIET > now => {
-                Quiet::EndsAt(*last_drift + QUIET)
-            }
-            Self::Contested(_) => {
-                *self = Self::default();
-                Quiet::Ended
-            }
+    /// Records who caused a drift.
+    pub fn record_culprit(&mut self, writer: &Arc<Writer>, now: Instant) {
+        self.memory().culprit = Some((Arc::clone(writer), now));
+    }
+
+    /// Records a write on `view` that landed or came too late. The first on a view is a conflict, and others repeat it.
+    pub fn record_write(&mut self, view: View, is_autoscaled: bool, now: Instant, jitter: f64) {
+        let Memory { damping, counted, .. } = self.memory();
+        if counted.as_ref() == Some(&view) {
+            damping.record_retry(now);
+        } else {
+            let budget = if is_autoscaled { BUDGET_OF_AUTOSCALED } else { BUDGET };
+            damping.record_conflict(budget, now, jitter);
+            *counted = Some(view);
         }
+    }
+
+    /// Records that a write may have landed although it was not answered.
+    pub fn record_unanswered(&mut self) {
+        self.memory().is_unanswered = true;
+    }
+
+    /// Returns whether a write for the present drift may have landed without an answer, and forgets it.
+    pub fn take_unanswered(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|memory| std::mem::take(&mut memory.is_unanswered))
+    }
+
+    /// Records a round: a write of ours ended a drift, which `by` caused.
+    pub fn record_round(&mut self, by: Option<&Arc<Writer>>, now: Instant) {
+        self.memory().rounds.record(by, now);
+    }
+
+    /// Records that the present drift has ended, or that another takes its place.
+    pub fn end_drift(&mut self) {
+        if let Some(memory) = &mut self.0 {
+            (memory.counted, memory.is_unanswered) = (None, false);
+        }
+    }
+
+    /// Records a change of the setting. Another count ends a conflict; the same count again only skips the current
+    /// delay. Steady conflicts continue: whatever the count is, the opponent is the same.
+    pub fn record_setting(&mut self, is_same_count: bool) {
+        let Some(memory) = &mut self.0 else { return };
+        if is_same_count {
+            memory.damping.skip_delay();
+        } else {
+            memory.damping = Damping::default();
+        }
+        self.end_drift();
+    }
+
+    /// Records that no autoscaler targets the workload any more.
+    pub fn end_autoscaling(&mut self, now: Instant) {
+        if let Some(memory) = &mut self.0 {
+            memory.damping.end_autoscaling(now);
+        }
+    }
+
+    /// Records that there is no drift. What then happens to a contested target, and to a steady conflict.
+    pub fn record_quiet(&mut self, now: Instant) -> (Quiet, Quiet) {
+        let Some(memory) = &mut self.0 else { return (Quiet::None, Quiet::None) };
+        let ends = (memory.damping.record_quiet(now), memory.rounds.record_quiet(now));
+        if memory.is_forgotten(now) {
+            self.0 = None;
+        }
+        ends
+    }
+
+    /// Records that there is no round, while drift may be ignored. What then happens to a steady conflict.
+    pub fn record_no_round(&mut self, now: Instant) -> Quiet {
+        self.0.as_mut().map_or(Quiet::None, |memory| memory.rounds.record_quiet(now))
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        self.0.get_or_insert_default()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// The conflicts, in seconds, of a fight in which the opponent changes the count again after `pause`.
-    fn fight(budget: u32, pause: Duration, jitter: f64, duration: Duration) -> Vec<f64> {
-        let start = Instant::now();
-        let (mut damping, mut now, mut conflicts) = (Damping::default(), start, Vec::new());
-        while now <= start + duration {
-            damping.record_conflict(budget, now, jitter);
-            conflicts.push(now.duration_since(start).as_secs_f64());
-            now += pause;
-            now = damping.contested().map_or(now, |contested| now.max(contested.next_repair));
-        }
-        conflicts
-    }
-
-    #[test]
-    fn occasional_changes_are_repaired_at_once() {
-        for (times, pause) in [(11, Duration::ZERO), (17, 8 * SECOND), (1000, REFILL)] {
-            let (mut damping, mut now) = (Damping::default(), Instant::now());
-            for n in 0..times {
-                damping.record_conflict(BUDGET, now, 1.0);
-                assert_eq!(damping.contested(), None, "conflict {n} every {pause:?}");
-                now += pause;
-            }
-        }
-    }
-
-    #[test]
-    fn a_fight_costs_sixteen_writes_in_its_first_minute_and_then_one_every_few_minutes() {
-        for pause_ms in [0, 20, 500, 1_000, 1_700, 2_000, 2_300, 3_000, 4_000, 5_000, 10_000, 15_000] {
-            for jitter in [0.0, 0.5, 1.0] {
-                let pause = Duration::from_millis(pause_ms);
-                let minute = fight(BUDGET, pause, jitter, 60 * SECOND);
-                assert!(minute.len() <= 16, "{pause:?}, {jitter}: {minute:?}");
-                let day = fight(BUDGET, pause, jitter, 24 * 3600 * SECOND);
-                let gaps: Vec<f64> = day.windows(2).map(|pair| pair[1] - pair[0]).collect();
-                let last = gaps.last().copied().unwrap_or_default();
-                assert!((150.0..=300.0).contains(&last), "{pause:?}, {jitter}: {last}");
-            }
-        }
-    }
-
-    #[test]
-    fn delays_grow_after_the_last_immediate_repair() {
-        for (budget, immediate) in [(BUDGET, 12), (BUDGET_OF_AUTOSCALED, 1)] {
-            let conflicts = fight(budget, Duration::ZERO, 1.0, 400 * SECOND);
-            let expected: Vec<f64> =
-                std::iter::repeat_n(0.0, immediate).chain([10.0, 30.0, 70.0, 150.0, 310.0]).collect();
-            assert_eq!(conflicts, expected, "{budget}");
-        }
-    }
-
-    #[test]
-    fn quiet_ends_a_conflict_and_drift_restarts_the_quiet_period() {
-        let start = Instant::now();
-        let mut damping = Damping::default();
-        assert_eq!(damping.record_quiet(start), Quiet::NotContested);
-        damping.record_conflict(1, start, 0.0);
-        assert_eq!(damping.record_quiet(start + SECOND), Quiet::EndsAt(start + QUIET));
-        damping.record_drift(start + 60 * SECOND);
-        assert_eq!(damping.record_quiet(start + QUIET), Quiet::EndsAt(start + QUIET + 60 * SECOND));
-        assert_eq!(damping.record_quiet(start + QUIET + 60 * SECOND), Quiet::Ended);
-        assert_eq!(damping, Damping::default(), "with a full budget");
+impl Memory {
+    fn is_forgotten(&self, now: Instant) -> bool {
+        let Self { damping, rounds, counted, is_unanswered, culprit } = self;
+        let is_drifted = counted.is_some() || *is_unanswered;
+        let knows_culprit = culprit.as_ref().is_some_and(|(_, seen)| now <= *seen + MEMORY);
+        !is_drifted && !knows_culprit && damping.is_rested(now) && rounds.is_forgotten(now)
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::clock::Now;
+use crate::conflict::View;
 use crate::drift::Drift;
-use crate::failures::{Failure, Failures};
 use crate::observed::{Observation, Observed};
 use crate::own_writes::is_ours;
 use crate::policy::Policy;
@@ -97,7 +97,7 @@ pub fn decide(
                 Enforcement::Ignore { until } => until,
                 Enforcement::Enforce => None,
             };
-            Decision::Ignore { drift: drift(setting, observed, record, now.wall), until }
+            Decision::Ignore { drift: drift(setting, observed, record, now), until }
         }
         State::InSync | State::Drifted | State::Contested | State::Autoscaled => {
             enforce(setting, observed, record, now)
@@ -109,8 +109,9 @@ fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) ->
     if observed.replicas == setting.replicas {
         return Decision::InEffect;
     }
-    let drift = drift(setting, observed, record, now.wall);
-    match record.retry_at(&observed.uid) {
+    let drift = drift(setting, observed, record, now);
+    let view = View { uid: observed.uid.clone(), replicas: observed.replicas };
+    match record.retry_at(&view) {
         Some(until) if until > now.monotonic => Decision::Wait { until, drift },
         Some(_) | None => Decision::Repair(Repair {
             uid: observed.uid.clone(),
@@ -118,7 +119,7 @@ fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) ->
             to: setting.replicas,
             generation: setting.generation,
             drift,
-            method: method(setting, observed, record),
+            method: method(setting, observed, record.conflict.can_repeat(&view, now.monotonic)),
             deadline: record.write_deadline(),
         }),
     }
@@ -127,15 +128,12 @@ fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) ->
 /// How to write the desired count.
 ///
 /// Kubernetes records no owner for a 0 that is written through `scale`, and then none for later writes through `scale`,
-/// so whoever changes the count next would be unknown. Only a server-side apply mends that. After two that were stale,
-/// a patch follows: an apply is stale after any change of the workload, a patch only after one of the count.
-fn method(setting: &Setting, observed: &Observed, record: &Record) -> Method {
+/// so whoever changes the count next would be unknown. Only a server-side apply mends that. An apply is stale after any
+/// change of the workload, a patch only after one of the count, so an apply is made only if a patch can follow at once.
+fn method(setting: &Setting, observed: &Observed, can_repeat: bool) -> Method {
     let loses_owner = observed.owner.is_none() || setting.replicas.get() == 0;
-    let is_busy = |failures: &Failures| failures.last == Failure::Stale && failures.same_reason > 1;
     match observed.resource_version {
-        Some(version) if loses_owner && !record.failures.as_ref().is_some_and(is_busy) => {
-            Method::Apply { version }
-        }
+        Some(version) if loses_owner && can_repeat => Method::Apply { version },
         Some(_) | None => Method::Patch,
     }
 }
@@ -143,7 +141,7 @@ fn method(setting: &Setting, observed: &Observed, record: &Record) -> Method {
 /// The drift that explains an undesired count. `None`: the setting may merely not be in effect yet.
 ///
 /// A count under our field manager has no known author, unless it was certainly written by another server.
-fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp) -> Option<Drift> {
+fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Now) -> Option<Drift> {
     if record.altered_to(&observed.uid) == Some(observed.replicas) {
         // Our own write caused it.
         return record.open_drift.clone();
@@ -170,7 +168,8 @@ fn drift(setting: &Setting, observed: &Observed, record: &Record, now: Timestamp
     Some(Drift {
         uid: observed.uid.clone(),
         by: by.cloned(),
-        at: time.unwrap_or(now),
+        likely_by: if observed.owner.is_none() { record.suspect(now.monotonic) } else { None },
+        at: time.unwrap_or(now.wall),
         from: setting.replicas,
         to: observed.replicas,
     })
@@ -184,7 +183,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::conflict::BUDGET;
+    use crate::damping::BUDGET;
     use crate::failures::{Failure, WRITE_DEADLINES};
     use crate::managed_fields::{FieldOwner, Operation, Writer};
     use crate::own_writes::FIELD_MANAGER;
@@ -255,7 +254,7 @@ mod tests {
         fn expected_drift(&self, by: Option<&str>) -> Drift {
             let to = self.observed.as_ref().expect("present").replicas;
             let by = by.map(owner);
-            Drift { uid: "u".into(), by, at: self.now.wall, from: self.setting.replicas, to }
+            Drift { uid: "u".into(), by, likely_by: None, at: self.now.wall, from: self.setting.replicas, to }
         }
 
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
@@ -319,17 +318,21 @@ mod tests {
     }
 
     #[test]
-    fn patches_after_stale_applies() {
+    fn patches_after_stale_applies_without_waiting() {
         let mut case = Case::seen(|observed| observed.owner = None);
-        let mut fail = |failure| {
-            let failed_at = case.now.monotonic.checked_sub(Duration::from_mins(1)).expect("later");
-            case.record.record_failure(&"u".into(), failure, Duration::ZERO, failed_at, 1.0);
+        let mut fail = |failure, replicas| {
+            let failed_at = case.now.monotonic.checked_sub(Duration::from_secs(1)).expect("later");
+            let view = View { uid: "u".into(), replicas: count(replicas) };
+            case.record.record_failure(view, failure, Duration::ZERO, failed_at, 1.0);
             case.method()
         };
-        for failure in [Failure::Stale, Failure::Failed, Failure::Stale] {
-            assert!(matches!(fail(failure), Method::Apply { .. }));
-        }
-        assert_eq!(fail(Failure::Stale), Method::Patch);
+        assert!(matches!(fail(Failure::Stale, 5), Method::Apply { .. }));
+        assert!(matches!(fail(Failure::Failed, 5), Method::Apply { .. }));
+        assert_eq!(fail(Failure::Stale, 5), Method::Patch);
+        assert!(
+            matches!(fail(Failure::Stale, 7), Method::Apply { .. }),
+            "another drift: one more may be stale"
+        );
     }
 
     #[test]
@@ -416,11 +419,12 @@ mod tests {
         {
             let mut case = Case::default();
             for _ in 0..conflicts {
+                case.record.record_drift(&case.expected_drift(None), at(0), 1.0);
                 case.record.record_repaired(count(3), at(0), 1.0);
             }
             if retry_after_s > 0 {
                 case.record.record_failure(
-                    &"u".into(),
+                    View { uid: "u".into(), replicas: count(5) },
                     Failure::Throttled,
                     Duration::from_secs(retry_after_s),
                     at(0),

@@ -1,5 +1,7 @@
 //! A drift: one change of a count away from the desired one.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::managed_fields::{FieldOwner, Writer};
@@ -15,6 +17,8 @@ pub struct Drift {
     pub uid: Uid,
     /// Who caused it. `None`: unknown.
     pub by: Option<FieldOwner>,
+    /// Who probably caused it, where Kubernetes records nobody: the name of an autoscaler, or a field manager.
+    pub likely_by: Option<Arc<str>>,
     /// When it happened or, if that is unknown, when it was seen.
     pub at: Timestamp,
     /// The desired count.
@@ -26,7 +30,7 @@ pub struct Drift {
 impl Drift {
     /// Whether both describe the same change, regardless of when each was seen.
     ///
-    /// The owner's time is ignored: it changes with every write of the same field manager.
+    /// The owner's time is ignored: it changes with every write of the same field manager. So is who is only suspected.
     pub fn is_same_as(&self, other: &Self) -> bool {
         fn writer(drift: &Drift) -> Option<&Writer> {
             drift.by.as_ref().map(|owner| &*owner.writer)

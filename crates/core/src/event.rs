@@ -13,6 +13,7 @@ use crate::drift::Drift;
 use crate::failures::Failure;
 use crate::replicas::Replicas;
 use crate::setting::Enforcement;
+use crate::steady::SteadyConflict;
 use crate::target::Target;
 
 /// Something that happened to a target.
@@ -106,6 +107,10 @@ pub enum EventKind {
     },
     /// Nobody changes the count any more.
     Calmed,
+    /// Somebody changes the count again and again. This delays nothing.
+    SteadyConflict(SteadyConflict),
+    /// There was no round of a steady conflict for long enough.
+    SteadyConflictEnded,
     /// The workload does not exist, or is being deleted.
     Missing,
     /// Another autoscaler targets the workload, or no autoscaler does any more.

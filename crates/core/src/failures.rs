@@ -149,6 +149,20 @@ impl Failure {
             | Self::Unreachable => false,
         }
     }
+
+    /// Whether the desired count may have been written although there was no success.
+    pub fn may_have_landed(self) -> bool {
+        match self {
+            Self::TimedOut | Self::Failed | Self::Unreachable | Self::Deadline => true,
+            Self::Stale
+            | Self::Throttled
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::Denied
+            | Self::Altered
+            | Self::Refused => false,
+        }
+    }
 }
 
 impl Failures {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::conflict::{BUDGET, BUDGET_OF_AUTOSCALED, ConflictState, Damping};
+use crate::conflict::{Conflict, ConflictState, View};
 use crate::drift::Drift;
 use crate::failures::{Failure, Failures, WRITE_DEADLINES};
 use crate::own_writes::OwnWrites;
 use crate::replicas::Replicas;
+use crate::steady::SteadyConflict;
 use crate::uid::Uid;
 
 /// The longest of [`WRITE_DEADLINES`].
@@ -28,8 +29,8 @@ pub struct Record {
     pub drift_count: u64,
     /// The failed attempts to repair since the last success.
     pub failures: Option<Failures>,
-    /// How repairs are damped.
-    pub damping: Damping,
+    /// The conflicts with others.
+    pub conflict: Conflict,
     /// The autoscaler that targets the workload.
     pub autoscaler: Option<Arc<str>>,
     /// How many steps of [`WRITE_DEADLINES`] the next write gets beyond the first one.
@@ -71,10 +72,16 @@ impl Record {
     }
 
     /// Records a drift.
-    pub fn record_drift(&mut self, drift: &Drift, now: Instant) -> Sighting {
-        self.damping.record_drift(now);
+    pub fn record_drift(&mut self, drift: &Drift, now: Instant, jitter: f64) -> Sighting {
+        self.conflict.record_drift(now);
         if self.open_drift.as_ref().is_some_and(|open| open.is_same_as(drift)) {
             return Sighting::Known;
+        }
+        // A write for the drift before may have landed.
+        self.count_unanswered(now, jitter);
+        self.conflict.end_drift();
+        if let Some(owner) = &drift.by {
+            self.conflict.record_culprit(&owner.writer, now);
         }
         self.last_drift = Some(drift.clone());
         self.drift_count += 1;
@@ -93,7 +100,10 @@ impl Record {
 
     /// Records that an acknowledged write of ours repaired a drift.
     pub fn record_repaired(&mut self, desired: Replicas, now: Instant, jitter: f64) {
-        self.record_conflict(now, jitter);
+        if let Some(view) = self.view() {
+            self.record_conflict(view, now, jitter);
+        }
+        self.record_round(now);
         self.end_drift(desired);
     }
 
@@ -104,12 +114,10 @@ impl Record {
 
     /// Records that the cluster has the desired count; returns the drift that ended with it.
     ///
-    /// If we tried to repair it, an unacknowledged write of ours may have done so, unless the API server throttled it.
+    /// If a write for it was not answered, that write may have ended it.
     pub fn record_in_effect(&mut self, desired: Replicas, now: Instant, jitter: f64) -> Option<Drift> {
-        let may_have_written =
-            self.failures.as_ref().is_some_and(|failures| failures.last != Failure::Throttled);
-        if self.open_drift.is_some() && may_have_written {
-            self.record_conflict(now, jitter);
+        if self.count_unanswered(now, jitter) {
+            self.record_round(now);
         }
         // Throttling also holds for the next drift.
         let throttled =
@@ -122,56 +130,84 @@ impl Record {
     fn end_drift(&mut self, desired: Replicas) -> Option<Drift> {
         self.in_effect = InEffect::Was(desired);
         self.failures = None;
+        self.conflict.end_drift();
         self.open_drift.take()
     }
 
-    /// Records a failed attempt on the object `uid`; returns all consecutive failures.
+    /// Records a failed attempt on `view`; returns all consecutive failures.
     ///
     /// `retry_after` is how long the API server asked to wait.
     pub fn record_failure(
         &mut self,
-        uid: &Uid,
+        view: View,
         failure: Failure,
         retry_after: Duration,
         now: Instant,
         jitter: f64,
     ) -> &mut Failures {
-        if failure == Failure::Stale {
-            self.record_conflict(now, jitter);
-        }
         if failure.is_lack_of_time() {
             self.extra_time = (self.extra_time + 1).min(LAST_DEADLINE);
         }
         let before = self.failures.take();
-        self.failures.insert(Failures::after(before, uid, failure, retry_after, now, jitter))
+        let failures = Failures::after(before, &view.uid, failure, retry_after, now, jitter);
+        if failure == Failure::Stale {
+            self.record_conflict(view, now, jitter);
+        } else if failure.may_have_landed() {
+            self.conflict.record_unanswered();
+        }
+        self.failures.insert(failures)
     }
 
-    fn record_conflict(&mut self, now: Instant, jitter: f64) {
-        let budget = if self.autoscaler.is_some() { BUDGET_OF_AUTOSCALED } else { BUDGET };
-        self.damping.record_conflict(budget, now, jitter);
+    /// Counts a write for the present drift that may have landed without an answer. Returns whether there was one.
+    fn count_unanswered(&mut self, now: Instant, jitter: f64) -> bool {
+        let view = self.view().filter(|_| self.conflict.take_unanswered());
+        view.map(|view| self.record_conflict(view, now, jitter)).is_some()
     }
 
-    /// Records which autoscaler targets the workload; returns true if that changed. Without an autoscaler there is no
-    /// opponent, so the target is no longer contested.
-    pub fn record_autoscaler(&mut self, autoscaler: Option<&Arc<str>>) -> bool {
+    fn record_conflict(&mut self, view: View, now: Instant, jitter: f64) {
+        self.conflict.record_write(view, self.autoscaler.is_some(), now, jitter);
+    }
+
+    fn record_round(&mut self, now: Instant) {
+        let by = self.open_drift.as_ref().and_then(|drift| drift.by.as_ref());
+        self.conflict.record_round(by.map(|owner| &owner.writer), now);
+    }
+
+    /// The view of the present drift.
+    fn view(&self) -> Option<View> {
+        self.open_drift.as_ref().map(|drift| View { uid: drift.uid.clone(), replicas: drift.to })
+    }
+
+    /// Records which autoscaler targets the workload; returns true if that changed.
+    pub fn record_autoscaler(&mut self, autoscaler: Option<&Arc<str>>, now: Instant) -> bool {
         if self.autoscaler.as_ref() == autoscaler {
             return false;
         }
         self.autoscaler = autoscaler.cloned();
         if autoscaler.is_none() {
-            self.damping = Damping::default();
+            self.conflict.end_autoscaling(now);
         }
         true
     }
 
-    /// The earliest time of the next attempt on the object `uid`, if it has to wait.
+    /// The earliest time of the next attempt on `view`, if it has to wait.
     ///
     /// A re-created workload does not wait because of the failures of the one before. It does wait because of a
     /// conflict: the opponent may be the one who re-creates it.
-    pub fn retry_at(&self, uid: &Uid) -> Option<Instant> {
-        let failures = self.failures.as_ref().filter(|failures| failures.apply_to(uid));
+    pub fn retry_at(&self, view: &View) -> Option<Instant> {
+        let failures = self.failures.as_ref().filter(|failures| failures.apply_to(&view.uid));
         let after_failures = failures.and_then(|failures| failures.retry_at);
-        after_failures.max(self.damping.contested().map(|contested| contested.next_repair))
+        after_failures.max(self.conflict.next_write(view))
+    }
+
+    /// Who probably causes drifts of unknown cause.
+    pub fn suspect(&self, now: Instant) -> Option<Arc<str>> {
+        self.conflict.suspect(self.autoscaler.as_ref(), now)
+    }
+
+    /// The steady conflict over the count, if there is one.
+    pub fn steady_conflict(&self, now: Instant) -> Option<SteadyConflict> {
+        self.conflict.steady(self.autoscaler.as_ref(), now)
     }
 
     /// How long the next write may take.
@@ -193,10 +229,10 @@ impl Record {
 
     /// Who else changes the count.
     pub fn conflict_state(&self) -> ConflictState {
-        match (&self.autoscaler, &self.damping) {
+        match (&self.autoscaler, self.conflict.contested()) {
             (Some(_), _) => ConflictState::Autoscaled,
-            (None, Damping::Contested(_)) => ConflictState::Contested,
-            (None, Damping::Calm { .. }) => ConflictState::None,
+            (None, Some(_)) => ConflictState::Contested,
+            (None, None) => ConflictState::None,
         }
     }
 
@@ -210,11 +246,7 @@ impl Record {
             InEffect::NotYet => false,
             InEffect::Perhaps(before) | InEffect::Was(before) => before == desired,
         };
-        if is_confirmed {
-            self.damping.skip_delay();
-        } else {
-            self.damping = Damping::default();
-        }
+        self.conflict.record_setting(is_confirmed);
     }
 
     /// Records that the API server is reachable and the observed state is current again. Clears failures caused by the
@@ -229,30 +261,35 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::damping::{BUDGET, RETRIES};
     use crate::managed_fields::{FieldOwner, Operation, Writer};
 
     fn drift(uid: &str, to: i32, second: i64) -> Drift {
         let count = |n| Replicas::new(n).expect("valid");
         let at = Timestamp::from_second(second).expect("in range");
-        Drift { uid: uid.into(), by: None, at, from: count(1), to: count(to) }
+        Drift { uid: uid.into(), by: None, likely_by: None, at, from: count(1), to: count(to) }
     }
 
     #[test]
     fn one_drift_is_counted_once() {
         let (mut record, now) = (Record::default(), Instant::now());
         let new = |replaced| Sighting::New { replaced };
-        assert_eq!(record.record_drift(&drift("a", 2, 0), now), new(None));
-        assert_eq!(record.record_drift(&drift("a", 2, 1), now), Sighting::Known, "seen again");
-        assert_eq!(record.record_drift(&drift("a", 3, 2), now), new(Some(drift("a", 2, 0))), "another count");
+        assert_eq!(record.record_drift(&drift("a", 2, 0), now, 1.0), new(None));
+        assert_eq!(record.record_drift(&drift("a", 2, 1), now, 1.0), Sighting::Known, "seen again");
         assert_eq!(
-            record.record_drift(&drift("b", 3, 3), now),
+            record.record_drift(&drift("a", 3, 2), now, 1.0),
+            new(Some(drift("a", 2, 0))),
+            "another count"
+        );
+        assert_eq!(
+            record.record_drift(&drift("b", 3, 3), now, 1.0),
             new(Some(drift("a", 3, 2))),
             "another object"
         );
         let desired = one();
         assert_eq!(record.record_in_effect(desired, Instant::now(), 1.0), Some(drift("b", 3, 3)));
         assert_eq!(record.record_in_effect(desired, Instant::now(), 1.0), None, "there was no drift");
-        assert_eq!(record.record_drift(&drift("b", 3, 4), now), new(None), "again after a repair");
+        assert_eq!(record.record_drift(&drift("b", 3, 4), now, 1.0), new(None), "again after a repair");
         assert_eq!((record.drift_count, record.last_drift), (4, Some(drift("b", 3, 4))));
     }
 
@@ -267,9 +304,9 @@ mod tests {
         };
         let drift = |manager, second| Drift { by: Some(by(manager, second)), ..drift("a", 2, second) };
         let (mut record, now) = (Record::default(), Instant::now());
-        record.record_drift(&drift("kubectl", 0), now);
-        assert_eq!(record.record_drift(&drift("kubectl", 1), now), Sighting::Known);
-        assert_ne!(record.record_drift(&drift("helm", 1), now), Sighting::Known);
+        record.record_drift(&drift("kubectl", 0), now, 1.0);
+        assert_eq!(record.record_drift(&drift("kubectl", 1), now, 1.0), Sighting::Known);
+        assert_ne!(record.record_drift(&drift("helm", 1), now, 1.0), Sighting::Known);
     }
 
     #[test]
@@ -291,10 +328,10 @@ mod tests {
         for failure in [Failure::Refused, Failure::Throttled] {
             let mut record = Record::default();
             let retry_at =
-                record.record_failure(&"a".into(), failure, Duration::ZERO, Instant::now(), 1.0).retry_at;
-            assert_eq!(record.retry_at(&"a".into()), retry_at, "{failure:?}");
+                record.record_failure(view("a"), failure, Duration::ZERO, Instant::now(), 1.0).retry_at;
+            assert_eq!(record.retry_at(&view("a")), retry_at, "{failure:?}");
             let of_recreated = retry_at.filter(|_| failure == Failure::Throttled);
-            assert_eq!(record.retry_at(&"b".into()), of_recreated, "{failure:?}");
+            assert_eq!(record.retry_at(&view("b")), of_recreated, "{failure:?}");
         }
     }
 
@@ -302,12 +339,12 @@ mod tests {
     fn a_drift_that_ends_by_itself_does_not_clear_throttling() {
         for failure in [Failure::Unreachable, Failure::Throttled] {
             let mut record = Record::default();
-            record.record_drift(&drift("a", 2, 0), Instant::now());
+            record.record_drift(&drift("a", 2, 0), Instant::now(), 1.0);
             let due =
-                record.record_failure(&"a".into(), failure, Duration::from_secs(1), Instant::now(), 1.0).due;
+                record.record_failure(view("a"), failure, Duration::from_secs(1), Instant::now(), 1.0).due;
             assert!(record.record_in_effect(one(), Instant::now(), 1.0).is_some(), "{failure:?}");
             let throttled = Some(due).filter(|_| failure == Failure::Throttled);
-            assert_eq!(record.retry_at(&"a".into()), throttled, "{failure:?}");
+            assert_eq!(record.retry_at(&view("a")), throttled, "{failure:?}");
             record.record_in_effect(one(), due, 0.0);
             assert_eq!(record.failures, None, "{failure:?}");
         }
@@ -317,7 +354,7 @@ mod tests {
     fn almost_contested() -> Record {
         let mut record =
             Record { autoscaler: Some("HorizontalPodAutoscaler/web".into()), ..Record::default() };
-        record.record_drift(&drift("a", 2, 0), Instant::now());
+        see_drift(&mut record);
         record
     }
 
@@ -327,57 +364,119 @@ mod tests {
         Replicas::new(1).expect("valid")
     }
 
+    /// The view of a drift to 2.
+    fn view(uid: &str) -> View {
+        View { uid: uid.into(), replicas: Replicas::new(2).expect("valid") }
+    }
+
+    fn see_drift(record: &mut Record) {
+        record.record_drift(&drift("a", 2, 0), Instant::now(), 1.0);
+    }
+
     fn fail(record: &mut Record, failure: Failure) {
-        record.record_failure(&"a".into(), failure, Duration::ZERO, Instant::now(), 1.0);
+        record.record_failure(view("a"), failure, Duration::ZERO, Instant::now(), 1.0);
+    }
+
+    fn return_by_itself(record: &mut Record) {
+        record.record_in_effect(one(), Instant::now(), 1.0);
+    }
+
+    fn repair(record: &mut Record) {
+        see_drift(record);
+        record.record_repaired(one(), Instant::now(), 1.0);
     }
 
     #[test]
     fn only_what_an_opponent_caused_is_a_conflict() {
-        let cases: [(&str, Mutation, bool); 7] = [
+        let cases: [(&str, Mutation, bool); 4] = [
             ("repaired", |record| record.record_repaired(one(), Instant::now(), 1.0), true),
             ("a new setting", |record| drop(record.record_applied(one())), false),
-            (
-                "somebody put it back",
-                |record| drop(record.record_in_effect(one(), Instant::now(), 1.0)),
-                false,
-            ),
-            ("stale", |record| fail(record, Failure::Stale), true),
-            ("unreachable", |record| fail(record, Failure::Unreachable), false),
-            (
-                "unacknowledged, but landed",
-                |record| {
-                    fail(record, Failure::Deadline);
-                    record.record_in_effect(one(), Instant::now(), 1.0);
-                },
-                true,
-            ),
-            (
-                "throttled, and somebody put it back",
-                |record| {
-                    fail(record, Failure::Throttled);
-                    record.record_in_effect(one(), Instant::now(), 1.0);
-                },
-                false,
-            ),
+            ("somebody put it back", return_by_itself, false),
+            ("too late", |record| fail(record, Failure::Stale), true),
         ];
         for (what, mutate, expected) in cases {
             let mut record = almost_contested();
             mutate(&mut record);
-            assert_eq!(record.damping.contested().is_some(), expected, "{what}");
+            assert_eq!(record.conflict.contested().is_some(), expected, "{what}");
         }
     }
 
     #[test]
+    fn a_failed_write_is_a_conflict_only_if_it_may_have_landed() {
+        use Failure::{Deadline, Failed, Forbidden, Refused, Stale, Throttled, Unreachable};
+        for (failure, while_drifted, in_the_end) in [
+            (Stale, true, true),
+            (Throttled, false, false),
+            (Forbidden, false, false),
+            (Refused, false, false),
+            (Failed, false, true),
+            (Unreachable, false, true),
+            (Deadline, false, true),
+        ] {
+            let ends: [(&str, Mutation); 2] = [
+                ("it returned by itself", return_by_itself),
+                ("it drifted again", |record| {
+                    record.record_drift(&drift("a", 3, 0), Instant::now(), 1.0);
+                }),
+            ];
+            for (end, mutate) in ends {
+                let mut record = almost_contested();
+                fail(&mut record, failure);
+                assert_eq!(record.conflict.contested().is_some(), while_drifted, "{failure:?}");
+                fail(&mut record, Throttled);
+                mutate(&mut record);
+                assert_eq!(record.conflict.contested().is_some(), in_the_end, "{failure:?}, and {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn changes_there_and_back_use_up_one_repair_each() {
+        for (failure, times) in
+            [(Failure::Stale, BUDGET), (Failure::Deadline, BUDGET), (Failure::Refused, 100)]
+        {
+            let mut record = Record::default();
+            for n in 1..=times {
+                assert_eq!(record.conflict.contested(), None, "{failure:?}, before the {n}th");
+                see_drift(&mut record);
+                fail(&mut record, failure);
+                return_by_itself(&mut record);
+            }
+            assert_eq!(record.conflict.contested().is_some(), failure != Failure::Refused, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_is_repeated_for_the_same_drift_is_no_conflict_but_has_a_limit() {
+        let (mut record, now) = (almost_contested(), Instant::now());
+        record.autoscaler = None;
+        let mut too_late = |times: u32| {
+            for _ in 0..times {
+                record.record_failure(view("a"), Failure::Stale, Duration::ZERO, now, 1.0);
+                record.failures = None;
+            }
+            (record.conflict.contested().is_some(), record.retry_at(&view("a")).is_some_and(|at| at > now))
+        };
+        assert_eq!(too_late(1), (false, false));
+        assert_eq!(too_late(RETRIES - 1), (false, false));
+        assert_eq!(too_late(1), (false, true), "the next one waits");
+        assert_eq!(too_late(10 * BUDGET), (false, true), "it is never contested");
+        assert!(record.retry_at(&view("b")).is_none_or(|at| at <= now), "another object");
+        record.record_drift(&drift("a", 3, 0), now, 1.0);
+        assert!(record.retry_at(&view("a")).is_none_or(|at| at <= now), "another drift");
+    }
+
+    #[test]
     fn confirming_a_count_allows_one_more_repair() {
-        let mut record = Record::default();
+        let mut record = Record { in_effect: InEffect::Was(one()), ..Record::default() };
         for _ in 0..BUDGET {
-            record.record_repaired(one(), Instant::now(), 1.0);
+            repair(&mut record);
         }
         for _ in 0..3 {
-            assert!(record.retry_at(&"a".into()).is_some_and(|at| at > Instant::now()), "no new budget");
+            assert!(record.retry_at(&view("a")).is_some_and(|at| at > Instant::now()), "no new budget");
             record.record_setting(one());
-            assert!(record.retry_at(&"a".into()).is_none_or(|at| at <= Instant::now()));
-            record.record_repaired(one(), Instant::now(), 1.0);
+            assert!(record.retry_at(&view("a")).is_none_or(|at| at <= Instant::now()));
+            repair(&mut record);
         }
     }
 
@@ -385,14 +484,14 @@ mod tests {
     fn a_conflict_ends_with_its_cause() {
         let cases: [(&str, Mutation); 2] = [
             ("a new setting", |record| record.record_setting(Replicas::new(7).expect("valid"))),
-            ("no autoscaler any more", |record| assert!(record.record_autoscaler(None))),
+            ("no autoscaler any more", |record| assert!(record.record_autoscaler(None, Instant::now()))),
         ];
         for (what, mutate) in cases {
             let mut record = almost_contested();
             record.record_repaired(one(), Instant::now(), 1.0);
-            assert!(record.retry_at(&"a".into()).is_some());
+            assert!(record.retry_at(&view("a")).is_some());
             mutate(&mut record);
-            assert_eq!(record.retry_at(&"a".into()), None, "{what}");
+            assert_eq!(record.retry_at(&view("a")), None, "{what}");
         }
     }
 
@@ -407,7 +506,7 @@ mod tests {
             (Some(&other), true, ConflictState::Autoscaled),
             (None, true, ConflictState::None),
         ] {
-            assert_eq!(record.record_autoscaler(autoscaler), is_new, "{autoscaler:?}");
+            assert_eq!(record.record_autoscaler(autoscaler, Instant::now()), is_new, "{autoscaler:?}");
             assert_eq!(record.conflict_state(), expected, "{autoscaler:?}");
         }
     }

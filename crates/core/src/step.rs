@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::clock::Now;
-use crate::conflict::Quiet;
+use crate::conflict::View;
+use crate::damping::Quiet;
 use crate::decide::{Decision, Repair, decide};
 use crate::drift::Drift;
 use crate::event::{Event, EventKind, Resolution, WriteFailure};
@@ -91,6 +92,12 @@ pub enum Next {
     Write(Repair),
 }
 
+impl Next {
+    fn at_first_of(times: [Option<Instant>; 2]) -> Self {
+        times.into_iter().flatten().min().map_or(Self::AwaitChange, Self::RequeueAt)
+    }
+}
+
 /// Makes a step of a target: updates its record, and returns the next action and the events.
 ///
 /// `jitter` is a random number in 0..1 for the delays that may follow.
@@ -134,7 +141,7 @@ impl Transition<'_> {
         autoscaler: Option<&Arc<str>>,
         policy: &Policy,
     ) -> Next {
-        if self.record.record_autoscaler(autoscaler) {
+        if self.record.record_autoscaler(autoscaler, self.now.monotonic) {
             self.emit(EventKind::Autoscaled { autoscaler: autoscaler.cloned() });
         }
         if observation.is_alive() {
@@ -148,7 +155,9 @@ impl Transition<'_> {
             Decision::InEffect => self.in_effect(setting),
             Decision::Ignore { drift, until } => {
                 self.drifted(drift.as_ref());
-                until.map_or(Next::AwaitChange, |until| Next::RequeueAt(self.recheck_time(until)))
+                let resumes = until.map(|until| self.recheck_time(until));
+                let quiet = self.record.conflict.record_no_round(self.now.monotonic);
+                Next::at_first_of([resumes, self.steady_quiet(quiet)])
             }
             Decision::Wait { until, drift } => {
                 self.drifted(drift.as_ref());
@@ -214,9 +223,9 @@ impl Transition<'_> {
 
     fn write_failed(&mut self, repair: &Repair, error: WriteError) -> Next {
         let WriteError { failure, code, message, retry_after, altered_to } = error;
-        let wall = self.now.wall;
+        let (view, wall) = (View { uid: repair.uid.clone(), replicas: repair.from }, self.now.wall);
         let failures = self.update_record(|record, now, jitter| {
-            let failures = record.record_failure(&repair.uid, failure, retry_after, now, jitter);
+            let failures = record.record_failure(view, failure, retry_after, now, jitter);
             failures.altered_to = altered_to;
             failures.describe(code, message.clone(), wall);
             failures.clone()
@@ -236,8 +245,9 @@ impl Transition<'_> {
 
     fn drifted(&mut self, drift: Option<&Drift>) {
         let Some(drift) = drift else { return };
-        let is_contested = self.record.damping.contested().is_some();
-        match self.record.record_drift(drift, self.now.monotonic) {
+        let is_contested = self.record.conflict.contested().is_some();
+        let sighting = self.update_record(|record, now, jitter| record.record_drift(drift, now, jitter));
+        match sighting {
             Sighting::Known => {}
             Sighting::New { replaced } => {
                 if let Some(drift) = replaced {
@@ -259,27 +269,54 @@ impl Transition<'_> {
         }
     }
 
-    /// There is no drift. A conflict ends if that has lasted long enough, and otherwise at a later step.
+    /// There is no drift. Conflicts end if that has lasted long enough, and otherwise at a later step.
     fn quiet(&mut self) -> Next {
-        match self.record.damping.record_quiet(self.now.monotonic) {
-            Quiet::NotContested => Next::AwaitChange,
-            Quiet::EndsAt(end) => Next::RequeueAt(end),
+        let (contested, steady) = self.record.conflict.record_quiet(self.now.monotonic);
+        let contested_ends = match contested {
+            Quiet::None => None,
+            Quiet::EndsAt(end) => Some(end),
             Quiet::Ended => {
                 self.emit(EventKind::Calmed);
-                Next::AwaitChange
+                None
+            }
+        };
+        Next::at_first_of([contested_ends, self.steady_quiet(steady)])
+    }
+
+    /// When a steady conflict ends, if it does not yet.
+    fn steady_quiet(&mut self, quiet: Quiet) -> Option<Instant> {
+        match quiet {
+            Quiet::None => None,
+            Quiet::EndsAt(end) => Some(end),
+            Quiet::Ended => {
+                self.emit(EventKind::SteadyConflictEnded);
+                None
             }
         }
     }
 
-    /// Changes the record, and emits an event if that makes the target contested.
+    /// Changes the record, and emits events if that makes the target contested, or begins or ends a steady conflict.
     fn update_record<T>(&mut self, change: impl FnOnce(&mut Record, Instant, f64) -> T) -> T {
-        let was_contested = self.record.damping.contested().is_some();
-        let changed = change(self.record, self.now.monotonic, self.jitter);
-        if let Some(contested) = self.record.damping.contested().filter(|_| !was_contested) {
-            let wait = contested.next_repair.saturating_duration_since(self.now.monotonic);
+        let now = self.now.monotonic;
+        let (was_contested, was_steady) = self.conflicts();
+        let changed = change(self.record, now, self.jitter);
+        let (is_contested, is_steady) = self.conflicts();
+        if is_steady
+            && !was_steady
+            && let Some(conflict) = self.record.steady_conflict(now)
+        {
+            self.emit(EventKind::SteadyConflict(conflict));
+        }
+        if let Some(contested) = self.record.conflict.contested().filter(|_| is_contested && !was_contested) {
+            let wait = contested.next_repair.saturating_duration_since(now);
             self.emit(EventKind::Contested { drift: self.record.last_drift.clone(), wait });
         }
         changed
+    }
+
+    /// Whether the target is contested, and whether the conflict is steady.
+    fn conflicts(&self) -> (bool, bool) {
+        (self.record.conflict.contested().is_some(), self.record.conflict.is_steady())
     }
 
     /// When to check a target again that waits for a wall-clock time.

@@ -1,13 +1,15 @@
 use std::num::NonZeroU64;
 
 use super::*;
-use crate::conflict::{BUDGET, QUIET};
+use crate::damping::{BUDGET, QUIET};
 use crate::managed_fields::{FieldOwner, Operation, Writer};
 use crate::observed::Observed;
 use crate::own_writes::FIELD_MANAGER;
 use crate::record::InEffect;
 use crate::replicas::Replicas;
 use crate::setting::Enforcement;
+use crate::state::State;
+use crate::steady::{MEMORY, QUIET_PERIODS, ROUNDS_TO_NOTICE, SteadyConflict};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,20 +44,53 @@ impl Scene {
     }
 
     fn observe(&mut self, replicas: i32) {
-        self.observe_by("kubectl", replicas);
+        self.observe_by(Some("kubectl"), replicas);
     }
 
-    fn observe_by(&mut self, manager: &str, replicas: i32) {
-        let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource: None };
-        let owner = FieldOwner { writer: Arc::new(writer), time: None };
+    fn observe_by(&mut self, manager: Option<&str>, replicas: i32) {
+        let owner = manager.map(|manager| {
+            let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource: None };
+            FieldOwner { writer: Arc::new(writer), time: None }
+        });
         self.observed = Some(Observed {
             uid: "u".into(),
             resource_version: NonZeroU64::new(1),
             replicas: count(replicas),
             ready: 0,
             deleting: false,
-            owner: Some(owner),
+            owner,
         });
+    }
+
+    fn state(&self) -> State {
+        let target = Target::deployment("shop", "web").expect("valid");
+        let observation = self.observed.as_ref().map_or(Observation::Absent, Observation::Present);
+        let conflict = self.record.conflict_state();
+        State::of(&target, Some(&self.setting), observation, conflict, &Policy::default(), self.now.wall)
+    }
+
+    /// After some time, the count drifts, is repaired at once, and is in effect; returns what the steps report of
+    /// steady conflicts, and when the next step is due.
+    fn round(&mut self, after: Duration) -> (Vec<SteadyConflict>, Option<Instant>) {
+        self.advance(after);
+        self.observe(5);
+        let Step { next: Next::Write(repair), events: drifted } = self.step(None) else { panic!("no write") };
+        let repaired = self.step(Some((&repair, WRITTEN)));
+        self.observe(3);
+        assert_eq!(self.state(), State::InSync);
+        let settled = self.step(None);
+        let events = drifted.into_iter().chain(repaired.events).chain(settled.events);
+        let steady = events.filter_map(|event| match event.kind {
+            EventKind::SteadyConflict(conflict) => Some(conflict),
+            EventKind::Drifted { is_contested: false, .. } | EventKind::Repaired { .. } => None,
+            other => panic!("{other:?}"),
+        });
+        let due = match settled.next {
+            Next::RequeueAt(due) => Some(due),
+            Next::AwaitChange => None,
+            Next::Write(repair) => panic!("{repair:?}"),
+        };
+        (steady.collect(), due)
     }
 
     fn advance(&mut self, time: Duration) {
@@ -134,6 +169,8 @@ fn name(event: &Event) -> &'static str {
         EventKind::Resolved { how, .. } => how.as_str(),
         EventKind::Contested { .. } => "contested",
         EventKind::Calmed => "calmed",
+        EventKind::SteadyConflict(_) => "steady conflict",
+        EventKind::SteadyConflictEnded => "steady conflict ended",
         EventKind::Missing => "missing",
         EventKind::Autoscaled { autoscaler: Some(_) } => "autoscaled",
         EventKind::Autoscaled { autoscaler: None } => "no longer autoscaled",
@@ -177,16 +214,16 @@ fn a_drift_is_resolved_without_us_or_replaced_by_another() {
 #[test]
 fn another_server_under_our_name_is_reported() {
     let mut scene = Scene::new();
-    scene.observe_by(FIELD_MANAGER, 7);
+    scene.observe_by(Some(FIELD_MANAGER), 7);
     let repair = scene.due("write", &["drifted", "another server"]).expect("a write");
     scene.due("write", &[]);
     scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
     assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(FIELD_MANAGER));
 
     // Our write is in effect, and the other server answers it.
-    scene.observe_by(FIELD_MANAGER, 3);
+    scene.observe_by(Some(FIELD_MANAGER), 3);
     scene.due("await change", &[]);
-    scene.observe_by(FIELD_MANAGER, 7);
+    scene.observe_by(Some(FIELD_MANAGER), 7);
     scene.due("write", &["drifted", "another server"]);
 }
 
@@ -195,7 +232,7 @@ fn a_count_that_a_policy_made_of_ours_is_nobodys() {
     let mut scene = Scene::new().observing(7);
     let repair = scene.due("write", &["drifted"]).expect("a write");
     scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
-    scene.observe_by(FIELD_MANAGER, 2);
+    scene.observe_by(Some(FIELD_MANAGER), 2);
     scene.due("write", &["drifted"]);
     assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(""));
 }
@@ -203,14 +240,14 @@ fn a_count_that_a_policy_made_of_ours_is_nobodys() {
 #[test]
 fn a_late_write_of_an_earlier_setting_is_nobodys() {
     let mut scene = Scene::new();
-    scene.observe_by(FIELD_MANAGER, 3);
+    scene.observe_by(Some(FIELD_MANAGER), 3);
     scene.setting.replicas = count(5);
     let repair = scene.due("write", &[]).expect("a write");
     scene.write_ended(&repair, failed(Failure::Deadline), "requeue", &["write failed, warning"]);
     scene.setting.replicas = count(3);
     scene.record.record_setting(count(3));
     scene.due("await change", &[]);
-    scene.observe_by(FIELD_MANAGER, 5);
+    scene.observe_by(Some(FIELD_MANAGER), 5);
     scene.due("write", &["drifted"]);
     assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(""));
 }
@@ -249,11 +286,11 @@ fn a_conflict_is_reported_once_until_it_ends() {
     scene.due("requeue", &["drifted, contested"]);
     scene.advance(11 * SECOND);
     let repair = scene.due("write", &[]).expect("a write");
-    scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
+    scene.write_ended(&repair, WRITTEN, "await change", &["repaired", "steady conflict"]);
     scene.observe(3);
     scene.due("requeue", &[]);
     scene.advance(QUIET);
-    scene.due("await change", &["calmed"]);
+    scene.due("await change", &["calmed", "steady conflict ended"]);
     scene.repair(5, &["repaired"]);
 }
 
@@ -289,4 +326,112 @@ fn an_ignored_drift_is_rechecked_within_a_minute() {
     }
     scene.setting.enforcement = Enforcement::Ignore { until: None };
     scene.due("await change", &[]);
+}
+
+#[test]
+fn a_steady_conflict_is_told_once_and_delays_nothing() {
+    let mut scene = Scene::new();
+    let period = Duration::from_mins(1);
+    let mut told = Vec::new();
+    for n in 1..=3 * 60 {
+        let (conflicts, due) = scene.round(period);
+        told.extend(conflicts);
+        let expected = (n >= ROUNDS_TO_NOTICE).then(|| scene.now.monotonic + QUIET);
+        assert_eq!(due, expected, "{n}");
+    }
+    let [SteadyConflict { by: Some(by), likely_by: None, period: told_period, rounds, .. }] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((&*by.manager, *told_period, *rounds), ("kubectl", period, ROUNDS_TO_NOTICE));
+    assert_eq!(
+        scene.record.steady_conflict(scene.now.monotonic).map(|conflict| conflict.rounds),
+        Some(3 * 60)
+    );
+
+    scene.advance(QUIET.saturating_sub(SECOND));
+    scene.due("requeue", &[]);
+    scene.advance(SECOND);
+    scene.due("await change", &["steady conflict ended"]);
+    scene.due("await change", &[]);
+    assert_eq!(scene.record.steady_conflict(scene.now.monotonic), None);
+}
+
+#[test]
+fn a_steady_conflict_outlasts_another_setting_but_not_the_end_of_enforcement() {
+    let period = Duration::from_mins(5);
+    let mut scene = Scene::new();
+    for _ in 0..ROUNDS_TO_NOTICE {
+        scene.round(period);
+    }
+    scene.setting.replicas = count(4);
+    scene.record.record_setting(count(4));
+    let repair = scene.due("write", &[]).expect("a write");
+    scene.write_ended(&repair, WRITTEN, "await change", &["applied"]);
+    assert!(scene.record.conflict.is_steady());
+
+    scene.setting.enforcement = Enforcement::Ignore { until: None };
+    scene.advance(period);
+    scene.observe(5);
+    scene.due("requeue", &["drifted"]);
+    scene.advance((QUIET_PERIODS - 1) * period);
+    scene.due("await change", &["steady conflict ended"]);
+}
+
+#[test]
+fn a_steady_conflict_ends_though_the_workload_is_missing() {
+    let mut scene = Scene::new();
+    for _ in 0..ROUNDS_TO_NOTICE {
+        scene.round(SECOND);
+    }
+    scene.observed = None;
+    scene.due("requeue", &["missing"]);
+    scene.advance(QUIET);
+    scene.due("await change", &["steady conflict ended"]);
+}
+
+#[test]
+fn a_culprit_that_kubernetes_does_not_record_is_only_suspected() {
+    let mut scene = Scene::new();
+    let suspect = |scene: &mut Scene, manager: Option<&str>, replicas| {
+        scene.observe_by(manager, replicas);
+        if let Next::Write(repair) = scene.step(None).next {
+            scene.step(Some((&repair, WRITTEN)));
+        }
+        let drift = scene.record.last_drift.clone().expect("a drift");
+        (drift.manager().to_owned(), drift.likely_by.map(|suspect| suspect.to_string()))
+    };
+    let unknown = |suspect: Option<&str>| (String::new(), suspect.map(str::to_owned));
+    assert_eq!(suspect(&mut scene, None, 0), unknown(None), "nobody is known yet");
+    assert_eq!(suspect(&mut scene, Some("kubectl"), 5), ("kubectl".to_owned(), None));
+    assert_eq!(suspect(&mut scene, None, 0), unknown(Some("kubectl")));
+    scene.advance(MEMORY);
+    assert_eq!(suspect(&mut scene, None, 7), unknown(Some("kubectl")));
+    scene.advance(SECOND);
+    assert_eq!(suspect(&mut scene, None, 0), unknown(None), "too long ago");
+    scene.autoscaler = Some("ScaledObject/web".into());
+    scene.observe(3);
+    scene.step(None);
+    assert_eq!(suspect(&mut scene, None, 0), unknown(Some("ScaledObject/web")));
+    let by_server = suspect(&mut scene, Some(FIELD_MANAGER), 9);
+    assert_eq!(by_server, (FIELD_MANAGER.to_owned(), None), "another server");
+}
+
+#[test]
+fn an_autoscaler_that_comes_and_goes_does_not_renew_the_budget() {
+    let (mut scene, start) = (Scene::new(), Instant::now());
+    scene.now.monotonic = start;
+    let mut writes = Vec::new();
+    for tenth in 0..600 {
+        scene.now.monotonic = start + Duration::from_millis(100 * tenth);
+        scene.autoscaler = (tenth / 20 % 2 == 0).then(|| "HorizontalPodAutoscaler/web".into());
+        scene.observe(5);
+        if let Next::Write(repair) = scene.step(None).next {
+            scene.step(Some((&repair, WRITTEN)));
+            scene.observe(3);
+            scene.step(None);
+            writes.push(tenth);
+        }
+    }
+    assert!((usize::try_from(BUDGET).expect("small")..=16).contains(&writes.len()), "{writes:?}");
 }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-mod conflict;
+mod budget;
+mod damping;
 mod failures;
 mod index;
+mod rhythm;
 mod simulation;
 mod world;
 

@@ -20,6 +20,8 @@ pub(crate) const ADVERSARY: &str = "adversary";
 pub(crate) struct World {
     deployment: Option<Observed>,
     versions: u64,
+    /// Whether Kubernetes records no owner any more, as after a write of 0 through `scale`.
+    is_unowned: bool,
     /// All events, in order.
     pub(crate) events: Vec<Event>,
 }
@@ -48,6 +50,7 @@ impl World {
     pub(crate) fn create(&mut self, replicas: Replicas) {
         self.delete();
         let uid = Uid::from(format!("uid-{}", self.versions));
+        self.is_unowned = replicas == count(0);
         self.store(uid, replicas, ADVERSARY);
     }
 
@@ -60,8 +63,23 @@ impl World {
 
     /// Changes its count, if it exists and has another one.
     pub(crate) fn change(&mut self, replicas: Replicas) {
+        self.change_by(ADVERSARY, replicas);
+    }
+
+    /// The same, by another field manager.
+    pub(crate) fn change_by(&mut self, manager: &str, replicas: Replicas) {
         if let Some(found) = self.deployment.clone().filter(|found| found.replicas != replicas) {
-            self.store(found.uid, replicas, ADVERSARY);
+            self.is_unowned |= replicas == count(0);
+            self.store(found.uid, replicas, manager);
+        }
+    }
+
+    /// Changes something else of it, if it exists.
+    pub(crate) fn touch(&mut self) {
+        if let Some(found) = &mut self.deployment {
+            self.versions += 1;
+            found.resource_version = NonZeroU64::new(self.versions);
+            self.events.push(Event::Changed(found.clone()));
         }
     }
 
@@ -72,6 +90,10 @@ impl World {
             Method::Apply { version } => found.uid == repair.uid && found.resource_version == Some(version),
         };
         let uid = self.deployment.as_ref().filter(is_as_seen)?.uid.clone();
+        match repair.method {
+            Method::Patch => self.is_unowned |= repair.to == count(0),
+            Method::Apply { .. } => self.is_unowned = false,
+        }
         self.store(uid, repair.to, FIELD_MANAGER);
         NonZeroU64::new(self.versions)
     }
@@ -88,14 +110,14 @@ impl World {
     fn store(&mut self, uid: Uid, replicas: Replicas, manager: &str) {
         self.versions += 1;
         let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource: None };
-        let owner = FieldOwner { writer: Arc::new(writer), time: None };
+        let owner = (!self.is_unowned).then(|| FieldOwner { writer: Arc::new(writer), time: None });
         let stored = Observed {
             uid,
             resource_version: NonZeroU64::new(self.versions),
             replicas,
             ready: 0,
             deleting: false,
-            owner: Some(owner),
+            owner,
         };
         self.events.push(Event::Changed(stored.clone()));
         self.deployment = Some(stored);

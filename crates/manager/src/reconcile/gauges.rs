@@ -9,7 +9,7 @@ use replica_count_core::kind::Kind;
 use replica_count_core::policy::Policy;
 use tokio::time::Instant;
 
-use super::records::Records;
+use super::records::{ConflictCounts, Records};
 use super::work::Work;
 use crate::cluster::{Cluster, Freshness, View, Watched};
 use crate::store::Store;
@@ -56,9 +56,14 @@ impl Collector for Gauges {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
         };
         let now = Instant::now();
-        let (autoscaled, contested) = self.records.count();
+        let ConflictCounts { autoscaled, contested, steady } = self.records.count_conflicts();
         show("queued_targets", "Targets that wait for work or are worked on.", float(self.work.depth()))?;
         show("contested_targets", "Targets that somebody keeps changing.", float(contested))?;
+        show(
+            "steady_conflicts",
+            "Managed targets whose count somebody changes again and again, at any rate.",
+            float(steady),
+        )?;
         show("autoscaled_targets", "Managed targets that an autoscaler targets.", float(autoscaled))?;
         show(
             "unreadable_targets",

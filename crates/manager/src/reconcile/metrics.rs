@@ -104,6 +104,8 @@ impl ReconcileMetrics {
             | EventKind::EnforcementSet { .. }
             | EventKind::Contested { .. }
             | EventKind::Calmed
+            | EventKind::SteadyConflict(_)
+            | EventKind::SteadyConflictEnded
             | EventKind::Missing
             | EventKind::Autoscaled { .. } => {}
         }

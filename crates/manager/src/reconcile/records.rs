@@ -64,16 +64,34 @@ impl Records {
         }
     }
 
-    /// How many managed targets have an autoscaler, and how many of the others are contested.
-    pub fn count(&self) -> (usize, usize) {
-        let records = self.lock();
-        let count = |wanted| records.values().filter(|record| record.conflict_state() == wanted).count();
-        (count(ConflictState::Autoscaled), count(ConflictState::Contested))
+    /// How many managed targets others change.
+    pub fn count_conflicts(&self) -> ConflictCounts {
+        let mut counts = ConflictCounts::default();
+        for record in self.lock().values() {
+            match record.conflict_state() {
+                ConflictState::None => {}
+                ConflictState::Contested => counts.contested += 1,
+                ConflictState::Autoscaled => counts.autoscaled += 1,
+            }
+            counts.steady += usize::from(record.conflict.is_steady());
+        }
+        counts
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Target, Record>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Numbers of managed targets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConflictCounts {
+    /// Those with an autoscaler.
+    pub autoscaled: usize,
+    /// Those that are contested and have no autoscaler.
+    pub contested: usize,
+    /// Those with a steady conflict, whatever else they are.
+    pub steady: usize,
 }
 
 /// All records at one point in time.
@@ -91,6 +109,7 @@ impl RecordsView<'_> {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use replica_count_core::conflict::View;
     use replica_count_core::failures::Failure;
 
     use super::*;
@@ -102,8 +121,8 @@ mod tests {
         for target in &targets {
             records.insert_stored(target.clone(), Replicas::new(3).expect("valid"));
             records.update(target, |record| {
-                let (uid, failure, asked) = ("u".into(), Failure::Unreachable, Duration::ZERO);
-                record.record_failure(&uid, failure, asked, Instant::now(), 1.0);
+                let view = View { uid: "u".into(), replicas: Replicas::new(5).expect("valid") };
+                record.record_failure(view, Failure::Unreachable, Duration::ZERO, Instant::now(), 1.0);
             });
         }
         let [deployment, stateful_set] = targets;

@@ -10,6 +10,7 @@ use replica_count_core::drift::Drift;
 use replica_count_core::event::{Event, EventKind, WriteFailure};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Enforcement;
+use replica_count_core::steady::SteadyConflict;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -108,8 +109,11 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
             info!(%target, by = text(by.as_ref()), enforcement, until, generation, "enforcement set");
         }
         EventKind::Drifted { drift, is_contested } => {
-            let (Drift { from, to, .. }, by, via) = (drift, by(Some(drift)), via(Some(drift)));
-            info_or_debug!(*is_contested, %target, desired = %from, found = %to, by, via, generation, "drifted");
+            let (Drift { from, to, likely_by, .. }, by, via) = (drift, by(Some(drift)), via(Some(drift)));
+            let likely_by = likely_by.as_deref();
+            info_or_debug!(
+                *is_contested, %target, desired = %from, found = %to, by, likely_by, via, generation, "drifted"
+            );
         }
         EventKind::AnotherServer { drift } => log_another_server(event, drift, another_server),
         EventKind::Repaired { drift, from, to, took } => {
@@ -125,9 +129,16 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
         }
         EventKind::Contested { drift, wait } => {
             let drift = drift.as_ref();
-            warn!(%target, by = by(drift), via = via(drift), ?wait, "contested");
+            let likely_by = drift.and_then(|drift| drift.likely_by.as_deref());
+            warn!(%target, by = by(drift), likely_by, via = via(drift), ?wait, "contested");
         }
         EventKind::Calmed => info!(%target, "no longer contested"),
+        EventKind::SteadyConflict(SteadyConflict { by, likely_by, period, rounds }) => {
+            let (by, likely_by) =
+                (by.as_ref().map_or(UNKNOWN, |writer| &*writer.manager), likely_by.as_deref());
+            warn!(%target, by, likely_by, ?period, rounds, "steady conflict");
+        }
+        EventKind::SteadyConflictEnded => info!(%target, "steady conflict ended"),
         EventKind::Missing => info!(%target, "missing: it does not exist, or is being deleted"),
         EventKind::Autoscaled { autoscaler: Some(autoscaler) } => {
             warn!(%target, %autoscaler, "autoscaled: an autoscaler targets it, too");

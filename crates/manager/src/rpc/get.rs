@@ -84,6 +84,7 @@ fn of_supported(
         drift_count: response::generation(record.drift_count),
         contest: response::contest(&record, now),
         last_failure: LastFailure::of(&record, now).map(Into::into),
+        steady_conflict: record.steady_conflict(now.monotonic).map(Into::into),
         autoscaler: view.autoscaler(target).map(ToString::to_string).unwrap_or_default(),
         observed_age: freshness.stale_for(Instant::from_std(now.monotonic)).map(response::duration),
         ..proto::GetDeploymentResponse::default()

@@ -17,6 +17,7 @@ use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
+use replica_count_core::steady::SteadyConflict;
 use replica_count_core::stored::Unsupported;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
@@ -67,7 +68,8 @@ pub(super) fn list(
                 let state = State::of(target, setting, observation, conflict, &context.policy, now.wall);
                 let failure = record.and_then(|record| LastFailure::of(record, now));
                 let reason = StateReason::of(state, target, unknown[target.kind()], &context.policy);
-                Row { failure, ..Row::new(target, setting, observation, state, reason) }
+                let steady_conflict = record.and_then(|record| record.steady_conflict(now.monotonic));
+                Row { failure, steady_conflict, ..Row::new(target, setting, observation, state, reason) }
             });
         let unsupported = stored
             .unsupported
@@ -156,6 +158,7 @@ struct Row {
     state: State,
     reason: Option<StateReason>,
     failure: Option<LastFailure>,
+    steady_conflict: Option<SteadyConflict>,
 }
 
 impl Row {
@@ -175,6 +178,7 @@ impl Row {
             state,
             reason,
             failure: None,
+            steady_conflict: None,
         }
     }
 
@@ -189,6 +193,7 @@ impl Row {
             state: State::Unsupported,
             reason: Some(StateReason::of_unsupported(entry)),
             failure: None,
+            steady_conflict: None,
         }
     }
 
@@ -196,7 +201,8 @@ impl Row {
     fn bytes(&self) -> usize {
         let reason = self.reason.as_ref().map_or(0, |reason| reason.to_string().len());
         let message = self.failure.as_ref().map_or(0, LastFailure::message_len);
-        let strings = self.target.name().len() + self.target.namespace().len() + reason + message;
+        let opponent = self.steady_conflict.as_ref().map_or(0, SteadyConflict::names_len);
+        let strings = self.target.name().len() + self.target.namespace().len() + reason + message + opponent;
         2 * (size_of::<proto::DeploymentsReplicaConfig>() + strings)
     }
 }
@@ -215,6 +221,7 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
             other_kind,
             state_reason: row.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             last_failure: row.failure.map(Into::into),
+            steady_conflict: row.steady_conflict.map(Into::into),
         }
     }
 }

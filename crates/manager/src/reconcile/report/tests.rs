@@ -41,7 +41,7 @@ fn drift(by: Option<&str>) -> Drift {
         let writer = Writer { manager: manager.into(), operation: Operation::Update, subresource };
         FieldOwner { writer: Arc::new(writer), time: None }
     });
-    Drift { uid: "u".into(), by, at: Timestamp::UNIX_EPOCH, from: count(3), to: count(7) }
+    Drift { uid: "u".into(), by, likely_by: None, at: Timestamp::UNIX_EPOCH, from: count(3), to: count(7) }
 }
 
 fn failure(should_warn: bool) -> EventKind {
@@ -125,11 +125,6 @@ async fn lines_are_as_documented_and_in_order() {
             EventKind::Resolved { drift: drift(Some("kubectl")), how, is_contested: false },
             r#"INFO resolved target=shop/web desired=3 found=7 by="kubectl" how="in_sync""#,
         ),
-        (
-            EventKind::Contested { drift: Some(drift(Some("kubectl"))), wait: Duration::from_secs(5) },
-            r#"WARN contested target=shop/web by="kubectl" via="scale" wait=5s"#,
-        ),
-        (EventKind::Calmed, "INFO no longer contested target=shop/web"),
         (EventKind::Missing, "INFO missing: it does not exist, or is being deleted target=shop/web"),
         (
             EventKind::Autoscaled { autoscaler: Some("HorizontalPodAutoscaler/web".into()) },
@@ -151,6 +146,36 @@ async fn another_server_is_an_error_once_while_it_lasts() {
     let expected = "ERROR another replica-count-manager changes counts in this cluster: run only one, with one store \
                     target=shop/web desired=3 found=7 by=\"replica-count-manager\"";
     assert_eq!(lines[0], expected);
+}
+
+#[tokio::test]
+async fn lines_about_conflicts_are_as_documented() {
+    let cases = [
+        (
+            EventKind::Drifted {
+                drift: Drift { likely_by: Some("kubectl".into()), ..drift(None) },
+                is_contested: false,
+            },
+            r#"INFO drifted target=shop/web desired=3 found=7 by="unknown" likely_by="kubectl" via="unknown" generation=2"#,
+        ),
+        (
+            EventKind::Contested { drift: Some(drift(Some("kubectl"))), wait: Duration::from_secs(5) },
+            r#"WARN contested target=shop/web by="kubectl" via="scale" wait=5s"#,
+        ),
+        (EventKind::Calmed, "INFO no longer contested target=shop/web"),
+        (
+            EventKind::SteadyConflict(SteadyConflict {
+                by: drift(Some("flux")).by.map(|owner| owner.writer),
+                likely_by: None,
+                period: Duration::from_millis(60_250),
+                rounds: 8,
+            }),
+            r#"WARN steady conflict target=shop/web by="flux" period=60.25s rounds=8"#,
+        ),
+        (EventKind::SteadyConflictEnded, "INFO steady conflict ended target=shop/web"),
+    ];
+    let (events, lines): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+    assert_eq!(logged(events).await, lines);
 }
 
 #[tokio::test]

@@ -320,6 +320,8 @@ type DeploymentsReplicaConfig struct {
 	StateReason string `protobuf:"bytes,8,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
 	// Why the desired count is not in effect. Absent: no write has failed since the last success.
 	LastFailure *Failure `protobuf:"bytes,9,opt,name=LastFailure,proto3" json:"LastFailure,omitempty"`
+	// Somebody changes the count again and again. Absent: nobody does.
+	SteadyConflict *SteadyConflict `protobuf:"bytes,10,opt,name=SteadyConflict,proto3" json:"SteadyConflict,omitempty"`
 	// The kind of an entry that another version has stored, if this server does not know it: Kind has no meaning then.
 	// Empty: see Kind.
 	OtherKind     string `protobuf:"bytes,11,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
@@ -416,6 +418,13 @@ func (x *DeploymentsReplicaConfig) GetStateReason() string {
 func (x *DeploymentsReplicaConfig) GetLastFailure() *Failure {
 	if x != nil {
 		return x.LastFailure
+	}
+	return nil
+}
+
+func (x *DeploymentsReplicaConfig) GetSteadyConflict() *SteadyConflict {
+	if x != nil {
+		return x.SteadyConflict
 	}
 	return nil
 }
@@ -596,6 +605,8 @@ type GetDeploymentResponse struct {
 	StateReason string `protobuf:"bytes,19,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
 	// Why the desired count is not in effect. Absent: no write has failed since the last success.
 	LastFailure *Failure `protobuf:"bytes,20,opt,name=LastFailure,proto3" json:"LastFailure,omitempty"`
+	// Somebody changes the count again and again. Absent: nobody does.
+	SteadyConflict *SteadyConflict `protobuf:"bytes,21,opt,name=SteadyConflict,proto3" json:"SteadyConflict,omitempty"`
 	// As in a row of ListDeployments.
 	OtherKind     string `protobuf:"bytes,22,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -772,6 +783,13 @@ func (x *GetDeploymentResponse) GetLastFailure() *Failure {
 	return nil
 }
 
+func (x *GetDeploymentResponse) GetSteadyConflict() *SteadyConflict {
+	if x != nil {
+		return x.SteadyConflict
+	}
+	return nil
+}
+
 func (x *GetDeploymentResponse) GetOtherKind() string {
 	if x != nil {
 		return x.OtherKind
@@ -926,6 +944,80 @@ func (x *Contest) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+// A steady conflict: somebody changes a replica count again and again, at any rate, and it was put back each time. This
+// says nothing about the state and delays nothing; a conflict that is too fast is CONTESTED, too.
+type SteadyConflict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The field manager that caused most of the last rounds. Empty: unknown.
+	By string `protobuf:"bytes,1,opt,name=By,proto3" json:"By,omitempty"`
+	// The usual time from one repair to the next.
+	Period *durationpb.Duration `protobuf:"bytes,2,opt,name=Period,proto3" json:"Period,omitempty"`
+	// How often the count was put back since it began.
+	Rounds int64 `protobuf:"varint,3,opt,name=Rounds,proto3" json:"Rounds,omitempty"`
+	// If By is empty, who probably causes it: see Drift. Empty: nobody is suspected.
+	LikelyBy      string `protobuf:"bytes,4,opt,name=LikelyBy,proto3" json:"LikelyBy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SteadyConflict) Reset() {
+	*x = SteadyConflict{}
+	mi := &file_deployments_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SteadyConflict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SteadyConflict) ProtoMessage() {}
+
+func (x *SteadyConflict) ProtoReflect() protoreflect.Message {
+	mi := &file_deployments_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SteadyConflict.ProtoReflect.Descriptor instead.
+func (*SteadyConflict) Descriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SteadyConflict) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *SteadyConflict) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+func (x *SteadyConflict) GetRounds() int64 {
+	if x != nil {
+		return x.Rounds
+	}
+	return 0
+}
+
+func (x *SteadyConflict) GetLikelyBy() string {
+	if x != nil {
+		return x.LikelyBy
+	}
+	return ""
+}
+
 // One change of a replica count away from the desired one.
 type Drift struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -940,14 +1032,18 @@ type Drift struct {
 	// The desired count.
 	From *int32 `protobuf:"varint,5,opt,name=From,proto3,oneof" json:"From,omitempty"`
 	// The count that was found instead.
-	To            *int32 `protobuf:"varint,6,opt,name=To,proto3,oneof" json:"To,omitempty"`
+	To *int32 `protobuf:"varint,6,opt,name=To,proto3,oneof" json:"To,omitempty"`
+	// Who probably caused it, if Kubernetes records no owner of the count, as after a 0: kind and name of the autoscaler
+	// that targets the workload, or else the field manager that last changed the count within three hours. Empty: nobody is
+	// suspected, or By is known.
+	LikelyBy      string `protobuf:"bytes,7,opt,name=LikelyBy,proto3" json:"LikelyBy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_deployments_proto_msgTypes[7]
+	mi := &file_deployments_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1055,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[7]
+	mi := &file_deployments_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1068,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{7}
+	return file_deployments_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Drift) GetBy() string {
@@ -1017,6 +1113,13 @@ func (x *Drift) GetTo() int32 {
 	return 0
 }
 
+func (x *Drift) GetLikelyBy() string {
+	if x != nil {
+		return x.LikelyBy
+	}
+	return ""
+}
+
 type SetDeploymentRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -1042,7 +1145,7 @@ type SetDeploymentRequest struct {
 
 func (x *SetDeploymentRequest) Reset() {
 	*x = SetDeploymentRequest{}
-	mi := &file_deployments_proto_msgTypes[8]
+	mi := &file_deployments_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1157,7 @@ func (x *SetDeploymentRequest) String() string {
 func (*SetDeploymentRequest) ProtoMessage() {}
 
 func (x *SetDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[8]
+	mi := &file_deployments_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1170,7 @@ func (x *SetDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*SetDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{8}
+	return file_deployments_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetDeploymentRequest) GetName() string {
@@ -1156,7 +1259,7 @@ type SetDeploymentResponse struct {
 
 func (x *SetDeploymentResponse) Reset() {
 	*x = SetDeploymentResponse{}
-	mi := &file_deployments_proto_msgTypes[9]
+	mi := &file_deployments_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1271,7 @@ func (x *SetDeploymentResponse) String() string {
 func (*SetDeploymentResponse) ProtoMessage() {}
 
 func (x *SetDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[9]
+	mi := &file_deployments_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1284,7 @@ func (x *SetDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*SetDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{9}
+	return file_deployments_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetDeploymentResponse) GetName() string {
@@ -1241,7 +1344,7 @@ type DeleteDeploymentRequest struct {
 
 func (x *DeleteDeploymentRequest) Reset() {
 	*x = DeleteDeploymentRequest{}
-	mi := &file_deployments_proto_msgTypes[10]
+	mi := &file_deployments_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1356,7 @@ func (x *DeleteDeploymentRequest) String() string {
 func (*DeleteDeploymentRequest) ProtoMessage() {}
 
 func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[10]
+	mi := &file_deployments_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1369,7 @@ func (x *DeleteDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{10}
+	return file_deployments_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteDeploymentRequest) GetName() string {
@@ -1318,7 +1421,7 @@ type DeleteDeploymentResponse struct {
 
 func (x *DeleteDeploymentResponse) Reset() {
 	*x = DeleteDeploymentResponse{}
-	mi := &file_deployments_proto_msgTypes[11]
+	mi := &file_deployments_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1433,7 @@ func (x *DeleteDeploymentResponse) String() string {
 func (*DeleteDeploymentResponse) ProtoMessage() {}
 
 func (x *DeleteDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[11]
+	mi := &file_deployments_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1446,7 @@ func (x *DeleteDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{11}
+	return file_deployments_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteDeploymentResponse) GetName() string {
@@ -1398,7 +1501,7 @@ type SetEnforcementRequest struct {
 
 func (x *SetEnforcementRequest) Reset() {
 	*x = SetEnforcementRequest{}
-	mi := &file_deployments_proto_msgTypes[12]
+	mi := &file_deployments_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1513,7 @@ func (x *SetEnforcementRequest) String() string {
 func (*SetEnforcementRequest) ProtoMessage() {}
 
 func (x *SetEnforcementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[12]
+	mi := &file_deployments_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1526,7 @@ func (x *SetEnforcementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetEnforcementRequest.ProtoReflect.Descriptor instead.
 func (*SetEnforcementRequest) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{12}
+	return file_deployments_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetEnforcementRequest) GetName() string {
@@ -1482,7 +1585,7 @@ type SetEnforcementResponse struct {
 
 func (x *SetEnforcementResponse) Reset() {
 	*x = SetEnforcementResponse{}
-	mi := &file_deployments_proto_msgTypes[13]
+	mi := &file_deployments_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1597,7 @@ func (x *SetEnforcementResponse) String() string {
 func (*SetEnforcementResponse) ProtoMessage() {}
 
 func (x *SetEnforcementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_deployments_proto_msgTypes[13]
+	mi := &file_deployments_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1610,7 @@ func (x *SetEnforcementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetEnforcementResponse.ProtoReflect.Descriptor instead.
 func (*SetEnforcementResponse) Descriptor() ([]byte, []int) {
-	return file_deployments_proto_rawDescGZIP(), []int{13}
+	return file_deployments_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetEnforcementResponse) GetName() string {
@@ -1563,7 +1666,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x10IncludeUnmanaged\x18\x03 \x01(\bR\x10IncludeUnmanaged\x12\x1a\n" +
 	"\bPageSize\x18\x04 \x01(\x05R\bPageSize\x12\x1c\n" +
 	"\tPageToken\x18\x05 \x01(\tR\tPageToken\x12!\n" +
-	"\x05Kinds\x18\x06 \x03(\x0e2\v.proto.KindR\x05Kinds\"\xbb\x03\n" +
+	"\x05Kinds\x18\x06 \x03(\x0e2\v.proto.KindR\x05Kinds\"\xfa\x03\n" +
 	"\x18DeploymentsReplicaConfig\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
@@ -1573,7 +1676,9 @@ const file_deployments_proto_rawDesc = "" +
 	"\x05State\x18\x06 \x01(\x0e2\x16.proto.DeploymentStateR\x05State\x12\x1f\n" +
 	"\x04Kind\x18\a \x01(\x0e2\v.proto.KindR\x04Kind\x12 \n" +
 	"\vStateReason\x18\b \x01(\tR\vStateReason\x120\n" +
-	"\vLastFailure\x18\t \x01(\v2\x0e.proto.FailureR\vLastFailure\x12\x1c\n" +
+	"\vLastFailure\x18\t \x01(\v2\x0e.proto.FailureR\vLastFailure\x12=\n" +
+	"\x0eSteadyConflict\x18\n" +
+	" \x01(\v2\x15.proto.SteadyConflictR\x0eSteadyConflict\x12\x1c\n" +
 	"\tOtherKind\x18\v \x01(\tR\tOtherKindB\v\n" +
 	"\t_ReplicasB\x12\n" +
 	"\x10_CurrentReplicasB\x10\n" +
@@ -1586,7 +1691,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
 	"\x04Kind\x18\x03 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x1c\n" +
-	"\tOtherKind\x18\x04 \x01(\tR\tOtherKind\"\xa2\a\n" +
+	"\tOtherKind\x18\x04 \x01(\tR\tOtherKind\"\xe1\a\n" +
 	"\x15GetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12-\n" +
@@ -1614,7 +1719,8 @@ const file_deployments_proto_rawDesc = "" +
 	"Autoscaler\x12\x1f\n" +
 	"\x04Kind\x18\x12 \x01(\x0e2\v.proto.KindR\x04Kind\x12 \n" +
 	"\vStateReason\x18\x13 \x01(\tR\vStateReason\x120\n" +
-	"\vLastFailure\x18\x14 \x01(\v2\x0e.proto.FailureR\vLastFailure\x12\x1c\n" +
+	"\vLastFailure\x18\x14 \x01(\v2\x0e.proto.FailureR\vLastFailure\x12=\n" +
+	"\x0eSteadyConflict\x18\x15 \x01(\v2\x15.proto.SteadyConflictR\x0eSteadyConflict\x12\x1c\n" +
 	"\tOtherKind\x18\x16 \x01(\tR\tOtherKindB\x12\n" +
 	"\x10_CurrentReplicasB\x12\n" +
 	"\x10_DesiredReplicasB\x10\n" +
@@ -1629,14 +1735,20 @@ const file_deployments_proto_rawDesc = "" +
 	"\x05_Code\"K\n" +
 	"\aContest\x12\x0e\n" +
 	"\x02By\x18\x01 \x01(\tR\x02By\x120\n" +
-	"\x05Until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05Until\"\xc1\x01\n" +
+	"\x05Until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05Until\"\x87\x01\n" +
+	"\x0eSteadyConflict\x12\x0e\n" +
+	"\x02By\x18\x01 \x01(\tR\x02By\x121\n" +
+	"\x06Period\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06Period\x12\x16\n" +
+	"\x06Rounds\x18\x03 \x01(\x03R\x06Rounds\x12\x1a\n" +
+	"\bLikelyBy\x18\x04 \x01(\tR\bLikelyBy\"\xdd\x01\n" +
 	"\x05Drift\x12\x0e\n" +
 	"\x02By\x18\x01 \x01(\tR\x02By\x12\x1c\n" +
 	"\tOperation\x18\x02 \x01(\tR\tOperation\x12 \n" +
 	"\vSubresource\x18\x03 \x01(\tR\vSubresource\x12*\n" +
 	"\x02At\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02At\x12\x17\n" +
 	"\x04From\x18\x05 \x01(\x05H\x00R\x04From\x88\x01\x01\x12\x13\n" +
-	"\x02To\x18\x06 \x01(\x05H\x01R\x02To\x88\x01\x01B\a\n" +
+	"\x02To\x18\x06 \x01(\x05H\x01R\x02To\x88\x01\x01\x12\x1a\n" +
+	"\bLikelyBy\x18\a \x01(\tR\bLikelyByB\a\n" +
 	"\x05_FromB\x05\n" +
 	"\x03_To\"\x89\x03\n" +
 	"\x14SetDeploymentRequest\x12\x12\n" +
@@ -1737,7 +1849,7 @@ func file_deployments_proto_rawDescGZIP() []byte {
 }
 
 var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_deployments_proto_goTypes = []any{
 	(Kind)(0),                         // 0: proto.Kind
 	(DeploymentState)(0),              // 1: proto.DeploymentState
@@ -1749,62 +1861,66 @@ var file_deployments_proto_goTypes = []any{
 	(*GetDeploymentResponse)(nil),     // 7: proto.GetDeploymentResponse
 	(*Failure)(nil),                   // 8: proto.Failure
 	(*Contest)(nil),                   // 9: proto.Contest
-	(*Drift)(nil),                     // 10: proto.Drift
-	(*SetDeploymentRequest)(nil),      // 11: proto.SetDeploymentRequest
-	(*SetDeploymentResponse)(nil),     // 12: proto.SetDeploymentResponse
-	(*DeleteDeploymentRequest)(nil),   // 13: proto.DeleteDeploymentRequest
-	(*DeleteDeploymentResponse)(nil),  // 14: proto.DeleteDeploymentResponse
-	(*SetEnforcementRequest)(nil),     // 15: proto.SetEnforcementRequest
-	(*SetEnforcementResponse)(nil),    // 16: proto.SetEnforcementResponse
-	(*durationpb.Duration)(nil),       // 17: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 18: google.protobuf.Timestamp
+	(*SteadyConflict)(nil),            // 10: proto.SteadyConflict
+	(*Drift)(nil),                     // 11: proto.Drift
+	(*SetDeploymentRequest)(nil),      // 12: proto.SetDeploymentRequest
+	(*SetDeploymentResponse)(nil),     // 13: proto.SetDeploymentResponse
+	(*DeleteDeploymentRequest)(nil),   // 14: proto.DeleteDeploymentRequest
+	(*DeleteDeploymentResponse)(nil),  // 15: proto.DeleteDeploymentResponse
+	(*SetEnforcementRequest)(nil),     // 16: proto.SetEnforcementRequest
+	(*SetEnforcementResponse)(nil),    // 17: proto.SetEnforcementResponse
+	(*durationpb.Duration)(nil),       // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
 }
 var file_deployments_proto_depIdxs = []int32{
 	0,  // 0: proto.ListDeploymentsRequest.Kinds:type_name -> proto.Kind
 	1,  // 1: proto.DeploymentsReplicaConfig.State:type_name -> proto.DeploymentState
 	0,  // 2: proto.DeploymentsReplicaConfig.Kind:type_name -> proto.Kind
 	8,  // 3: proto.DeploymentsReplicaConfig.LastFailure:type_name -> proto.Failure
-	4,  // 4: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
-	17, // 5: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
-	0,  // 6: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
-	1,  // 7: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
-	18, // 8: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
-	2,  // 9: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
-	18, // 10: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
-	10, // 11: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
-	17, // 12: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
-	9,  // 13: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
-	0,  // 14: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
-	8,  // 15: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
-	18, // 16: proto.Failure.Since:type_name -> google.protobuf.Timestamp
-	18, // 17: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
-	18, // 18: proto.Contest.Until:type_name -> google.protobuf.Timestamp
-	18, // 19: proto.Drift.At:type_name -> google.protobuf.Timestamp
-	0,  // 20: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 21: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
-	0,  // 22: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 23: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
-	2,  // 24: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
-	18, // 25: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
-	0,  // 26: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
-	2,  // 27: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
-	18, // 28: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
-	0,  // 29: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
-	3,  // 30: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
-	6,  // 31: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
-	11, // 32: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
-	13, // 33: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
-	15, // 34: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
-	5,  // 35: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
-	7,  // 36: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
-	12, // 37: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
-	14, // 38: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
-	16, // 39: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
-	35, // [35:40] is the sub-list for method output_type
-	30, // [30:35] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	10, // 4: proto.DeploymentsReplicaConfig.SteadyConflict:type_name -> proto.SteadyConflict
+	4,  // 5: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
+	18, // 6: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
+	0,  // 7: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
+	1,  // 8: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
+	19, // 9: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
+	2,  // 10: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
+	19, // 11: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
+	11, // 12: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
+	18, // 13: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
+	9,  // 14: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
+	0,  // 15: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
+	8,  // 16: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
+	10, // 17: proto.GetDeploymentResponse.SteadyConflict:type_name -> proto.SteadyConflict
+	19, // 18: proto.Failure.Since:type_name -> google.protobuf.Timestamp
+	19, // 19: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
+	19, // 20: proto.Contest.Until:type_name -> google.protobuf.Timestamp
+	18, // 21: proto.SteadyConflict.Period:type_name -> google.protobuf.Duration
+	19, // 22: proto.Drift.At:type_name -> google.protobuf.Timestamp
+	0,  // 23: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 24: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
+	0,  // 25: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 26: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
+	2,  // 27: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
+	19, // 28: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
+	0,  // 29: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
+	2,  // 30: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
+	19, // 31: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
+	0,  // 32: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
+	3,  // 33: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
+	6,  // 34: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
+	12, // 35: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
+	14, // 36: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
+	16, // 37: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
+	5,  // 38: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
+	7,  // 39: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
+	13, // 40: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
+	15, // 41: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
+	17, // 42: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
+	38, // [38:43] is the sub-list for method output_type
+	33, // [33:38] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_deployments_proto_init() }
@@ -1815,19 +1931,19 @@ func file_deployments_proto_init() {
 	file_deployments_proto_msgTypes[1].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[4].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[5].OneofWrappers = []any{}
-	file_deployments_proto_msgTypes[7].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[8].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[9].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[10].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[11].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[12].OneofWrappers = []any{}
+	file_deployments_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_deployments_proto_rawDesc), len(file_deployments_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
