@@ -1,9 +1,10 @@
-//! Somebody keeps changing a count: the server repairs it at growing intervals, and names who it is.
+//! Somebody keeps changing a count: the server repairs it at growing intervals, and names who it is. An autoscaler that
+//! comes and goes meanwhile changes nothing.
 
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use replica_count_api::proto::{self, DeploymentState};
 use serde_json::json;
 use tokio::time::{self, Instant};
@@ -15,6 +16,9 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 /// The interval of the changes: 50 a second.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long an autoscaler that comes and goes is there, and how long it is not.
+const FLAP: Duration = Duration::from_secs(2);
 
 /// With fewer changes, the machine was too busy for a meaningful test.
 const CHANGES: usize = 600;
@@ -55,6 +59,46 @@ async fn drift_others(fixture: &Fixture<'_>, names: &[String], lasting: Duration
         time::sleep_until(drifted + Duration::from_millis(500)).await;
     }
     longest
+}
+
+/// Makes an autoscaler, deletes it, and makes it anew. Returns how often.
+async fn flap(fixture: &Fixture<'_>, lasting: Duration) -> usize {
+    let (end, autoscalers, mut times) = (Instant::now() + lasting, fixture.autoscalers().await, 0);
+    while Instant::now() < end {
+        fixture.autoscale("autoscaler", "web", 1).await;
+        time::sleep(FLAP).await;
+        autoscalers.delete("autoscaler", &DeleteParams::default()).await.unwrap();
+        time::sleep(FLAP).await;
+        times += 1;
+    }
+    times
+}
+
+/// How many writes to `web` there were within a minute of the first. The oldest `before` writes do not count.
+async fn writes_in_the_first_minute(audited: &Audited, fixture: &Fixture<'_>, before: usize) -> usize {
+    let writes = eventually("the audit log is written", async || {
+        let mut writes = audited.writes(&fixture.namespace).split_off(before);
+        writes.retain(|write| write.object.name == "web");
+        if writes.len() > 1 { Ok(writes) } else { Err(writes.len()) }
+    })
+    .await;
+    writes.iter().filter(|write| write.is_within(MINUTE, &writes[0])).count()
+}
+
+#[tokio::test]
+async fn an_autoscaler_that_comes_and_goes_does_not_renew_the_budget() {
+    let audited = Audited::start(|options| options).await;
+    let mut fixture = Fixture::with(&audited.control_plane, &[]).await;
+    fixture.create_managed("web", 3).await;
+    let before = audited.writes(&fixture.namespace).len();
+    let (changes, flaps) = tokio::join!(fight(&fixture, "web", MINUTE), flap(&fixture, MINUTE));
+    assert!(
+        changes >= CHANGES && flaps >= 10,
+        "{changes} changes, {flaps} autoscalers: the machine is too busy"
+    );
+    let writes = writes_in_the_first_minute(&audited, &fixture, before).await;
+    assert!((12..=20).contains(&writes), "{writes} writes");
+    assert!(fixture.get("web").await.unwrap().contest.is_some());
 }
 
 #[tokio::test]
@@ -99,13 +143,6 @@ async fn fifty_changes_a_second_cost_twenty_writes_in_the_first_minute() {
     fixture.wait_for_count("web", 6).await;
     fixture.wait_for_state("web", DeploymentState::InSync).await;
 
-    let writes = eventually("the audit log is written", async || {
-        let mut writes = audited.writes(&fixture.namespace).split_off(before);
-        writes.retain(|write| write.object.name == "web");
-        if writes.len() > 1 { Ok(writes) } else { Err(writes.len()) }
-    })
-    .await;
-    let first = &writes[0];
-    let in_the_first_minute = writes.iter().filter(|write| write.is_within(MINUTE, first)).count();
-    assert!((12..=20).contains(&in_the_first_minute), "{in_the_first_minute} writes: {writes:#?}");
+    let writes = writes_in_the_first_minute(&audited, &fixture, before).await;
+    assert!((12..=20).contains(&writes), "{writes} writes");
 }

@@ -27,6 +27,7 @@ mod rpc;
 mod shutdown;
 mod standalone;
 mod startup;
+mod steady;
 mod unread_log;
 mod unsupported;
 mod unwritable;
