@@ -123,7 +123,7 @@ async fn without_the_right_to_watch_them_the_server_still_works() {
     fixture.wait_for_count("web", 3).await;
     fixture.autoscale("autoscaler", "web", 1).await;
     let lines = eventually("the log reports it", async || {
-        let lines = log_lines(&fixture, "watch forbidden");
+        let lines = log_lines(&fixture, "watch refused");
         if lines.is_empty() { Err("nothing") } else { Ok(lines) }
     })
     .await;
