@@ -3,13 +3,31 @@
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::{io, vec};
+use std::vec;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
+use hickory_resolver::net::NetError;
 use hyper_util::client::legacy::connect::dns::Name;
 use tower::Service;
+
+/// Why a name has no address.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The name servers cannot be used as configured.
+    #[error("/etc/resolv.conf: {0}")]
+    Configuration(#[source] NetError),
+    /// The name has no address, or no name server answers.
+    #[error("cannot resolve {name}: {reason}")]
+    Lookup {
+        /// The name.
+        name: String,
+        /// What the name servers said.
+        #[source]
+        reason: NetError,
+    },
+}
 
 /// Resolves according to `/etc/resolv.conf` and `/etc/hosts`. Reads them for the first name: most API servers are
 /// addressed by IP address, and then neither file is needed.
@@ -17,35 +35,36 @@ use tower::Service;
 pub struct Resolver(Arc<OnceLock<TokioResolver>>);
 
 impl Resolver {
-    fn get(&self) -> io::Result<&TokioResolver> {
+    fn get(&self) -> Result<&TokioResolver, ResolveError> {
         if let Some(resolver) = self.0.get() {
             return Ok(resolver);
         }
         let resolver = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
-        let resolver = resolver.map_err(|error| io::Error::other(format!("/etc/resolv.conf: {error}")))?;
+        let resolver = resolver.map_err(ResolveError::Configuration)?;
         Ok(self.0.get_or_init(|| resolver))
+    }
+
+    async fn addresses(&self, name: &Name) -> Result<Vec<std::net::SocketAddr>, ResolveError> {
+        let found = self.get()?.lookup_ip(name.as_str()).await;
+        let found =
+            found.map_err(|reason| ResolveError::Lookup { name: name.as_str().to_owned(), reason })?;
+        Ok(found.iter().map(|address| (address, 0).into()).collect())
     }
 }
 
 impl Service<Name> for Resolver {
     /// Without ports, which the connector sets.
     type Response = vec::IntoIter<std::net::SocketAddr>;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+    type Error = ResolveError;
+    type Future = BoxFuture<'static, Result<Self::Response, ResolveError>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
         let this = self.clone();
-        async move {
-            let lookup = this.get()?.lookup_ip(name.as_str()).await;
-            let addresses =
-                lookup.map_err(|error| io::Error::other(format!("cannot resolve {name}: {error}")))?;
-            Ok(addresses.iter().map(|address| (address, 0).into()).collect::<Vec<_>>().into_iter())
-        }
-        .boxed()
+        async move { Ok(this.addresses(&name).await?.into_iter()) }.boxed()
     }
 }
 

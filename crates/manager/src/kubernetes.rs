@@ -2,17 +2,29 @@
 //!
 //! Reads: a watch for each kind of workload and one for autoscalers, and a GET where the watch may lag behind. Writes:
 //! only the `scale` of workloads, in [`scale`].
+//!
+//! [`source`] reads where the API server is and who the server is to it, [`renewal`] keeps that current, and each request
+//! is sent with what is current then.
 
+mod access;
 pub mod autoscaler;
 mod cause;
 pub mod connect;
+mod connection;
+mod connector;
+mod credentials;
 mod malformed;
 mod metadata;
 mod path;
+mod plugin;
 pub mod probe;
+mod proxy;
 pub mod reads;
+pub mod renewal;
 mod retry_after;
 pub mod scale;
+pub mod source;
+pub mod standing;
 pub mod watch;
 pub mod workload;
 

@@ -13,6 +13,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use api_server::ApiServer;
@@ -126,6 +127,13 @@ impl ControlPlane {
     pub(crate) fn kubeconfig_of(&self, user: &str, groups: &[&str]) -> Result<PathBuf> {
         let certificate = self.authority.issue(&Identity::person(user, groups))?;
         self.write_kubeconfig(user, self.api_server.endpoint(), &Credentials::Certificate(certificate))
+    }
+
+    /// A certificate of an administrator named `user` that expires after `lifetime`, and its key (PEM).
+    pub fn expiring_certificate(&self, user: &str, lifetime: Duration) -> Result<(String, String)> {
+        let identity = Identity::person(user, &[ADMINISTRATORS]).expiring(lifetime);
+        let files = self.authority.issue(&identity)?;
+        Ok((fs::read_to_string(files.certificate)?, fs::read_to_string(files.key)?))
     }
 
     /// A certificate for a server at this address.

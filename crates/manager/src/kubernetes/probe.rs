@@ -8,7 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use kube::Client;
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
+use super::cause::{Cause, chain};
 use super::reads;
 
 /// How long a result is reused.
@@ -26,7 +28,10 @@ type PingResult = Result<(), String>;
 
 impl Ping for Client {
     async fn ping(&self) -> PingResult {
-        reads::version(self).await.map_err(|error| error.to_string())
+        reads::version(self).await.map_err(|error| {
+            debug!(reason = chain(&error), "Kubernetes cannot be reached");
+            Cause::of(&error).to_string()
+        })
     }
 }
 

@@ -33,6 +33,7 @@ use self::events::Events;
 pub use self::metrics::WatchMetrics;
 pub use self::object::Object;
 pub use self::sink::Sink;
+use super::cause::chain;
 use super::malformed::MalformedObject;
 
 /// How long one watch lasts before it is reopened.
@@ -143,8 +144,8 @@ impl<S: Sink> Watch<S> {
                 position.version = None;
             }
             WatchError::Forbidden(reason) => return self.refused(reason, position),
-            other if position.failures == 0 => warn!(watched, reason = %other, "watch interrupted"),
-            other => debug!(watched, reason = %other, "watch still interrupted"),
+            other if position.failures == 0 => warn!(watched, reason = chain(other), "watch interrupted"),
+            other => debug!(watched, reason = chain(other), "watch still interrupted"),
         }
         self.sink.stale(position.last_heard);
         position.refusals = None;

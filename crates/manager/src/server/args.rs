@@ -14,7 +14,7 @@ use replica_count_core::setting::Enforcement;
 use replica_count_core::target::{Target, check_namespace};
 use tracing::level_filters::LevelFilter;
 
-use crate::kubernetes::connect::Source;
+use crate::kubernetes::source::Source;
 use crate::net::tls::TlsFiles;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;

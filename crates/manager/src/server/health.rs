@@ -8,6 +8,7 @@ use replica_count_core::kind::Kind;
 
 use crate::cluster::{Cluster, Freshness, Watched};
 use crate::kubernetes::probe::Probe;
+use crate::kubernetes::standing::Standing;
 use crate::net::http;
 use crate::store::Store;
 
@@ -15,6 +16,7 @@ use crate::store::Store;
 #[derive(Clone)]
 pub(super) struct Health {
     pub(super) probe: Probe<Client>,
+    pub(super) standing: Standing,
     pub(super) cluster: Arc<Cluster>,
     pub(super) store: Store,
     /// The kinds that are managed.
@@ -27,13 +29,24 @@ impl http::Health for Health {
     }
 
     /// The store is open from the start, so readiness depends only on the cluster. The server does not wait for a
-    /// resource that it may not read, unless it may not read any kind of workload.
+    /// resource that it may not read, unless it may not read any kind of workload. Once the cluster has been read, the
+    /// server stays ready: it answers from memory, and stores settings.
     fn ready(&self) -> Result<(), String> {
-        readiness(&self.cluster, &self.kinds)
+        readiness(&self.cluster, &self.kinds).map_err(|reason| match self.unauthenticated() {
+            None => reason,
+            Some(cause) => format!("{reason}: {cause}"),
+        })
     }
 
     fn problems(&self) -> Vec<String> {
-        self.store.problem().into_iter().collect()
+        self.store.problem().into_iter().chain(self.unauthenticated()).collect()
+    }
+}
+
+impl Health {
+    fn unauthenticated(&self) -> Option<String> {
+        let seconds = self.standing.unauthenticated()?.as_secs();
+        Some(format!("the API server has not accepted the credentials of this server for {seconds} s"))
     }
 }
 

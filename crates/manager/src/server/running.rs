@@ -15,6 +15,7 @@ use super::log::Lines;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::watches::Watches;
+use crate::kubernetes::renewal::Renewal;
 use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) committer: Committer,
     pub(super) reporter: Reporter,
     pub(super) credentials: Credentials,
+    pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
 }
 
@@ -74,7 +76,7 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, committer, reporter, credentials, listeners }: Parts,
+        Parts { log, committer, reporter, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let (stop_requests, stop_work) = (CancellationToken::new(), CancellationToken::new());
@@ -88,6 +90,7 @@ impl Running {
         shared.register(&mut registry);
         let subscriber = shared.subscriber();
         writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
+        work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
         Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown }.start();
         let reconciler = shared.reconciler();

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use kube::Config;
 use replica_count_core::policy::Policy;
 use replica_count_core::setting::Enforcement;
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use super::args::ServeArgs;
@@ -14,8 +14,9 @@ use super::log::Lines;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
-use crate::kubernetes::connect;
+use crate::kubernetes::connect::connect;
 use crate::kubernetes::probe::Probe;
+use crate::kubernetes::source::Opened;
 use crate::net::listener;
 use crate::net::tls::{self, Credentials};
 use crate::reconcile::marker::Marker;
@@ -42,7 +43,7 @@ impl ServeError {
 /// Validated, and not yet used.
 struct Validated {
     credentials: Credentials,
-    kubernetes: Config,
+    kubernetes: Opened,
     store: Store,
     committer: Committer,
 }
@@ -55,20 +56,29 @@ pub(super) async fn run(
     log: Arc<Lines>,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
-    let Validated { credentials, kubernetes, store, committer } = validate(&args).await?;
+    let args = Arc::new(args);
+    let validating = Arc::clone(&args);
+    // A file may be a pipe that nobody writes to, or on a disk that hangs.
+    let Validated { credentials, kubernetes, store, committer } = tokio::select! {
+        validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
+        signal = signals.next() => {
+            info!(signal, "stopped before anything was started");
+            return Ok(());
+        }
+    };
     let policy = policy(&args, &store);
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        cluster = %kubernetes.cluster_url,
+        cluster = %kubernetes.server(),
         namespace = policy.scope.only.as_deref().unwrap_or("all"),
         settings = store.len(),
         enforcement = ?args.policy.enforcement,
         "starting"
     );
-    let client = {
+    let (client, renewal) = {
         // The client's own task also runs there, or it would have to be woken on another thread.
         let _entered = reconcile_runtime.enter();
-        connect::client(&kubernetes).map_err(ServeError::usage)?
+        connect(kubernetes).map_err(ServeError::usage)?
     };
     let (report, reporter) = report();
     let shared = Shared {
@@ -77,12 +87,13 @@ pub(super) async fn run(
         records: Arc::default(),
         policy: Arc::new(policy),
         probe: Probe::new(client.clone()),
+        standing: renewal.standing(),
         client,
         report,
     };
     shared.mark_stored();
     let listeners = bind(&args)?;
-    let parts = Parts { log, committer, reporter, credentials, listeners };
+    let parts = Parts { log, committer, reporter, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -113,11 +124,11 @@ fn policy(args: &ServeArgs, store: &Store) -> Policy {
     Policy { enforcement: Enforcement::Ignore { until: None }, ..args.policy() }
 }
 
-/// Reads every file that the flags name. Binds nothing and connects to nothing.
-async fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
+/// Reads every file that the flags name. Binds nothing, connects to nothing and runs nothing. May block.
+fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
     args.check().map_err(ServeError::Usage)?;
     let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
-    let kubernetes = args.source().load().await.map_err(ServeError::usage)?;
+    let kubernetes = args.source().open().map_err(ServeError::usage)?;
     let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;
     Ok(Validated { credentials, kubernetes, store, committer })
 }

@@ -14,6 +14,7 @@ use tracing::warn;
 use super::health::Health;
 use crate::cluster::Cluster;
 use crate::kubernetes::probe::Probe;
+use crate::kubernetes::standing::Standing;
 use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
 use crate::reconcile::marker::Marker;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) policy: Arc<Policy>,
     pub(super) client: Client,
     pub(super) probe: Probe<Client>,
+    pub(super) standing: Standing,
     pub(super) report: Report,
 }
 
@@ -96,6 +98,7 @@ impl Shared {
     pub(super) fn health(&self) -> Health {
         Health {
             probe: self.probe.clone(),
+            standing: self.standing.clone(),
             cluster: Arc::clone(&self.cluster),
             store: self.marker.store.clone(),
             kinds: self.policy.scope.kinds.clone(),
@@ -115,5 +118,6 @@ impl Shared {
             started: Instant::now(),
         };
         registry.register_collector(Box::new(gauges) as Box<dyn Collector>);
+        registry.register_collector(Box::new(self.standing.clone()) as Box<dyn Collector>);
     }
 }

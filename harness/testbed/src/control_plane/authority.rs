@@ -5,8 +5,10 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
@@ -19,6 +21,8 @@ pub(super) struct Identity {
     groups: Vec<String>,
     usage: ExtendedKeyUsagePurpose,
     names: Vec<SanType>,
+    /// How long from now; `None`: longer than any test.
+    lifetime: Option<Duration>,
 }
 
 impl Identity {
@@ -29,7 +33,13 @@ impl Identity {
             groups: groups.iter().map(ToString::to_string).collect(),
             usage: ExtendedKeyUsagePurpose::ClientAuth,
             names: Vec::new(),
+            lifetime: None,
         }
+    }
+
+    /// The same, but soon not valid any more.
+    pub(super) fn expiring(self, lifetime: Duration) -> Self {
+        Self { lifetime: Some(lifetime), ..self }
     }
 
     /// A server with these addresses and names.
@@ -40,7 +50,8 @@ impl Identity {
             sans.push(SanType::DnsName((*name).try_into()?));
         }
         let usage = ExtendedKeyUsagePurpose::ServerAuth;
-        Ok(Self { common_name: common_name.to_owned(), groups: Vec::new(), usage, names: sans })
+        let common_name = common_name.to_owned();
+        Ok(Self { common_name, groups: Vec::new(), usage, names: sans, lifetime: None })
     }
 }
 
@@ -91,6 +102,9 @@ impl Authority {
         params.subject_alt_names.clone_from(&identity.names);
         params.extended_key_usages = vec![identity.usage.clone()];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if let Some(lifetime) = identity.lifetime {
+            params.not_after = SystemTime::from(Timestamp::now() + lifetime).into();
+        }
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         let name = file_name(&identity.common_name);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use replica_count_testbed::manager;
@@ -44,6 +44,11 @@ impl Standalone {
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.path("kubeconfig")
+    }
+
+    /// Where connections are accepted and never answered.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.api_server.local_addr().unwrap()
     }
 
     /// The options of the server, with extra flags.

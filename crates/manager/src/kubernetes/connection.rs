@@ -1,0 +1,112 @@
+//! Sends each request with the credentials that are current.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{Request, StatusCode};
+use kube::client::Body;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower::{BoxError, Service, ServiceExt as _};
+use tracing::{info, warn};
+
+use super::access::Requests;
+use super::standing::Standing;
+
+/// How long a request waits for the first credentials.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+type Response = <Requests as Service<Request<Body>>>::Response;
+
+/// There are no credentials to send.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no credentials to send: {0}")]
+pub(super) struct NoCredentials(pub(super) Arc<str>);
+
+/// What requests are sent with.
+#[derive(Clone)]
+pub(super) enum Current {
+    /// Nothing yet: the credential plugin runs for the first time.
+    Pending,
+    /// Nothing yet, and why.
+    Missing(NoCredentials),
+    /// These credentials.
+    Ready(Box<Ready>),
+}
+
+/// Credentials in use.
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub(super) requests: Requests,
+    /// Where they come from, for the log.
+    pub(super) from: Arc<str>,
+    /// Grows by one per change.
+    pub(super) generation: u64,
+}
+
+/// Sends each request with the credentials that are current.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) current: watch::Receiver<Current>,
+    /// The latest generation that the API server has refused with 401.
+    pub(super) refused: watch::Sender<u64>,
+    pub(super) standing: Standing,
+}
+
+impl Connection {
+    async fn send(mut self, request: Request<Body>) -> Result<Response, BoxError> {
+        let Ready { requests, from, generation } = self.ready().await?;
+        let response = requests.oneshot(request).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.set_refused(generation, &from);
+        } else if let Some(duration) = self.standing.set_authenticated() {
+            info!(after = ?duration, "the API server accepts the credentials");
+        }
+        Ok(response)
+    }
+
+    async fn ready(&mut self) -> Result<Ready, NoCredentials> {
+        let known = self.current.wait_for(|current| !matches!(current, Current::Pending));
+        match timeout(PATIENCE, known).await.ok().and_then(Result::ok).as_deref() {
+            Some(Current::Ready(ready)) => Ok(Ready::clone(ready)),
+            Some(Current::Missing(reason)) => Err(reason.clone()),
+            Some(Current::Pending) | None => {
+                Err(NoCredentials("the credential plugin is still running".into()))
+            }
+        }
+    }
+
+    /// Records a refusal, unless there are newer credentials already.
+    fn set_refused(&self, generation: u64, from: &str) {
+        let is_current =
+            matches!(&*self.current.borrow(), Current::Ready(ready) if ready.generation == generation);
+        if !is_current {
+            return;
+        }
+        if self.standing.set_unauthenticated() {
+            warn!(
+                credentials = from,
+                "the API server does not accept the credentials (401); they are read again until it does: check that \
+                 they are valid and not expired or revoked"
+            );
+        }
+        self.refused.send_if_modified(|refused| std::mem::replace(refused, generation) != generation);
+    }
+}
+
+impl Service<Request<Body>> for Connection {
+    type Response = Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.clone().send(request).boxed()
+    }
+}
