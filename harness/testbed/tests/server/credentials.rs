@@ -22,8 +22,10 @@ use crate::fixture::{Fixture, eventually, shared, testbed};
 const ACCOUNT: &str = "replica-count-manager";
 /// How many renewals there are. Tokens of clouds and of Kubernetes are renewed 1 to 4 times an hour.
 const RENEWALS: u32 = 5;
-/// How long each lasts: a little more than the server's period of looking.
+/// How long after one comes the next: a little more than the server's period of looking.
 const EACH: Duration = Duration::from_secs(7);
+/// How long a certificate is valid: less than all renewals take, and enough for a busy machine.
+const LIFETIME: Duration = Duration::from_secs(21);
 
 /// A folder for credentials, and who issues them.
 struct Issuer {
@@ -137,7 +139,7 @@ async fn a_rotated_token_file_is_followed() {
 /// Writes a certificate and its key, one after the other, as most tools do.
 fn write_certificate(issuer: &Issuer) -> (PathBuf, PathBuf) {
     let user = "renewed";
-    let (certificate, key) = issuer.control_plane.expiring_certificate(user, EACH + EACH / 2).unwrap();
+    let (certificate, key) = issuer.control_plane.expiring_certificate(user, LIFETIME).unwrap();
     (issuer.write("client.crt", &certificate), issuer.write("client.key", &key))
 }
 
@@ -154,7 +156,7 @@ async fn a_renewed_certificate_is_followed() {
 async fn a_certificate_of_a_plugin_is_renewed_before_it_expires() {
     let issuer = Issuer::new().await;
     let give = || {
-        let (certificate, key) = issuer.control_plane.expiring_certificate("given", EACH + EACH / 2).unwrap();
+        let (certificate, key) = issuer.control_plane.expiring_certificate("given", LIFETIME).unwrap();
         let status = json!({ "clientCertificateData": certificate, "clientKeyData": key });
         issuer.write("status", &status.to_string());
     };
