@@ -6,11 +6,12 @@
 #[cfg(test)]
 mod tests;
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 use kube::Client;
 use replica_count_core::decide::Repair;
 use replica_count_core::failures::WRITE_DEADLINES;
@@ -53,7 +54,7 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Runs until `shutdown`, then finishes the writes in flight.
+    /// Runs until `shutdown`, then waits for the writes in flight, but not longer than for a single fast one.
     pub async fn run(self, shutdown: CancellationToken) {
         let work = Arc::clone(&self.marker.work);
         let (mut writes, mut slow_writes) = (FuturesUnordered::new(), FuturesUnordered::new());
@@ -80,8 +81,9 @@ impl Reconciler {
                 },
             }
         }
-        while writes.next().await.is_some() {}
-        while slow_writes.next().await.is_some() {}
+        // What is dropped then has an unknown outcome. The next server observes it, and writes if it did not land.
+        let ended = stream::select(writes, slow_writes).for_each(|_| ready(()));
+        let _ = tokio::time::timeout(WRITE_DEADLINES[0], ended).await;
     }
 
     /// Makes a step of a due target; returns the write that it needs.

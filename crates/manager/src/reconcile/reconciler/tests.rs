@@ -100,7 +100,8 @@ struct Fixture {
     log: Log,
     _logging: tracing::subscriber::DefaultGuard,
     _folder: TempDir,
-    _running: JoinHandle<()>,
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
 }
 
 impl Fixture {
@@ -123,7 +124,7 @@ impl Fixture {
         let (writes, work) = (Arc::<Writes>::default(), Arc::<Work>::default());
         let (report, reporter) = report();
         tokio::spawn(reporter.run(CancellationToken::new()));
-        let metrics = report.metrics.clone();
+        let (metrics, shutdown) = (report.metrics.clone(), CancellationToken::new());
         let reconciler = Reconciler {
             cluster: Arc::clone(&cluster),
             marker: Marker { store, work: Arc::clone(&work) },
@@ -141,7 +142,8 @@ impl Fixture {
             log,
             _logging: tracing::subscriber::set_default(logging),
             _folder: folder,
-            _running: tokio::spawn(reconciler.run(CancellationToken::new())),
+            running: tokio::spawn(reconciler.run(shutdown.clone())),
+            shutdown,
         }
     }
 
@@ -375,6 +377,20 @@ async fn writes_in_flight_are_limited() {
     sleep(5 * SECOND).await;
     assert!(fixture.writes() > MAX_WRITES);
     assert_eq!(fixture.writes.max_in_flight.load(Ordering::SeqCst), MAX_WRITES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_five_seconds_for_writes_of_any_deadline() {
+    for (writes, wait) in [(1, SECOND), (2, 6 * SECOND), (3, 17 * SECOND)] {
+        let mut fixture = Fixture::start(1, |_| Answer::Never);
+        sleep(wait).await;
+        assert_eq!((fixture.writes(), fixture.in_flight()), (writes, 1));
+        let stopped = Instant::now();
+        fixture.shutdown.cancel();
+        (&mut fixture.running).await.unwrap();
+        assert!(stopped.elapsed() <= WRITE_DEADLINES[0] + MOMENT, "{writes}: {:?}", stopped.elapsed());
+        assert_eq!((fixture.writes(), fixture.in_flight()), (writes, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
