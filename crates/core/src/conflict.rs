@@ -32,6 +32,15 @@ pub struct View {
     pub replicas: Replicas,
 }
 
+/// What a write tests beside the object. If that has changed since the decision, the write comes too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The count.
+    Count,
+    /// The version, which any other change of the workload makes stale, such as one of its status.
+    Version,
+}
+
 /// What is remembered of the conflicts over one target. Most targets have none, so it takes no room until the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conflict(Option<Box<Memory>>);
@@ -82,10 +91,10 @@ impl Conflict {
         next_retry.max(damping.contested().map(|contested| contested.next_repair))
     }
 
-    /// Whether a write on `view` that comes too late can be repeated at once.
+    /// Whether a write on `view` that tests the version can be made, and followed at once by another if it comes too late.
     pub fn can_repeat(&self, view: &View, now: Instant) -> bool {
         let Some(memory) = &self.0 else { return true };
-        // If it is the first on this view, it is no repetition itself.
+        // It costs a retry itself. What follows costs another one, unless it is the first on this view to count.
         let times = if memory.counted.as_ref() == Some(view) { 2 } else { 1 };
         memory.damping.has_retries(times, now)
     }
@@ -112,6 +121,11 @@ impl Conflict {
             damping.record_conflict(budget, now, jitter);
             *counted = Some(view);
         }
+    }
+
+    /// Records a write that came too late for the version that it tested, which says nothing about the count.
+    pub fn record_retry(&mut self, now: Instant) {
+        self.memory().damping.record_retry(now);
     }
 
     /// Records that a write may have landed although it was not answered.

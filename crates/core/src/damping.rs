@@ -7,9 +7,9 @@
 //! [`BUDGET`] immediate repairs, and one is regained every [`REFILL`]. When none is left the target is *contested*: the
 //! next repair waits, and each one after it waits twice as long, until no drift is seen for [`QUIET`].
 //!
-//! A write that came too late is sometimes repeated for the same drift, because the watch shows nothing newer. That says
-//! nothing about an opponent, so it is no conflict. [`RETRIES`] of them are made at once, and one is regained every
-//! [`REFILL`].
+//! A write that came too late is sometimes repeated for the same drift, because the watch shows nothing newer, or because
+//! it tested the version and something else than the count has changed. That says nothing about an opponent, so it is no
+//! conflict. [`RETRIES`] of them are made at once, and one is regained every [`REFILL`].
 //!
 //! The cost of a fight in any minute: suppose the budget is used up after `s` seconds. Until then there were at most
 //! 12 + s/20 conflicts. Jitter at most halves each delay, so the next ones come at the earliest 5, 15, 35 and 75 seconds

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::clock::Now;
-use crate::conflict::View;
+use crate::conflict::{Basis, View};
 use crate::drift::Drift;
 use crate::observed::{Observation, Observed};
 use crate::own_writes::is_ours;
@@ -73,6 +73,16 @@ pub enum Method {
         /// The observed version.
         version: NonZeroU64,
     },
+}
+
+impl Method {
+    /// What the write tests.
+    pub fn basis(self) -> Basis {
+        match self {
+            Self::Patch => Basis::Count,
+            Self::Apply { .. } => Basis::Version,
+        }
+    }
 }
 
 /// Decides what to do about `target`, for which `setting` is stored.
@@ -183,7 +193,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::damping::BUDGET;
+    use crate::damping::{BUDGET, REFILL};
     use crate::failures::{Failure, WRITE_DEADLINES};
     use crate::managed_fields::{FieldOwner, Operation, Writer};
     use crate::own_writes::FIELD_MANAGER;
@@ -320,19 +330,23 @@ mod tests {
     #[test]
     fn patches_after_stale_applies_without_waiting() {
         let mut case = Case::seen(|observed| observed.owner = None);
-        let mut fail = |failure, replicas| {
-            let failed_at = case.now.monotonic.checked_sub(Duration::from_secs(1)).expect("later");
-            let view = View { uid: "u".into(), replicas: count(replicas) };
-            case.record.record_failure(view, failure, Duration::ZERO, failed_at, 1.0);
-            case.method()
-        };
-        assert!(matches!(fail(Failure::Stale, 5), Method::Apply { .. }));
-        assert!(matches!(fail(Failure::Failed, 5), Method::Apply { .. }));
-        assert_eq!(fail(Failure::Stale, 5), Method::Patch);
-        assert!(
-            matches!(fail(Failure::Stale, 7), Method::Apply { .. }),
-            "another drift: one more may be stale"
-        );
+        for (failure, basis, seconds, expected) in [
+            (Failure::Stale, Basis::Version, 1, "apply"),
+            (Failure::Failed, Basis::Version, 1, "apply"),
+            (Failure::Stale, Basis::Version, 1, "patch"),
+            (Failure::Failed, Basis::Version, REFILL.as_secs(), "apply"),
+            // A patch that follows would be a repetition, too.
+            (Failure::Stale, Basis::Count, 1, "patch"),
+        ] {
+            let view = View { uid: "u".into(), replicas: count(5) };
+            case.record.record_failure(view, basis, failure, Duration::ZERO, case.now.monotonic, 1.0);
+            case.now.monotonic += Duration::from_secs(seconds);
+            let method = match case.method() {
+                Method::Apply { .. } => "apply",
+                Method::Patch => "patch",
+            };
+            assert_eq!(method, expected, "{failure:?} {basis:?}");
+        }
     }
 
     #[test]
@@ -425,6 +439,7 @@ mod tests {
             if retry_after_s > 0 {
                 case.record.record_failure(
                     View { uid: "u".into(), replicas: count(5) },
+                    Basis::Count,
                     Failure::Throttled,
                     Duration::from_secs(retry_after_s),
                     at(0),

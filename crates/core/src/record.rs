@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::conflict::{Conflict, ConflictState, View};
+use crate::conflict::{Basis, Conflict, ConflictState, View};
 use crate::drift::Drift;
 use crate::failures::{Failure, Failures, WRITE_DEADLINES};
 use crate::own_writes::OwnWrites;
@@ -134,12 +134,13 @@ impl Record {
         self.open_drift.take()
     }
 
-    /// Records a failed attempt on `view`; returns all consecutive failures.
+    /// Records a failed attempt on `view`, which tested `basis`; returns all consecutive failures.
     ///
     /// `retry_after` is how long the API server asked to wait.
     pub fn record_failure(
         &mut self,
         view: View,
+        basis: Basis,
         failure: Failure,
         retry_after: Duration,
         now: Instant,
@@ -151,7 +152,10 @@ impl Record {
         let before = self.failures.take();
         let failures = Failures::after(before, &view.uid, failure, retry_after, now, jitter);
         if failure == Failure::Stale {
-            self.record_conflict(view, now, jitter);
+            match basis {
+                Basis::Count => self.record_conflict(view, now, jitter),
+                Basis::Version => self.conflict.record_retry(now),
+            }
         } else if failure.may_have_landed() {
             self.conflict.record_unanswered();
         }
@@ -327,8 +331,9 @@ mod tests {
     fn a_recreated_workload_waits_only_after_throttling() {
         for failure in [Failure::Refused, Failure::Throttled] {
             let mut record = Record::default();
-            let retry_at =
-                record.record_failure(view("a"), failure, Duration::ZERO, Instant::now(), 1.0).retry_at;
+            let retry_at = record
+                .record_failure(view("a"), Basis::Count, failure, Duration::ZERO, Instant::now(), 1.0)
+                .retry_at;
             assert_eq!(record.retry_at(&view("a")), retry_at, "{failure:?}");
             let of_recreated = retry_at.filter(|_| failure == Failure::Throttled);
             assert_eq!(record.retry_at(&view("b")), of_recreated, "{failure:?}");
@@ -340,8 +345,9 @@ mod tests {
         for failure in [Failure::Unreachable, Failure::Throttled] {
             let mut record = Record::default();
             record.record_drift(&drift("a", 2, 0), Instant::now(), 1.0);
-            let due =
-                record.record_failure(view("a"), failure, Duration::from_secs(1), Instant::now(), 1.0).due;
+            let due = record
+                .record_failure(view("a"), Basis::Count, failure, Duration::from_secs(1), Instant::now(), 1.0)
+                .due;
             assert!(record.record_in_effect(one(), Instant::now(), 1.0).is_some(), "{failure:?}");
             let throttled = Some(due).filter(|_| failure == Failure::Throttled);
             assert_eq!(record.retry_at(&view("a")), throttled, "{failure:?}");
@@ -374,7 +380,12 @@ mod tests {
     }
 
     fn fail(record: &mut Record, failure: Failure) {
-        record.record_failure(view("a"), failure, Duration::ZERO, Instant::now(), 1.0);
+        record.record_failure(view("a"), Basis::Count, failure, Duration::ZERO, Instant::now(), 1.0);
+    }
+
+    fn fail_for_the_version(record: &mut Record) {
+        let (view, basis) = (view("a"), Basis::Version);
+        record.record_failure(view, basis, Failure::Stale, Duration::ZERO, Instant::now(), 1.0);
     }
 
     fn return_by_itself(record: &mut Record) {
@@ -388,11 +399,12 @@ mod tests {
 
     #[test]
     fn only_what_an_opponent_caused_is_a_conflict() {
-        let cases: [(&str, Mutation, bool); 4] = [
+        let cases: [(&str, Mutation, bool); 5] = [
             ("repaired", |record| record.record_repaired(one(), Instant::now(), 1.0), true),
             ("a new setting", |record| drop(record.record_applied(one())), false),
             ("somebody put it back", return_by_itself, false),
             ("too late", |record| fail(record, Failure::Stale), true),
+            ("too late for the version", fail_for_the_version, false),
         ];
         for (what, mutate, expected) in cases {
             let mut record = almost_contested();
@@ -452,7 +464,7 @@ mod tests {
         record.autoscaler = None;
         let mut too_late = |times: u32| {
             for _ in 0..times {
-                record.record_failure(view("a"), Failure::Stale, Duration::ZERO, now, 1.0);
+                record.record_failure(view("a"), Basis::Count, Failure::Stale, Duration::ZERO, now, 1.0);
                 record.failures = None;
             }
             (record.conflict.contested().is_some(), record.retry_at(&view("a")).is_some_and(|at| at > now))

@@ -223,9 +223,10 @@ impl Transition<'_> {
 
     fn write_failed(&mut self, repair: &Repair, error: WriteError) -> Next {
         let WriteError { failure, code, message, retry_after, altered_to } = error;
-        let (view, wall) = (View { uid: repair.uid.clone(), replicas: repair.from }, self.now.wall);
+        let view = View { uid: repair.uid.clone(), replicas: repair.from };
+        let (basis, wall) = (repair.method.basis(), self.now.wall);
         let failures = self.update_record(|record, now, jitter| {
-            let failures = record.record_failure(view, failure, retry_after, now, jitter);
+            let failures = record.record_failure(view, basis, failure, retry_after, now, jitter);
             failures.altered_to = altered_to;
             failures.describe(code, message.clone(), wall);
             failures.clone()

@@ -2,6 +2,7 @@ use std::num::NonZeroU64;
 
 use super::*;
 use crate::damping::{BUDGET, QUIET};
+use crate::decide::Method;
 use crate::managed_fields::{FieldOwner, Operation, Writer};
 use crate::observed::Observed;
 use crate::own_writes::FIELD_MANAGER;
@@ -250,6 +251,18 @@ fn a_late_write_of_an_earlier_setting_is_nobodys() {
     scene.observe_by(Some(FIELD_MANAGER), 5);
     scene.due("write", &["drifted"]);
     assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(""));
+}
+
+#[test]
+fn an_apply_that_a_write_of_the_status_makes_stale_is_no_conflict() {
+    let mut scene = Scene::new();
+    scene.autoscaler = Some("HorizontalPodAutoscaler/web".into());
+    scene.observe_by(None, 5);
+    let repair = scene.due("write", &["autoscaled", "drifted"]).expect("a write");
+    assert!(matches!(repair.method, Method::Apply { .. }));
+    scene.write_ended(&repair, failed(Failure::Stale), "requeue", &["write failed"]);
+    let repair = scene.due("write", &[]).expect("a write");
+    scene.write_ended(&repair, WRITTEN, "await change", &["repaired", "contested"]);
 }
 
 #[test]

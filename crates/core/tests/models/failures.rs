@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use replica_count_core::conflict::View;
+use replica_count_core::conflict::{Basis, View};
 use replica_count_core::failures::{BACKOFF, Failure, Failures, STALE_IN_A_ROW};
 use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
@@ -56,7 +56,9 @@ proptest! {
             match step {
                 Step::Fail { uid, failure, retry_after_s, jitter } => {
                     let retry_after = Duration::from_secs(retry_after_s);
-                    let after = record.record_failure(View { uid: uid.into(), replicas: desired }, failure, retry_after, now, jitter).clone();
+                    let view = View { uid: uid.into(), replicas: desired };
+                    let after =
+                        record.record_failure(view, Basis::Count, failure, retry_after, now, jitter).clone();
                     model.push((uid, failure));
                     let (in_a_row, same_reason) = consecutive(&model);
                     prop_assert_eq!((after.in_a_row as usize, after.same_reason as usize), (in_a_row, same_reason));

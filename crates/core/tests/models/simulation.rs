@@ -479,3 +479,37 @@ proptest! {
         prop_assert_eq!(simulation.server.record.conflict_state(), ConflictState::Contested);
     }
 }
+
+/// Whoever writes the status, again and again, between the decision and the write is no opponent.
+#[test]
+fn writes_of_the_status_delay_no_repair() {
+    for touches in 0..4 {
+        for desired in [None, Some(3)] {
+            let mut simulation = Simulation::new();
+            simulation.apply(Action::Create(1));
+            simulation.apply(Action::Autoscaler(true));
+            simulation.deliver_all();
+            let start = simulation.server.now;
+            simulation.run_until(start);
+            // Kubernetes records no owner of a 0.
+            simulation.world.change(count(0));
+            simulation.deliver_all();
+            if let Some(desired) = desired {
+                simulation.apply(Action::Set(desired));
+            }
+            for _ in 0..touches {
+                simulation.apply(Action::Work);
+                simulation.apply(Action::Touch);
+                simulation.apply(Action::EndWrite(Outcome::Answered));
+                simulation.deliver_all();
+                let replicas = simulation.world.deployment().unwrap().replicas;
+                if replicas == count(0) {
+                    assert_eq!(simulation.server.record.conflict.contested(), None, "{touches} {desired:?}");
+                }
+            }
+            simulation.run_until(start);
+            let expected = count(desired.unwrap_or(1));
+            assert_eq!(simulation.world.deployment().unwrap().replicas, expected, "{touches} {desired:?}");
+        }
+    }
+}

@@ -109,7 +109,7 @@ impl RecordsView<'_> {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use replica_count_core::conflict::View;
+    use replica_count_core::conflict::{Basis, View};
     use replica_count_core::failures::Failure;
 
     use super::*;
@@ -122,7 +122,8 @@ mod tests {
             records.insert_stored(target.clone(), Replicas::new(3).expect("valid"));
             records.update(target, |record| {
                 let view = View { uid: "u".into(), replicas: Replicas::new(5).expect("valid") };
-                record.record_failure(view, Failure::Unreachable, Duration::ZERO, Instant::now(), 1.0);
+                let (basis, failure) = (Basis::Count, Failure::Unreachable);
+                record.record_failure(view, basis, failure, Duration::ZERO, Instant::now(), 1.0);
             });
         }
         let [deployment, stateful_set] = targets;
