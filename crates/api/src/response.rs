@@ -84,7 +84,8 @@ pub fn contest(record: &Record, now: Now) -> Option<proto::Contest> {
 pub struct LastFailure {
     reason: &'static str,
     details: Arc<FailureDetails>,
-    next_try: Timestamp,
+    /// `None`: as soon as the workload changes.
+    next_try: Option<Timestamp>,
     attempts: u32,
 }
 
@@ -93,7 +94,8 @@ impl LastFailure {
     pub fn of(record: &Record, now: Now) -> Option<Self> {
         let failures = record.failures.as_ref()?;
         let details = Arc::clone(failures.details.as_ref()?);
-        let next_try = now.wall + failures.due.saturating_duration_since(now.monotonic);
+        let next_try = record.next_try(now.monotonic);
+        let next_try = next_try.map(|at| now.wall + at.saturating_duration_since(now.monotonic));
         Some(Self { reason: failures.last.as_str(), details, next_try, attempts: failures.in_a_row })
     }
 
@@ -111,7 +113,7 @@ impl From<LastFailure> for proto::Failure {
             code: details.code.map(i32::from),
             message: details.message.clone(),
             since: Some(timestamp(details.since)),
-            next_try: Some(timestamp(next_try)),
+            next_try: next_try.map(timestamp),
             attempts: attempts.into(),
         }
     }
@@ -158,26 +160,97 @@ pub fn duration(duration: Duration) -> prost_types::Duration {
 mod tests {
     use std::time::Instant;
 
+    use replica_count_core::conflict::{Basis, View};
+    use replica_count_core::failures::Failure;
     use replica_count_core::replicas::Replicas;
 
     use super::*;
 
+    fn count(n: i32) -> Replicas {
+        Replicas::new(n).expect("valid")
+    }
+
+    /// A record of a drift from 1 to 2, with this many repairs of it before.
+    fn drifted(repairs: u32, now: Instant) -> Record {
+        let (uid, at) = ("u".into(), Timestamp::UNIX_EPOCH);
+        let drift = Drift { uid, by: None, likely_by: None, at, from: count(1), to: count(2) };
+        let mut record = Record { autoscaler: Some("web".into()), ..Record::default() };
+        for _ in 0..repairs {
+            record.record_drift(&drift, now, 1.0);
+            record.record_repaired(count(1), now, 1.0);
+        }
+        record.record_drift(&drift, now, 1.0);
+        record
+    }
+
+    /// Records a failure after which the API server asks to wait for as many seconds.
+    fn fail(record: &mut Record, failure: Failure, seconds: u64, now: Instant) {
+        let view = View { uid: "u".into(), replicas: count(2) };
+        let retry_after = Duration::from_secs(seconds);
+        record.record_failure(view, Basis::Version, failure, retry_after, now, 1.0).describe(
+            Some(500),
+            "failed".into(),
+            Timestamp::UNIX_EPOCH,
+        );
+    }
+
+    #[test]
+    fn a_failure_shows_when_the_next_write_is_sent() {
+        let start = Instant::now();
+        // The failure, its Retry-After, how many repairs there were before, and the time of the next one in seconds.
+        // After a repair, the next one waits for 10 s.
+        for (failure, retry_after, repairs, expected) in [
+            (Failure::Failed, 0, 0, Some(0)),
+            (Failure::Throttled, 7, 0, Some(7)),
+            (Failure::Failed, 0, 1, Some(10)),
+            (Failure::Throttled, 7, 1, Some(10)),
+            (Failure::Throttled, 17, 1, Some(17)),
+            (Failure::Stale, 0, 0, None),
+            (Failure::Stale, 0, 1, Some(10)),
+        ] {
+            let mut record = drifted(repairs, start);
+            fail(&mut record, failure, retry_after, start);
+            let last_failure = |record: &Record, seconds| {
+                let monotonic = start + Duration::from_secs(seconds);
+                let failure = LastFailure::of(record, Now { wall: Timestamp::UNIX_EPOCH, monotonic })?;
+                Some(proto::Failure::from(failure))
+            };
+            let next_try = last_failure(&record, 0).expect("a failure").next_try;
+            assert_eq!(next_try.map(|at| at.seconds), expected, "{failure:?} {retry_after} {repairs}");
+            for mutate in [
+                |record: &mut Record| {
+                    record.record_missing();
+                },
+                |record: &mut Record| drop(record.record_in_effect(count(1), Instant::now(), 1.0)),
+            ] {
+                let mut record = record.clone();
+                mutate(&mut record);
+                assert_eq!(last_failure(&record, 0), None, "{failure:?}");
+                fail(&mut record, failure, 0, start);
+                assert!(last_failure(&record, 0).is_some(), "{failure:?} again");
+            }
+        }
+    }
+
+    #[test]
+    fn a_delay_that_is_over_does_not_hide_that_a_change_is_awaited() {
+        let start = Instant::now();
+        let mut record = drifted(1, start);
+        fail(&mut record, Failure::Stale, 0, start);
+        let until = start + Duration::from_secs(10);
+        assert_eq!((record.next_try(start), record.next_try(until)), (Some(until), None));
+    }
+
     #[test]
     fn a_contest_shows_how_long_the_next_repair_waits() {
-        let mut record = Record { autoscaler: Some("web".into()), ..Record::default() };
         let start = Instant::now();
         let contest = |record: &Record, seconds| {
             let monotonic = start + Duration::from_secs(seconds);
             let until = contest(record, Now { wall: Timestamp::UNIX_EPOCH, monotonic })?.until;
             Some(until.map(|until| until.seconds))
         };
-        assert_eq!(contest(&record, 0), None);
-        let desired = Replicas::new(1).expect("valid");
-        let found = Replicas::new(2).expect("valid");
-        let (uid, at) = ("u".into(), Timestamp::UNIX_EPOCH);
-        let drift = Drift { uid, by: None, likely_by: None, at, from: desired, to: found };
-        record.record_drift(&drift, start, 1.0);
-        record.record_repaired(desired, start, 1.0);
+        assert_eq!(contest(&drifted(0, start), 0), None);
+        let record = drifted(1, start);
         assert_eq!(contest(&record, 0), Some(Some(10)));
         assert_eq!(contest(&record, 4), Some(Some(6)));
         assert_eq!(contest(&record, 10), Some(None), "it does not wait");

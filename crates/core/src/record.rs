@@ -89,8 +89,10 @@ impl Record {
     }
 
     /// Records that the workload does not exist; returns true if it did at the last step. A setting that was not seen
-    /// in effect so far was never in effect.
+    /// in effect so far was never in effect, and of failures only throttling matters to the next workload.
     pub fn record_missing(&mut self) -> bool {
+        self.failures.take_if(|failures| failures.last != Failure::Throttled);
+        self.forget_details();
         match self.in_effect {
             InEffect::NotYet | InEffect::Perhaps(_) => self.in_effect = InEffect::NotYet,
             InEffect::Was(_) => {}
@@ -124,7 +126,15 @@ impl Record {
             self.failures.take_if(|failures| failures.last == Failure::Throttled && failures.due > now);
         let ended = self.end_drift(desired);
         self.failures = throttled;
+        self.forget_details();
         ended
+    }
+
+    /// Forgets why no write succeeds: none is needed now.
+    fn forget_details(&mut self) {
+        if let Some(failures) = &mut self.failures {
+            failures.details = None;
+        }
     }
 
     fn end_drift(&mut self, desired: Replicas) -> Option<Drift> {
@@ -202,6 +212,13 @@ impl Record {
         let failures = self.failures.as_ref().filter(|failures| failures.apply_to(&view.uid));
         let after_failures = failures.and_then(|failures| failures.retry_at);
         after_failures.max(self.conflict.next_write(view))
+    }
+
+    /// When the next attempt after the failed ones is made. `None`: as soon as the workload changes.
+    pub fn next_try(&self, now: Instant) -> Option<Instant> {
+        let after_failures = self.failures.as_ref().and_then(|failures| failures.retry_at);
+        let delayed = self.conflict.contested().map(|contested| contested.next_repair);
+        after_failures.max(delayed.filter(|until| *until > now))
     }
 
     /// Who probably causes drifts of unknown cause.

@@ -16,6 +16,7 @@ pub(crate) fn failure() -> impl Strategy<Value = Failure> {
 enum Step {
     Fail { uid: &'static str, failure: Failure, retry_after_s: u64, jitter: f64 },
     InEffect,
+    Missing,
     Set,
     Reconnect,
 }
@@ -27,7 +28,8 @@ fn step() -> impl Strategy<Value = Step> {
         let retry_after_s = if failure == Failure::Throttled { retry_after } else { 0 };
         Step::Fail { uid, failure, retry_after_s, jitter }
     });
-    prop_oneof![8 => fail, 1 => Just(Step::InEffect), 1 => Just(Step::Set), 1 => Just(Step::Reconnect)]
+    let other = vec![Step::InEffect, Step::Missing, Step::Set, Step::Reconnect];
+    prop_oneof![2 => fail, 1 => prop::sample::select(other)]
 }
 
 /// The failures since they were last cleared.
@@ -67,6 +69,12 @@ proptest! {
                 Step::InEffect => {
                     // Still within any Retry-After.
                     record.record_in_effect(desired, now, 0.0);
+                    if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
+                        model.clear();
+                    }
+                }
+                Step::Missing => {
+                    record.record_missing();
                     if model.last().is_some_and(|(_, failure)| *failure != Failure::Throttled) {
                         model.clear();
                     }
