@@ -35,7 +35,7 @@ pub struct Failures {
     pub due: Instant,
     /// No attempt before this time, whatever the watch shows.
     pub retry_at: Option<Instant>,
-    /// The count that admission stored instead of the desired one, if the last attempt was altered.
+    /// The count that admission stored instead of the desired one in the last attempt that was altered.
     pub altered_to: Option<Replicas>,
     /// What people need to know about them. `None`: nothing yet.
     pub details: Option<Arc<FailureDetails>>,
@@ -63,14 +63,12 @@ pub struct WriteError {
     pub message: String,
     /// How long the API server asked to wait. Zero: it did not ask.
     pub retry_after: Duration,
-    /// The count that admission stored instead of the desired one.
-    pub altered_to: Option<Replicas>,
 }
 
 impl WriteError {
     /// A failure after which the API server did not ask to wait.
     pub fn new(failure: Failure, code: Option<u16>, message: String) -> Self {
-        Self { failure, code, message, retry_after: Duration::ZERO, altered_to: None }
+        Self { failure, code, message, retry_after: Duration::ZERO }
     }
 }
 
@@ -177,6 +175,8 @@ impl Failures {
         now: Instant,
         jitter: f64,
     ) -> Self {
+        let altered = before.as_ref().filter(|before| before.uid == *uid);
+        let altered_to = altered.and_then(|before| before.altered_to);
         let (in_a_row, same_reason, details) = match before.filter(|before| before.apply_to(uid)) {
             Some(before) if before.last == failure => (before.in_a_row, before.same_reason, before.details),
             Some(before) => (before.in_a_row, 0, before.details),
@@ -187,16 +187,7 @@ impl Failures {
         let due = now + retry_after + BACKOFF.delay(in_a_row, jitter);
         let is_retried_at_once = failure == Failure::Stale && same_reason < STALE_IN_A_ROW;
         let retry_at = (!is_retried_at_once).then_some(due);
-        Self {
-            uid: uid.clone(),
-            last: failure,
-            in_a_row,
-            same_reason,
-            due,
-            retry_at,
-            altered_to: None,
-            details,
-        }
+        Self { uid: uid.clone(), last: failure, in_a_row, same_reason, due, retry_at, altered_to, details }
     }
 
     /// Adds what people need to know about the last attempt.

@@ -172,6 +172,13 @@ impl Record {
         self.failures.insert(failures)
     }
 
+    /// Records that admission stored another count in the attempt that failed last.
+    pub fn record_altered(&mut self, to: Replicas) {
+        if let Some(failures) = &mut self.failures {
+            failures.altered_to = Some(to);
+        }
+    }
+
     /// Counts a write for the present drift that may have landed without an answer. Returns whether there was one.
     fn count_unanswered(&mut self, now: Instant, jitter: f64) -> bool {
         let view = self.view().filter(|_| self.conflict.take_unanswered());
@@ -243,7 +250,7 @@ impl Record {
         }
     }
 
-    /// The count that admission stored instead of the desired one, in the last attempt on the object `uid`.
+    /// The count that admission stored instead of the desired one in an attempt on the object `uid`.
     pub fn altered_to(&self, uid: &Uid) -> Option<Replicas> {
         self.failures.as_ref().filter(|failures| failures.uid == *uid)?.altered_to
     }

@@ -56,6 +56,13 @@ pub enum Outcome {
         /// How long that took.
         took: Duration,
     },
+    /// The API server acknowledged it, but admission has stored another count.
+    Altered {
+        /// The count.
+        to: Replicas,
+        /// How long that took.
+        took: Duration,
+    },
     /// It failed, or its outcome is unknown.
     Failed(WriteError),
 }
@@ -66,9 +73,7 @@ impl Outcome {
         if replicas == repair.to {
             return Self::Written { took };
         }
-        let message = format!("admission changed {} to {replicas}", repair.to);
-        let error = WriteError::new(Failure::Altered, Some(200), message);
-        Self::Failed(WriteError { altered_to: Some(replicas), ..error })
+        Self::Altered { to: replicas, took }
     }
 }
 
@@ -205,6 +210,13 @@ impl Transition<'_> {
                 self.write_succeeded(repair, took);
                 Next::AwaitChange
             }
+            Outcome::Altered { to, took } => {
+                self.record.record_write_time(took);
+                let message = format!("admission changed {} to {to}", repair.to);
+                let next = self.write_failed(repair, WriteError::new(Failure::Altered, Some(200), message));
+                self.record.record_altered(to);
+                next
+            }
             Outcome::Failed(error) => self.write_failed(repair, error),
         }
     }
@@ -222,12 +234,11 @@ impl Transition<'_> {
     }
 
     fn write_failed(&mut self, repair: &Repair, error: WriteError) -> Next {
-        let WriteError { failure, code, message, retry_after, altered_to } = error;
+        let WriteError { failure, code, message, retry_after } = error;
         let view = View { uid: repair.uid.clone(), replicas: repair.from };
         let (basis, wall) = (repair.method.basis(), self.now.wall);
         let failures = self.update_record(|record, now, jitter| {
             let failures = record.record_failure(view, basis, failure, retry_after, now, jitter);
-            failures.altered_to = altered_to;
             failures.describe(code, message.clone(), wall);
             failures.clone()
         });

@@ -3,6 +3,7 @@ use std::num::NonZeroU64;
 use super::*;
 use crate::damping::{BUDGET, QUIET};
 use crate::decide::Method;
+use crate::failures::WRITE_DEADLINES;
 use crate::managed_fields::{FieldOwner, Operation, Writer};
 use crate::observed::Observed;
 use crate::own_writes::FIELD_MANAGER;
@@ -251,6 +252,27 @@ fn a_late_write_of_an_earlier_setting_is_nobodys() {
     scene.observe_by(Some(FIELD_MANAGER), 5);
     scene.due("write", &["drifted"]);
     assert_eq!(scene.record.last_drift.as_ref().map(Drift::manager), Some(""));
+}
+
+#[test]
+fn a_count_that_admission_made_of_ours_is_no_new_drift_after_other_failures() {
+    let mut scene = Scene::new().observing(5);
+    let repair = scene.due("write", &["drifted"]).expect("a write");
+    scene.write_ended(&repair, failed(Failure::Deadline), "requeue", &["write failed, warning"]);
+    assert_eq!(scene.record.write_deadline(), WRITE_DEADLINES[1]);
+    let altered = || Outcome::of_write(&repair, count(4), SECOND);
+    scene.write_ended(&repair, altered(), "requeue", &["write failed, warning"]);
+    assert_eq!(scene.record.write_deadline(), WRITE_DEADLINES[0], "it was fast");
+
+    scene.observe_by(Some(FIELD_MANAGER), 4);
+    for failure in [Failure::Forbidden, Failure::Failed] {
+        scene.advance(SECOND);
+        let repair = scene.due("write", &[]).expect("a write");
+        scene.write_ended(&repair, failed(failure), "requeue", &["write failed, warning"]);
+    }
+    assert_eq!(scene.record.drift_count, 1);
+    scene.observed.as_mut().expect("present").uid = "v".into();
+    scene.due("write", &["drifted_again", "drifted"]);
 }
 
 #[test]
