@@ -18,12 +18,12 @@ const MAX_COUNTS: usize = 8;
 pub struct OwnWrites {
     /// Counts that we have tried to write, without repetition, the latest one last.
     counts: Vec<Replicas>,
-    /// Whether the watch has not shown the last one under our field manager yet.
+    /// Whether neither an answer nor the watch has shown yet that the last one is in effect.
     is_unconfirmed: bool,
 }
 
 impl OwnWrites {
-    /// Records that a write is about to be sent.
+    /// Records that a write was sent.
     pub fn record_sent(&mut self, count: Replicas) {
         self.counts.retain(|earlier| *earlier != count);
         if self.counts.len() == MAX_COUNTS {
@@ -33,10 +33,15 @@ impl OwnWrites {
         self.is_unconfirmed = true;
     }
 
+    /// Records that the write that was sent last is known to have stored its count.
+    pub fn record_confirmed(&mut self) {
+        self.is_unconfirmed = false;
+    }
+
     /// Records an observation, which may show that the last write is in effect.
     pub fn record_observed(&mut self, observed: &Observed) {
         if is_ours(observed) && self.counts.last() == Some(&observed.replicas) {
-            self.is_unconfirmed = false;
+            self.record_confirmed();
         }
     }
 
@@ -93,7 +98,9 @@ mod tests {
         assert!(writes.rule_out(&observed(7, ours)));
 
         writes.record_sent(count(4));
-        writes.record_observed(&observed(4, ours));
+        assert!(!writes.rule_out(&observed(7, ours)), "not known to be as sent");
+        writes.record_confirmed();
+        assert!(writes.rule_out(&observed(7, ours)));
         assert!(!writes.rule_out(&observed(3, ours)), "a late write of ours");
     }
 

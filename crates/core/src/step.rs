@@ -170,7 +170,6 @@ impl Transition<'_> {
             }
             Decision::Repair(repair) => {
                 self.drifted(repair.drift.as_ref());
-                self.record.own_writes.record_sent(repair.to);
                 Next::Write(repair)
             }
         }
@@ -204,8 +203,11 @@ impl Transition<'_> {
     }
 
     fn write_ended(&mut self, repair: &Repair, outcome: Outcome) -> Next {
+        // Not when the write is decided on: it may not be sent. No step comes between.
+        self.record.own_writes.record_sent(repair.to);
         match outcome {
             Outcome::Written { took } => {
+                self.record.own_writes.record_confirmed();
                 self.record.record_write_time(took);
                 self.write_succeeded(repair, took);
                 Next::AwaitChange
