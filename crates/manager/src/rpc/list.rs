@@ -199,7 +199,7 @@ impl Row {
 
     /// About how many bytes it takes in the answer, both as a message and encoded.
     fn bytes(&self) -> usize {
-        let reason = self.reason.as_ref().map_or(0, |reason| reason.to_string().len());
+        let reason = self.reason.as_ref().map_or(0, StateReason::len);
         let message = self.failure.as_ref().map_or(0, LastFailure::message_len);
         let opponent = self.steady_conflict.as_ref().map_or(0, SteadyConflict::names_len);
         let strings = self.target.name().len() + self.target.namespace().len() + reason + message + opponent;

@@ -1,6 +1,6 @@
 //! The reason why a target is in its state, for states that do not explain themselves.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use replica_count_core::policy::Policy;
@@ -48,6 +48,24 @@ impl StateReason {
     pub(super) fn of_unsupported(entry: &Unsupported) -> Self {
         Self::Unsupported(Arc::clone(&entry.reason))
     }
+
+    /// The length of its text in bytes, without creating the text.
+    pub(super) fn len(&self) -> usize {
+        let mut length = Length(0);
+        // Counting cannot fail.
+        let _ = write!(length, "{self}");
+        length.0
+    }
+}
+
+/// Counts the bytes that are written.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
 }
 
 impl fmt::Display for StateReason {
@@ -56,6 +74,25 @@ impl fmt::Display for StateReason {
             Self::Unknown(reason) => reason.fmt(formatter),
             Self::OutOfScope(reason) => reason.fmt(formatter),
             Self::Unsupported(reason) => reason.fmt(formatter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_core::kind::Kind;
+
+    use super::*;
+
+    #[test]
+    fn its_length_is_that_of_its_text() {
+        for reason in [
+            StateReason::Unknown(Unknown::Unread),
+            StateReason::Unknown(Unknown::Refused(Kind::StatefulSet)),
+            StateReason::OutOfScope(OutOfScope::Excluded("kube-system".into())),
+            StateReason::Unsupported("it has a \"floor\" of 3 é".into()),
+        ] {
+            assert_eq!(reason.len(), reason.to_string().len(), "{reason}");
         }
     }
 }
