@@ -17,11 +17,11 @@ use super::state_reason::StateReason;
 use super::status::Refusal;
 use super::unknown::Unknown;
 use crate::clock;
-use crate::cluster::Watched;
+use crate::cluster::{Cluster, Watched};
 
 pub(super) fn get(context: &Context, target: &EntryTarget) -> Result<proto::GetDeploymentResponse, Refusal> {
     match (target, context.store.read_all(|stored| stored.get(target))) {
-        (_, Some(Entry::Unsupported(entry))) => Ok(of_unsupported(context, target, &entry)),
+        (_, Some(Entry::Unsupported(entry))) => Ok(of_unsupported(&context.cluster, target, &entry)),
         (EntryTarget::Known(target), Some(Entry::Setting(setting))) => {
             of_supported(context, target, Some(setting))
         }
@@ -32,12 +32,15 @@ pub(super) fn get(context: &Context, target: &EntryTarget) -> Result<proto::GetD
 
 /// The answer for an entry that this version does not support.
 fn of_unsupported(
-    context: &Context,
+    cluster: &Cluster,
     target: &EntryTarget,
     entry: &Unsupported,
 ) -> proto::GetDeploymentResponse {
-    let view = context.cluster.view();
+    let view = cluster.view();
     let observed = target.known().and_then(|target| view.observation(target).present());
+    let autoscaler = target.known().and_then(|target| view.autoscaler(target));
+    let freshness = target.known().map(|target| view.freshness(Watched::Workloads(target.kind())));
+    let age = freshness.and_then(|freshness| freshness.stale_for(Instant::now()));
     let (kind, other_kind) = response::kind(target);
     proto::GetDeploymentResponse {
         name: target.name().to_owned(),
@@ -49,6 +52,8 @@ fn of_unsupported(
         state: proto::DeploymentState::from(State::Unsupported).into(),
         state_reason: StateReason::of_unsupported(entry).to_string(),
         generation: response::generation(entry.generation),
+        autoscaler: autoscaler.map(ToString::to_string).unwrap_or_default(),
+        observed_age: age.map(response::duration),
         ..proto::GetDeploymentResponse::default()
     }
 }
@@ -115,5 +120,32 @@ fn check_exists(
             context.policy.scope.check_watched(Some(target.namespace()), target.kind())?;
             Err(unknown.map_or_else(|| Refusal::NotFound(target.clone()), Refusal::Unknown))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use replica_count_core::autoscalers::Autoscaler;
+    use replica_count_core::kind::Kind;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_that_is_not_supported_shows_what_is_known_of_its_workload() {
+        let (cluster, target) = (Cluster::default(), Target::deployment("shop", "web").unwrap());
+        cluster.end_listing(Kind::Deployment);
+        let autoscaler = Autoscaler { target: target.clone(), name: "ScaledObject/web".into() };
+        cluster.insert_autoscaler("u", Some(autoscaler));
+        cluster.set_stale(Watched::Workloads(Kind::Deployment), Instant::now());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        let entry = Unsupported { reason: "it has a \"floor\"".into(), generation: 7, json: "{}".into() };
+        let answer = of_unsupported(&cluster, &target.into(), &entry);
+        assert_eq!(answer.autoscaler, "ScaledObject/web");
+        assert_eq!(answer.observed_age.map(|age| age.seconds), Some(7));
+
+        let other = of_unsupported(&cluster, &"shop/Rollout/web".parse().unwrap(), &entry);
+        assert_eq!((&*other.autoscaler, other.observed_age), ("", None));
     }
 }
