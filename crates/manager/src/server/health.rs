@@ -39,8 +39,14 @@ impl http::Health for Health {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.store.problem().into_iter().chain(self.unauthenticated()).collect()
+        let unlocked = unlocked(self.store.is_locked()).map(str::to_owned);
+        unlocked.into_iter().chain(self.store.problem()).chain(self.unauthenticated()).collect()
     }
+}
+
+/// What follows if the settings could not be locked at the start.
+fn unlocked(is_locked: bool) -> Option<&'static str> {
+    (!is_locked).then_some("the settings file could not be locked: nothing is enforced")
 }
 
 impl Health {
@@ -69,6 +75,12 @@ fn readiness(cluster: &Cluster, kinds: &BTreeSet<Kind>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_are_not_locked_are_a_problem() {
+        assert_eq!(unlocked(true), None);
+        assert_eq!(unlocked(false), Some("the settings file could not be locked: nothing is enforced"));
+    }
 
     #[test]
     fn a_kind_is_waited_for_unless_it_is_refused() {

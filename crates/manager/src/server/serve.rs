@@ -72,7 +72,7 @@ pub(super) async fn run(
         cluster = %kubernetes.server(),
         namespace = policy.scope.only.as_deref().unwrap_or("all"),
         settings = store.len(),
-        enforcement = ?args.policy.enforcement,
+        enforcement = word(policy.enforcement),
         "starting"
     );
     let (client, renewal) = {
@@ -122,6 +122,13 @@ fn policy(args: &ServeArgs, store: &Store) -> Policy {
     }
     error!("the settings cannot be locked, so another server may use them: nothing is enforced");
     Policy { enforcement: Enforcement::Ignore { until: None }, ..args.policy() }
+}
+
+fn word(enforcement: Enforcement) -> &'static str {
+    match enforcement {
+        Enforcement::Enforce => "enforce",
+        Enforcement::Ignore { .. } => "ignore",
+    }
 }
 
 /// Reads every file that the flags name. Binds nothing, connects to nothing and runs nothing. May block.
