@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::disk::{beside, is_unwritable};
@@ -47,10 +47,38 @@ impl Lock {
 
 /// Locks a file that may not be writable. `None`: it does not exist, or its file system cannot lock it.
 fn lock_existing(path: &Path, lock: &PathBuf) -> Result<Option<File>, OpenError> {
-    let Ok(file) = File::open(lock) else { return Ok(None) };
+    let Some(file) = existing(path, lock, File::open(lock))? else { return Ok(None) };
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned(), lock: lock.clone() }),
         Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// The opened file. `None`: it does not exist. One that exists and cannot be opened may be locked by another process.
+fn existing(path: &Path, lock: &Path, opened: io::Result<File>) -> Result<Option<File>, OpenError> {
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(reason) if reason.kind() == ErrorKind::NotFound => Ok(None),
+        Err(reason) if lock == path => Err(OpenError::Read { path: path.to_owned(), reason }),
+        Err(reason) => Err(OpenError::Lock { lock: lock.to_owned(), reason }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_that_cannot_be_opened_is_not_a_missing_one() {
+        let path = Path::new("replicas.json");
+        for (lock, expected) in [("replicas.json.lock", "cannot lock "), ("replicas.json", "cannot read ")] {
+            let opened = |kind: ErrorKind| existing(path, Path::new(lock), Err(kind.into()));
+            assert!(matches!(opened(ErrorKind::NotFound), Ok(None)));
+            for kind in [ErrorKind::PermissionDenied, ErrorKind::Other] {
+                let error = opened(kind).expect_err("unusable").to_string();
+                assert!(error.starts_with(&format!("{expected}{lock}: ")), "{error}");
+            }
+        }
     }
 }
