@@ -51,7 +51,7 @@ pub(super) struct Ready {
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) current: watch::Receiver<Current>,
-    /// The latest generation that the API server has refused with 401.
+    /// The generation that the API server refuses with 401; 0: none.
     pub(super) refused: watch::Sender<u64>,
     pub(super) standing: Standing,
 }
@@ -62,8 +62,8 @@ impl Connection {
         let response = requests.oneshot(request).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             self.set_refused(generation, &from);
-        } else if let Some(duration) = self.standing.set_authenticated() {
-            info!(after = ?duration, "the API server accepts the credentials");
+        } else {
+            self.set_accepted(generation);
         }
         Ok(response)
     }
@@ -77,6 +77,20 @@ impl Connection {
                 Err(NoCredentials("the credential plugin is still running".into()))
             }
         }
+    }
+
+    /// Records that the API server accepts the credentials again.
+    fn set_accepted(&self, generation: u64) {
+        if let Some(duration) = self.standing.set_authenticated() {
+            info!(after = ?duration, "the API server accepts the credentials");
+        }
+        // Nobody is woken: what is accepted needs no renewal.
+        self.refused.send_if_modified(|refused| {
+            if *refused == generation {
+                *refused = 0;
+            }
+            false
+        });
     }
 
     /// Records a refusal, unless there are newer credentials already.

@@ -196,6 +196,30 @@ async fn a_plugin_whose_token_is_revoked_runs_again_but_not_at_once() {
 }
 
 #[tokio::test]
+async fn a_plugin_does_not_run_for_a_refusal_that_has_passed() {
+    let scene = Scene::new().await;
+    scene.give(&json!({ "token": "one" }));
+    scene.accept("one");
+    let (client, renewal) = scene.open_plugin();
+    let task = tokio::spawn(renewal.run(CancellationToken::new()));
+    until_accepted(&client).await;
+    scene.accept("nothing");
+    assert!(refusal(&client).await.contains("Unauthorized"));
+    let ran = async {
+        while scene.runs() < 2 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, ran).await.expect("it runs for the refusal");
+    // It gives the same token, which is accepted again.
+    scene.accept("one");
+    until_accepted(&client).await;
+    sleep(2 * (PAUSE + PERIOD)).await;
+    assert_eq!(scene.runs(), 2);
+    task.abort();
+}
+
+#[tokio::test]
 async fn another_plugin_in_a_rewritten_kubeconfig_is_run() {
     let scene = Scene::new().await;
     scene.give(&json!({ "token": "one" }));
