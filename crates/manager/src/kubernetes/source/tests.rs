@@ -62,6 +62,10 @@ fn the_credentials_of_a_user_are_those_of_kubectl() {
         "token of the kubeconfig",
     );
     check(json!({ "username": "me", "password": "pw" }), Some("Basic bWU6cHc="), "password");
+    let empty = json!({ "username": "", "password": "", "token": "inline" });
+    check(empty, Some("Bearer inline"), "token of the kubeconfig");
+    check(json!({ "exec": exec, "username": "", "password": "" }), None, "plugin");
+    check(json!({ "exec": exec, "password": "pw" }), None, "plugin");
     check(json!({ "exec": exec, "token": "inline" }), Some("Bearer inline"), "token of the kubeconfig");
     check(json!({ "exec": exec }), None, "plugin");
     let oidc = json!({ "name": "oidc", "config": { "id-token": "id" } });

@@ -73,12 +73,13 @@ pub(super) fn read(info: AuthInfo, cluster: &Cluster, files: &mut Files) -> Resu
             (authorization, method) = (Some(token), Method::Token);
         }
     }
-    if given(&info.username) || info.password.is_some() {
+    // A password without a user is ignored.
+    if let Some(user) = info.username.as_deref().filter(|user| !user.is_empty()) {
         if authorization.is_some() {
             return Err("a user has either a password or a token, not both".to_owned());
         }
         let password = info.password.as_ref().map_or("", |password| password.expose_secret());
-        authorization = Some(basic(info.username.as_deref().unwrap_or_default(), password));
+        authorization = Some(basic(user, password));
         method = Method::Password;
     }
     if certificate.is_some() && method == Method::None {
