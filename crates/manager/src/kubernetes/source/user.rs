@@ -130,10 +130,12 @@ fn certificate(info: &AuthInfo, files: &mut Files) -> Result<Option<ClientCertif
         (Some(_), None) => Err("there is a client-certificate without its client-key".to_owned()),
         (None, Some(_)) => Err("there is a client-key without its client-certificate".to_owned()),
         (Some(chain), Some(key)) => {
-            let place = info.client_certificate.as_deref().unwrap_or("-data");
-            client_certificate(chain, key)
-                .map(Some)
-                .map_err(|reason| format!("client-certificate {place}: {reason}"))
+            let inline = info.client_certificate_data.as_deref().filter(|data| !data.is_empty());
+            let place = match (inline, info.client_certificate.as_deref()) {
+                (None, Some(path)) => format!("client-certificate {path}"),
+                _ => "client-certificate-data".to_owned(),
+            };
+            client_certificate(chain, key).map(Some).map_err(|reason| format!("{place}: {reason}"))
         }
     }
 }
