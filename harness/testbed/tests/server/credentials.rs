@@ -213,5 +213,5 @@ async fn a_revoked_token_is_told_until_the_plugin_gives_another() {
     }
     let log = fixture.manager.log().join("\n");
     assert!(log.contains("does not accept the credentials (401)"), "{log}");
-    assert!(!log.contains("goes on without"), "{log}");
+    assert!(!log.contains("continues without"), "{log}");
 }
