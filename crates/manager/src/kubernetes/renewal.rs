@@ -21,7 +21,7 @@ use super::plugin::{Obtained, Plugin, PluginError};
 use super::source::{Opened, SourceError};
 use super::standing::Standing;
 
-/// The pause between two looks at files and at expiry.
+/// The pause between two looks at files and at expiry. No look is made while a plugin runs.
 const PERIOD: Duration = Duration::from_secs(5);
 /// The same after a 401.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ impl Renewal {
             self.look(is_refused).await;
             sleep(PAUSE).await;
             // It is closed only when there is no client any more.
-            let _ = timeout(PERIOD, self.refused.changed()).await;
+            let _ = timeout(PERIOD - PAUSE, self.refused.changed()).await;
         }
     }
 
