@@ -28,5 +28,6 @@ pub mod standing;
 pub mod watch;
 pub mod workload;
 
+pub use access::Unusable;
 pub use malformed::MalformedObject;
 pub use path::{autoscalers, workloads};

@@ -67,10 +67,10 @@ pub(super) struct Impersonation {
     pub(super) extra: Option<BTreeMap<String, Vec<String>>>,
 }
 
-/// Why something that was read cannot be used.
+/// What was read cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("it cannot be used: {0}")]
-pub(super) struct Unusable(#[from] kube::Error);
+#[error("the Kubernetes configuration cannot be used: {0}")]
+pub struct Unusable(#[from] kube::Error);
 
 impl Access {
     /// Creates connections for this access. Does not connect.

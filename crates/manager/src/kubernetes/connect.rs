@@ -12,13 +12,8 @@ use super::source::Opened;
 /// The namespace of requests that name none; there are none.
 const NO_NAMESPACE: &str = "default";
 
-/// The Kubernetes configuration cannot be turned into a client.
-#[derive(Debug, thiserror::Error)]
-#[error("the Kubernetes configuration cannot be used: {0}")]
-pub struct ConnectError(#[from] Unusable);
-
 /// Creates a client, and the task that renews its credentials. Does not connect, and runs no plugin.
-pub fn connect(opened: Opened) -> Result<(Client, Renewal), ConnectError> {
+pub fn connect(opened: Opened) -> Result<(Client, Renewal), Unusable> {
     let (renewal, connection) = Renewal::start(opened)?;
     Ok((Client::new(connection, NO_NAMESPACE), renewal))
 }

@@ -51,7 +51,7 @@ pub(super) struct Ready {
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) current: watch::Receiver<Current>,
-    /// The latest generation that the API server has refused with 401.
+    /// The generation that the API server refuses with 401; 0: none.
     pub(super) refused: watch::Sender<u64>,
     pub(super) standing: Standing,
 }
@@ -60,11 +60,7 @@ impl Connection {
     async fn send(mut self, request: Request<Body>) -> Result<Response, BoxError> {
         let Ready { requests, from, generation } = self.ready().await?;
         let response = requests.oneshot(request).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            self.set_refused(generation, &from);
-        } else if let Some(duration) = self.standing.set_authenticated() {
-            info!(after = ?duration, "the API server accepts the credentials");
-        }
+        self.record(response.status(), generation, &from);
         Ok(response)
     }
 
@@ -79,13 +75,35 @@ impl Connection {
         }
     }
 
-    /// Records a refusal, unless there are newer credentials already.
-    fn set_refused(&self, generation: u64, from: &str) {
+    /// Records what an answer says about the credentials in use: nothing if it was for older ones.
+    pub(super) fn record(&self, status: StatusCode, generation: u64, from: &str) {
         let is_current =
             matches!(&*self.current.borrow(), Current::Ready(ready) if ready.generation == generation);
-        if !is_current {
-            return;
+        match status {
+            _ if !is_current => {}
+            StatusCode::UNAUTHORIZED => self.set_refused(generation, from),
+            // It may be the answer of a load balancer.
+            status if status.is_server_error() => {}
+            _ => self.set_accepted(generation),
         }
+    }
+
+    /// Records that the API server accepts the credentials.
+    fn set_accepted(&self, generation: u64) {
+        if let Some(duration) = self.standing.set_authenticated() {
+            info!(after = ?duration, "the API server accepts the credentials");
+        }
+        // Nobody is woken: what is accepted needs no renewal.
+        self.refused.send_if_modified(|refused| {
+            if *refused == generation {
+                *refused = 0;
+            }
+            false
+        });
+    }
+
+    /// Records that the API server does not accept the credentials.
+    fn set_refused(&self, generation: u64, from: &str) {
         if self.standing.set_unauthenticated() {
             warn!(
                 credentials = from,

@@ -4,8 +4,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use jiff::Timestamp;
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// A client certificate with its key, in PEM.
@@ -40,13 +42,23 @@ fn sensitive(text: String) -> HeaderValue {
     value
 }
 
-/// A client certificate and its key, in PEM.
+/// Checks a client certificate and its key, in PEM, and that they belong together.
 pub(super) fn client_certificate(chain: Vec<u8>, key: Vec<u8>) -> Result<ClientCertificate, String> {
-    let first = certificates(&chain)?.into_iter().next();
-    let first = first.ok_or("there is no certificate in it")?;
-    let (_, parsed) = X509Certificate::from_der(&first)
-        .map_err(|error| format!("the certificate is not valid: {error}"))?;
+    let certificates = certificates(&chain)?;
+    let first = certificates.first().ok_or("there is no certificate in it")?;
+    let (_, parsed) =
+        X509Certificate::from_der(first).map_err(|error| format!("the certificate is not valid: {error}"))?;
     let expires = Timestamp::from_second(parsed.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX);
+    let private =
+        PrivateKeyDer::from_pem_slice(&key).map_err(|error| format!("the key is not PEM: {error}"))?;
+    let certificates = certificates.into_iter().map(CertificateDer::from).collect();
+    match CertifiedKey::from_der(certificates, private, &default_provider()) {
+        Ok(_) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            return Err("the key does not belong to the certificate".to_owned());
+        }
+        Err(error) => return Err(format!("the key cannot be used: {error}")),
+    }
     Ok(ClientCertificate { chain, key, expires })
 }
 

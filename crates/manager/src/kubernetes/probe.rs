@@ -80,9 +80,10 @@ impl<P: Ping> Probe<P> {
 }
 
 async fn ping(ping: Arc<impl Ping>) -> PingResult {
-    timeout(PROBE_TIMEOUT, ping.ping())
-        .await
-        .unwrap_or_else(|_| Err(format!("Kubernetes has not answered within {PROBE_TIMEOUT:?}")))
+    timeout(PROBE_TIMEOUT, ping.ping()).await.unwrap_or_else(|_elapsed| {
+        debug!(timeout = ?PROBE_TIMEOUT, "Kubernetes has not answered");
+        Err(Cause::Timeout.to_string())
+    })
 }
 
 impl<P> Clone for Probe<P> {
@@ -161,7 +162,7 @@ mod tests {
             probe.check().await
         });
         let (first, late) = tokio::join!(first, late);
-        let expected = Err("Kubernetes has not answered within 3s".to_owned());
+        let expected = Err("timeout: the API server does not answer in time; see the log".to_owned());
         assert_eq!((&first, &late), (&expected, &expected));
         assert_eq!((before.elapsed(), fake.pings()), (Duration::from_secs(3), 1));
     }

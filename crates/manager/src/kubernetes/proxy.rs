@@ -150,8 +150,8 @@ fn has_bad_port(address: &Authority) -> bool {
     !after_host.is_empty() && address.port_u16().is_none_or(|port| port == 0)
 }
 
-/// The proxies of the environment.
-#[derive(Clone, Debug, Default)]
+/// The proxies of the environment. Not to be shown: their URLs may contain passwords.
+#[derive(Clone, Default)]
 pub(super) struct Environment {
     http: Option<(&'static str, Arc<str>)>,
     https: Option<(&'static str, Arc<str>)>,

@@ -21,7 +21,7 @@ use super::plugin::{Obtained, Plugin, PluginError};
 use super::source::{Opened, SourceError};
 use super::standing::Standing;
 
-/// The pause between two looks at files and at expiry.
+/// The pause between two looks at files and at expiry. No look is made while a plugin runs.
 const PERIOD: Duration = Duration::from_secs(5);
 /// The same after a 401.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ impl Renewal {
             self.look(is_refused).await;
             sleep(PAUSE).await;
             // It is closed only when there is no client any more.
-            let _ = timeout(PERIOD, self.refused.changed()).await;
+            let _ = timeout(PERIOD - PAUSE, self.refused.changed()).await;
         }
     }
 
@@ -102,7 +102,8 @@ impl Renewal {
     async fn look(&mut self, is_refused: bool) {
         let read = self.read_changed_files().await;
         if let Some(plugin) = &self.opened.loaded.plugin {
-            self.given.renew(plugin, is_refused).await;
+            let is_authenticated = self.standing.unauthenticated().is_none();
+            self.given.renew(plugin, is_refused, is_authenticated).await;
         }
         let used = self.use_newest();
         let failed = self.given.failed.as_ref().map_or(Ok(()), |error| Err(chain(error)));
@@ -178,14 +179,17 @@ impl Renewal {
 }
 
 impl Given {
-    /// Runs the plugin if its credentials are missing, about to expire or refused, but never too soon.
-    async fn renew(&mut self, plugin: &Plugin, is_refused: bool) {
+    /// Runs the plugin if its credentials are missing, about to expire or refused, but never too soon. While they are
+    /// refused now and then, `is_authenticated` is false, too, and the pauses keep growing.
+    async fn renew(&mut self, plugin: &Plugin, is_refused: bool, is_authenticated: bool) {
         let is_needed = match &self.obtained {
             None => true,
             Some(obtained) => is_refused || self.failed.is_some() || expires_soon(obtained),
         };
         if !is_needed {
-            self.failures = 0;
+            if is_authenticated {
+                self.failures = 0;
+            }
             return;
         }
         if self.next.is_some_and(|next| Instant::now() < next) {

@@ -16,8 +16,10 @@ use replica_count_core::target::Target;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tracing::{debug, warn};
 
-use super::{cause, path, retry_after};
+use super::cause::{Cause, chain};
+use super::{path, retry_after};
 
 /// The message of an API server for a JSON Patch with a failed test: 422 without any detail.
 const FAILED_TEST: &str = "the server rejected our request";
@@ -43,14 +45,22 @@ pub async fn write(client: &Client, target: &Target, repair: &Repair) -> Result<
     let answer = timeout(deadline, exchange(client, request)).await.map_err(|_elapsed| {
         failed(Failure::Deadline, None, format!("no answer within {deadline:?}; the write may have happened"))
     })?;
-    let (head, body) = answer.map_err(|error| failed(Failure::Unreachable, None, cause::chain(&error)))?;
+    let (head, body) = answer.map_err(|error| unreachable(&error))?;
     if !head.status.is_success() {
         return Err(refusal(&head, &body));
     }
     written(&body).ok_or_else(|| {
-        let message = format!("the answer is not a Scale: {}", String::from_utf8_lossy(&body));
-        failed(Failure::Failed, Some(head.status), message)
+        let text = &body[..body.len().min(LONGEST_MESSAGE)];
+        warn!(%target, text = ?String::from_utf8_lossy(text), "the answer to a write is not a Scale");
+        failed(Failure::Failed, Some(head.status), "the answer is not a Scale; see the log".to_owned())
     })
+}
+
+/// There was no answer. Clients see the message, so it is only the kind of the cause.
+fn unreachable(error: &kube::Error) -> WriteError {
+    // The watches warn of the same cause.
+    debug!(reason = chain(error), "no answer to a write");
+    failed(Failure::Unreachable, None, Cause::of(error).to_string())
 }
 
 /// A failed write, without a request to wait.
@@ -175,17 +185,17 @@ fn failure(status: StatusCode, reason: &str, message: &str, is_asked_to_wait: bo
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use replica_count_core::failures::WRITE_DEADLINES;
 
     use super::*;
 
     const URI: &str = "/apis/apps/v1/namespaces/shop/deployments/web/scale?fieldManager=replica-count-manager&timeout=4500ms";
 
-    #[track_caller]
-    fn check(from: i32, to: i32, method: Method, uri: &str, expected: &Value) {
+    fn repair(from: i32, to: i32, method: Method) -> Repair {
         let count = |n| Replicas::new(n).expect("valid");
-        let target = Target::deployment("shop", "web").expect("valid");
-        let repair = Repair {
+        Repair {
             uid: "u".into(),
             from: count(from),
             to: count(to),
@@ -193,8 +203,13 @@ mod tests {
             drift: None,
             method,
             deadline: WRITE_DEADLINES[0],
-        };
-        let request = request(&target, &repair).expect("a valid request");
+        }
+    }
+
+    #[track_caller]
+    fn check(from: i32, to: i32, method: Method, uri: &str, expected: &Value) {
+        let target = Target::deployment("shop", "web").expect("valid");
+        let request = request(&target, &repair(from, to, method)).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
         assert_eq!(request.uri(), uri);
         let body: Value = serde_json::from_slice(request.body()).expect("JSON");
@@ -321,6 +336,27 @@ mod tests {
             "{}",
             error.message.len()
         );
+    }
+
+    #[tokio::test]
+    async fn clients_learn_no_addresses_and_no_text_of_others() {
+        let check = async |answer: fn() -> io::Result<http::Response<Body>>, expected: &str| {
+            let service = tower::service_fn(move |_: Request<Body>| std::future::ready(answer()));
+            let target = Target::deployment("shop", "web").expect("valid");
+            let repair = repair(5, 0, Method::Patch);
+            let error = write(&Client::new(service, "default"), &target, &repair).await.expect_err("failed");
+            assert_eq!(error.message, expected);
+        };
+        check(
+            || Ok(http::Response::new(Body::from(b"<p>10.0.0.7</p>".to_vec()))),
+            "the answer is not a Scale; see the log",
+        )
+        .await;
+        check(
+            || Err(io::Error::new(io::ErrorKind::ConnectionRefused, "10.0.0.7:6443")),
+            "refused: nothing listens at the address of the API server; see the log",
+        )
+        .await;
     }
 
     #[test]

@@ -28,6 +28,9 @@ use crate::store::{Committer, Store};
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the parts may take to end when the server is to end at once.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The parts that are not made from what the others share.
 pub(super) struct Parts {
     pub(super) log: Arc<Lines>,
@@ -122,7 +125,7 @@ impl Running {
 
     /// Ends everything in order. Requests in flight get some time; what they stored is kept in any case. Returns the
     /// first failure.
-    pub(super) async fn stop(mut self, store: &Store) -> anyhow::Result<()> {
+    pub(super) async fn stop(&mut self, store: &Store) -> anyhow::Result<()> {
         self.stop_requests.cancel();
         if tokio::time::timeout(DRAIN, self.requests.join_all()).await.is_err() {
             // Their connections are tasks of tonic, which run until the process ends, soon after.
@@ -136,8 +139,15 @@ impl Running {
         self.stop_reporting.cancel();
         self.reporting.join_all().await;
         let [requests, work, reporting] =
-            [self.requests, self.work, self.reporting].map(|mut tasks| tasks.outcome());
+            [&mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
         closed.and(work).and(requests).and(reporting)
+    }
+
+    /// Ends at once. A credential plugin is still killed, which would otherwise outlive the server.
+    pub(super) async fn abort(&mut self) {
+        self.work.abort_all();
+        // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
+        let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
     }
 }
 
@@ -174,6 +184,27 @@ mod tests {
         let started = tokio::time::Instant::now();
         close(&store, &mut writing).await.unwrap_err();
         assert_eq!(started.elapsed(), CLOSE_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn what_is_aborted_has_ended() {
+        let mut running = Running {
+            stop_requests: CancellationToken::new(),
+            requests: Tasks::default(),
+            stop_work: CancellationToken::new(),
+            work: Tasks::default(),
+            writing: Tasks::default(),
+            stop_reporting: CancellationToken::new(),
+            reporting: Tasks::default(),
+        };
+        let ended = CancellationToken::new();
+        let plugin = ended.clone().drop_guard();
+        running.work.spawn("the Kubernetes credentials", async move {
+            pending::<()>().await;
+            drop(plugin);
+        });
+        running.abort().await;
+        assert!(ended.is_cancelled());
     }
 
     #[tokio::test]

@@ -104,7 +104,10 @@ pub(super) async fn run(
     };
     let stopped = tokio::select! {
         stopped = running.stop(&shared.marker.store) => stopped,
-        signal = signals.next() => Err(anyhow!("{signal} while draining: ended immediately")),
+        signal = signals.next() => {
+            running.abort().await;
+            Err(anyhow!("{signal} while draining: ended immediately"))
+        }
     };
     if stopped.is_ok() {
         info!("stopped");

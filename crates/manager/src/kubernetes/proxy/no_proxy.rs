@@ -33,7 +33,7 @@ struct Domain {
 }
 
 impl NoProxy {
-    /// Reads the value of the variable. What makes no sense is ignored, as in Go.
+    /// Reads the value of the variable. What cannot be read is ignored, as in Go.
     pub(super) fn parse(text: &str) -> Self {
         let mut this = Self::default();
         for entry in text.split(',').map(|entry| entry.trim().to_lowercase()) {

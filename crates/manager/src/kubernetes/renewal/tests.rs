@@ -50,6 +50,10 @@ impl Scene {
 
     /// Writes a kubeconfig with this user and opens it.
     fn open(&self, user: &Value) -> (Client, Renewal) {
+        connect(self.opened(user)).expect("usable")
+    }
+
+    fn opened(&self, user: &Value) -> Opened {
         let kubeconfig = json!({
             "clusters": [{ "name": "k", "cluster": { "server": self.url } }],
             "users": [{ "name": "u", "user": user }],
@@ -58,8 +62,7 @@ impl Scene {
         });
         let path = self.path("config");
         replace(&path, &kubeconfig.to_string());
-        let opened = Source { kubeconfig: Some(path), context: None }.open().expect("usable");
-        connect(opened).expect("usable")
+        Source { kubeconfig: Some(path), context: None }.open().expect("usable")
     }
 
     /// The same with a plugin that prints `status`, counts its runs, and hangs while there is a file `hang`.
@@ -121,6 +124,17 @@ async fn until_accepted(client: &Client) {
     timeout(LONG, accepted).await.expect("accepted in time");
 }
 
+/// The server counts as authenticated after some seconds without a refusal.
+async fn until_authenticated(client: &Client, standing: &Standing) {
+    let authenticated = async {
+        while standing.unauthenticated().is_some() {
+            client.apiserver_version().await.expect("accepted");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, authenticated).await.expect("authenticated in time");
+}
+
 async fn refusal(client: &Client) -> String {
     chain(&client.apiserver_version().await.map(drop).expect_err("refused"))
 }
@@ -140,8 +154,8 @@ async fn a_token_file_is_followed() {
         assert!(standing.unauthenticated().is_some());
         replace(&scene.path("token"), &format!("{token}\n"));
         until_accepted(&client).await;
-        assert_eq!(standing.unauthenticated(), None);
     }
+    until_authenticated(&client, &standing).await;
     task.abort();
 }
 
@@ -192,6 +206,30 @@ async fn a_plugin_whose_token_is_revoked_runs_again_but_not_at_once() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!((3..=5).contains(&scene.runs()), "{}", scene.runs());
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_plugin_does_not_run_for_a_refusal_that_has_passed() {
+    let scene = Scene::new().await;
+    scene.give(&json!({ "token": "one" }));
+    scene.accept("one");
+    let (client, renewal) = scene.open_plugin();
+    let task = tokio::spawn(renewal.run(CancellationToken::new()));
+    until_accepted(&client).await;
+    scene.accept("nothing");
+    assert!(refusal(&client).await.contains("Unauthorized"));
+    let ran = async {
+        while scene.runs() < 2 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, ran).await.expect("it runs for the refusal");
+    // It gives the same token, which is accepted again.
+    scene.accept("one");
+    until_accepted(&client).await;
+    sleep(3 * PERIOD).await;
+    assert_eq!(scene.runs(), 2);
     task.abort();
 }
 
@@ -255,7 +293,29 @@ async fn a_plugin_that_never_gave_anything_is_told_to_requests() {
     scene.accept("one");
     renewal.given.next = None;
     renewal.look(false).await;
-    client.apiserver_version().await.expect("accepted");
+    until_authenticated(&client, &renewal.standing).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_answer_to_the_credentials_in_use_accepts_them() {
+    let scene = Scene::new().await;
+    let (mut renewal, connection) = Renewal::start(scene.opened(&json!({ "token": "one" }))).expect("usable");
+    scene.opened(&json!({ "token": "two" }));
+    renewal.look(false).await;
+    let check = async |code: u16, generation: u64, accepted: bool| {
+        connection.record(StatusCode::UNAUTHORIZED, 2, "a test");
+        tokio::time::advance(PERIOD).await;
+        connection.record(StatusCode::from_u16(code).expect("valid"), generation, "a test");
+        let refused = if accepted { 0 } else { 2 };
+        assert_eq!(*renewal.refused.borrow(), refused, "{code}");
+        assert_eq!(renewal.standing.unauthenticated().is_none(), accepted, "{code}");
+    };
+    check(200, 1, false).await;
+    check(502, 2, false).await;
+    check(503, 2, false).await;
+    check(403, 2, true).await;
+    check(200, 2, true).await;
+    connection.record(StatusCode::UNAUTHORIZED, 1, "a test");
     assert_eq!(renewal.standing.unauthenticated(), None);
 }
 

@@ -62,6 +62,10 @@ fn the_credentials_of_a_user_are_those_of_kubectl() {
         "token of the kubeconfig",
     );
     check(json!({ "username": "me", "password": "pw" }), Some("Basic bWU6cHc="), "password");
+    let empty = json!({ "username": "", "password": "", "token": "inline" });
+    check(empty, Some("Bearer inline"), "token of the kubeconfig");
+    check(json!({ "exec": exec, "username": "", "password": "" }), None, "plugin");
+    check(json!({ "exec": exec, "password": "pw" }), None, "plugin");
     check(json!({ "exec": exec, "token": "inline" }), Some("Bearer inline"), "token of the kubeconfig");
     check(json!({ "exec": exec }), None, "plugin");
     let oidc = json!({ "name": "oidc", "config": { "id-token": "id" } });
@@ -94,6 +98,29 @@ fn what_cannot_be_used_is_named() {
     cluster(json!({ "server": "https://k8s:https" }), "its port is not a number");
     cluster(json!({ "server": "http://k8s", "proxy-url": "ftp://me:secret@proxy" }), "proxy-url: \"ftp\"");
     cluster(json!({ "server": "https://k8s", "certificate-authority": "missing" }), "certificate-authority ");
+}
+
+#[test]
+fn a_certificate_and_a_key_that_do_not_match_are_named() {
+    let folder = Folder::new();
+    let pair = || rcgen::generate_simple_self_signed(Vec::new()).expect("generated");
+    let (one, other) = (pair(), pair());
+    folder.write("crt", one.cert.pem());
+    let check = |key: &str, words: Option<&str>| {
+        folder.write("key", key);
+        let user = json!({ "client-certificate": "crt", "client-key": "key" });
+        folder.kubeconfig(&json!({ "server": "https://k8s" }), &user);
+        let refused = folder.open().map(drop).err().map(|error| error.to_string());
+        let place = format!("config: client-certificate {}: ", folder.path().join("crt").display());
+        let expected = words.map(|words| format!("{place}{words}"));
+        match (&refused, expected) {
+            (Some(refused), Some(expected)) => assert!(refused.contains(&expected), "{refused}"),
+            (refused, expected) => assert_eq!(refused.as_ref(), expected.as_ref()),
+        }
+    };
+    check(&one.signing_key.serialize_pem(), None);
+    check(&other.signing_key.serialize_pem(), Some("the key does not belong to the certificate"));
+    check("half of a key", Some("the key is not PEM"));
 }
 
 #[test]

@@ -73,12 +73,13 @@ pub(super) fn read(info: AuthInfo, cluster: &Cluster, files: &mut Files) -> Resu
             (authorization, method) = (Some(token), Method::Token);
         }
     }
-    if given(&info.username) || info.password.is_some() {
+    // A password without a user is ignored.
+    if let Some(user) = info.username.as_deref().filter(|user| !user.is_empty()) {
         if authorization.is_some() {
             return Err("a user has either a password or a token, not both".to_owned());
         }
         let password = info.password.as_ref().map_or("", |password| password.expose_secret());
-        authorization = Some(basic(info.username.as_deref().unwrap_or_default(), password));
+        authorization = Some(basic(user, password));
         method = Method::Password;
     }
     if certificate.is_some() && method == Method::None {
@@ -129,10 +130,12 @@ fn certificate(info: &AuthInfo, files: &mut Files) -> Result<Option<ClientCertif
         (Some(_), None) => Err("there is a client-certificate without its client-key".to_owned()),
         (None, Some(_)) => Err("there is a client-key without its client-certificate".to_owned()),
         (Some(chain), Some(key)) => {
-            let place = info.client_certificate.as_deref().unwrap_or("-data");
-            client_certificate(chain, key)
-                .map(Some)
-                .map_err(|reason| format!("client-certificate {place}: {reason}"))
+            let inline = info.client_certificate_data.as_deref().filter(|data| !data.is_empty());
+            let place = match (inline, info.client_certificate.as_deref()) {
+                (None, Some(path)) => format!("client-certificate {path}"),
+                _ => "client-certificate-data".to_owned(),
+            };
+            client_certificate(chain, key).map(Some).map_err(|reason| format!("{place}: {reason}"))
         }
     }
 }

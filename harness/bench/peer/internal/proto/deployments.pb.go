@@ -804,7 +804,7 @@ type Failure struct {
 	Reason string `protobuf:"bytes,1,opt,name=Reason,proto3" json:"Reason,omitempty"`
 	// The HTTP status of the API server's answer. Absent: there was no answer.
 	Code *int32 `protobuf:"varint,2,opt,name=Code,proto3,oneof" json:"Code,omitempty"`
-	// Why it failed, in the words of the API server.
+	// Why it failed: in the words of the API server if it answered.
 	Message string `protobuf:"bytes,3,opt,name=Message,proto3" json:"Message,omitempty"`
 	// When the first of them failed.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=Since,proto3" json:"Since,omitempty"`
