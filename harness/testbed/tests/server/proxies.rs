@@ -7,15 +7,15 @@ use std::{fs, io};
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, Manager, manager};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{eventually, shared, testbed};
 
-/// A proxy that demands `me:p@ss` and leads to one address, whatever name it is asked for.
+/// A proxy for HTTP CONNECT and SOCKS 5 that demands `me:p@ss` and leads to one address, whatever name it is asked for.
 struct Proxy {
     address: SocketAddr,
-    /// The first line of each request, and its status.
+    /// What was asked for, and the status.
     seen: Arc<Mutex<Vec<String>>>,
 }
 
@@ -41,21 +41,51 @@ impl Proxy {
 
 async fn tunnel(stream: TcpStream, destination: &str, seen: &Mutex<Vec<String>>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if stream.read_line(&mut head).await? == 0 {
-            return Ok(());
-        }
-    }
-    let is_allowed = head.to_lowercase().contains("proxy-authorization: basic bwu6cebzcw==\r\n");
-    let status = if is_allowed { "200 OK" } else { "407 Proxy Authentication Required" };
-    let line = head.lines().next().unwrap();
-    seen.lock().unwrap().push(format!("{line} {status}"));
-    stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await?;
+    let is_socks = stream.fill_buf().await?.first() == Some(&5);
+    let answered = if is_socks { socks(&mut stream).await? } else { http(&mut stream).await? };
+    let Some((asked, is_allowed)) = answered else { return Ok(()) };
+    seen.lock().unwrap().push(asked);
     if is_allowed {
         copy_bidirectional(&mut stream, &mut TcpStream::connect(destination).await?).await?;
     }
     Ok(())
+}
+
+/// Answers HTTP CONNECT. Returns what was asked for, and whether it is allowed.
+async fn http(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(String, bool)>> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let is_allowed = head.to_lowercase().contains("proxy-authorization: basic bwu6cebzcw==\r\n");
+    let status = if is_allowed { "200 OK" } else { "407 Proxy Authentication Required" };
+    stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await?;
+    Ok(Some((format!("{} {status}", head.lines().next().unwrap()), is_allowed)))
+}
+
+/// The same for SOCKS 5 (RFC 1928 and 1929), for a name and with a password.
+async fn socks(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(String, bool)>> {
+    let (_version, methods) = (stream.read_u8().await?, text(stream).await?);
+    assert!(methods.contains('\u{2}'), "the client offers a password");
+    stream.write_all(&[5, 2]).await?;
+    let (_version, user, password) = (stream.read_u8().await?, text(stream).await?, text(stream).await?);
+    assert_eq!((user.as_str(), password.as_str()), ("me", "p@ss"));
+    stream.write_all(&[1, 0]).await?;
+    let mut connect_by_name = [0; 4];
+    stream.read_exact(&mut connect_by_name).await?;
+    assert_eq!(connect_by_name, [5, 1, 0, 3]);
+    let asked = format!("SOCKS {}:{}", text(stream).await?, stream.read_u16().await?);
+    stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+    Ok(Some((asked, true)))
+}
+
+/// Reads a text after its length.
+async fn text(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut text = vec![0; stream.read_u8().await?.into()];
+    stream.read_exact(&mut text).await?;
+    Ok(String::from_utf8(text).unwrap())
 }
 
 /// A name in the certificate of the API server that no name server knows.
@@ -83,9 +113,9 @@ async fn proxy(control_plane: &ControlPlane) -> Proxy {
 #[tokio::test]
 async fn the_proxy_of_the_environment_or_of_the_kubeconfig_is_used() {
     let control_plane = shared().await;
-    for is_in_environment in [true, false] {
+    for (protocol, is_in_environment) in [("http", true), ("http", false), ("socks5", true)] {
         let proxy = proxy(control_plane).await;
-        let url = format!("http://me:p%40ss@{}", proxy.address);
+        let url = format!("{protocol}://me:p%40ss@{}", proxy.address);
         let (options, port) = if is_in_environment {
             let (options, port) = options(control_plane, None).await;
             (options.variable("HTTPS_PROXY", &url).variable("NO_PROXY", "10.0.0.0/8,.example.com,"), port)
@@ -95,7 +125,10 @@ async fn the_proxy_of_the_environment_or_of_the_kubeconfig_is_used() {
         let mut manager = Manager::start(&options).await.unwrap();
         manager.wait_ready().await.unwrap();
         assert_eq!(manager.get("/healthz").await.unwrap().0, 200);
-        let expected = format!("CONNECT {NAME}:{port} HTTP/1.1 200 OK");
+        let expected = match protocol {
+            "http" => format!("CONNECT {NAME}:{port} HTTP/1.1 200 OK"),
+            _ => format!("SOCKS {NAME}:{port}"),
+        };
         let seen = proxy.seen();
         assert!(!seen.is_empty() && seen.iter().all(|line| *line == expected), "{seen:?}");
         let log = manager.log().join("\n");
