@@ -94,7 +94,7 @@ impl Renewal {
             self.look(is_refused).await;
             sleep(PAUSE).await;
             // It is closed only when there is no client any more.
-            let _ = timeout(PERIOD - PAUSE, self.refused.changed()).await;
+            let _ = timeout(PERIOD.saturating_sub(PAUSE), self.refused.changed()).await;
         }
     }
 

@@ -127,7 +127,7 @@ mod tests {
             assert_eq!(standing.set_authenticated(), None);
             assert!(!standing.set_unauthenticated());
         }
-        advance(SETTLED - Duration::from_millis(1)).await;
+        advance(SETTLED.saturating_sub(Duration::from_millis(1))).await;
         assert_eq!(standing.set_authenticated(), None);
         assert!(standing.unauthenticated().is_some());
         advance(Duration::from_millis(1)).await;
