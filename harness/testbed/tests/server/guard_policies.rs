@@ -310,7 +310,11 @@ async fn the_guard_writes_for_whoever_sends_an_empty_patch() {
         // A Scale of 0 has no such field.
         assert_eq!(answer.body["spec"]["replicas"].as_i64().unwrap_or(0), to, "{answer:?}");
         assert_eq!(guarded.count("deployments", "web").await, to);
-        // Only who applied the count keeps it.
+        // Who applied the count still owns it. Any other owner loses it with the next write of anybody.
+        let note = json!({ "metadata": { "annotations": { "note": "x" } } });
+        let answer =
+            guarded.send("PATCH", "deployments", "/web?fieldManager=other", MERGE_PATCH, &note).await;
+        assert!(answer.is_success(), "{answer:?}");
         let expected: &[&str] = if by_apply { &["helm"] } else { &[] };
         assert_eq!(guarded.owners("deployments", "web").await, expected, "{counts:?}, {by_apply}");
     }
