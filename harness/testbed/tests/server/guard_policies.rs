@@ -38,12 +38,12 @@ impl Request {
 
 /// Updates of the count, in all ways.
 const UPDATES: [Write; 9] = [
-    Write { what: "scale", send: |_| scale(json!(7)), count: 7 },
-    Write { what: "scale to 0", send: |_| scale(json!(0)), count: 0 },
-    Write { what: "scale to null", send: |_| scale(Value::Null), count: 0 },
-    Write { what: "patch", send: |_| patch(json!(7)), count: 7 },
-    Write { what: "patch to 0", send: |_| patch(json!(0)), count: 0 },
-    Write { what: "patch to null", send: |_| patch(Value::Null), count: 1 },
+    Write { what: "scale", send: |_| scale(Some(7)), count: 7 },
+    Write { what: "scale to 0", send: |_| scale(Some(0)), count: 0 },
+    Write { what: "scale to null", send: |_| scale(None), count: 0 },
+    Write { what: "patch", send: |_| patch(Some(7)), count: 7 },
+    Write { what: "patch to 0", send: |_| patch(Some(0)), count: 0 },
+    Write { what: "patch to null", send: |_| patch(None), count: 1 },
     Write {
         what: "removal of the count",
         send: |_| Request::patch("/web", JSON_PATCH, json!([{ "op": "remove", "path": "/spec/replicas" }])),
@@ -53,7 +53,7 @@ const UPDATES: [Write; 9] = [
         what: "forced apply",
         send: |kind| {
             let path = "/web?fieldManager=somebody&force=true";
-            Request::patch(path, "application/apply-patch+yaml", workload(kind, "web", json!(7)))
+            Request::patch(path, "application/apply-patch+yaml", workload(kind, "web", Some(7)))
         },
         count: 7,
     },
@@ -63,7 +63,7 @@ const UPDATES: [Write; 9] = [
             method: "PUT",
             path: "/web",
             content_type: "application/json",
-            body: workload(kind, "web", json!(7)),
+            body: workload(kind, "web", Some(7)),
         },
         count: 7,
     },
@@ -71,28 +71,28 @@ const UPDATES: [Write; 9] = [
 
 /// Creations, in all ways.
 const CREATIONS: [Write; 4] = [
-    Write { what: "creation", send: |kind| creation(kind, json!(7)), count: 7 },
-    Write { what: "creation with 0", send: |kind| creation(kind, json!(0)), count: 0 },
-    Write { what: "creation without a count", send: |kind| creation(kind, Value::Null), count: 1 },
+    Write { what: "creation", send: |kind| creation(kind, Some(7)), count: 7 },
+    Write { what: "creation with 0", send: |kind| creation(kind, Some(0)), count: 0 },
+    Write { what: "creation without a count", send: |kind| creation(kind, None), count: 1 },
     Write {
         what: "creation by apply",
         send: |kind| {
             let path = "/web?fieldManager=somebody";
-            Request::patch(path, "application/apply-patch+yaml", workload(kind, "web", json!(7)))
+            Request::patch(path, "application/apply-patch+yaml", workload(kind, "web", Some(7)))
         },
         count: 7,
     },
 ];
 
-fn scale(count: Value) -> Request {
+fn scale(count: Option<i64>) -> Request {
     Request::patch("/web/scale", MERGE_PATCH, json!({ "spec": { "replicas": count } }))
 }
 
-fn patch(count: Value) -> Request {
+fn patch(count: Option<i64>) -> Request {
     Request::patch("/web", MERGE_PATCH, json!({ "spec": { "replicas": count } }))
 }
 
-fn creation(kind: &str, count: Value) -> Request {
+fn creation(kind: &str, count: Option<i64>) -> Request {
     let body = workload(kind, "web", count);
     Request { method: "POST", path: "", content_type: "application/json", body }
 }
@@ -143,7 +143,7 @@ async fn zero_is_kept_as_any_other_count() {
     }
     guarded.create("deployments", "web", 3).await;
     guarded.keep("correct", &[("web", 0)]).await;
-    for request in [scale(json!(2)), patch(Value::Null), scale(json!(0)), patch(json!(5))] {
+    for request in [scale(Some(2)), patch(None), scale(Some(0)), patch(Some(5))] {
         let answer = guarded.send("PATCH", "deployments", request.path, MERGE_PATCH, &request.body).await;
         assert!(answer.is_success(), "{answer:?}");
         assert_eq!(guarded.count("deployments", "web").await, 0, "{answer:?}");
@@ -211,10 +211,10 @@ async fn a_count_that_is_wrong_already_is_in_nobodys_way() {
         let image = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "pause:9" }]);
         for (path, content_type, body) in [
             ("/web", JSON_PATCH, &image),
-            ("/web", MERGE_PATCH, &patch(json!(5)).body),
-            ("/web/scale", MERGE_PATCH, &scale(json!(5)).body),
+            ("/web", MERGE_PATCH, &patch(Some(5)).body),
+            ("/web/scale", MERGE_PATCH, &scale(Some(5)).body),
             // The kept one.
-            ("/web/scale", MERGE_PATCH, &scale(json!(3)).body),
+            ("/web/scale", MERGE_PATCH, &scale(Some(3)).body),
         ] {
             let answer = guarded.send("PATCH", "deployments", path, content_type, body).await;
             assert!(
@@ -234,8 +234,7 @@ async fn what_is_not_kept_is_free() {
         guarded.create("deployments", "other", 3).await;
         let check = async |what: &str, name: &str| {
             let path = format!("/{name}/scale");
-            let answer =
-                guarded.send("PATCH", "deployments", &path, MERGE_PATCH, &scale(json!(7)).body).await;
+            let answer = guarded.send("PATCH", "deployments", &path, MERGE_PATCH, &scale(Some(7)).body).await;
             assert!(answer.is_success() && answer.warnings.is_empty(), "{mode}, {what}: {answer:?}");
             assert_eq!(guarded.count("deployments", name).await, 7, "{mode}, {what}");
             assert!(guarded.scale("deployments", name, 3).await.is_success());
@@ -248,7 +247,7 @@ async fn what_is_not_kept_is_free() {
         }
         check("with another name", "other").await;
         let nameless = json!({ "generateName": "web-" });
-        let mut body = workload("deployments", "web", json!(7));
+        let mut body = workload("deployments", "web", Some(7));
         body["metadata"] = nameless;
         let answer = guarded.send("POST", "deployments", "", "application/json", &body).await;
         assert!(answer.is_success() && answer.warnings.is_empty(), "{mode}, without a name: {answer:?}");
@@ -291,7 +290,7 @@ async fn the_guard_writes_for_whoever_sends_an_empty_patch() {
         guarded.delete("deployments", "web").await;
         if by_apply {
             let path = "/web?fieldManager=helm";
-            let body = workload("deployments", "web", json!(from));
+            let body = workload("deployments", "web", Some(from));
             let answer =
                 guarded.send("PATCH", "deployments", path, "application/apply-patch+yaml", &body).await;
             assert!(answer.is_success(), "{answer:?}");
