@@ -155,7 +155,7 @@ step "uninstalling keeps the claim, and a new release with the same name uses it
 claim=$(field persistentvolumeclaim "$name" '{.metadata.uid}')
 "$helm" uninstall "$name" --namespace "$name" >/dev/null
 left() { kubectl get "$1" --all-namespaces -o name -l "app.kubernetes.io/instance=$name" 2>/dev/null; }
-kinds=$(kubectl api-resources --verbs list,delete -o name | grep -v '^events' | paste -sd,)
+kinds=$(kubectl api-resources --verbs list,delete -o name | grep -v '^events\|^replicaguards' | paste -sd,)
 claim_is_left() { [[ $(left "$kinds") == "persistentvolumeclaim/$name" ]]; }
 until_true "only the claim is left" claim_is_left
 upgrade
@@ -183,5 +183,29 @@ label=$(kubectl get namespace made -o jsonpath='{.metadata.labels.pod-security\.
 same restricted "$label" 'the label'
 "$helm" uninstall "$name" --namespace made >/dev/null
 [[ $(kubectl get namespace made -o jsonpath='{.status.phase}') == Active ]] || fail 'the namespace was deleted'
+
+step "the guard refuses another count, and an upgrade with guard.mode=off ends that"
+upgrade --set guard.mode=deny
+kubectl create deployment web --namespace shop --image pause --replicas 3 >/dev/null
+kubectl apply --namespace shop -f - >/dev/null <<YAML
+apiVersion: replicacount.dev/v1alpha1
+kind: ReplicaGuard
+metadata: {name: $name}
+spec: {mode: deny, counts: {deployments/web: {replicas: 3, setBy: shop-team}}}
+YAML
+scale() { kubectl scale --namespace shop deployment/web --replicas 5 2>&1; }
+is_refused() { scale | grep 'the count of web is kept at 3 (set by shop-team)'; }
+until_true "another count is refused" is_refused
+sed -n 's/^  \(kubectl patch replicaguard .*\)/\1/p' "$scratch/notes" | sed 's/NAMESPACE/shop/' >"$scratch/emergency"
+bash -euo pipefail "$scratch/emergency" | grep patched
+until_true "the command in the notes suspends it" scale
+may create replicaguards.replicacount.dev --namespace shop || fail 'the server may not write its guard'
+! kubectl auth can-i --quiet --as someone --as-group system:authenticated create replicaguards.replicacount.dev --namespace shop ||
+  fail 'everybody may write the guard'
+upgrade --set guard.mode=off
+policies=$(kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings,crd -o name | grep -c 'replica' || true)
+((policies == 0)) || fail 'the guard is left'
+scale >/dev/null
+! may create replicaguards.replicacount.dev --namespace shop || fail 'its rights are left'
 
 printf '\nThe chart works with %s.\n' "$("$helm" version --short)"
