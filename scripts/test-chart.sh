@@ -122,7 +122,7 @@ KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
 # The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
-((${#settings[@]} == 14)) || fail "the ConfigMap has ${#settings[@]} settings"
+((${#settings[@]} == 17)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
   --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \
@@ -155,7 +155,7 @@ step "uninstalling keeps the claim, and a new release with the same name uses it
 claim=$(field persistentvolumeclaim "$name" '{.metadata.uid}')
 "$helm" uninstall "$name" --namespace "$name" >/dev/null
 left() { kubectl get "$1" --all-namespaces -o name -l "app.kubernetes.io/instance=$name" 2>/dev/null; }
-kinds=$(kubectl api-resources --verbs list,delete -o name | grep -v '^events' | paste -sd,)
+kinds=$(kubectl api-resources --verbs list,delete -o name | grep -v '^events\|^replicaguards' | paste -sd,)
 claim_is_left() { [[ $(left "$kinds") == "persistentvolumeclaim/$name" ]]; }
 until_true "only the claim is left" claim_is_left
 upgrade
@@ -183,5 +183,29 @@ label=$(kubectl get namespace made -o jsonpath='{.metadata.labels.pod-security\.
 same restricted "$label" 'the label'
 "$helm" uninstall "$name" --namespace made >/dev/null
 [[ $(kubectl get namespace made -o jsonpath='{.status.phase}') == Active ]] || fail 'the namespace was deleted'
+
+step "the guard refuses another count, and an upgrade with guard.mode=off ends that"
+upgrade --set guard.mode=deny
+kubectl create deployment web --namespace shop --image pause --replicas 3 >/dev/null
+kubectl apply --namespace shop -f - >/dev/null <<YAML
+apiVersion: replicacount.dev/v1alpha1
+kind: ReplicaGuard
+metadata: {name: $name}
+spec: {mode: deny, counts: {deployments/web: {replicas: 3, setBy: shop-team}}}
+YAML
+scale() { kubectl scale --namespace shop deployment/web --replicas 5 2>&1; }
+is_refused() { [[ $(scale) == *'the count of web is kept at 3 (set by shop-team)'* ]]; }
+until_true "another count is refused" is_refused
+sed -n 's/^  \(kubectl patch replicaguard .*\)/\1/p' "$scratch/notes" | sed 's/NAMESPACE/shop/' >"$scratch/emergency"
+bash -euo pipefail "$scratch/emergency" | grep patched
+until_true "the command in the notes suspends it" scale
+may create replicaguards.replicacount.dev --namespace shop || fail 'the server may not write its guard'
+! kubectl auth can-i --quiet --as someone --as-group system:authenticated create replicaguards.replicacount.dev --namespace shop ||
+  fail 'everybody may write the guard'
+upgrade --set guard.mode=off
+policies=$(kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings,crd -o name | grep -c 'replica' || true)
+((policies == 0)) || fail 'the guard is left'
+scale >/dev/null
+! may create replicaguards.replicacount.dev --namespace shop 2>/dev/null || fail 'its rights are left'
 
 printf '\nThe chart works with %s.\n' "$("$helm" version --short)"

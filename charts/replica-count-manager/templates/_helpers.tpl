@@ -160,6 +160,35 @@ one managed. */}}
 {{- default "[::]" .Values.config.listenAddress -}}
 {{- end -}}
 
+{{/* The name of objects that belong to the whole cluster, and so must be unique in it. It is also the name of the guard:
+of its policies, and of its object in each namespace. */}}
+{{- define "rcm.clusterName" -}}
+{{- $name := include "rcm.fullname" . -}}
+{{- if ne $name .Release.Namespace -}}
+{{- $name = printf "%s-%s" .Release.Namespace $name -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
+{{/* The mode of the guard. An upgrade with --reuse-values from a chart without it has no such value: then it stays off.
+YAML reads an unquoted `off` as false. */}}
+{{- define "rcm.guardMode" -}}
+{{- $mode := dig "mode" "off" (default dict .Values.guard) | toString -}}
+{{- if or (eq $mode "false") (and (eq $mode "auto") .Values.config.namespace) -}}
+off
+{{- else -}}
+{{- $mode -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the API server can correct counts; otherwise empty. `helm template` does not see a cluster: the kinds that it
+knows are Helm's, whatever --kube-version says. */}}
+{{- define "rcm.guardCorrects" -}}
+{{- if and (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* The environment of the server. */}}
 {{- define "rcm.settings" -}}
 GRPC_ADDRESS: "{{ include "rcm.listenAddress" . }}:8080"
@@ -176,4 +205,9 @@ OWN_WORKLOAD: {{ printf "%s/%s" .Release.Namespace (include "rcm.fullname" .) | 
 MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_FORMAT: {{ .Values.config.logFormat }}
+GUARD: {{ include "rcm.guardMode" . | quote }}
+{{- if ne (include "rcm.guardMode" .) "off" }}
+GUARD_NAME: {{ include "rcm.clusterName" . }}
+GUARD_HOW: {{ dig "how" "" .Values.guard | default (printf "SetDeployment of %s" (include "rcm.clusterName" .)) | quote }}
+{{- end }}
 {{- end -}}

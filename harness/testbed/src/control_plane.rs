@@ -4,6 +4,7 @@ mod api_server;
 mod authority;
 mod controller_manager;
 mod etcd;
+mod guard;
 mod kubeconfig;
 pub(crate) mod objects;
 mod options;
@@ -210,6 +211,12 @@ impl ControlPlane {
     /// Creates a small StatefulSet. There is no node, so its pods stay pending.
     pub async fn stateful_set(&self, namespace: &str, name: &str, replicas: i32) -> Result<()> {
         objects::create_stateful_set(&self.admin().await?, namespace, name, replicas).await
+    }
+
+    /// Installs the guard as the chart does, under this name. Without a ReplicaGuard of the same name, it does nothing in a
+    /// namespace. Returns whether this API server can correct counts; older ones cannot.
+    pub async fn install_guard(&self, name: &str) -> Result<bool> {
+        guard::install(&self.admin().await?, name).await
     }
 
     /// Kills the API server. etcd keeps its data. The testbed does not reuse its port.
