@@ -8,6 +8,7 @@ use replica_count_core::clock::Now;
 use replica_count_core::drift::Drift;
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::failures::FailureDetails;
+use replica_count_core::guard::{GuardState, Mode};
 use replica_count_core::kind::Kind;
 use replica_count_core::record::Record;
 use replica_count_core::setting::Enforcement;
@@ -38,6 +39,19 @@ impl From<State> for proto::DeploymentState {
             State::Missing => Self::Missing,
             State::OutOfScope => Self::OutOfScope,
             State::Unsupported => Self::Unsupported,
+        }
+    }
+}
+
+impl From<GuardState> for proto::GuardState {
+    fn from(guard_state: GuardState) -> Self {
+        match guard_state {
+            GuardState::Unguarded => Self::Unguarded,
+            GuardState::Behind => Self::GuardPending,
+            GuardState::Suspended => Self::GuardSuspended,
+            GuardState::InForce(Mode::Warn) => Self::GuardWarns,
+            GuardState::InForce(Mode::Deny) => Self::GuardDenies,
+            GuardState::InForce(Mode::Correct) => Self::GuardCorrects,
         }
     }
 }

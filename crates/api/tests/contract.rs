@@ -139,6 +139,8 @@ fn responses_keep_their_fields() {
             "20 LastFailure LastFailure .proto.Failure",
             "21 SteadyConflict SteadyConflict .proto.SteadyConflict",
             "22 OtherKind OtherKind string",
+            "23 Guard Guard .proto.GuardState",
+            "24 Guarded Guarded bool",
         ],
     );
     check(
@@ -150,6 +152,7 @@ fn responses_keep_their_fields() {
             "4 NewReplicas NewReplicas int32?",
             "5 Generation Generation int64",
             "6 Kind Kind .proto.Kind",
+            "7 Guarded Guarded bool",
         ],
     );
 }
@@ -215,6 +218,15 @@ fn enums_keep_their_names() {
         found.value.iter().map(|value| format!("{} {}", value.number(), value.name())).collect()
     };
     assert_eq!(names("Kind"), ["0 DEPLOYMENT", "1 STATEFUL_SET"]);
+    let guard_states = [
+        "0 UNGUARDED",
+        "1 GUARD_PENDING",
+        "2 GUARD_SUSPENDED",
+        "3 GUARD_WARNS",
+        "4 GUARD_DENIES",
+        "5 GUARD_CORRECTS",
+    ];
+    assert_eq!(names("GuardState"), guard_states);
     assert_eq!(names("EnforcementMode"), ["0 MODE_UNSPECIFIED", "1 ENFORCE", "2 IGNORE"]);
     let states = [
         "0 UNKNOWN",

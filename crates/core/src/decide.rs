@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::clock::Now;
 use crate::conflict::{Basis, View};
 use crate::drift::Drift;
+use crate::guard::{GuardState, Mode};
 use crate::observed::{Observation, Observed};
 use crate::own_writes::is_ours;
 use crate::policy::Policy;
@@ -36,6 +37,11 @@ pub enum Decision {
     Wait {
         /// When to decide again.
         until: Instant,
+        /// The drift. `None`: the setting is merely not in effect yet.
+        drift: Option<Drift>,
+    },
+    /// Repair, once the guard has the desired count.
+    AwaitGuard {
         /// The drift. `None`: the setting is merely not in effect yet.
         drift: Option<Drift>,
     },
@@ -73,6 +79,8 @@ pub enum Method {
         /// The observed version.
         version: NonZeroU64,
     },
+    /// A JSON Patch that changes nothing: the guard puts the desired count in. Whoever applied the count keeps it.
+    Guarded,
 }
 
 impl Method {
@@ -80,7 +88,8 @@ impl Method {
     pub fn basis(self) -> Basis {
         match self {
             Self::Patch => Basis::Count,
-            Self::Apply { .. } => Basis::Version,
+            // The guard knows the count, so only another object makes this stale.
+            Self::Apply { .. } | Self::Guarded => Basis::Version,
         }
     }
 }
@@ -92,9 +101,11 @@ pub fn decide(
     observation: Observation<'_>,
     record: &Record,
     policy: &Policy,
+    guard_state: GuardState,
     now: Now,
 ) -> Decision {
-    let state = State::of(target, Some(setting), observation, record.conflict_state(), policy, now.wall);
+    let conflict = record.conflict_state();
+    let state = State::of(target, Some(setting), observation, conflict, policy, guard_state, now.wall);
     let Observation::Present(observed) = observation else {
         return Decision::AwaitChange(state);
     };
@@ -110,12 +121,18 @@ pub fn decide(
             Decision::Ignore { drift: drift(setting, observed, record, now), until }
         }
         State::InSync | State::Drifted | State::Contested | State::Autoscaled => {
-            enforce(setting, observed, record, now)
+            enforce(setting, observed, record, guard_state, now)
         }
     }
 }
 
-fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) -> Decision {
+fn enforce(
+    setting: &Setting,
+    observed: &Observed,
+    record: &Record,
+    guard_state: GuardState,
+    now: Now,
+) -> Decision {
     if observed.replicas == setting.replicas {
         return Decision::InEffect;
     }
@@ -123,13 +140,22 @@ fn enforce(setting: &Setting, observed: &Observed, record: &Record, now: Now) ->
     let view = View { uid: observed.uid.clone(), replicas: observed.replicas };
     match record.retry_at(&view) {
         Some(until) if until > now.monotonic => Decision::Wait { until, drift },
+        Some(_) | None if guard_state == GuardState::Behind => Decision::AwaitGuard { drift },
         Some(_) | None => Decision::Repair(Repair {
             uid: observed.uid.clone(),
             from: observed.replicas,
             to: setting.replicas,
             generation: setting.generation,
             drift,
-            method: method(setting, observed, record.conflict.can_repeat(&view, now.monotonic)),
+            method: match guard_state {
+                GuardState::InForce(Mode::Correct) => Method::Guarded,
+                GuardState::InForce(Mode::Warn | Mode::Deny)
+                | GuardState::Unguarded
+                | GuardState::Behind
+                | GuardState::Suspended => {
+                    method(setting, observed, record.conflict.can_repeat(&view, now.monotonic))
+                }
+            },
             deadline: record.write_deadline(),
         }),
     }
@@ -216,6 +242,7 @@ mod tests {
         is_read: bool,
         record: Record,
         policy: Policy,
+        guard_state: GuardState,
         now: Now,
     }
 
@@ -235,6 +262,7 @@ mod tests {
                 is_read: true,
                 record: Record { in_effect: InEffect::Was(count(3)), ..Record::default() },
                 policy: Policy::default(),
+                guard_state: GuardState::default(),
                 now: Now { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() },
             }
         }
@@ -258,7 +286,8 @@ mod tests {
                 None => Observation::Absent,
                 Some(observed) => Observation::Present(observed),
             };
-            decide(&target, &self.setting, observation, &self.record, &self.policy, self.now)
+            let Self { setting, record, policy, guard_state, now, .. } = self;
+            decide(&target, setting, observation, record, policy, *guard_state, *now)
         }
 
         fn expected_drift(&self, by: Option<&str>) -> Drift {
@@ -328,6 +357,18 @@ mod tests {
     }
 
     #[test]
+    fn the_guard_comes_before_the_count() {
+        let guarded = |guard_state| Case { guard_state, ..Case::default() };
+        let drift = Some(Case::default().expected_drift(Some("kubectl")));
+        assert_eq!(guarded(GuardState::Behind).decide(), Decision::AwaitGuard { drift: drift.clone() });
+        assert_eq!(guarded(GuardState::Suspended).decide(), Decision::Ignore { drift, until: None });
+        assert_eq!(guarded(GuardState::InForce(Mode::Correct)).method(), Method::Guarded);
+        for mode in [Mode::Warn, Mode::Deny] {
+            assert_eq!(guarded(GuardState::InForce(mode)).method(), Method::Patch);
+        }
+    }
+
+    #[test]
     fn patches_after_stale_applies_without_waiting() {
         let mut case = Case::seen(|observed| observed.owner = None);
         for (failure, basis, seconds, expected) in [
@@ -344,6 +385,7 @@ mod tests {
             let method = match case.method() {
                 Method::Apply { .. } => "apply",
                 Method::Patch => "patch",
+                Method::Guarded => "nothing",
             };
             assert_eq!(method, expected, "{failure:?} {basis:?}");
         }

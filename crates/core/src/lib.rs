@@ -14,6 +14,7 @@ pub mod drift;
 pub mod entry_target;
 pub mod event;
 pub mod failures;
+pub mod guard;
 pub mod index;
 pub mod kind;
 pub mod managed_fields;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::conflict::ConflictState;
+use crate::guard::GuardState;
 use crate::observed::Observation;
 use crate::policy::Policy;
 use crate::setting::{Enforcement, Setting};
@@ -23,7 +24,7 @@ pub enum State {
     Contested,
     /// An autoscaler targets the workload, and the setting is still enforced.
     Autoscaled,
-    /// The cluster has another count, and the setting is not enforced.
+    /// The cluster has another count, and the setting is not enforced, or the guard of the namespace is suspended.
     Ignored,
     /// A count is stored, and the workload does not exist or is being deleted.
     Missing,
@@ -41,6 +42,7 @@ impl State {
         observation: Observation<'_>,
         conflict: ConflictState,
         policy: &Policy,
+        guard_state: GuardState,
         now: Timestamp,
     ) -> Self {
         let Some(setting) = setting else {
@@ -59,12 +61,14 @@ impl State {
             Observation::Present(observed) if observed.deleting => return Self::Missing,
             Observation::Present(observed) => observed,
         };
-        match (policy.enforcement(setting, now), conflict) {
-            (Enforcement::Ignore { .. }, _) if observed.replicas != setting.replicas => Self::Ignored,
-            (_, ConflictState::Autoscaled) => Self::Autoscaled,
-            (_, ConflictState::Contested) => Self::Contested,
-            (_, ConflictState::None) if observed.replicas == setting.replicas => Self::InSync,
-            (_, ConflictState::None) => Self::Drifted,
+        let is_ignored =
+            guard_state == GuardState::Suspended || policy.enforcement(setting, now) != Enforcement::Enforce;
+        match conflict {
+            _ if is_ignored && observed.replicas != setting.replicas => Self::Ignored,
+            ConflictState::Autoscaled => Self::Autoscaled,
+            ConflictState::Contested => Self::Contested,
+            ConflictState::None if observed.replicas == setting.replicas => Self::InSync,
+            ConflictState::None => Self::Drifted,
         }
     }
 }
@@ -76,7 +80,7 @@ mod tests {
     use crate::replicas::Replicas;
 
     #[track_caller]
-    fn check(enforcement: Enforcement, found: i32, expected: [State; 3]) {
+    fn check(enforcement: Enforcement, guard_state: GuardState, found: i32, expected: [State; 3]) {
         let count = |n| Replicas::new(n).expect("valid");
         let target = Target::deployment("ns", "web").expect("valid");
         let setting = Setting { enforcement, ..Setting::of(count(3)) };
@@ -92,7 +96,8 @@ mod tests {
         let state = |conflict| {
             let observation = Observation::Present(&observed);
             let policy = Policy::default();
-            State::of(&target, Some(&setting), observation, conflict, &policy, Timestamp::UNIX_EPOCH)
+            let now = Timestamp::UNIX_EPOCH;
+            State::of(&target, Some(&setting), observation, conflict, &policy, guard_state, now)
         };
         let actual = [ConflictState::None, ConflictState::Contested, ConflictState::Autoscaled].map(state);
         assert_eq!(actual, expected, "{enforcement:?}, found {found}");
@@ -102,9 +107,14 @@ mod tests {
     fn a_conflict_shows_unless_a_drift_is_ignored() {
         use State::{Autoscaled, Contested, Drifted, Ignored, InSync};
         let ignore = Enforcement::Ignore { until: None };
-        check(Enforcement::Enforce, 3, [InSync, Contested, Autoscaled]);
-        check(Enforcement::Enforce, 5, [Drifted, Contested, Autoscaled]);
-        check(ignore, 3, [InSync, Contested, Autoscaled]);
-        check(ignore, 5, [Ignored; 3]);
+        let unguarded = GuardState::Unguarded;
+        check(Enforcement::Enforce, unguarded, 3, [InSync, Contested, Autoscaled]);
+        check(Enforcement::Enforce, unguarded, 5, [Drifted, Contested, Autoscaled]);
+        check(Enforcement::Enforce, GuardState::Behind, 5, [Drifted, Contested, Autoscaled]);
+        for (enforcement, guard_state) in [(ignore, unguarded), (Enforcement::Enforce, GuardState::Suspended)]
+        {
+            check(enforcement, guard_state, 3, [InSync, Contested, Autoscaled]);
+            check(enforcement, guard_state, 5, [Ignored; 3]);
+        }
     }
 }

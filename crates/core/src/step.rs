@@ -16,6 +16,7 @@ use crate::decide::{Decision, Repair, decide};
 use crate::drift::Drift;
 use crate::event::{Event, EventKind, Resolution, WriteFailure};
 use crate::failures::{Failure, WriteError};
+use crate::guard::GuardState;
 use crate::observed::Observation;
 use crate::policy::Policy;
 use crate::record::{Record, Sighting};
@@ -38,6 +39,8 @@ pub enum Cause<'a> {
         observation: Observation<'a>,
         /// Kind and name of the autoscaler that targets the workload.
         autoscaler: Option<&'a Arc<str>>,
+        /// Whether the API server keeps the count.
+        guard_state: GuardState,
     },
     /// A write requested by an earlier step has ended.
     WriteEnded {
@@ -120,8 +123,8 @@ pub fn step(
     };
     let mut transition = Transition { record, target, generation, now, jitter, events: Vec::new() };
     let next = match cause {
-        Cause::Due { setting, observation, autoscaler } => {
-            transition.due(setting, observation, autoscaler, policy)
+        Cause::Due { setting, observation, autoscaler, guard_state } => {
+            transition.due(setting, observation, autoscaler, policy, guard_state)
         }
         Cause::WriteEnded { repair, outcome } => transition.write_ended(repair, outcome),
     };
@@ -145,6 +148,7 @@ impl Transition<'_> {
         observation: Observation<'_>,
         autoscaler: Option<&Arc<str>>,
         policy: &Policy,
+        guard_state: GuardState,
     ) -> Next {
         if self.record.record_autoscaler(autoscaler, self.now.monotonic) {
             self.emit(EventKind::Autoscaled { autoscaler: autoscaler.cloned() });
@@ -155,7 +159,7 @@ impl Transition<'_> {
         if let Observation::Present(observed) = observation {
             self.record.own_writes.record_observed(observed);
         }
-        match decide(self.target, setting, observation, self.record, policy, self.now) {
+        match decide(self.target, setting, observation, self.record, policy, guard_state, self.now) {
             Decision::AwaitChange(state) => self.await_change(state),
             Decision::InEffect => self.in_effect(setting),
             Decision::Ignore { drift, until } => {
@@ -163,6 +167,10 @@ impl Transition<'_> {
                 let resumes = until.map(|until| self.recheck_time(until));
                 let quiet = self.record.conflict.record_no_round(self.now.monotonic);
                 Next::at_first_of([resumes, self.steady_quiet(quiet)])
+            }
+            Decision::AwaitGuard { drift } => {
+                self.drifted(drift.as_ref());
+                Next::AwaitChange
             }
             Decision::Wait { until, drift } => {
                 self.drifted(drift.as_ref());

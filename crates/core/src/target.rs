@@ -34,6 +34,11 @@ impl Target {
         Self::new(Kind::Deployment, namespace, name)
     }
 
+    /// A target that is not after any other one in its namespace.
+    pub fn first_in(namespace: &str) -> Result<Self, TargetError> {
+        Self::new(Kind::ALL[0], namespace, "0")
+    }
+
     /// The kind.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -1,7 +1,7 @@
 //! The only code that talks to the Kubernetes API server.
 //!
-//! Reads: a watch for each kind of workload and one for autoscalers, and a GET where the watch may lag behind. Writes:
-//! only the `scale` of workloads, in [`scale`].
+//! Reads: a watch for each kind of workload, one for autoscalers and one for guards, and a GET where the watch may lag
+//! behind. Writes: only the `scale` of workloads, in [`scale`], and guards.
 //!
 //! [`source`] reads where the API server is and who the server is to it, [`renewal`] keeps that current, and each request
 //! is sent with what is current then.
@@ -13,6 +13,7 @@ pub mod connect;
 mod connection;
 mod connector;
 mod credentials;
+pub mod guard;
 mod malformed;
 mod metadata;
 mod path;
@@ -30,4 +31,4 @@ pub mod workload;
 
 pub use access::Unusable;
 pub use malformed::MalformedObject;
-pub use path::{autoscalers, workloads};
+pub use path::{autoscalers, guards, workloads};

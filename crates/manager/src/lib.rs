@@ -5,9 +5,11 @@
 
 mod clock;
 pub mod cluster;
+pub mod guards;
 pub mod kubernetes;
 pub mod net;
 pub mod reconcile;
 pub mod rpc;
 pub mod server;
 pub mod store;
+pub mod work;

@@ -3,10 +3,12 @@
 
 pub mod desired;
 pub mod gauges;
+pub mod guard_keeper;
+pub mod guard_metrics;
+pub mod guard_sink;
 pub mod marker;
 pub mod metrics;
 pub mod observed;
 pub mod reconciler;
 pub mod records;
 pub mod report;
-pub mod work;

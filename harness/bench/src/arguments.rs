@@ -113,13 +113,15 @@ pub(crate) enum Benchmark {
     Requests,
     /// How fast Sets are durable.
     Sets,
+    /// How many pods a drift costs.
+    Pods,
 }
 
 impl Benchmark {
     /// Whether an earlier server can be measured beside ours.
     pub(crate) fn has_baseline(self) -> bool {
         match self {
-            Self::Fight | Self::Sets => false,
+            Self::Fight | Self::Sets | Self::Pods => false,
             Self::Drift
             | Self::Mass
             | Self::Memory
@@ -142,6 +144,7 @@ impl Benchmark {
             Self::Restart => "from SIGTERM to the first repair by the next process",
             Self::Requests => "requests answered in a second of the time of a core",
             Self::Sets => "durable Sets, beside what the disk can do",
+            Self::Pods => "pods that a drift costs, in each mode of the guard",
         }
     }
 }

@@ -24,6 +24,7 @@ mod memory;
 mod output;
 mod peer;
 mod plot;
+mod pods;
 mod progress;
 mod requests;
 mod resident;

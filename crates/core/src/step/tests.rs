@@ -4,6 +4,7 @@ use super::*;
 use crate::damping::{BUDGET, QUIET};
 use crate::decide::Method;
 use crate::failures::WRITE_DEADLINES;
+use crate::guard::Mode;
 use crate::managed_fields::{FieldOwner, Operation, Writer};
 use crate::observed::Observed;
 use crate::own_writes::FIELD_MANAGER;
@@ -25,6 +26,7 @@ struct Scene {
     setting: Setting,
     observed: Option<Observed>,
     autoscaler: Option<Arc<str>>,
+    guard_state: GuardState,
     now: Now,
 }
 
@@ -35,6 +37,7 @@ impl Scene {
             setting: Setting { generation: 7, ..Setting::of(count(3)) },
             observed: None,
             autoscaler: None,
+            guard_state: GuardState::Unguarded,
             now: Now { wall: Timestamp::UNIX_EPOCH, monotonic: Instant::now() },
         }
     }
@@ -68,7 +71,8 @@ impl Scene {
         let target = Target::deployment("shop", "web").expect("valid");
         let observation = self.observed.as_ref().map_or(Observation::Absent, Observation::Present);
         let conflict = self.record.conflict_state();
-        State::of(&target, Some(&self.setting), observation, conflict, &Policy::default(), self.now.wall)
+        let (setting, policy, now) = (Some(&self.setting), Policy::default(), self.now.wall);
+        State::of(&target, setting, observation, conflict, &policy, self.guard_state, now)
     }
 
     /// After some time, the count drifts, is repaired at once, and is in effect; returns what the steps report of
@@ -105,7 +109,12 @@ impl Scene {
         let observation = self.observed.as_ref().map_or(Observation::Absent, Observation::Present);
         let cause = match write {
             Some((repair, outcome)) => Cause::WriteEnded { repair, outcome },
-            None => Cause::Due { setting: &self.setting, observation, autoscaler: self.autoscaler.as_ref() },
+            None => Cause::Due {
+                setting: &self.setting,
+                observation,
+                autoscaler: self.autoscaler.as_ref(),
+                guard_state: self.guard_state,
+            },
         };
         let step = step(&mut self.record, &target, cause, &Policy::default(), self.now, 1.0);
         for event in &step.events {
@@ -139,6 +148,21 @@ impl Scene {
         self.write_ended(&repair, WRITTEN, "await change", events);
         self.observe(3);
     }
+}
+
+#[test]
+fn nothing_is_written_before_the_guard_has_the_count() {
+    let mut scene = Scene::new().observing(5);
+    scene.guard_state = GuardState::Behind;
+    scene.due("await change", &["drifted"]);
+    scene.guard_state = GuardState::InForce(Mode::Correct);
+    let repair = scene.due("write", &[]).expect("a write");
+    assert_eq!(repair.method, Method::Guarded);
+    scene.write_ended(&repair, WRITTEN, "await change", &["repaired"]);
+
+    let mut scene = Scene::new().observing(5);
+    scene.guard_state = GuardState::Suspended;
+    scene.due("await change", &["drifted"]);
 }
 
 const WRITTEN: Outcome = Outcome::Written { took: SECOND };

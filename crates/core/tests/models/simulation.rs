@@ -20,6 +20,7 @@ use replica_count_core::decide::Repair;
 use replica_count_core::drift::Drift;
 use replica_count_core::event::{Event, EventKind};
 use replica_count_core::failures::{BACKOFF, Failure, WriteError};
+use replica_count_core::guard::GuardState;
 use replica_count_core::index::Index;
 use replica_count_core::observed::Observation;
 use replica_count_core::policy::Policy;
@@ -224,7 +225,8 @@ impl Server {
         let autoscaler = self.has_autoscaler.then(|| Arc::from("autoscaler"));
         let (setting, observed) = (self.setting.clone(), self.index.get(&target).cloned());
         let observation = observed.as_ref().map_or(Observation::Absent, Observation::Present);
-        let cause = Cause::Due { setting: &setting, observation, autoscaler: autoscaler.as_ref() };
+        let (autoscaler, guard_state) = (autoscaler.as_ref(), GuardState::Unguarded);
+        let cause = Cause::Due { setting: &setting, observation, autoscaler, guard_state };
         match self.step(cause) {
             Next::Write(repair) => {
                 assert_eq!(repair.to, self.setting.replicas, "decided on an older setting");

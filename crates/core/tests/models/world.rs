@@ -87,12 +87,14 @@ impl World {
     pub(crate) fn write(&mut self, repair: &Repair) -> Option<NonZeroU64> {
         let is_as_seen = |found: &&Observed| match repair.method {
             Method::Patch => found.uid == repair.uid && found.replicas == repair.from,
+            Method::Guarded => found.uid == repair.uid,
             Method::Apply { version } => found.uid == repair.uid && found.resource_version == Some(version),
         };
         let uid = self.deployment.as_ref().filter(is_as_seen)?.uid.clone();
         match repair.method {
             Method::Patch => self.is_unowned |= repair.to == count(0),
             Method::Apply { .. } => self.is_unowned = false,
+            Method::Guarded => {}
         }
         self.store(uid, repair.to, FIELD_MANAGER);
         NonZeroU64::new(self.versions)

@@ -18,6 +18,11 @@ pub fn autoscalers(namespace: Option<&str>) -> String {
     collection("autoscaling/v2", "horizontalpodautoscalers", namespace)
 }
 
+/// The path of all guards, or of those in one namespace.
+pub fn guards(namespace: Option<&str>) -> String {
+    collection("replicacount.dev/v1alpha1", "replicaguards", namespace)
+}
+
 fn collection(api_version: &str, resource: &str, namespace: Option<&str>) -> String {
     match namespace {
         Some(namespace) => format!("/apis/{api_version}/namespaces/{namespace}/{resource}"),

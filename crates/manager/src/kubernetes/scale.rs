@@ -37,8 +37,34 @@ pub struct Written {
     pub replicas: Replicas,
 }
 
-/// Writes the desired count if the workload has not changed since the decision.
+/// When a write that the guard is to do is repeated: the guard follows its object within 5 to 20 ms.
+const GUARD_DELAYS: [Duration; 5] = [
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+];
+
+/// Writes the desired count if the workload has not changed since the decision. If the guard is to do that, and it does
+/// not in time, what was stored has another count.
 pub async fn write(client: &Client, target: &Target, repair: &Repair) -> Result<Written, WriteError> {
+    let repeats = match repair.method {
+        Method::Guarded => &GUARD_DELAYS[..],
+        Method::Patch | Method::Apply { .. } => &[],
+    };
+    let mut written = write_once(client, target, repair).await?;
+    for delay in repeats {
+        if written.replicas == repair.to {
+            break;
+        }
+        tokio::time::sleep(*delay).await;
+        written = write_once(client, target, repair).await?;
+    }
+    Ok(written)
+}
+
+async fn write_once(client: &Client, target: &Target, repair: &Repair) -> Result<Written, WriteError> {
     let request =
         request(target, repair).map_err(|error| failed(Failure::Failed, None, error.to_string()))?;
     let deadline = repair.deadline;
@@ -107,6 +133,7 @@ fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::E
     let uri = format!("{}/scale?fieldManager={FIELD_MANAGER}&timeout={timeout}ms", path::workload(target));
     let (uri, content_type, body) = match repair.method {
         Method::Patch => (uri, "application/json-patch+json", patch(repair)),
+        Method::Guarded => (uri, "application/json-patch+json", json!([test_uid(repair)])),
         // By force, because the count is ours whoever owns it.
         Method::Apply { version } => {
             (format!("{uri}&force=true"), "application/apply-patch+yaml", scale(target, repair, version))
@@ -128,10 +155,15 @@ fn patch(repair: &Repair) -> Value {
         count => count.into(),
     };
     json!([
-        { "op": "test", "path": "/metadata/uid", "value": repair.uid.to_string() },
+        test_uid(repair),
         { "op": "test", "path": "/spec/replicas", "value": observed },
         { "op": "add", "path": "/spec/replicas", "value": repair.to.get() },
     ])
+}
+
+/// The operation that fails unless the object is the observed one.
+fn test_uid(repair: &Repair) -> Value {
+    json!({ "op": "test", "path": "/metadata/uid", "value": repair.uid.to_string() })
 }
 
 /// A Scale to apply to the observed uid and version. It always has a count: without one, Kubernetes would scale to 0.
@@ -253,6 +285,12 @@ mod tests {
             "spec": { "replicas": 0 },
         });
         check(5, 0, apply, &format!("{URI}&force=true"), &scale);
+    }
+
+    #[test]
+    fn leaves_the_count_to_the_guard() {
+        let nothing = json!([{ "op": "test", "path": "/metadata/uid", "value": "u" }]);
+        check(5, 0, Method::Guarded, URI, &nothing);
     }
 
     fn head(status: u16, retry_after: Option<&str>) -> Parts {

@@ -7,8 +7,9 @@ use replica_count_core::event::Event;
 
 use super::records::Records;
 use super::report::Report;
-use super::work::Work;
+use crate::guards::Guards;
 use crate::store::Subscriber;
+use crate::work::Work;
 
 /// Subscribes to the store.
 pub struct DesiredSubscriber {
@@ -16,6 +17,8 @@ pub struct DesiredSubscriber {
     pub records: Arc<Records>,
     /// The queue.
     pub work: Arc<Work>,
+    /// The guards, which get the change before the workload does.
+    pub guards: Arc<Guards>,
     /// Where events are reported.
     pub report: Report,
 }
@@ -28,6 +31,7 @@ impl Subscriber for DesiredSubscriber {
             self.report.emit(event);
         }
         if let Some(target) = changed.target.known() {
+            self.guards.mark(target.namespace());
             self.work.mark(target.clone());
         }
     }

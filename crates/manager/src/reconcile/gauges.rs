@@ -10,9 +10,11 @@ use replica_count_core::policy::Policy;
 use tokio::time::Instant;
 
 use super::records::{ConflictCounts, Records};
-use super::work::Work;
 use crate::cluster::{Cluster, Freshness, View, Watched};
+use crate::guards::Guards;
+use crate::guards::summary::Summary;
 use crate::store::Store;
+use crate::work::Work;
 
 /// Gauges that are computed on each scrape.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Gauges {
     pub work: Arc<Work>,
     /// The server-wide policy.
     pub policy: Arc<Policy>,
+    /// What the API server keeps.
+    pub guards: Arc<Guards>,
     /// When the server started.
     pub started: Instant,
 }
@@ -85,9 +89,28 @@ impl Collector for Gauges {
                 age,
             )?;
         }
+        if self.guards.is_on() {
+            show_guards(&mut show, &Summary::of(&self.guards))?;
+        }
         show("autoscalers", "Autoscalers of workloads in the cluster.", autoscalers.0)?;
         show("autoscaler_watch_stale_seconds", "The same for the watch of autoscalers.", autoscalers.1)
     }
+}
+
+fn show_guards(
+    show: &mut impl FnMut(&str, &str, f64) -> Result<(), std::fmt::Error>,
+    summary: &Summary,
+) -> Result<(), std::fmt::Error> {
+    let Summary { guarded, active, inactive, suspended, oldest_change, .. } = *summary;
+    show("guarded_targets", "Targets whose count the API server keeps.", float(guarded))?;
+    show("guard_active_namespaces", "Namespaces whose guard is in force.", float(active))?;
+    show("guard_inactive_namespaces", "Namespaces whose guard is not in force.", float(inactive))?;
+    show("guard_suspended_namespaces", "Namespaces whose guard somebody has suspended.", float(suspended))?;
+    show(
+        "guard_oldest_change_seconds",
+        "Age of the oldest change of a setting that its guard does not have yet.",
+        oldest_change.as_secs_f64(),
+    )
 }
 
 /// The prefix of a watch's metrics. The watch of Deployments has none, because it was the first.

@@ -4,12 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use replica_count_core::policy::Policy;
+use replica_count_core::target::Target;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::marker::Marker;
 use super::records::Records;
 use crate::cluster::{Cluster, Watched};
+use crate::guards::Guards;
 use crate::kubernetes::MalformedObject;
 use crate::kubernetes::autoscaler::HorizontalPodAutoscaler;
 use crate::kubernetes::watch::Sink;
@@ -21,6 +23,7 @@ pub struct WorkloadSink<K> {
     records: Arc<Records>,
     marker: Marker,
     policy: Arc<Policy>,
+    guards: Arc<Guards>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -28,8 +31,14 @@ impl<K: OfKind> WorkloadSink<K> {
     const WATCHED: Watched = Watched::Workloads(K::KIND);
 
     /// Creates a sink that marks targets with `marker`.
-    pub fn new(cluster: Arc<Cluster>, records: Arc<Records>, marker: Marker, policy: Arc<Policy>) -> Self {
-        Self { cluster, records, marker, policy, kind: PhantomData }
+    pub fn new(
+        cluster: Arc<Cluster>,
+        records: Arc<Records>,
+        marker: Marker,
+        policy: Arc<Policy>,
+        guards: Arc<Guards>,
+    ) -> Self {
+        Self { cluster, records, marker, policy, guards, kind: PhantomData }
     }
 }
 
@@ -47,7 +56,9 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
     fn apply(&self, object: K) -> Result<(), MalformedObject> {
         let (target, observed) = object.into().into_observed(K::KIND)?;
         self.cluster.insert(target.clone(), observed);
-        self.marker.mark(&target);
+        if self.marker.mark(&target) {
+            self.guards.mark_without_guard(target.namespace());
+        }
         Ok(())
     }
 
@@ -100,6 +111,19 @@ pub struct AutoscalerSink {
     pub cluster: Arc<Cluster>,
     /// Marks their targets.
     pub marker: Marker,
+    /// The guards, which keep no count that an autoscaler changes.
+    pub guards: Arc<Guards>,
+}
+
+impl AutoscalerSink {
+    fn mark(&self, targets: &[Target]) {
+        for target in targets {
+            if self.marker.is_managed(target) {
+                self.guards.mark(target.namespace());
+            }
+            self.marker.mark(target);
+        }
+    }
 }
 
 impl Sink for AutoscalerSink {
@@ -115,18 +139,18 @@ impl Sink for AutoscalerSink {
 
     fn apply(&self, object: HorizontalPodAutoscaler) -> Result<(), MalformedObject> {
         let (uid, autoscaler) = object.into_autoscaler()?;
-        self.cluster.insert_autoscaler(&uid, autoscaler).iter().for_each(|target| self.marker.mark(target));
+        self.mark(&self.cluster.insert_autoscaler(&uid, autoscaler));
         Ok(())
     }
 
     fn delete(&self, object: HorizontalPodAutoscaler) -> Result<(), MalformedObject> {
         let (uid, _) = object.into_autoscaler()?;
-        self.cluster.insert_autoscaler(&uid, None).iter().for_each(|target| self.marker.mark(target));
+        self.mark(&self.cluster.insert_autoscaler(&uid, None));
         Ok(())
     }
 
     fn end_listing(&self) -> usize {
-        self.cluster.end_autoscalers_listing().iter().for_each(|target| self.marker.mark(target));
+        self.mark(&self.cluster.end_autoscalers_listing());
         self.cluster.view().count(Watched::Autoscalers)
     }
 
@@ -159,8 +183,8 @@ mod tests {
 
     use super::*;
     use crate::kubernetes::workload::Deployment;
-    use crate::reconcile::work::Work;
     use crate::store::Store;
+    use crate::work::Work;
 
     fn deployment(name: &str) -> Deployment {
         let metadata = json!({ "namespace": "shop", "name": name, "uid": name, "resourceVersion": "1" });
@@ -190,7 +214,8 @@ mod tests {
         let (store, _committer) = Store::open_file(&path).unwrap();
         let (cluster, work) = (Arc::<Cluster>::default(), Arc::<Work>::default());
         let marker = Marker { store, work: Arc::clone(&work) };
-        let sink = WorkloadSink::<Deployment>::new(cluster, Arc::default(), marker, Arc::default());
+        let sink =
+            WorkloadSink::<Deployment>::new(cluster, Arc::default(), marker, Arc::default(), Arc::default());
         for (listed, at_once, at_end) in [
             (&["gone", "listed", "unmanaged"][..], &["gone", "listed"][..], &["missing"][..]),
             (&["listed"], &["listed"], &["gone", "missing"]),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use kube::Client;
-use replica_count_core::decide::Repair;
+use replica_count_core::decide::{Method, Repair};
 use replica_count_core::failures::WRITE_DEADLINES;
 use replica_count_core::policy::Policy;
 use replica_count_core::step::{Cause, Next, Outcome, Step, step};
@@ -26,6 +26,7 @@ use super::records::Records;
 use super::report::Report;
 use crate::clock;
 use crate::cluster::Cluster;
+use crate::guards::Guards;
 use crate::kubernetes::scale::{self, Written};
 
 /// Writes in flight at once: enough to use a fast API server, few enough to leave capacity for others.
@@ -47,6 +48,8 @@ pub struct Reconciler {
     pub records: Arc<Records>,
     /// The server-wide policy.
     pub policy: Arc<Policy>,
+    /// What the API server keeps.
+    pub guards: Arc<Guards>,
     /// The API server.
     pub client: Client,
     /// Where events are reported.
@@ -93,7 +96,8 @@ impl Reconciler {
         let step = {
             let view = self.cluster.view();
             let (observation, autoscaler) = (view.observation(target), view.autoscaler(target));
-            let cause = Cause::Due { setting: &setting, observation, autoscaler };
+            let guard_state = self.guards.state_of(target, &setting, autoscaler.is_some());
+            let cause = Cause::Due { setting: &setting, observation, autoscaler, guard_state };
             self.records
                 .update(target, |record| step(record, target, cause, &self.policy, now, fastrand::f64()))?
         };
@@ -101,9 +105,18 @@ impl Reconciler {
     }
 
     /// Writes, and makes a step with the outcome; returns the target, whose work is then done.
-    async fn write(&self, target: Target, repair: Repair) -> Target {
+    async fn write(&self, target: Target, mut repair: Repair) -> Target {
         let started = Instant::now();
-        let outcome = match scale::write(&self.client, &target, &repair).await {
+        let mut answer = scale::write(&self.client, &target, &repair).await;
+        if let Ok(Written { replicas, .. }) = answer
+            && repair.method == Method::Guarded
+            && replicas != repair.to
+        {
+            self.guards.disprove(target.namespace());
+            (repair.from, repair.method) = (replicas, Method::Patch);
+            answer = scale::write(&self.client, &target, &repair).await;
+        }
+        let outcome = match answer {
             Ok(Written { version, replicas }) => {
                 if let Some(version) = version {
                     self.cluster.record_write(&target, &repair.uid, version, replicas);

@@ -8,6 +8,7 @@ use replica_count_core::replicas::Replicas;
 
 use super::list_queue::ListQueue;
 use crate::cluster::Cluster;
+use crate::guards::Guards;
 use crate::reconcile::records::Records;
 use crate::store::Store;
 
@@ -21,6 +22,8 @@ pub struct Context {
     pub records: Arc<Records>,
     /// The server-wide policy.
     pub policy: Arc<Policy>,
+    /// What the API server keeps.
+    pub guards: Arc<Guards>,
     /// The largest count that is accepted.
     pub max_replicas: Replicas,
     /// The API server, for workloads that the watches may not have shown yet.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use replica_count_api::response::LastFailure;
 use replica_count_api::{proto, response};
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::guard::GuardState;
 use replica_count_core::observed::Observation;
 use replica_count_core::setting::Setting;
 use replica_count_core::state::State;
@@ -17,7 +18,7 @@ use super::state_reason::StateReason;
 use super::status::Refusal;
 use super::unknown::Unknown;
 use crate::clock;
-use crate::cluster::{Cluster, Watched};
+use crate::cluster::{Cluster, View, Watched};
 
 pub(super) fn get(context: &Context, target: &EntryTarget) -> Result<proto::GetDeploymentResponse, Refusal> {
     match (target, context.store.read_all(|stored| stored.get(target))) {
@@ -75,7 +76,9 @@ fn of_supported(
     }
     let observed = observation.present();
     let conflict = record.conflict_state();
-    let state = State::of(target, setting.as_deref(), observation, conflict, &context.policy, now.wall);
+    let guard_state = guard_state(context, &view, target, setting.as_deref());
+    let policy = &context.policy;
+    let state = State::of(target, setting.as_deref(), observation, conflict, policy, guard_state, now.wall);
     let reason = StateReason::of(state, target, unknown, &context.policy);
     let mut answer = proto::GetDeploymentResponse {
         name: target.name().to_owned(),
@@ -88,6 +91,8 @@ fn of_supported(
         last_drift: record.last_drift.as_ref().map(Into::into),
         drift_count: response::generation(record.drift_count),
         contest: response::contest(&record, now),
+        guard: proto::GuardState::from(guard_state).into(),
+        guarded: matches!(guard_state, GuardState::InForce(_)),
         last_failure: LastFailure::of(&record, now).map(Into::into),
         steady_conflict: record.steady_conflict(now.monotonic).map(Into::into),
         autoscaler: view.autoscaler(target).map(ToString::to_string).unwrap_or_default(),
@@ -105,6 +110,18 @@ fn of_supported(
         answer.enforcement_until = until;
     }
     Ok(answer)
+}
+
+/// Whether the API server keeps the count of a target.
+pub(super) fn guard_state(
+    context: &Context,
+    view: &View<'_>,
+    target: &Target,
+    setting: Option<&Setting>,
+) -> GuardState {
+    setting.map_or(GuardState::Unguarded, |setting| {
+        context.guards.state_of(target, setting, view.autoscaler(target).is_some())
+    })
 }
 
 /// Checks that the workload of an unmanaged target exists.

@@ -23,6 +23,7 @@ use replica_count_core::target::Target;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::get::guard_state;
 use super::in_flight::InFlight;
 use super::state_reason::StateReason;
 use super::status::Refusal;
@@ -65,7 +66,8 @@ pub(super) fn list(
                 let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
                 let record = record_of(target);
                 let conflict = record.map_or(ConflictState::None, Record::conflict_state);
-                let state = State::of(target, setting, observation, conflict, &context.policy, now.wall);
+                let (guard_state, policy) = (guard_state(context, &view, target, setting), &context.policy);
+                let state = State::of(target, setting, observation, conflict, policy, guard_state, now.wall);
                 let failure = record.and_then(|record| LastFailure::of(record, now));
                 let reason = StateReason::of(state, target, unknown[target.kind()], &context.policy);
                 let steady_conflict = record.and_then(|record| record.steady_conflict(now.monotonic));

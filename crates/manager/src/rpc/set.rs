@@ -6,12 +6,14 @@ use replica_count_api::request::SetRequest;
 use replica_count_api::{proto, response};
 use replica_count_core::change::{Action, Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::guard::GuardState;
 use replica_count_core::observed::Observation;
 use replica_count_core::stored::Unsupported;
 use replica_count_core::target::Target;
 use tracing::{info, warn};
 
 use super::context::Context;
+use super::get::guard_state;
 use super::status::Refusal;
 use super::unknown::Unknown;
 use crate::clock;
@@ -38,6 +40,11 @@ pub(super) async fn set(
     } else {
         apply(context, &target.clone().into(), change).await?
     };
+    let is_guarded = {
+        let view = context.cluster.view();
+        let guard_state = guard_state(context, &view, &target, changed.after.as_deref());
+        matches!(guard_state, GuardState::InForce(_))
+    };
     Ok(proto::SetDeploymentResponse {
         name: target.name().to_owned(),
         namespace: target.namespace().to_owned(),
@@ -45,6 +52,7 @@ pub(super) async fn set(
         old_replicas,
         new_replicas: Some(replicas.get()),
         generation: generation(&changed),
+        guarded: is_guarded,
     })
 }
 

@@ -6,16 +6,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use replica_count_core::guard::Mode;
 use replica_count_core::kind::Kind;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::Scope;
 use replica_count_core::setting::Enforcement;
-use replica_count_core::target::{Target, check_namespace};
+use replica_count_core::target::{Target, check_name, check_namespace};
 use tracing::level_filters::LevelFilter;
 
+use crate::guards::Guards;
 use crate::kubernetes::source::Source;
 use crate::net::tls::TlsFiles;
+use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
 
@@ -74,6 +77,9 @@ pub struct ServeArgs {
     /// What is managed.
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// What the API server keeps.
+    #[command(flatten)]
+    pub guard: GuardArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
@@ -158,6 +164,21 @@ pub struct PolicyArgs {
     pub max_replicas: Replicas,
 }
 
+/// What the API server keeps.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Guard")]
+pub struct GuardArgs {
+    /// What the API server does with other counts, by policies that the Helm chart installs
+    #[arg(long, env, value_enum, default_value_t = GuardArg::Off)]
+    pub guard: GuardArg,
+    /// Name of the ReplicaGuard objects that this server keeps
+    #[arg(long, env, value_name = "NAME", value_parser = name, default_value = "replica-count-manager")]
+    pub guard_name: String,
+    /// How people change a count, as the messages of the policies say it
+    #[arg(long, env, value_name = "TEXT", default_value = "call SetDeployment of replica-count-manager")]
+    pub guard_how: String,
+}
+
 /// What is logged.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logging")]
@@ -200,6 +221,21 @@ pub enum EnforcementArg {
     Enforce,
     /// Only watch and count
     Ignore,
+}
+
+/// What the API server does with other counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GuardArg {
+    /// Nothing: the server watches and repairs
+    Off,
+    /// Store them, and warn the client; the server repairs
+    Warn,
+    /// Refuse them
+    Deny,
+    /// Store the desired count instead
+    Correct,
+    /// `correct` where the API server can (Kubernetes 1.36), and else `warn`
+    Auto,
 }
 
 /// Form of a log line.
@@ -248,6 +284,27 @@ impl ServeArgs {
         }
     }
 
+    /// The guards, of which nothing is known yet.
+    pub fn guards(&self) -> Guards {
+        if self.guard.guard == GuardArg::Off {
+            Guards::default()
+        } else {
+            Guards::new(self.guard.guard_name.clone())
+        }
+    }
+
+    /// How guards are kept. `None`: there are none.
+    pub fn guard_settings(&self) -> Option<GuardSettings> {
+        let mode = match self.guard.guard {
+            GuardArg::Off => return None,
+            GuardArg::Warn => Some(Mode::Warn),
+            GuardArg::Deny => Some(Mode::Deny),
+            GuardArg::Correct => Some(Mode::Correct),
+            GuardArg::Auto => None,
+        };
+        Some(GuardSettings { mode, how: self.guard.guard_how.clone() })
+    }
+
     /// The files of mutual TLS.
     pub fn tls_files(&self) -> TlsFiles {
         TlsFiles {
@@ -282,6 +339,10 @@ fn kinds(text: &str) -> Result<KindSet, String> {
         .map(|name| kind(name).ok_or_else(|| format!("{name:?} is not known; known are: {}", all())))
         .collect::<Result<_, _>>()?;
     if kinds.is_empty() { Err(format!("name at least one of: {}", all())) } else { Ok(KindSet(kinds)) }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn own_workload(text: &str) -> Result<OwnWorkload, String> {

@@ -7,6 +7,8 @@ use kube::Client;
 use replica_count_core::kind::Kind;
 
 use crate::cluster::{Cluster, Freshness, Watched};
+use crate::guards::Guards;
+use crate::guards::summary::Summary;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::standing::Standing;
 use crate::net::http;
@@ -19,6 +21,7 @@ pub(super) struct Health {
     pub(super) standing: Standing,
     pub(super) cluster: Arc<Cluster>,
     pub(super) store: Store,
+    pub(super) guards: Arc<Guards>,
     /// The kinds that are managed.
     pub(super) kinds: BTreeSet<Kind>,
 }
@@ -40,7 +43,9 @@ impl http::Health for Health {
 
     fn problems(&self) -> Vec<String> {
         let unlocked = unlocked(self.store.is_locked()).map(str::to_owned);
-        unlocked.into_iter().chain(self.store.problem()).chain(self.unauthenticated()).collect()
+        let guard = Summary::of(&self.guards).problem();
+        let stored = unlocked.into_iter().chain(self.store.problem());
+        stored.chain(self.unauthenticated()).chain(guard).collect()
     }
 }
 

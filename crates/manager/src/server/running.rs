@@ -98,6 +98,10 @@ impl Running {
         Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown }.start();
         let reconciler = shared.reconciler();
         work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
+        if let Some(settings) = args.guard_settings() {
+            let keeper = shared.guard_keeper(settings);
+            work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(stop_work.clone()));
+        }
         let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
         let reload = Reload::new(args.tls_files(), credentials, peers.certificates);

@@ -19,6 +19,7 @@ use crate::kubernetes::probe::Probe;
 use crate::kubernetes::source::Opened;
 use crate::net::listener;
 use crate::net::tls::{self, Credentials};
+use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
 use crate::store::{Committer, Store};
@@ -86,6 +87,8 @@ pub(super) async fn run(
         cluster: Arc::default(),
         records: Arc::default(),
         policy: Arc::new(policy),
+        guards: Arc::new(args.guards()),
+        guard_metrics: GuardMetrics::default(),
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
         client,

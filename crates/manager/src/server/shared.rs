@@ -13,10 +13,13 @@ use tracing::warn;
 
 use super::health::Health;
 use crate::cluster::Cluster;
+use crate::guards::Guards;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::standing::Standing;
 use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
+use crate::reconcile::guard_keeper::{GuardKeeper, GuardSettings};
+use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::reconciler::Reconciler;
 use crate::reconcile::records::Records;
@@ -32,6 +35,8 @@ pub(super) struct Shared {
     pub(super) cluster: Arc<Cluster>,
     pub(super) records: Arc<Records>,
     pub(super) policy: Arc<Policy>,
+    pub(super) guards: Arc<Guards>,
+    pub(super) guard_metrics: GuardMetrics,
     pub(super) client: Client,
     pub(super) probe: Probe<Client>,
     pub(super) standing: Standing,
@@ -68,7 +73,21 @@ impl Shared {
         DesiredSubscriber {
             records: Arc::clone(&self.records),
             work: Arc::clone(&self.marker.work),
+            guards: Arc::clone(&self.guards),
             report: self.report.clone(),
+        }
+    }
+
+    /// Keeps the guards.
+    pub(super) fn guard_keeper(&self, settings: GuardSettings) -> GuardKeeper {
+        GuardKeeper {
+            guards: Arc::clone(&self.guards),
+            settings,
+            marker: self.marker.clone(),
+            cluster: Arc::clone(&self.cluster),
+            policy: Arc::clone(&self.policy),
+            client: self.client.clone(),
+            metrics: self.guard_metrics.clone(),
         }
     }
 
@@ -78,6 +97,7 @@ impl Shared {
             marker: self.marker.clone(),
             records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
+            guards: Arc::clone(&self.guards),
             client: self.client.clone(),
             report: self.report.clone(),
         }
@@ -89,6 +109,7 @@ impl Shared {
             cluster: Arc::clone(&self.cluster),
             records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
+            guards: Arc::clone(&self.guards),
             max_replicas,
             client: self.client.clone(),
             lists: ListQueue::default(),
@@ -101,6 +122,7 @@ impl Shared {
             standing: self.standing.clone(),
             cluster: Arc::clone(&self.cluster),
             store: self.marker.store.clone(),
+            guards: Arc::clone(&self.guards),
             kinds: self.policy.scope.kinds.clone(),
         }
     }
@@ -109,12 +131,16 @@ impl Shared {
     pub(super) fn register(&self, registry: &mut Registry) {
         self.report.metrics.register(registry);
         self.marker.store.register(registry);
+        if self.guards.is_on() {
+            self.guard_metrics.register(registry);
+        }
         let gauges = Gauges {
             store: self.marker.store.clone(),
             cluster: Arc::clone(&self.cluster),
             records: Arc::clone(&self.records),
             work: Arc::clone(&self.marker.work),
             policy: Arc::clone(&self.policy),
+            guards: Arc::clone(&self.guards),
             started: Instant::now(),
         };
         registry.register_collector(Box::new(gauges) as Box<dyn Collector>);

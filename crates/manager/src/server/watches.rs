@@ -11,8 +11,9 @@ use super::shared::Shared;
 use super::tasks::Tasks;
 use crate::kubernetes::watch::{Sink, Watch, WatchMetrics};
 use crate::kubernetes::workload::{Deployment, OfKind, StatefulSet};
-use crate::kubernetes::{autoscalers, workloads};
+use crate::kubernetes::{autoscalers, guards as guards_path, workloads};
 use crate::reconcile::gauges::watch_prefix;
+use crate::reconcile::guard_sink::GuardSink;
 use crate::reconcile::observed::{AutoscalerSink, WorkloadSink};
 
 /// Starts watches.
@@ -33,15 +34,21 @@ impl Watches<'_> {
                 Kind::StatefulSet => self.start_workloads::<StatefulSet>(),
             }
         }
-        let sink =
-            AutoscalerSink { cluster: Arc::clone(&self.shared.cluster), marker: self.shared.marker.clone() };
+        let Shared { cluster, marker, guards, guard_metrics, .. } = self.shared;
+        let (cluster, guards) = (Arc::clone(cluster), Arc::clone(guards));
+        if guards.is_on() {
+            let (guards, metrics) = (Arc::clone(&guards), guard_metrics.clone());
+            let sink = GuardSink { guards, marker: marker.clone(), metrics };
+            self.start_one(guards_path(self.shared.namespace()), sink, "guard_");
+        }
+        let sink = AutoscalerSink { cluster, marker: marker.clone(), guards };
         self.start_one(autoscalers(self.shared.namespace()), sink, "autoscaler_");
     }
 
     fn start_workloads<K: OfKind>(&mut self) {
-        let Shared { cluster, records, marker, policy, .. } = self.shared;
+        let Shared { cluster, records, marker, policy, guards, .. } = self.shared;
         let (cluster, records, policy) = (Arc::clone(cluster), Arc::clone(records), Arc::clone(policy));
-        let sink = WorkloadSink::<K>::new(cluster, records, marker.clone(), policy);
+        let sink = WorkloadSink::<K>::new(cluster, records, marker.clone(), policy, Arc::clone(guards));
         self.start_one(workloads(K::KIND, self.shared.namespace()), sink, &watch_prefix(K::KIND));
     }
 

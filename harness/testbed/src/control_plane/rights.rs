@@ -76,6 +76,11 @@ fn role() -> Value {
             { "apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list", "watch"] },
             { "apiGroups": ["apps"], "resources": scales, "verbs": ["patch"] },
             { "apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list", "watch"] },
+            {
+                "apiGroups": ["replicacount.dev"],
+                "resources": ["replicaguards"],
+                "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+            },
         ],
     })
 }

@@ -17,6 +17,7 @@ mod durability;
 mod encodings;
 mod fixture;
 mod grpcurl;
+mod guard;
 mod guard_policies;
 mod hostile;
 mod kinds;

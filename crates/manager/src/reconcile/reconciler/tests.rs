@@ -26,8 +26,8 @@ use tokio::time::sleep;
 use super::*;
 use crate::reconcile::metrics::ReconcileMetrics;
 use crate::reconcile::report::report;
-use crate::reconcile::work::Work;
 use crate::store::Store;
+use crate::work::Work;
 
 /// Long enough for all due work.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -130,6 +130,7 @@ impl Fixture {
             marker: Marker { store, work: Arc::clone(&work) },
             records: Arc::clone(&records),
             policy: Arc::default(),
+            guards: Arc::default(),
             client: mock(Arc::clone(&writes), answer),
             report,
         };

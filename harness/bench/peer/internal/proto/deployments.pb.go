@@ -213,6 +213,71 @@ func (EnforcementMode) EnumDescriptor() ([]byte, []int) {
 	return file_deployments_proto_rawDescGZIP(), []int{2}
 }
 
+// Whether the API server itself keeps a desired count, by admission policies.
+type GuardState int32
+
+const (
+	// It does not: the server watches and repairs.
+	GuardState_UNGUARDED GuardState = 0
+	// It will within moments.
+	GuardState_GUARD_PENDING GuardState = 1
+	// Somebody has suspended the guard of the namespace. Nothing is repaired in it.
+	GuardState_GUARD_SUSPENDED GuardState = 2
+	// It stores other counts and warns the client. The server repairs them.
+	GuardState_GUARD_WARNS GuardState = 3
+	// It refuses other counts.
+	GuardState_GUARD_DENIES GuardState = 4
+	// It stores the desired count instead of others.
+	GuardState_GUARD_CORRECTS GuardState = 5
+)
+
+// Enum value maps for GuardState.
+var (
+	GuardState_name = map[int32]string{
+		0: "UNGUARDED",
+		1: "GUARD_PENDING",
+		2: "GUARD_SUSPENDED",
+		3: "GUARD_WARNS",
+		4: "GUARD_DENIES",
+		5: "GUARD_CORRECTS",
+	}
+	GuardState_value = map[string]int32{
+		"UNGUARDED":       0,
+		"GUARD_PENDING":   1,
+		"GUARD_SUSPENDED": 2,
+		"GUARD_WARNS":     3,
+		"GUARD_DENIES":    4,
+		"GUARD_CORRECTS":  5,
+	}
+)
+
+func (x GuardState) Enum() *GuardState {
+	p := new(GuardState)
+	*p = x
+	return p
+}
+
+func (x GuardState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GuardState) Descriptor() protoreflect.EnumDescriptor {
+	return file_deployments_proto_enumTypes[3].Descriptor()
+}
+
+func (GuardState) Type() protoreflect.EnumType {
+	return &file_deployments_proto_enumTypes[3]
+}
+
+func (x GuardState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GuardState.Descriptor instead.
+func (GuardState) EnumDescriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{3}
+}
+
 type ListDeploymentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only this namespace. Empty: all namespaces.
@@ -608,7 +673,11 @@ type GetDeploymentResponse struct {
 	// Somebody changes the count again and again. Absent: nobody does.
 	SteadyConflict *SteadyConflict `protobuf:"bytes,21,opt,name=SteadyConflict,proto3" json:"SteadyConflict,omitempty"`
 	// As in a row of ListDeployments.
-	OtherKind     string `protobuf:"bytes,22,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
+	OtherKind string `protobuf:"bytes,22,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
+	// Whether the API server itself keeps the desired count.
+	Guard GuardState `protobuf:"varint,23,opt,name=Guard,proto3,enum=proto.GuardState" json:"Guard,omitempty"`
+	// Whether it keeps it now: one of the last three states.
+	Guarded       bool `protobuf:"varint,24,opt,name=Guarded,proto3" json:"Guarded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -795,6 +864,20 @@ func (x *GetDeploymentResponse) GetOtherKind() string {
 		return x.OtherKind
 	}
 	return ""
+}
+
+func (x *GetDeploymentResponse) GetGuard() GuardState {
+	if x != nil {
+		return x.Guard
+	}
+	return GuardState_UNGUARDED
+}
+
+func (x *GetDeploymentResponse) GetGuarded() bool {
+	if x != nil {
+		return x.Guarded
+	}
+	return false
 }
 
 // Writes of the desired count that failed in a row.
@@ -1250,9 +1333,11 @@ type SetDeploymentResponse struct {
 	// The previous spec.replicas in the cluster. Absent: the deployment does not exist or was not observed yet.
 	OldReplicas *int32 `protobuf:"varint,3,opt,name=OldReplicas,proto3,oneof" json:"OldReplicas,omitempty"`
 	// The new desired count.
-	NewReplicas   *int32 `protobuf:"varint,4,opt,name=NewReplicas,proto3,oneof" json:"NewReplicas,omitempty"`
-	Generation    int64  `protobuf:"varint,5,opt,name=Generation,proto3" json:"Generation,omitempty"`
-	Kind          Kind   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	NewReplicas *int32 `protobuf:"varint,4,opt,name=NewReplicas,proto3,oneof" json:"NewReplicas,omitempty"`
+	Generation  int64  `protobuf:"varint,5,opt,name=Generation,proto3" json:"Generation,omitempty"`
+	Kind        Kind   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	// Whether the API server itself already keeps this count, without waiting for that.
+	Guarded       bool `protobuf:"varint,7,opt,name=Guarded,proto3" json:"Guarded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1327,6 +1412,13 @@ func (x *SetDeploymentResponse) GetKind() Kind {
 		return x.Kind
 	}
 	return Kind_DEPLOYMENT
+}
+
+func (x *SetDeploymentResponse) GetGuarded() bool {
+	if x != nil {
+		return x.Guarded
+	}
+	return false
 }
 
 type DeleteDeploymentRequest struct {
@@ -1691,7 +1783,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
 	"\x04Kind\x18\x03 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x1c\n" +
-	"\tOtherKind\x18\x04 \x01(\tR\tOtherKind\"\xe1\a\n" +
+	"\tOtherKind\x18\x04 \x01(\tR\tOtherKind\"\xa4\b\n" +
 	"\x15GetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12-\n" +
@@ -1721,7 +1813,9 @@ const file_deployments_proto_rawDesc = "" +
 	"\vStateReason\x18\x13 \x01(\tR\vStateReason\x120\n" +
 	"\vLastFailure\x18\x14 \x01(\v2\x0e.proto.FailureR\vLastFailure\x12=\n" +
 	"\x0eSteadyConflict\x18\x15 \x01(\v2\x15.proto.SteadyConflictR\x0eSteadyConflict\x12\x1c\n" +
-	"\tOtherKind\x18\x16 \x01(\tR\tOtherKindB\x12\n" +
+	"\tOtherKind\x18\x16 \x01(\tR\tOtherKind\x12'\n" +
+	"\x05Guard\x18\x17 \x01(\x0e2\x11.proto.GuardStateR\x05Guard\x12\x18\n" +
+	"\aGuarded\x18\x18 \x01(\bR\aGuardedB\x12\n" +
 	"\x10_CurrentReplicasB\x12\n" +
 	"\x10_DesiredReplicasB\x10\n" +
 	"\x0e_ReadyReplicas\"\xe1\x01\n" +
@@ -1764,7 +1858,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x0eReplaceUnknown\x18\n" +
 	" \x01(\bR\x0eReplaceUnknownB\v\n" +
 	"\t_ReplicasB\x15\n" +
-	"\x13_ExpectedGeneration\"\xf8\x01\n" +
+	"\x13_ExpectedGeneration\"\x92\x02\n" +
 	"\x15SetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12%\n" +
@@ -1773,7 +1867,8 @@ const file_deployments_proto_rawDesc = "" +
 	"\n" +
 	"Generation\x18\x05 \x01(\x03R\n" +
 	"Generation\x12\x1f\n" +
-	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04KindB\x0e\n" +
+	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x18\n" +
+	"\aGuarded\x18\a \x01(\bR\aGuardedB\x0e\n" +
 	"\f_OldReplicasB\x0e\n" +
 	"\f_NewReplicas\"\xd6\x01\n" +
 	"\x17DeleteDeploymentRequest\x12\x12\n" +
@@ -1827,7 +1922,15 @@ const file_deployments_proto_rawDesc = "" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aENFORCE\x10\x01\x12\n" +
 	"\n" +
-	"\x06IGNORE\x10\x022\xa4\x03\n" +
+	"\x06IGNORE\x10\x02*z\n" +
+	"\n" +
+	"GuardState\x12\r\n" +
+	"\tUNGUARDED\x10\x00\x12\x11\n" +
+	"\rGUARD_PENDING\x10\x01\x12\x13\n" +
+	"\x0fGUARD_SUSPENDED\x10\x02\x12\x0f\n" +
+	"\vGUARD_WARNS\x10\x03\x12\x10\n" +
+	"\fGUARD_DENIES\x10\x04\x12\x12\n" +
+	"\x0eGUARD_CORRECTS\x10\x052\xa4\x03\n" +
 	"\x12DeploymentsService\x12R\n" +
 	"\x0fListDeployments\x12\x1d.proto.ListDeploymentsRequest\x1a .proto.DeploymentsReplicaConfigs\x12J\n" +
 	"\rGetDeployment\x12\x1b.proto.GetDeploymentRequest\x1a\x1c.proto.GetDeploymentResponse\x12J\n" +
@@ -1848,79 +1951,81 @@ func file_deployments_proto_rawDescGZIP() []byte {
 	return file_deployments_proto_rawDescData
 }
 
-var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_deployments_proto_goTypes = []any{
 	(Kind)(0),                         // 0: proto.Kind
 	(DeploymentState)(0),              // 1: proto.DeploymentState
 	(EnforcementMode)(0),              // 2: proto.EnforcementMode
-	(*ListDeploymentsRequest)(nil),    // 3: proto.ListDeploymentsRequest
-	(*DeploymentsReplicaConfig)(nil),  // 4: proto.DeploymentsReplicaConfig
-	(*DeploymentsReplicaConfigs)(nil), // 5: proto.DeploymentsReplicaConfigs
-	(*GetDeploymentRequest)(nil),      // 6: proto.GetDeploymentRequest
-	(*GetDeploymentResponse)(nil),     // 7: proto.GetDeploymentResponse
-	(*Failure)(nil),                   // 8: proto.Failure
-	(*Contest)(nil),                   // 9: proto.Contest
-	(*SteadyConflict)(nil),            // 10: proto.SteadyConflict
-	(*Drift)(nil),                     // 11: proto.Drift
-	(*SetDeploymentRequest)(nil),      // 12: proto.SetDeploymentRequest
-	(*SetDeploymentResponse)(nil),     // 13: proto.SetDeploymentResponse
-	(*DeleteDeploymentRequest)(nil),   // 14: proto.DeleteDeploymentRequest
-	(*DeleteDeploymentResponse)(nil),  // 15: proto.DeleteDeploymentResponse
-	(*SetEnforcementRequest)(nil),     // 16: proto.SetEnforcementRequest
-	(*SetEnforcementResponse)(nil),    // 17: proto.SetEnforcementResponse
-	(*durationpb.Duration)(nil),       // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
+	(GuardState)(0),                   // 3: proto.GuardState
+	(*ListDeploymentsRequest)(nil),    // 4: proto.ListDeploymentsRequest
+	(*DeploymentsReplicaConfig)(nil),  // 5: proto.DeploymentsReplicaConfig
+	(*DeploymentsReplicaConfigs)(nil), // 6: proto.DeploymentsReplicaConfigs
+	(*GetDeploymentRequest)(nil),      // 7: proto.GetDeploymentRequest
+	(*GetDeploymentResponse)(nil),     // 8: proto.GetDeploymentResponse
+	(*Failure)(nil),                   // 9: proto.Failure
+	(*Contest)(nil),                   // 10: proto.Contest
+	(*SteadyConflict)(nil),            // 11: proto.SteadyConflict
+	(*Drift)(nil),                     // 12: proto.Drift
+	(*SetDeploymentRequest)(nil),      // 13: proto.SetDeploymentRequest
+	(*SetDeploymentResponse)(nil),     // 14: proto.SetDeploymentResponse
+	(*DeleteDeploymentRequest)(nil),   // 15: proto.DeleteDeploymentRequest
+	(*DeleteDeploymentResponse)(nil),  // 16: proto.DeleteDeploymentResponse
+	(*SetEnforcementRequest)(nil),     // 17: proto.SetEnforcementRequest
+	(*SetEnforcementResponse)(nil),    // 18: proto.SetEnforcementResponse
+	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
 }
 var file_deployments_proto_depIdxs = []int32{
 	0,  // 0: proto.ListDeploymentsRequest.Kinds:type_name -> proto.Kind
 	1,  // 1: proto.DeploymentsReplicaConfig.State:type_name -> proto.DeploymentState
 	0,  // 2: proto.DeploymentsReplicaConfig.Kind:type_name -> proto.Kind
-	8,  // 3: proto.DeploymentsReplicaConfig.LastFailure:type_name -> proto.Failure
-	10, // 4: proto.DeploymentsReplicaConfig.SteadyConflict:type_name -> proto.SteadyConflict
-	4,  // 5: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
-	18, // 6: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
+	9,  // 3: proto.DeploymentsReplicaConfig.LastFailure:type_name -> proto.Failure
+	11, // 4: proto.DeploymentsReplicaConfig.SteadyConflict:type_name -> proto.SteadyConflict
+	5,  // 5: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
+	19, // 6: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
 	0,  // 7: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
 	1,  // 8: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
-	19, // 9: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
+	20, // 9: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
 	2,  // 10: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
-	19, // 11: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
-	11, // 12: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
-	18, // 13: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
-	9,  // 14: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
+	20, // 11: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
+	12, // 12: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
+	19, // 13: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
+	10, // 14: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
 	0,  // 15: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
-	8,  // 16: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
-	10, // 17: proto.GetDeploymentResponse.SteadyConflict:type_name -> proto.SteadyConflict
-	19, // 18: proto.Failure.Since:type_name -> google.protobuf.Timestamp
-	19, // 19: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
-	19, // 20: proto.Contest.Until:type_name -> google.protobuf.Timestamp
-	18, // 21: proto.SteadyConflict.Period:type_name -> google.protobuf.Duration
-	19, // 22: proto.Drift.At:type_name -> google.protobuf.Timestamp
-	0,  // 23: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 24: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
-	0,  // 25: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 26: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
-	2,  // 27: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
-	19, // 28: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
-	0,  // 29: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
-	2,  // 30: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
-	19, // 31: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
-	0,  // 32: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
-	3,  // 33: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
-	6,  // 34: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
-	12, // 35: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
-	14, // 36: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
-	16, // 37: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
-	5,  // 38: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
-	7,  // 39: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
-	13, // 40: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
-	15, // 41: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
-	17, // 42: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
-	38, // [38:43] is the sub-list for method output_type
-	33, // [33:38] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	9,  // 16: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
+	11, // 17: proto.GetDeploymentResponse.SteadyConflict:type_name -> proto.SteadyConflict
+	3,  // 18: proto.GetDeploymentResponse.Guard:type_name -> proto.GuardState
+	20, // 19: proto.Failure.Since:type_name -> google.protobuf.Timestamp
+	20, // 20: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
+	20, // 21: proto.Contest.Until:type_name -> google.protobuf.Timestamp
+	19, // 22: proto.SteadyConflict.Period:type_name -> google.protobuf.Duration
+	20, // 23: proto.Drift.At:type_name -> google.protobuf.Timestamp
+	0,  // 24: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 25: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
+	0,  // 26: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 27: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
+	2,  // 28: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
+	20, // 29: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
+	0,  // 30: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
+	2,  // 31: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
+	20, // 32: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
+	0,  // 33: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
+	4,  // 34: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
+	7,  // 35: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
+	13, // 36: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
+	15, // 37: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
+	17, // 38: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
+	6,  // 39: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
+	8,  // 40: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
+	14, // 41: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
+	16, // 42: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
+	18, // 43: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
+	39, // [39:44] is the sub-list for method output_type
+	34, // [34:39] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_deployments_proto_init() }
@@ -1942,7 +2047,7 @@ func file_deployments_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_deployments_proto_rawDesc), len(file_deployments_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,

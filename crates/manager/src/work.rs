@@ -1,5 +1,6 @@
 //! The queue of targets that may need work. It adds the clock and the wake-up that the pure queue lacks.
 
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use replica_count_core::queue::Queue;
@@ -7,34 +8,40 @@ use replica_count_core::target::Target;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The targets that may need work. Any task may mark targets; one reconciler takes them.
-#[derive(Debug, Default)]
-pub struct Work {
-    queue: Mutex<Queue<Target>>,
+/// The keys that may need work, which are targets by default. Any task may mark keys; one takes them.
+#[derive(Debug)]
+pub struct Work<K = Target> {
+    queue: Mutex<Queue<K>>,
     marked: Notify,
 }
 
-impl Work {
-    /// Makes a target due now.
-    pub fn mark(&self, target: Target) {
-        self.mark_at(target, Instant::now().into_std());
+impl<K> Default for Work<K> {
+    fn default() -> Self {
+        Self { queue: Mutex::default(), marked: Notify::default() }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord> Work<K> {
+    /// Makes a key due now.
+    pub fn mark(&self, key: K) {
+        self.mark_at(key, Instant::now().into_std());
     }
 
-    /// Makes a target due at a time.
-    pub fn mark_at(&self, target: Target, due: std::time::Instant) {
-        self.queue().mark(target, due);
+    /// Makes a key due at a time.
+    pub fn mark_at(&self, key: K, due: std::time::Instant) {
+        self.queue().mark(key, due);
         self.marked.notify_one();
     }
 
-    /// Waits for a target that is due. The caller works on it and then calls `done`.
+    /// Waits for a key that is due. The caller works on it and then calls `done`.
     ///
-    /// Cancel safe: no target is lost.
-    pub async fn next(&self) -> Target {
+    /// Cancel safe: no key is lost.
+    pub async fn next(&self) -> K {
         loop {
             let next_due = {
                 let mut queue = self.queue();
-                if let Some(target) = queue.take(Instant::now().into_std()) {
-                    return target;
+                if let Some(key) = queue.take(Instant::now().into_std()) {
+                    return key;
                 }
                 queue.next_due()
             };
@@ -48,18 +55,18 @@ impl Work {
         }
     }
 
-    /// Ends the work on a target. If it was marked meanwhile, it is due again.
-    pub fn done(&self, target: &Target) {
-        self.queue().done(target);
+    /// Ends the work on a key. If it was marked meanwhile, it is due again.
+    pub fn done(&self, key: &K) {
+        self.queue().done(key);
         self.marked.notify_one();
     }
 
-    /// How many targets are waiting or in work.
+    /// How many keys are waiting or in work.
     pub fn depth(&self) -> usize {
         self.queue().len()
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue<Target>> {
+    fn queue(&self) -> MutexGuard<'_, Queue<K>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,473 @@
+//! What the guard of each namespace holds, as far as is known, and the queue of namespaces whose guard may need work.
+
+pub mod summary;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use replica_count_core::guard::{GuardState, Mode, key};
+use replica_count_core::setting::Setting;
+use replica_count_core::target::Target;
+use tokio::time::Instant;
+
+use crate::kubernetes::guard::{Guard, ReplicaGuard};
+use crate::work::Work;
+
+/// The guards of all namespaces. The default is off: nothing is guarded.
+#[derive(Debug, Default)]
+pub struct Guards {
+    /// The name of the guards of this server. `None`: off.
+    name: Option<String>,
+    /// The namespaces whose guard may need work.
+    pub work: Work<Arc<str>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What policies are to do. `None`: not known yet.
+    mode: Option<Mode>,
+    reading: Reading,
+    listing: u64,
+    namespaces: BTreeMap<Arc<str>, Namespace>,
+}
+
+/// Whether the guards can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    NotYet,
+    Done,
+    /// The API server does not know guards, or a permission is missing.
+    Refused,
+}
+
+/// The guard of one namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    held: Option<Held>,
+    /// What this server wrote last.
+    written: Option<Guard>,
+    /// What this server is writing, of which the watch may know before there is an answer.
+    writing: Writing,
+    /// When the oldest change was made that the guard does not have yet.
+    changed_at: Option<Instant>,
+    /// How often it was marked.
+    marks: u64,
+    /// How many writes failed in a row.
+    failures: u32,
+    proof: Proven,
+    /// How many trials in a row have not shown that it is in force.
+    trials: u32,
+    listing: u64,
+}
+
+/// What is being written of a guard.
+#[derive(Debug, Default)]
+enum Writing {
+    #[default]
+    Nothing,
+    Deletion,
+    Guard(Guard),
+}
+
+/// What the API server holds.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What it holds.
+    pub guard: Guard,
+    /// The version of the object, if comparable.
+    version: Option<u64>,
+}
+
+/// Whether the guard of a namespace is known to be in force.
+#[derive(Clone, Copy, Debug, Default)]
+enum Proven {
+    #[default]
+    NotYet,
+    Active(Instant),
+    Inactive,
+}
+
+/// How somebody changed a guard.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is as this server wrote it, or as it was.
+    None,
+    /// Somebody changed or deleted it.
+    Drift,
+    /// Somebody suspended it.
+    Suspended,
+    /// Somebody ended that.
+    Resumed,
+}
+
+/// The guard of a namespace at one point in time, for whoever keeps it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What the API server holds.
+    pub held: Option<Guard>,
+    /// What to do with other counts.
+    pub mode: Mode,
+    /// Whether it should be proven that the guard is in force.
+    pub is_proof_due: bool,
+    marks: u64,
+}
+
+impl Guards {
+    /// Guards with this name.
+    pub fn new(name: String) -> Self {
+        Self { name: Some(name), ..Self::default() }
+    }
+
+    /// Whether there are guards at all.
+    pub fn is_on(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// The name of the guards of this server; empty if off.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// Records what policies are to do; returns whether that is new.
+    pub fn set_mode(&self, mode: Mode) -> bool {
+        self.lock().mode.replace(mode) != Some(mode)
+    }
+
+    /// Records that the guard of a namespace may need work.
+    pub fn mark(&self, namespace: &str) {
+        if self.is_on() {
+            self.mark_where(&Arc::from(namespace), |_| true);
+        }
+    }
+
+    /// The same, if the namespace has no guard: it may be new.
+    pub fn mark_without_guard(&self, namespace: &str) {
+        if self.is_on() {
+            self.mark_where(&Arc::from(namespace), |known| known.held.is_none());
+        }
+    }
+
+    fn mark_where(&self, namespace: &Arc<str>, matches: impl Fn(&Namespace) -> bool) {
+        let mut inner = self.lock();
+        let known = inner.namespaces.entry(Arc::clone(namespace)).or_default();
+        if !matches(known) {
+            return;
+        }
+        known.marks += 1;
+        known.changed_at.get_or_insert_with(Instant::now);
+        drop(inner);
+        self.work.mark(Arc::clone(namespace));
+    }
+
+    /// Marks all namespaces with a guard.
+    pub fn mark_all(&self) {
+        let namespaces: Vec<_> = self.lock().namespaces.keys().cloned().collect();
+        for namespace in namespaces {
+            self.mark_where(&namespace, |_| true);
+        }
+    }
+
+    /// Whether the API server keeps the count of a target.
+    pub fn state_of(&self, target: &Target, setting: &Setting, is_autoscaled: bool) -> GuardState {
+        if !self.is_on() {
+            return GuardState::Unguarded;
+        }
+        let inner = self.lock();
+        let known = inner.namespaces.get(target.namespace());
+        let guard = known.and_then(|known| Some(&known.held.as_ref()?.guard));
+        if guard.is_some_and(|guard| guard.is_suspended) {
+            return GuardState::Suspended;
+        }
+        match inner.reading {
+            Reading::Refused => return GuardState::Unguarded,
+            Reading::NotYet => return GuardState::Behind,
+            Reading::Done if is_autoscaled => return GuardState::Unguarded,
+            Reading::Done => {}
+        }
+        let kept = guard.and_then(|guard| guard.counts.get(&key(target)));
+        match (kept, known) {
+            (Some(kept), Some(known)) if kept.replicas == setting.replicas => {
+                match (known.proof, guard.and_then(|guard| guard.mode)) {
+                    (Proven::Inactive, _) | (_, None) => GuardState::Unguarded,
+                    (Proven::NotYet | Proven::Active(_), Some(mode)) => GuardState::InForce(mode),
+                }
+            }
+            (_, Some(known)) if known.changed_at.is_some() && known.failures == 0 => GuardState::Behind,
+            _ => GuardState::Unguarded,
+        }
+    }
+
+    /// Whether the guard of a namespace is suspended.
+    pub fn is_suspended(&self, namespace: &str) -> bool {
+        let inner = self.lock();
+        let held = inner.namespaces.get(namespace).and_then(|known| known.held.as_ref());
+        held.is_some_and(|held| held.guard.is_suspended)
+    }
+
+    /// What whoever keeps the guard of `namespace` needs. `None`: nothing can be kept now.
+    pub fn snapshot(&self, namespace: &str, proof_every: Duration) -> Option<Snapshot> {
+        let inner = self.lock();
+        let mode = inner.mode.filter(|_| inner.reading == Reading::Done)?;
+        let known = inner.namespaces.get(namespace)?;
+        let is_proof_due = match known.proof {
+            Proven::NotYet | Proven::Inactive => true,
+            Proven::Active(at) => at.elapsed() >= proof_every,
+        };
+        let held = known.held.as_ref().map(|held| held.guard.clone());
+        Some(Snapshot { held, mode, is_proof_due, marks: known.marks })
+    }
+
+    /// Records that this server begins to write a guard, or to delete one.
+    pub fn record_writing(&self, namespace: &str, guard: Option<&Guard>) {
+        if let Some(known) = self.lock().namespaces.get_mut(namespace) {
+            known.writing = guard.map_or(Writing::Deletion, |guard| Writing::Guard(guard.clone()));
+        }
+    }
+
+    /// Records that the API server holds `written`, or no guard, since a write of this server.
+    pub fn record_written(&self, namespace: &str, written: Option<&ReplicaGuard>) {
+        let mut inner = self.lock();
+        let Some(known) = inner.namespaces.get_mut(namespace) else { return };
+        known.writing = Writing::Nothing;
+        known.written = written.map(ReplicaGuard::guard);
+        let held = written.map(Held::of);
+        // The watch may have shown a later change.
+        if known.held.as_ref().map(|held| held.version) <= held.as_ref().map(|held| held.version)
+            || held.is_none()
+        {
+            known.held = held;
+        }
+    }
+
+    /// Records that everything of `snapshot` is kept. Later marks still need work.
+    pub fn record_kept(&self, namespace: &str, snapshot: &Snapshot) {
+        let mut inner = self.lock();
+        let Some(known) = inner.namespaces.get_mut(namespace) else { return };
+        known.failures = 0;
+        if known.marks == snapshot.marks {
+            known.changed_at = None;
+        }
+        if known.changed_at.is_none() && known.held.is_none() {
+            inner.namespaces.remove(namespace);
+        }
+    }
+
+    /// Records that the guard of a namespace could not be kept; returns how often in a row.
+    pub fn record_failure(&self, namespace: &str) -> u32 {
+        let mut inner = self.lock();
+        let Some(known) = inner.namespaces.get_mut(namespace) else { return 0 };
+        known.failures = known.failures.saturating_add(1);
+        known.failures
+    }
+
+    /// Records that the guard of a namespace is in force; returns whether that is new.
+    pub fn record_active(&self, namespace: &str) -> bool {
+        let mut inner = self.lock();
+        let Some(known) = inner.namespaces.get_mut(namespace) else { return false };
+        known.trials = 0;
+        let before = std::mem::replace(&mut known.proof, Proven::Active(Instant::now()));
+        !matches!(before, Proven::Active(_))
+    }
+
+    /// Records that the guard of a namespace did not do a write, and lets that be tried again.
+    pub fn disprove(&self, namespace: &str) {
+        if let Some(known) = self.lock().namespaces.get_mut(namespace) {
+            known.proof = Proven::Inactive;
+        }
+        self.work.mark(Arc::from(namespace));
+    }
+
+    /// Records that the guard of a namespace is not in force; returns how often that was seen in a row.
+    pub fn record_inactive(&self, namespace: &str) -> u32 {
+        let mut inner = self.lock();
+        let Some(known) = inner.namespaces.get_mut(namespace) else { return 0 };
+        known.proof = Proven::Inactive;
+        known.trials = known.trials.saturating_add(1);
+        known.trials
+    }
+
+    /// A full listing of the guards begins.
+    pub fn begin_listing(&self) {
+        self.lock().listing += 1;
+    }
+
+    /// The listing is complete: guards that it did not contain do not exist. Returns how many there are.
+    pub fn end_listing(&self) -> usize {
+        let mut inner = self.lock();
+        let listing = inner.listing;
+        inner.reading = Reading::Done;
+        for known in inner.namespaces.values_mut().filter(|known| known.listing != listing) {
+            known.held = None;
+            known.proof = Proven::NotYet;
+        }
+        inner.namespaces.values().filter(|known| known.held.is_some()).count()
+    }
+
+    /// The API server refuses to show guards.
+    pub fn set_refused(&self) {
+        let mut inner = self.lock();
+        inner.reading = Reading::Refused;
+        for known in inner.namespaces.values_mut() {
+            known.held = None;
+            known.proof = Proven::NotYet;
+        }
+    }
+
+    /// Records a guard that was listed, added or changed.
+    pub fn observe(&self, object: &ReplicaGuard) -> Change {
+        let mut inner = self.lock();
+        let listing = inner.listing;
+        let known = inner.namespaces.entry(Arc::from(object.key().0)).or_default();
+        known.listing = listing;
+        if known.held.as_ref().is_some_and(|held| held.version > object.version()) {
+            return Change::None;
+        }
+        let guard = object.guard();
+        let was_suspended = known.held.as_ref().is_some_and(|held| held.guard.is_suspended);
+        let is_ours = |ours: &Guard| ours.is_same_as(&guard);
+        let is_being_written = matches!(&known.writing, Writing::Guard(ours) if is_ours(ours));
+        let is_drift = known.written.as_ref().is_some_and(|ours| !is_ours(ours)) && !is_being_written;
+        let is_suspended = guard.is_suspended;
+        known.held = Some(Held { guard, version: object.version() });
+        match (was_suspended, is_suspended) {
+            (false, true) => Change::Suspended,
+            (true, false) => Change::Resumed,
+            _ if is_drift => Change::Drift,
+            _ => Change::None,
+        }
+    }
+
+    /// Records that a guard was deleted.
+    pub fn remove(&self, object: &ReplicaGuard) -> Change {
+        let mut inner = self.lock();
+        let Some(known) = inner.namespaces.get_mut(object.key().0) else { return Change::None };
+        let is_newer = known.held.as_ref().is_some_and(|held| held.version > object.version());
+        if is_newer || known.held.take().is_none() {
+            return Change::None;
+        }
+        known.proof = Proven::NotYet;
+        if matches!(known.writing, Writing::Deletion) { Change::None } else { Change::Drift }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn of(object: &ReplicaGuard) -> Self {
+        Self { guard: object.guard(), version: object.version() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_core::guard::{Counts, Kept};
+    use replica_count_core::replicas::Replicas;
+    use serde_json::json;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_mins(1);
+
+    fn target() -> Target {
+        Target::deployment("shop", "web").unwrap()
+    }
+
+    fn setting(replicas: i32) -> Setting {
+        Setting::of(Replicas::new(replicas).unwrap())
+    }
+
+    fn object(version: u64, replicas: i32, is_suspended: bool) -> ReplicaGuard {
+        let counts = json!({ "deployments/web": { "replicas": replicas } });
+        let metadata = json!({ "namespace": "shop", "name": "g", "resourceVersion": version.to_string() });
+        let spec = json!({ "mode": "correct", "how": "", "suspended": is_suspended, "counts": counts });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
+    }
+
+    fn guard(replicas: i32) -> Guard {
+        let kept = Kept { replicas: Replicas::new(replicas).unwrap(), set_by: None, reason: None };
+        let counts = Counts::from([(key(&target()), kept)]);
+        Guard { mode: Some(Mode::Correct), is_suspended: false, how: String::new(), counts }
+    }
+
+    /// Guards that were read, where somebody has changed the setting.
+    fn marked() -> Guards {
+        let guards = Guards::new("g".to_owned());
+        guards.set_mode(Mode::Correct);
+        guards.begin_listing();
+        guards.end_listing();
+        guards.mark("shop");
+        guards
+    }
+
+    #[track_caller]
+    fn check(guards: &Guards, replicas: i32, expected: GuardState) {
+        assert_eq!(guards.state_of(&target(), &setting(replicas), false), expected);
+    }
+
+    #[tokio::test]
+    async fn a_count_waits_for_its_guard() {
+        let unread = Guards::new("g".to_owned());
+        check(&unread, 3, GuardState::Behind);
+        check(&Guards::default(), 3, GuardState::Unguarded);
+
+        let guards = marked();
+        check(&guards, 3, GuardState::Behind);
+        let snapshot = guards.snapshot("shop", INTERVAL).unwrap();
+        guards.record_written("shop", Some(&object(7, 3, false)));
+        guards.record_kept("shop", &snapshot);
+        check(&guards, 3, GuardState::InForce(Mode::Correct));
+        check(&guards, 4, GuardState::Unguarded);
+        guards.mark("shop");
+        check(&guards, 4, GuardState::Behind);
+        assert_eq!(guards.state_of(&target(), &setting(3), true), GuardState::Unguarded, "autoscaled");
+
+        guards.record_failure("shop");
+        check(&guards, 4, GuardState::Unguarded);
+        guards.record_inactive("shop");
+        check(&guards, 3, GuardState::Unguarded);
+        assert!(guards.record_active("shop"));
+        check(&guards, 3, GuardState::InForce(Mode::Correct));
+        guards.set_refused();
+        check(&guards, 3, GuardState::Unguarded);
+    }
+
+    #[tokio::test]
+    async fn a_mark_during_the_work_is_kept() {
+        let guards = marked();
+        let snapshot = guards.snapshot("shop", INTERVAL).unwrap();
+        guards.mark("shop");
+        guards.record_written("shop", Some(&object(7, 3, false)));
+        guards.record_kept("shop", &snapshot);
+        check(&guards, 4, GuardState::Behind);
+    }
+
+    #[tokio::test]
+    async fn only_what_others_write_is_a_drift() {
+        let guards = marked();
+        guards.record_written("shop", Some(&object(7, 3, false)));
+        assert_eq!(guards.observe(&object(7, 3, false)), Change::None);
+
+        // The watch may be faster than the answer.
+        guards.record_writing("shop", Some(&guard(4)));
+        assert_eq!(guards.observe(&object(8, 4, false)), Change::None);
+        guards.record_written("shop", Some(&object(8, 4, false)));
+
+        assert_eq!(guards.observe(&object(9, 5, false)), Change::Drift);
+        assert_eq!(guards.observe(&object(8, 4, false)), Change::None, "an older version");
+        assert_eq!(guards.observe(&object(10, 4, true)), Change::Suspended);
+        check(&guards, 4, GuardState::Suspended);
+        assert_eq!(guards.observe(&object(11, 4, false)), Change::Resumed);
+
+        guards.record_writing("shop", None);
+        assert_eq!(guards.remove(&object(12, 4, false)), Change::None);
+        guards.record_written("shop", None);
+        guards.record_written("shop", Some(&object(13, 4, false)));
+        assert_eq!(guards.remove(&object(14, 4, false)), Change::Drift);
+        assert_eq!(guards.remove(&object(14, 4, false)), Change::None, "it was gone");
+    }
+}

@@ -1,0 +1,9 @@
+//! The guard in Kubernetes: the object in each namespace that the admission policies use as their parameter.
+
+mod object;
+mod proof;
+mod write;
+
+pub use object::{Guard, ReplicaGuard};
+pub use proof::{Proof, can_correct, prove};
+pub use write::{GuardError, apply, delete};

@@ -1,0 +1,146 @@
+//! Whether the guard is in force: asked of the API server, never assumed.
+
+use std::time::Duration;
+
+use http::response::Parts;
+use http::{HeaderMap, Request, StatusCode, header};
+use kube::Client;
+use kube::client::Body;
+use replica_count_core::guard::Mode;
+use replica_count_core::own_writes::FIELD_MANAGER;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::Target;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::write::{GuardError, send};
+use crate::kubernetes::{cause, path};
+
+/// How long one request may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// A part of the sentence of the policies.
+const SENTENCE: &str = "is kept at";
+/// The resource of policies that correct.
+const CORRECTING: &str = "mutatingadmissionpolicies";
+
+/// What a trial has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The API server keeps the count.
+    Active,
+    /// It does not.
+    Inactive,
+    /// The trial itself failed, for a reason that has nothing to do with the guard.
+    Unknown,
+}
+
+/// The resources of a group.
+#[derive(Deserialize)]
+struct Resources {
+    resources: Vec<Resource>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    name: String,
+}
+
+/// The Scale in an answer.
+#[derive(Deserialize)]
+struct Scale {
+    spec: ScaleSpec,
+}
+
+#[derive(Deserialize)]
+struct ScaleSpec {
+    /// Absent for 0.
+    #[serde(default)]
+    replicas: i32,
+}
+
+/// Whether the API server can correct counts: from Kubernetes 1.36 on.
+pub async fn can_correct(client: &Client) -> Result<bool, GuardError> {
+    let request = Request::get("/apis/admissionregistration.k8s.io/v1").body(Vec::new());
+    let Resources { resources } = send(client, request).await?;
+    Ok(resources.iter().any(|resource| resource.name == CORRECTING))
+}
+
+/// Tries to scale a target to another count than the kept one, without storing anything.
+pub async fn prove(
+    client: &Client,
+    target: &Target,
+    kept: Replicas,
+    mode: Mode,
+) -> Result<Proof, GuardError> {
+    let other = if kept.get() == 0 { 1 } else { kept.get() - 1 };
+    let uri = format!("{}/scale?dryRun=All&fieldManager={FIELD_MANAGER}", path::workload(target));
+    let request = Request::patch(uri)
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/merge-patch+json")
+        .body(Body::from(json!({ "spec": { "replicas": other } }).to_string().into_bytes()))
+        .map_err(|error| GuardError::Unreachable(error.to_string()))?;
+    let answer = timeout(DEADLINE, exchange(client, request)).await;
+    let answer =
+        answer.map_err(|_elapsed| GuardError::Unreachable(format!("no answer within {DEADLINE:?}")))?;
+    let (head, body) = answer.map_err(|error| GuardError::Unreachable(cause::chain(&error)))?;
+    Ok(judge(mode, kept, head.status, &head.headers, &body))
+}
+
+/// Sends a request and returns the whole answer, whatever its status.
+async fn exchange(client: &Client, request: Request<Body>) -> kube::Result<(Parts, Vec<u8>)> {
+    let (head, body) = client.send(request).await?.into_parts();
+    Ok((head, body.collect_bytes().await?.into()))
+}
+
+fn judge(mode: Mode, kept: Replicas, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Proof {
+    let active_if = |is_active| if is_active { Proof::Active } else { Proof::Inactive };
+    match (mode, status.is_success()) {
+        (Mode::Correct, true) => match serde_json::from_slice::<Scale>(body) {
+            Ok(scale) => active_if(scale.spec.replicas == kept.get()),
+            Err(_) => Proof::Unknown,
+        },
+        (Mode::Warn, true) => active_if(
+            headers
+                .get_all(header::WARNING)
+                .iter()
+                .any(|warning| String::from_utf8_lossy(warning.as_bytes()).contains(SENTENCE)),
+        ),
+        (Mode::Deny, true) => Proof::Inactive,
+        (Mode::Deny, false) if String::from_utf8_lossy(body).contains(SENTENCE) => Proof::Active,
+        (Mode::Warn | Mode::Deny | Mode::Correct, false) => Proof::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(mode: Mode, status: u16, warning: &str, body: &str, expected: Proof) {
+        let kept = Replicas::new(3).expect("valid");
+        let headers = HeaderMap::from_iter([(header::WARNING, warning.parse().expect("valid"))]);
+        let status = StatusCode::from_u16(status).expect("valid");
+        assert_eq!(
+            judge(mode, kept, status, &headers, body.as_bytes()),
+            expected,
+            "{mode:?} {status} {body}"
+        );
+    }
+
+    #[test]
+    fn only_what_a_policy_says_is_a_proof() {
+        let sentence = r#"299 - "the count of web is kept at 3""#;
+        let refusal = r#"{"message":"... denied request: the count of web is kept at 3; ..."}"#;
+        check(Mode::Correct, 200, "", r#"{"spec":{"replicas":3}}"#, Proof::Active);
+        check(Mode::Correct, 200, sentence, r#"{"spec":{"replicas":2}}"#, Proof::Inactive);
+        check(Mode::Correct, 200, "", "<html>", Proof::Unknown);
+        check(Mode::Correct, 403, "", refusal, Proof::Unknown);
+        check(Mode::Warn, 200, sentence, "{}", Proof::Active);
+        check(Mode::Warn, 200, r#"299 - "deprecated""#, "{}", Proof::Inactive);
+        check(Mode::Warn, 503, sentence, "{}", Proof::Unknown);
+        check(Mode::Deny, 403, "", refusal, Proof::Active);
+        check(Mode::Deny, 403, "", r#"{"message":"not on Fridays"}"#, Proof::Unknown);
+        check(Mode::Deny, 200, sentence, "{}", Proof::Inactive);
+    }
+}

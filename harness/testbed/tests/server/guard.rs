@@ -1,0 +1,259 @@
+//! The guard: the API server itself keeps the counts, and the server keeps the guard.
+
+use std::time::Duration;
+
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use replica_count_api::proto::{DeploymentState, GuardState};
+use serde_json::{Value, json};
+use tokio::time;
+
+use crate::fixture::{Fixture, SOMEBODY, eventually, own, shared};
+
+/// A server with a guard of its own, under its own name, and whether the API server can correct counts.
+async fn guarded(mode: &str) -> (Fixture<'static>, bool) {
+    let control_plane = shared().await;
+    let name = control_plane.namespace("guard").await.unwrap();
+    let corrects = control_plane.install_guard(&name).await.unwrap();
+    let arguments = ["--guard", mode, "--guard-name", &name, "--guard-how", "ask"];
+    (Fixture::with(control_plane, &arguments).await, corrects)
+}
+
+impl Fixture<'_> {
+    async fn guards(&self) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("replicacount.dev", "v1alpha1", "ReplicaGuard");
+        let resource = ApiResource::from_gvk(&kind);
+        Api::namespaced_with(self.control_plane.admin().await.unwrap(), &self.namespace, &resource)
+    }
+
+    /// The one guard of the namespace.
+    async fn guard(&self) -> Option<DynamicObject> {
+        self.guards().await.list(&kube::api::ListParams::default()).await.unwrap().items.pop()
+    }
+
+    async fn patch_guard(&self, patch: Value) {
+        let name = self.guard().await.unwrap().metadata.name.unwrap();
+        let parameters = PatchParams { field_manager: Some(SOMEBODY.to_owned()), ..PatchParams::default() };
+        self.guards().await.patch(&name, &parameters, &Patch::Merge(patch)).await.unwrap();
+    }
+
+    async fn kept(&self, name: &str) -> Option<i64> {
+        let guard = self.guard().await?;
+        guard.data["spec"]["counts"][format!("deployments/{name}")]["replicas"].as_i64()
+    }
+
+    async fn wait_for_kept(&self, name: &str, expected: Option<i64>) {
+        eventually("the guard keeps it", async || {
+            let kept = self.kept(name).await;
+            if kept == expected { Ok(()) } else { Err(kept) }
+        })
+        .await;
+    }
+
+    async fn wait_for_metric(&self, line: &str) {
+        let line = format!("replica_count_manager_{line}\n");
+        eventually(&line, async || {
+            let metrics = self.manager.metrics().await.unwrap();
+            if metrics.contains(&line) { Ok(()) } else { Err(metrics) }
+        })
+        .await;
+    }
+
+    async fn wait_for_log(&self, words: &str) {
+        eventually("the log says it", async || {
+            let log = self.manager.log();
+            if log.iter().any(|line| line.contains(words)) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    }
+
+    async fn wait_for_guard(&self, name: &str, state: GuardState) {
+        self.wait_for(name, |answer| answer.guard() == state).await;
+    }
+
+    /// Waits until it is proven that the guard of the namespace is in force.
+    async fn wait_until_in_force(&self, name: &str, state: GuardState) {
+        self.wait_for_guard(name, state).await;
+        self.wait_for_metric("guard_active_namespaces 1.0").await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_count_is_never_stored() {
+    let (mut fixture, corrects) = guarded("correct").await;
+    fixture.create_managed("web", 3).await;
+    if !corrects {
+        fixture.wait_for_log("cannot correct counts").await;
+        fixture.wait_until_in_force("web", GuardState::GuardWarns).await;
+        return;
+    }
+    fixture.wait_until_in_force("web", GuardState::GuardCorrects).await;
+    for (kept, others) in [(3, [0, 7]), (5, [3, 0]), (0, [5, 1]), (4, [0, 9])] {
+        fixture.set("web", kept).await;
+        fixture.wait_for_count("web", kept).await;
+        for count in others {
+            fixture.scale("web", count).await;
+            assert_eq!(fixture.count("web").await, Some(kept), "after a scale to {count}");
+        }
+    }
+    let answer = fixture.get("web").await.unwrap();
+    assert_eq!((answer.drift_count, answer.guarded), (0, true), "{answer:?}");
+
+    // The guard holds without the server.
+    let Fixture { manager, deployments, .. } = fixture;
+    manager.kill().unwrap();
+    let patch = Patch::Merge(json!({ "spec": { "replicas": 1 } }));
+    let patched = deployments.patch("web", &PatchParams::default(), &patch).await.unwrap();
+    assert_eq!(patched.spec.unwrap().replicas, Some(4));
+}
+
+#[tokio::test]
+async fn whoever_applied_a_count_keeps_it() {
+    let (mut fixture, corrects) = guarded("correct").await;
+    if !corrects {
+        return;
+    }
+    let manifest = |count: i32| {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": { "name": "web" },
+            "spec": {
+                "replicas": count,
+                "selector": { "matchLabels": { "app": "web" } },
+                "template": {
+                    "metadata": { "labels": { "app": "web" } },
+                    "spec": { "containers": [{ "name": "web", "image": "web" }] },
+                },
+            },
+        })
+    };
+    let helm = PatchParams::apply("helm");
+    fixture.deployments.patch("web", &helm, &Patch::Apply(manifest(3))).await.unwrap();
+    fixture.set("web", 3).await;
+    fixture.wait_until_in_force("web", GuardState::GuardCorrects).await;
+    for count in [5, 0, 2] {
+        fixture.set("web", count).await;
+        fixture.wait_for_count("web", count).await;
+        let applied = fixture.deployments.patch("web", &helm, &Patch::Apply(manifest(9))).await;
+        applied.expect("without a conflict, because nobody else owns the count");
+        assert_eq!(fixture.count("web").await, Some(count));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_count_is_refused_and_the_desired_one_is_not() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_until_in_force("web", GuardState::GuardDenies).await;
+    for (kept, other) in [(3, 0), (5, 3), (0, 5)] {
+        fixture.set("web", kept).await;
+        fixture.wait_for_count("web", kept).await;
+        fixture.wait_for_kept("web", Some(kept.into())).await;
+        let refused = fixture.kubectl(["scale", "deployment/web", &format!("--replicas={other}")]);
+        let words = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && words.contains(&format!("is kept at {kept}")), "{words}");
+        assert!(words.contains("to change it: ask"), "{words}");
+        assert_eq!(fixture.count("web").await, Some(kept));
+    }
+    assert_eq!(fixture.get("web").await.unwrap().drift_count, 0);
+}
+
+#[tokio::test]
+async fn a_warning_comes_before_the_repair() {
+    let (mut fixture, _) = guarded("warn").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_until_in_force("web", GuardState::GuardWarns).await;
+    let scaled = fixture.kubectl(["scale", "deployment/web", "--replicas=7"]);
+    let words = String::from_utf8(scaled.stderr).unwrap();
+    assert!(scaled.status.success() && words.contains("is kept at 3"), "{words}");
+    fixture.wait_for("web", |answer| answer.drift_count == 1 && answer.current_replicas == Some(3)).await;
+}
+
+#[tokio::test]
+async fn what_people_change_in_a_guard_is_put_back() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_until_in_force("web", GuardState::GuardDenies).await;
+
+    let counts = json!({ "deployments/web": { "replicas": 9 }, "deployments/api": { "replicas": 1 } });
+    fixture.patch_guard(json!({ "spec": { "mode": "warn", "counts": counts } })).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    fixture.wait_for_kept("api", None).await;
+    fixture.wait_for_log("the guard was changed or deleted").await;
+    let log = fixture.manager.log();
+    assert!(log.iter().any(|line| line.contains(r#""by":"somebody""#)), "the author is named: {log:#?}");
+
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    fixture.guards().await.delete(&name, &DeleteParams::default()).await.unwrap();
+    fixture.wait_for_kept("web", Some(3)).await;
+    fixture.wait_for_metric("guard_drifts_total 2").await;
+}
+
+#[tokio::test]
+async fn a_suspended_guard_is_left_alone_and_so_are_the_counts() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_until_in_force("web", GuardState::GuardDenies).await;
+    fixture.patch_guard(json!({ "spec": { "suspended": true } })).await;
+    fixture.wait_for_guard("web", GuardState::GuardSuspended).await;
+    eventually("somebody may scale", async || {
+        let scaled = fixture.kubectl(["scale", "deployment/web", "--replicas=7"]);
+        scaled.status.success().then_some(()).ok_or(scaled)
+    })
+    .await;
+    fixture
+        .wait_for("web", |answer| answer.state() == DeploymentState::Ignored && answer.drift_count == 1)
+        .await;
+    fixture.set("web", 4).await;
+    fixture.wait_for_kept("web", Some(4)).await;
+    time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(fixture.count("web").await, Some(7), "nothing is repaired");
+    assert_eq!(fixture.guard().await.unwrap().data["spec"]["suspended"], true);
+
+    fixture.patch_guard(json!({ "spec": { "suspended": false } })).await;
+    fixture.wait_for_count("web", 4).await;
+    fixture.wait_for_guard("web", GuardState::GuardDenies).await;
+}
+
+#[tokio::test]
+async fn only_what_would_be_repaired_is_guarded() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.create_managed("api", 2).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+
+    fixture.autoscale("autoscaler", "web", 1).await;
+    fixture.wait_for_kept("web", None).await;
+    fixture.wait_for_guard("web", GuardState::Unguarded).await;
+    fixture.autoscalers().await.delete("autoscaler", &DeleteParams::default()).await.unwrap();
+    fixture.wait_for_kept("web", Some(3)).await;
+
+    let until = jiff::Timestamp::now() + Duration::from_secs(3);
+    fixture.ignore("web", Some(until)).await;
+    fixture.wait_for_kept("web", None).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    assert!(jiff::Timestamp::now() >= until);
+
+    fixture.delete_setting("api").await;
+    fixture.wait_for_kept("api", None).await;
+    fixture.delete_setting("web").await;
+    eventually("a guard of nothing is gone", async || {
+        let guard = fixture.guard().await;
+        if guard.is_none() { Ok(()) } else { Err(guard) }
+    })
+    .await;
+    fixture.scale("web", 9).await;
+    assert_eq!(fixture.count("web").await, Some(9));
+}
+
+#[tokio::test]
+async fn without_policies_the_server_watches_and_repairs() {
+    let control_plane = own().await;
+    let mut fixture = Fixture::with(&control_plane, &["--guard", "correct"]).await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_log("no guard").await;
+    fixture.scale("web", 7).await;
+    let answer = fixture.wait_for("web", |answer| answer.drift_count == 1).await;
+    assert_eq!((answer.guard(), answer.guarded), (GuardState::Unguarded, false));
+    fixture.wait_for_count("web", 3).await;
+}
