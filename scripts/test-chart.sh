@@ -193,7 +193,8 @@ kind: ReplicaGuard
 metadata: {name: $name}
 spec: {mode: deny, counts: {deployments/web: {replicas: 3, setBy: shop-team}}}
 YAML
-scale() { kubectl scale --namespace shop deployment/web --replicas 5 2>&1; }
+# A count that comes before the guard is in force is stored, and the same count again would then be left as it is.
+scale() { kubectl scale --namespace shop deployment/web --replicas "$((RANDOM % 900 + 5))" 2>&1; }
 is_refused() { [[ $(scale) == *'the count of web is kept at 3 (set by shop-team)'* ]]; }
 until_true "another count is refused" is_refused
 sed -n 's/^  \(kubectl patch replicaguard .*\)/\1/p' "$scratch/notes" | sed 's/NAMESPACE/shop/' >"$scratch/emergency"
