@@ -129,8 +129,12 @@ test-unit: ## Run the tests that need no cluster (seconds, without Go)
 faults: build cluster ## Inject random faults, in rounds from a seed: SEED=N MINUTES=M, or replay TRACE=FILE
 	$(FAULTS) run $(FAULTS_FLAGS)
 
+.PHONY: soak
+soak: build cluster ## Disturb one server as clusters do, for MINUTES=10, and print what it uses
+	$(FAULTS) soak $(FAULTS_FLAGS)
+
 .PHONY: faults-all
-faults-all: build cluster ## Inject every fault, crash and disk failure, one by one (20 minutes)
+faults-all: build cluster ## Inject every fault, crash and disk failure, one by one (30 minutes)
 	$(FAULTS) all
 
 .PHONY: mutants

@@ -27,6 +27,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TRACE", conflicts_with_all = ["seed", "minutes"])]
         replay: Option<PathBuf>,
     },
+    /// Disturb one server for a while as clusters do, and print what it uses.
+    Soak {
+        /// The seed of all random choices [default: a new one, which is printed].
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How long.
+        #[arg(long, default_value = "10", value_parser = minutes)]
+        minutes: Duration,
+    },
     /// Test every fault of every kind of request, and a crash at every request and every file operation.
     All {
         /// Run only cases whose name contains this text.

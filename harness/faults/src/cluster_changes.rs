@@ -7,6 +7,7 @@ use anyhow::Result;
 use fastrand::Rng;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use replica_count_core::kind::{ByKind, Kind};
 use replica_count_testbed::ControlPlane;
@@ -61,6 +62,18 @@ impl<'a> ClusterChanges<'a> {
         let found = self.apis[workload.kind].get_opt(&workload.name).await?;
         let count = found.and_then(|object| object.data["spec"]["replicas"].as_i64());
         Ok(count.map(i32::try_from).transpose()?)
+    }
+
+    /// All current counts.
+    pub(crate) async fn counts(&self) -> Result<Vec<(Workload, i32)>> {
+        let mut counts = Vec::new();
+        for kind in Kind::ALL {
+            for object in self.apis[kind].list(&ListParams::default()).await? {
+                let count = object.data["spec"]["replicas"].as_i64().unwrap_or_default().try_into()?;
+                counts.push((Workload { kind, name: object.name_any() }, count));
+            }
+        }
+        Ok(counts)
     }
 
     /// Makes random changes, as many as the load says.

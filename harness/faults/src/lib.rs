@@ -5,6 +5,7 @@
 //! changes to the cluster, ends all faults, waits until everything is as desired, and judges all answers and writes.
 
 pub mod all;
+mod api_access;
 pub mod arrival;
 mod certificate_files;
 mod cluster_changes;
@@ -18,12 +19,14 @@ pub mod nemesis;
 mod not_injected;
 mod oracle;
 pub mod output;
+mod resources;
 mod retry;
 mod round;
 pub mod run;
 pub mod schedule;
 mod script;
 mod server;
+mod shown;
 mod strace;
 pub mod table;
 mod trace;

@@ -29,12 +29,22 @@ fn run(arguments: Arguments) -> Result<()> {
                 run::replay(&Environment::start().await?, &trace).await
             }
             Command::Run { seed, minutes, replay: None } => {
-                let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-                output::say(&format!("seed {seed}"));
+                let seed = chosen(seed);
                 run::run_for(&Environment::start().await?, seed, minutes).await
+            }
+            Command::Soak { seed, minutes } => {
+                let seed = chosen(seed);
+                run::soak(&Environment::start().await?, seed, minutes).await
             }
             Command::All { only } => all::run(&Environment::start().await?, only.as_deref()).await,
             Command::Mutants { only } => mutants::run(&only),
         }
     })
+}
+
+/// The given seed or a new one, which is printed.
+fn chosen(seed: Option<u64>) -> u64 {
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    output::say(&format!("seed {seed}"));
+    seed
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use replica_count_testbed::fault_proxy::{Fault, Kind, Note as ProxyNote};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::history::{Operation, Request};
 use crate::linearizability;
-use crate::trace::{Line, Note, ServerEvent};
+use crate::trace::{Line, Note, ServerEvent, Wrong};
 
 /// A write that arrives sooner after a start was sent by the previous process: a new one has to list first.
 const STARTING: Duration = Duration::from_millis(50);
@@ -22,6 +22,10 @@ const MAX_WRITES_PER_MINUTE: usize = 20;
 const MINUTE: Duration = Duration::from_mins(1);
 /// The `Retry-After` of an overloaded API server, in seconds.
 const OVERLOAD_RETRY_AFTER: u64 = 1;
+/// How long a wrong count may be shown as in sync.
+const MAX_HIDDEN: Duration = Duration::from_secs(10);
+/// A frozen stream is noticed only after this time.
+const SILENCE: Duration = Duration::from_secs(15);
 /// The tolerance for clocks and schedulers.
 const TOLERANCE: Duration = Duration::from_millis(20);
 
@@ -73,6 +77,13 @@ struct Patch<'a> {
     body: &'a Value,
 }
 
+/// A time during which the count of a target was wrong.
+pub(crate) struct Spell<'a> {
+    pub(crate) target: &'a str,
+    pub(crate) begun: Duration,
+    pub(crate) lasted: Duration,
+}
+
 /// Returns all violations.
 pub(crate) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
     let patches = patches(evidence.lines);
@@ -86,6 +97,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
     violations.extend(unneeded_writes(evidence));
     violations.extend(ignored_retry_after(&patches, evidence));
     violations.extend(too_frequent_writes(&patches, evidence.lines));
+    violations.extend(hidden_for_long(evidence.lines));
     violations
 }
 
@@ -165,17 +177,30 @@ fn stale_writes(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
     violations
 }
 
-/// Each successful write must apply a Set or repair somebody's change, so there cannot be more writes than these.
+/// Each successful write must apply a Set or repair somebody's change, so there cannot be more writes than these. What a
+/// policy changes is written again and again.
 fn unneeded_writes(evidence: &Evidence<'_>) -> Option<String> {
-    let operations = evidence.histories.values().flatten();
+    let changed: HashSet<&str> = evidence.lines.iter().filter_map(changed_by_policy).collect();
+    let histories = evidence.histories.iter().filter(|(target, _)| !changed.contains(target.as_str()));
+    let operations = histories.flat_map(|(_, history)| history);
     let sets = operations.filter(|operation| matches!(operation.request, Request::Set { .. })).count();
-    let (succeeded, reasons) = (writes(evidence.lines).succeeded, sets + evidence.deviations);
+    let patches = patches(evidence.lines);
+    let others = patches.iter().filter(|patch| !changed.contains(patch.target));
+    let (succeeded, reasons) = (count(others, evidence.lines).succeeded, sets + evidence.deviations);
     (succeeded > reasons).then(|| format!("{succeeded} writes succeeded, for {reasons} reasons"))
+}
+
+fn changed_by_policy(line: &Line) -> Option<&str> {
+    if let Note::PolicyChanges(target) = &line.note { Some(target) } else { None }
 }
 
 /// Counts the writes.
 pub(crate) fn writes(lines: &[Line]) -> Writes {
-    let sent: HashSet<u64> = patches(lines).iter().map(|patch| patch.ordinal).collect();
+    count(patches(lines).iter(), lines)
+}
+
+fn count<'a>(patches: impl Iterator<Item = &'a Patch<'a>>, lines: &[Line]) -> Writes {
+    let sent: HashSet<u64> = patches.map(|patch| patch.ordinal).collect();
     let succeeded = lines.iter().filter(|line| match &line.note {
         Note::Proxy(entry) => {
             matches!(entry.note, ProxyNote::Served { status: 200, .. }) && sent.contains(&entry.ordinal)
@@ -283,4 +308,48 @@ fn counted_write(line: &Line) -> Option<(u64, u16)> {
         | ProxyNote::Answered { status: status @ (200 | 409 | 422) } => Some((entry.ordinal, status)),
         _ => None,
     }
+}
+
+/// A wrong count must not be shown as in sync for long.
+fn hidden_for_long(lines: &[Line]) -> Vec<String> {
+    let limit = if lines.iter().any(has_fault) { MAX_HIDDEN + SILENCE } else { MAX_HIDDEN };
+    let spells = spells(lines, |wrong| &wrong.hidden).into_iter();
+    spells
+        .filter(|spell| spell.lasted > limit)
+        .map(|Spell { target, begun, lasted }| {
+            format!("the count of {target} was wrong and shown as in sync for {lasted:?} from {begun:?} on")
+        })
+        .collect()
+}
+
+/// Whether a request got a fault here.
+fn has_fault(line: &Line) -> bool {
+    let Note::Proxy(entry) = &line.note else { return false };
+    matches!(entry.note, ProxyNote::Request { fault: Some(_), .. })
+}
+
+/// The times during which the counts of targets were wrong and, as `which` says, shown or hidden.
+pub(crate) fn spells(lines: &[Line], which: impl Fn(&Wrong) -> &BTreeSet<String>) -> Vec<Spell<'_>> {
+    let mut open: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut spells = Vec::new();
+    for line in lines {
+        let Note::WrongCounts(wrong) = &line.note else { continue };
+        let targets = which(wrong);
+        let ended = open.extract_if(.., |target, _| !targets.contains(*target));
+        spells.extend(ended.map(|(target, begun)| Spell {
+            target,
+            begun,
+            lasted: line.at.saturating_sub(begun),
+        }));
+        for target in targets {
+            open.entry(target).or_insert(line.at);
+        }
+    }
+    let end = lines.last().map_or(Duration::ZERO, |line| line.at);
+    spells.extend(open.into_iter().map(|(target, begun)| Spell {
+        target,
+        begun,
+        lasted: end.saturating_sub(begun),
+    }));
+    spells
 }

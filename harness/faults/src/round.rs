@@ -11,13 +11,13 @@ use fastrand::Rng;
 use futures_util::future::{join_all, try_join_all};
 use replica_count_api::proto::{self, DeploymentState};
 use replica_count_testbed::FaultProxy;
-use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::fault_proxy::Plan;
 use replica_count_testbed::manager::Options;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
+use crate::api_access::ApiAccess;
 use crate::arrival::Arrivals;
 use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::{ClusterChanges, NEW};
@@ -31,7 +31,7 @@ use crate::schedule::{CONVERGENCE_DEADLINE, Load, Schedule, ServerFault};
 use crate::server::{Access, Server};
 use crate::strace::{Injection, Strace};
 use crate::trace::{Line, Note, ServerEvent, Trace};
-use crate::{disk, script};
+use crate::{disk, script, shown};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -69,9 +69,9 @@ pub(crate) async fn play(environment: &Environment, name: &str, schedule: &Sched
         Box::new(move |entry| observer.note(Note::Proxy(entry))),
     )
     .await?;
-    let kubeconfig = proxy.manager_kubeconfig(control_plane, &Scope::Cluster).await?;
     let folder = control_plane.folder("faults")?;
-    let options = Options::beside_this_program(&kubeconfig, &folder)?;
+    let api_access = ApiAccess::new(control_plane, &proxy, &folder).await?;
+    let options = Options::beside_this_program(&api_access.kubeconfig(), &folder)?;
     let certificate_files = Arc::new(CertificateFiles::new(&options, &folder)?);
     let server = Server::start(options, Arc::clone(&certificate_files), Arc::clone(&trace)).await?;
     let options = server.options().clone();
@@ -81,12 +81,18 @@ pub(crate) async fn play(environment: &Environment, name: &str, schedule: &Sched
         namespace: &namespace,
         workloads: &workloads,
         options: &options,
+        api_access: &api_access,
         certificate_files: &certificate_files,
         changes: &changes,
         clients: &clients,
+        trace: &trace,
     };
     let round = Round { schedule, context, trace: &trace, is_injected: Cell::new(false) };
-    let converged = round.run(server, proxy, &mut violations).await?;
+    let shown = shown::watch(&namespace, &changes, server.access(), &trace);
+    let converged = tokio::select! {
+        converged = round.run(server, proxy, &mut violations) => converged?,
+        failed = shown => match failed? {},
+    };
 
     let lines = trace.lines();
     let histories = clients.histories();

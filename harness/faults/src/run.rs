@@ -1,5 +1,6 @@
 //! `faults run`: plays random rounds from one seed for a limited time.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,12 @@ use replica_count_testbed::fault_proxy::{Entry, Note as ProxyNote};
 
 use crate::arrival::{Arrival, Arrivals};
 use crate::environment::Environment;
+use crate::oracle;
 use crate::output::{say, say_error};
 use crate::round::{self, Report};
 use crate::schedule::{Faults, Planned, Schedule, round_seed};
 use crate::table::Table;
-use crate::trace::{self, Note};
+use crate::trace::{self, Note, Wrong};
 
 /// How often a trace is replayed, because the order of concurrent actions differs each time.
 const REPLAYS: u32 = 5;
@@ -47,6 +49,22 @@ pub async fn rounds(environment: &Environment, seed: u64, rounds: u64) -> Result
         play(environment, &format!("seed-{seed}-round-{round}"), &schedule, &mut table).await?;
     }
     Ok(table)
+}
+
+/// Plays one long round with [`Nemesis::Soak`].
+pub async fn soak(environment: &Environment, seed: u64, duration: Duration) -> Result<()> {
+    let schedule = Schedule::soak(seed, duration);
+    let mut table = Table::default();
+    let report = play(environment, &format!("soak-{seed}"), &schedule, &mut table).await?;
+    say(&table.render());
+    let longest = |which: fn(&Wrong) -> &BTreeSet<String>| {
+        let spells = oracle::spells(&report.lines, which);
+        spells.iter().map(|spell| spell.lasted).max().unwrap_or_default().as_secs_f64()
+    };
+    let (shown, hidden) = (longest(|wrong| &wrong.shown), longest(|wrong| &wrong.hidden));
+    say("the longest time that a count was wrong:");
+    say(&format!("{shown:.1} s while the server showed it, {hidden:.1} s while it did not"));
+    Ok(())
 }
 
 /// The schedule of a round, without faults that this machine cannot inject.

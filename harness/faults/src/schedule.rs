@@ -166,6 +166,13 @@ impl Amount {
     pub const USUAL: Self = Self { targets: 4, clients: 3, requests: 25, drifts: 20, pause_ms: 200 };
     /// A little of everything, for many rounds.
     pub const SMALL: Self = Self { targets: 2, clients: 2, requests: 8, drifts: 8, pause_ms: 100 };
+    /// Spread over this time. No count is set twice and the server accepts up to 1,000, so there are not more requests.
+    fn light(duration: Duration) -> Self {
+        let (targets, clients, requests, drifts) = (6, 4, 150, 150);
+        let pause_ms = 2 * duration.as_secs() * 1_000 / 150;
+        Self { targets, clients, requests, drifts, pause_ms }
+    }
+
     /// A lot at once.
     pub const FLOOD: Self = Self { targets: 40, clients: 20, requests: 20, drifts: 200, pause_ms: 0 };
 }
@@ -211,6 +218,13 @@ impl Schedule {
             nemesis: None,
             disks: 0,
         }
+    }
+
+    /// A long round without faults between server and API server, with [`Nemesis::Soak`] beside a light load.
+    pub fn soak(seed: u64, duration: Duration) -> Self {
+        let amount = Amount::light(duration);
+        let nemesis = Some(Nemesis::Soak { seconds: duration.as_secs() });
+        Self { kinds: Kinds::All, nemesis, ..Self::without_faults(seed, Load::Drawn(amount)) }
     }
 
     /// Draws the schedule of a round.

@@ -21,13 +21,16 @@ use crate::trace::{Note, ServerEvent, Trace};
 pub(crate) struct Access {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
+    /// Where probes and metrics are served.
+    pub(crate) http: SocketAddr,
     pub(crate) pid: u32,
 }
 
 impl Access {
     async fn of(manager: &Manager) -> Result<Self> {
         let client = manager.client().await?;
-        Ok(Self { client, address: manager.grpc_address(), pid: manager.pid() })
+        let (address, http) = (manager.grpc_address(), manager.http_address());
+        Ok(Self { client, address, http, pid: manager.pid() })
     }
 }
 

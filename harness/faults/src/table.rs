@@ -64,7 +64,12 @@ impl Table {
                 Note::Server(ServerEvent::Start) => self.count("the server", "start"),
                 Note::Server(ServerEvent::Kill(_)) => self.count("the server", "kill"),
                 Note::Server(ServerEvent::Pause(_)) => self.count("the server", "pause"),
-                Note::Schedule(_) | Note::ServerFaultInjected | Note::Healed | Note::Violation(_) => {}
+                Note::PolicyChanges(_) => self.count("changes by others", "a policy"),
+                Note::Schedule(_)
+                | Note::ServerFaultInjected
+                | Note::Healed
+                | Note::WrongCounts(_)
+                | Note::Violation(_) => {}
             }
         }
     }

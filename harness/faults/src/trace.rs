@@ -1,5 +1,6 @@
 //! The trace of a round: everything that happened, in order and on one clock, as JSON lines.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -42,9 +43,22 @@ pub(crate) enum Note {
     ServerFaultInjected,
     /// All faults have ended.
     Healed,
+    /// These counts are wrong from now on, until the next such note. None is while the server cannot be asked.
+    WrongCounts(Wrong),
+    /// An admission policy changes counts that the server writes for this target.
+    PolicyChanges(String),
     /// An oracle found a violation.
     #[serde(rename = "wrong")]
     Violation(String),
+}
+
+/// The targets whose counts are wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wrong {
+    /// Those for which the server shows it, or shows that it may be.
+    pub shown: BTreeSet<String>,
+    /// Those which are in sync, the server says.
+    pub hidden: BTreeSet<String>,
 }
 
 /// An action on the server.

@@ -9,6 +9,7 @@ mod kubeconfig;
 pub(crate) mod objects;
 mod options;
 mod rights;
+mod tokens;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -27,6 +28,7 @@ pub use rights::Scope;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+pub use tokens::BoundToken;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::{Program, Programs};

@@ -19,6 +19,7 @@ pub mod manager;
 pub mod node;
 pub mod observer;
 pub mod parent_death;
+pub mod policy;
 mod ports;
 mod progress;
 mod scratch;

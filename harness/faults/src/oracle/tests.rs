@@ -163,3 +163,35 @@ fn a_stale_apply_is_no_part_of_a_conflict() {
     check(0, 0, &(0..21).flat_map(|n| answered(n, 409)).collect::<Vec<_>>());
     check(1, 0, &(0..21).flat_map(|n| answered(n, 422)).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_wrong_count_may_be_hidden_only_briefly() {
+    let wrong = |at, shown: &[&str], hidden: &[&str]| {
+        let targets = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        line(at, Note::WrongCounts(Wrong { shown: targets(shown), hidden: targets(hidden) }))
+    };
+    let end = |at| line(at, Note::Healed);
+    check(0, 0, &[wrong(0, &[], &["a"]), wrong(10_000, &[], &[])]);
+    check(1, 0, &[wrong(0, &[], &["a"]), wrong(10_001, &[], &[])]);
+    check(0, 0, &[wrong(0, &["a"], &[]), wrong(60_000, &[], &[])]);
+    check(1, 0, &[wrong(0, &[], &["a"]), end(10_001)]);
+    check(2, 0, &[wrong(0, &[], &["a"]), wrong(5_000, &[], &["a", "b"]), end(20_000)]);
+    check(
+        0,
+        0,
+        &[wrong(0, &[], &["a"]), wrong(9_000, &["a"], &["b"]), wrong(18_000, &[], &["a"]), end(27_000)],
+    );
+    // A frozen stream takes longer to be noticed.
+    let frozen = patch(40, 0, 2, Some(Fault::Cut));
+    check(0, 0, &[frozen.clone(), wrong(50, &[], &["a"]), end(25_000)]);
+    check(1, 0, &[frozen, wrong(50, &[], &["a"]), end(25_051)]);
+}
+
+#[test]
+fn what_a_policy_changes_is_written_again() {
+    let again = |n| [patch(40 + n, n, 2, None), served(41 + n, n)];
+    let mut lines: Vec<Line> = (0..5).flat_map(again).collect();
+    check(1, 0, &lines);
+    lines.push(line(60, Note::PolicyChanges("deployments/web".to_owned())));
+    check(0, 0, &lines);
+}

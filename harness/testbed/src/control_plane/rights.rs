@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::objects::ensure;
 
 /// The name of the ServiceAccount, its role and its binding; also of its namespace if the scope is the cluster.
-const NAME: &str = "replica-count-manager";
+pub(super) const NAME: &str = "replica-count-manager";
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use replica_count_api::proto::{self, DeploymentState};
-use replica_count_testbed::Webhook;
 use replica_count_testbed::webhook::{self, Verdict};
+use replica_count_testbed::{Webhook, policy};
 use serde_json::json;
 
 use crate::fixture::{Fixture, SOMEBODY, eventually};
@@ -152,11 +152,18 @@ async fn a_count_changed_by_a_policy_is_no_repair_and_is_tried_again_by_the_cloc
     // A write that is seen in effect, so that a count which the server did not write could be another server's.
     fixture.set("web", 5).await;
     check_in_effect(&mut fixture, 5).await;
-    let admin = fixture.control_plane.admin().await.unwrap();
-    let Some(policy) = lower(&fixture, &admin).await else {
+    if !policy::create(fixture.control_plane, &fixture.namespace, "true").await.unwrap() {
         println!("this API server has no MutatingAdmissionPolicy: not tested");
         return;
-    };
+    }
+    eventually("the policy is in force", async || {
+        let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
+        let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
+        let scale = fixture.deployments.patch_scale("web", &parameters, &patch).await.unwrap();
+        let replicas = scale.spec.unwrap().replicas;
+        if replicas == Some(policy::MAX_REPLICAS) { Ok(()) } else { Err(replicas) }
+    })
+    .await;
     fixture.scale("web", 1).await;
     let failure = check_failure(&mut fixture, "altered", Some(200), "admission changed 5 to 3").await;
     let answer = fixture
@@ -175,60 +182,10 @@ async fn a_count_changed_by_a_policy_is_no_repair_and_is_tried_again_by_the_cloc
     assert_eq!(warnings, 1, "{log:#?}");
 
     // Nothing happens in the cluster when the policy goes.
-    policy.delete(&fixture.namespace, &DeleteParams::default()).await.unwrap();
+    policy::delete(fixture.control_plane, &fixture.namespace).await.unwrap();
     check_in_effect(&mut fixture, 5).await;
     let metrics = fixture.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_repairs_total 1\n"), "{metrics}");
-}
-
-/// Makes a policy that stores at most 3 replicas, and returns its bindings. `None`: the API server is too old.
-async fn lower(fixture: &Fixture<'_>, admin: &kube::Client) -> Option<Api<DynamicObject>> {
-    let kind = |kind: &str, plural: &str| {
-        let group = "admissionregistration.k8s.io".to_owned();
-        let (version, api_version) = ("v1".to_owned(), format!("{group}/v1"));
-        ApiResource { group, version, api_version, kind: kind.to_owned(), plural: plural.to_owned() }
-    };
-    let policies = kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies");
-    let bindings = kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings");
-    let name = &fixture.namespace;
-    let mut policy = DynamicObject::new(name, &policies);
-    policy.data = json!({ "spec": {
-        "failurePolicy": "Fail",
-        "reinvocationPolicy": "Never",
-        "matchConstraints": {
-            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } },
-            "resourceRules": [{
-                "apiGroups": ["apps"],
-                "apiVersions": ["v1"],
-                "operations": ["UPDATE"],
-                "resources": ["deployments/scale"],
-            }],
-        },
-        "matchConditions": [{ "name": "many", "expression": "has(object.spec.replicas) && object.spec.replicas > 3" }],
-        "mutations": [{
-            "patchType": "JSONPatch",
-            "jsonPatch": { "expression": "[JSONPatch{op: \"replace\", path: \"/spec/replicas\", value: 3}]" },
-        }],
-    } });
-    match Api::all_with(admin.clone(), &policies).create(&PostParams::default(), &policy).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            return None;
-        }
-        created => drop(created.unwrap()),
-    }
-    let mut binding = DynamicObject::new(name, &bindings);
-    binding.data = json!({ "spec": { "policyName": name } });
-    let api: Api<DynamicObject> = Api::all_with(admin.clone(), &bindings);
-    api.create(&PostParams::default(), &binding).await.unwrap();
-    eventually("the policy is in force", async || {
-        let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
-        let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
-        let scale = fixture.deployments.patch_scale("web", &parameters, &patch).await.unwrap();
-        let replicas = scale.spec.unwrap().replicas;
-        if replicas == Some(3) { Ok(()) } else { Err(replicas) }
-    })
-    .await;
-    Some(api)
 }
 
 #[tokio::test]

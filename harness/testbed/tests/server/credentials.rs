@@ -7,19 +7,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::api::{Api, DeleteParams, PostParams};
 use replica_count_api::proto::DeploymentState;
-use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::control_plane::BoundToken;
 use replica_count_testbed::{ControlPlane, Manager, manager};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::fixture::{Fixture, eventually, shared, testbed};
 
-/// The ServiceAccount of the server, and its namespace.
-const ACCOUNT: &str = "replica-count-manager";
 /// How many renewals there are. Tokens of clouds and of Kubernetes are renewed 1 to 4 times an hour.
 const RENEWALS: u32 = 5;
 /// How long after one comes the next: a little more than the server's period of looking.
@@ -33,17 +28,9 @@ struct Issuer {
     folder: PathBuf,
 }
 
-/// A token, and the name of the Secret that it ends with.
-struct Token {
-    text: String,
-    secret: String,
-}
-
 impl Issuer {
     async fn new() -> Self {
         let control_plane = shared().await;
-        // This makes the ServiceAccount.
-        control_plane.manager_kubeconfig(&Scope::Cluster).await.unwrap();
         Self { control_plane, folder: control_plane.folder("credentials").unwrap() }
     }
 
@@ -75,26 +62,12 @@ impl Issuer {
         json!({ "exec": { "apiVersion": version, "command": path, "args": [self.folder] } })
     }
 
-    async fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.control_plane.admin().await.unwrap(), ACCOUNT)
+    async fn token(&self) -> BoundToken {
+        BoundToken::issue(self.control_plane).await.unwrap()
     }
 
-    async fn token(&self) -> Token {
-        let name = format!("token-{:08x}", fastrand::u32(..));
-        let secret = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
-        let secret = self.secrets().await.create(&PostParams::default(), &secret).await.unwrap();
-        let bound = json!({ "apiVersion": "v1", "kind": "Secret", "name": name, "uid": secret.metadata.uid });
-        let request: TokenRequest =
-            serde_json::from_value(json!({ "spec": { "audiences": [], "boundObjectRef": bound } })).unwrap();
-        let accounts: Api<ServiceAccount> =
-            Api::namespaced(self.control_plane.admin().await.unwrap(), ACCOUNT);
-        let answer = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await.unwrap();
-        Token { text: answer.status.unwrap().token, secret: name }
-    }
-
-    /// Ends a token; API servers accept it for some seconds more.
-    async fn revoke(&self, token: &Token) {
-        self.secrets().await.delete(&token.secret, &DeleteParams::default()).await.unwrap();
+    async fn revoke(&self, token: &BoundToken) {
+        token.revoke(self.control_plane).await.unwrap();
     }
 }
 
@@ -177,7 +150,7 @@ fn runs(folder: &Path) -> usize {
 async fn a_revoked_token_is_told_until_the_plugin_gives_another() {
     let issuer = Issuer::new().await;
     let mut token = issuer.token().await;
-    let give = |token: &Token| drop(issuer.write("status", &json!({ "token": token.text }).to_string()));
+    let give = |token: &BoundToken| drop(issuer.write("status", &json!({ "token": token.text }).to_string()));
     give(&token);
     let mut fixture = Fixture::with_options(issuer.control_plane, issuer.options(&issuer.plugin())).await;
     fixture.create_managed("web", 3).await;
