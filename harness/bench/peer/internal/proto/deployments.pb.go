@@ -383,7 +383,7 @@ type DeploymentsReplicaConfig struct {
 	Kind          Kind            `protobuf:"varint,7,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	// Why the state is UNKNOWN, OUT_OF_SCOPE or UNSUPPORTED. Empty in every other state.
 	StateReason string `protobuf:"bytes,8,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
-	// Why the desired count is not in effect. Absent: no write has failed since the last success.
+	// Why the desired count is not in effect. Absent: no write has failed since it was, or since the workload was missing.
 	LastFailure *Failure `protobuf:"bytes,9,opt,name=LastFailure,proto3" json:"LastFailure,omitempty"`
 	// Somebody changes the count again and again. Absent: nobody does.
 	SteadyConflict *SteadyConflict `protobuf:"bytes,10,opt,name=SteadyConflict,proto3" json:"SteadyConflict,omitempty"`
@@ -668,7 +668,7 @@ type GetDeploymentResponse struct {
 	Kind       Kind   `protobuf:"varint,18,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	// Why the state is UNKNOWN, OUT_OF_SCOPE or UNSUPPORTED. Empty in every other state.
 	StateReason string `protobuf:"bytes,19,opt,name=StateReason,proto3" json:"StateReason,omitempty"`
-	// Why the desired count is not in effect. Absent: no write has failed since the last success.
+	// Why the desired count is not in effect. Absent: no write has failed since it was, or since the workload was missing.
 	LastFailure *Failure `protobuf:"bytes,20,opt,name=LastFailure,proto3" json:"LastFailure,omitempty"`
 	// Somebody changes the count again and again. Absent: nobody does.
 	SteadyConflict *SteadyConflict `protobuf:"bytes,21,opt,name=SteadyConflict,proto3" json:"SteadyConflict,omitempty"`
