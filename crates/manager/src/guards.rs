@@ -14,11 +14,15 @@ use tokio::time::Instant;
 use crate::kubernetes::guard::{Guard, ReplicaGuard};
 use crate::work::Work;
 
+/// How long after the start a count waits for what is needed to guard it, before it is repaired without.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The guards of all namespaces. The default is off: nothing is guarded.
 #[derive(Debug, Default)]
 pub struct Guards {
     /// The name of the guards of this server. `None`: off.
     name: Option<String>,
+    started: Option<Instant>,
     /// The namespaces whose guard may need work.
     pub work: Work<Arc<str>>,
     inner: Mutex<Inner>,
@@ -51,10 +55,14 @@ struct Namespace {
     written: Option<Guard>,
     /// What this server is writing, of which the watch may know before there is an answer.
     writing: Writing,
+    /// The newest version that the watch has shown, if comparable.
+    seen: Option<u64>,
     /// When the oldest change was made that the guard does not have yet.
     changed_at: Option<Instant>,
-    /// How often it was marked.
-    marks: u64,
+    /// The same for changes since the last snapshot.
+    changed_since: Option<Instant>,
+    /// Whether it has no room for all counts.
+    is_full: bool,
     /// How many writes failed in a row.
     failures: u32,
     proof: Proven,
@@ -112,13 +120,14 @@ pub struct Snapshot {
     pub mode: Mode,
     /// Whether it should be proven that the guard is in force.
     pub is_proof_due: bool,
-    marks: u64,
+    /// Whether the last trial has shown that it is not.
+    pub is_inactive: bool,
 }
 
 impl Guards {
     /// Guards with this name.
     pub fn new(name: String) -> Self {
-        Self { name: Some(name), ..Self::default() }
+        Self { name: Some(name), started: Some(Instant::now()), ..Self::default() }
     }
 
     /// Whether there are guards at all.
@@ -131,9 +140,19 @@ impl Guards {
         self.name.as_deref().unwrap_or_default()
     }
 
-    /// Records what policies are to do; returns whether that is new.
+    /// Whether counts still wait for what is needed to guard them.
+    pub fn is_patient(&self) -> bool {
+        self.started.is_some_and(|started| started.elapsed() < PATIENCE)
+    }
+
+    /// Records what policies are to do; returns whether that is new. Then it has to be proven anew.
     pub fn set_mode(&self, mode: Mode) -> bool {
-        self.lock().mode.replace(mode) != Some(mode)
+        let mut inner = self.lock();
+        let is_new = inner.mode.replace(mode) != Some(mode);
+        if is_new {
+            inner.namespaces.values_mut().for_each(|known| known.proof = Proven::NotYet);
+        }
+        is_new
     }
 
     /// Records that the guard of a namespace may need work.
@@ -143,10 +162,10 @@ impl Guards {
         }
     }
 
-    /// The same, if the namespace has no guard: it may be new.
+    /// The same, if the namespace has no guard: it may be new. What failed is tried again by the clock.
     pub fn mark_without_guard(&self, namespace: &str) {
         if self.is_on() {
-            self.mark_where(&Arc::from(namespace), |known| known.held.is_none());
+            self.mark_where(&Arc::from(namespace), |known| known.held.is_none() && known.failures == 0);
         }
     }
 
@@ -156,8 +175,9 @@ impl Guards {
         if !matches(known) {
             return;
         }
-        known.marks += 1;
-        known.changed_at.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        known.changed_at.get_or_insert(now);
+        known.changed_since.get_or_insert(now);
         drop(inner);
         self.work.mark(Arc::clone(namespace));
     }
@@ -181,11 +201,10 @@ impl Guards {
         if guard.is_some_and(|guard| guard.is_suspended) {
             return GuardState::Suspended;
         }
-        match inner.reading {
-            Reading::Refused => return GuardState::Unguarded,
-            Reading::NotYet => return GuardState::Behind,
-            Reading::Done if is_autoscaled => return GuardState::Unguarded,
-            Reading::Done => {}
+        match (inner.reading, inner.mode) {
+            (Reading::NotYet, _) | (Reading::Done, None) if self.is_patient() => return GuardState::Behind,
+            (Reading::Done, Some(_)) if !is_autoscaled => {}
+            (Reading::NotYet | Reading::Refused | Reading::Done, _) => return GuardState::Unguarded,
         }
         let kept = guard.and_then(|guard| guard.counts.get(&key(target)));
         match (kept, known) {
@@ -195,8 +214,20 @@ impl Guards {
                     (Proven::NotYet | Proven::Active(_), Some(mode)) => GuardState::InForce(mode),
                 }
             }
+            (None, Some(known)) if known.is_full => GuardState::Unguarded,
             (_, Some(known)) if known.changed_at.is_some() && known.failures == 0 => GuardState::Behind,
             _ => GuardState::Unguarded,
+        }
+    }
+
+    /// The same for people: what is not proven is not in force.
+    pub fn proven_state_of(&self, target: &Target, setting: &Setting, is_autoscaled: bool) -> GuardState {
+        let state = self.state_of(target, setting, is_autoscaled);
+        let inner = self.lock();
+        let proof = inner.namespaces.get(target.namespace()).map(|known| known.proof);
+        match (state, proof) {
+            (GuardState::InForce(_), None | Some(Proven::NotYet | Proven::Inactive)) => GuardState::Behind,
+            (state, _) => state,
         }
     }
 
@@ -209,15 +240,17 @@ impl Guards {
 
     /// What whoever keeps the guard of `namespace` needs. `None`: nothing can be kept now.
     pub fn snapshot(&self, namespace: &str, proof_every: Duration) -> Option<Snapshot> {
-        let inner = self.lock();
+        let mut inner = self.lock();
         let mode = inner.mode.filter(|_| inner.reading == Reading::Done)?;
-        let known = inner.namespaces.get(namespace)?;
+        let known = inner.namespaces.entry(Arc::from(namespace)).or_default();
+        known.changed_since = None;
+        let is_inactive = matches!(known.proof, Proven::Inactive);
         let is_proof_due = match known.proof {
             Proven::NotYet | Proven::Inactive => true,
             Proven::Active(at) => at.elapsed() >= proof_every,
         };
         let held = known.held.as_ref().map(|held| held.guard.clone());
-        Some(Snapshot { held, mode, is_proof_due, marks: known.marks })
+        Some(Snapshot { held, mode, is_proof_due, is_inactive })
     }
 
     /// Records that this server begins to write a guard, or to delete one.
@@ -231,25 +264,26 @@ impl Guards {
     pub fn record_written(&self, namespace: &str, written: Option<&ReplicaGuard>) {
         let mut inner = self.lock();
         let Some(known) = inner.namespaces.get_mut(namespace) else { return };
-        known.writing = Writing::Nothing;
         known.written = written.map(ReplicaGuard::guard);
-        let held = written.map(Held::of);
-        // The watch may have shown a later change.
-        if known.held.as_ref().map(|held| held.version) <= held.as_ref().map(|held| held.version)
-            || held.is_none()
-        {
-            known.held = held;
+        match written {
+            // The watch may show older versions, and then the deletion.
+            None => known.held = None,
+            // The watch may have shown a later change.
+            Some(written) if written.version() >= known.seen => {
+                known.writing = Writing::Nothing;
+                known.held = Some(Held::of(written));
+            }
+            Some(_) => known.writing = Writing::Nothing,
         }
     }
 
-    /// Records that everything of `snapshot` is kept. Later marks still need work.
-    pub fn record_kept(&self, namespace: &str, snapshot: &Snapshot) {
+    /// Records that everything of the last snapshot is kept, or all that there is room for. Later marks still need work.
+    pub fn record_kept(&self, namespace: &str, is_full: bool) {
         let mut inner = self.lock();
         let Some(known) = inner.namespaces.get_mut(namespace) else { return };
         known.failures = 0;
-        if known.marks == snapshot.marks {
-            known.changed_at = None;
-        }
+        known.is_full = is_full;
+        known.changed_at = known.changed_since;
         if known.changed_at.is_none() && known.held.is_none() {
             inner.namespaces.remove(namespace);
         }
@@ -325,11 +359,15 @@ impl Guards {
         if known.held.as_ref().is_some_and(|held| held.version > object.version()) {
             return Change::None;
         }
+        known.seen = known.seen.max(object.version());
         let guard = object.guard();
         let was_suspended = known.held.as_ref().is_some_and(|held| held.guard.is_suspended);
         let is_ours = |ours: &Guard| ours.is_same_as(&guard);
         let is_being_written = matches!(&known.writing, Writing::Guard(ours) if is_ours(ours));
-        let is_drift = known.written.as_ref().is_some_and(|ours| !is_ours(ours)) && !is_being_written;
+        // Before the first write of this process, it is what an earlier one left.
+        let ours = known.written.as_ref().or_else(|| known.held.as_ref().map(|held| &held.guard));
+        let is_ours_no_more = matches!(known.writing, Writing::Deletion);
+        let is_drift = ours.is_some_and(|ours| !is_ours(ours)) && !is_being_written && !is_ours_no_more;
         let is_suspended = guard.is_suspended;
         known.held = Some(Held { guard, version: object.version() });
         match (was_suspended, is_suspended) {
@@ -344,12 +382,19 @@ impl Guards {
     pub fn remove(&self, object: &ReplicaGuard) -> Change {
         let mut inner = self.lock();
         let Some(known) = inner.namespaces.get_mut(object.key().0) else { return Change::None };
+        known.seen = known.seen.max(object.version());
         let is_newer = known.held.as_ref().is_some_and(|held| held.version > object.version());
         if is_newer || known.held.take().is_none() {
+            if matches!(known.writing, Writing::Deletion) {
+                known.writing = Writing::Nothing;
+            }
             return Change::None;
         }
         known.proof = Proven::NotYet;
-        if matches!(known.writing, Writing::Deletion) { Change::None } else { Change::Drift }
+        match std::mem::take(&mut known.writing) {
+            Writing::Deletion => Change::None,
+            Writing::Nothing | Writing::Guard(_) => Change::Drift,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -417,9 +462,9 @@ mod tests {
 
         let guards = marked();
         check(&guards, 3, GuardState::Behind);
-        let snapshot = guards.snapshot("shop", INTERVAL).unwrap();
+        guards.snapshot("shop", INTERVAL).unwrap();
         guards.record_written("shop", Some(&object(7, 3, false)));
-        guards.record_kept("shop", &snapshot);
+        guards.record_kept("shop", false);
         check(&guards, 3, GuardState::InForce(Mode::Correct));
         check(&guards, 4, GuardState::Unguarded);
         guards.mark("shop");
@@ -439,10 +484,10 @@ mod tests {
     #[tokio::test]
     async fn a_mark_during_the_work_is_kept() {
         let guards = marked();
-        let snapshot = guards.snapshot("shop", INTERVAL).unwrap();
+        guards.snapshot("shop", INTERVAL).unwrap();
         guards.mark("shop");
         guards.record_written("shop", Some(&object(7, 3, false)));
-        guards.record_kept("shop", &snapshot);
+        guards.record_kept("shop", false);
         check(&guards, 4, GuardState::Behind);
     }
 

@@ -5,5 +5,5 @@ mod proof;
 mod write;
 
 pub use object::{Guard, ReplicaGuard};
-pub use proof::{Proof, can_correct, prove};
+pub use proof::{Proof, Trial, can_correct, prove};
 pub use write::{GuardError, apply, delete};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use kube::Client;
 use replica_count_core::backoff::Backoff;
 use replica_count_core::guard::{Counts, MAX_COUNTS, Mode, Wanted, key};
@@ -18,10 +18,10 @@ use tracing::{debug, info, warn};
 use super::guard_metrics::GuardMetrics;
 use super::marker::Marker;
 use crate::clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Freshness, Watched};
 use crate::guards::summary::Summary;
-use crate::guards::{Guards, Snapshot};
-use crate::kubernetes::guard::{self, Guard, GuardError, Proof};
+use crate::guards::{Guards, PATIENCE, Snapshot};
+use crate::kubernetes::guard::{self, Guard, GuardError, Proof, Trial};
 
 /// Namespaces that are kept at once.
 const MAX_AT_ONCE: usize = 8;
@@ -35,6 +35,12 @@ const TRIALS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
 ];
+/// How soon the API server is asked again what it can do.
+const MODE_RETRY: Duration = Duration::from_secs(5);
+/// How soon a trial is repeated that has shown nothing, or for which there was no workload.
+const TRIAL_RETRY: Duration = Duration::from_secs(5);
+/// How soon it is looked again whether the autoscalers have been read.
+const AUTOSCALERS_RETRY: Duration = Duration::from_millis(200);
 /// The delays between failed writes, and between trials of a guard that is not in force.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_mins(1) };
 
@@ -72,13 +78,18 @@ impl GuardKeeper {
         let mut keeping = FuturesUnordered::new();
         let mut checks = tokio::time::interval(PROOF_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Then counts are repaired that have waited for their guard in vain.
+        let mut patience = Box::pin(tokio::time::sleep(PATIENCE).fuse());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = checks.tick() => tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = self.choose_mode() => {}
+                    is_chosen = self.choose_mode() => if !is_chosen {
+                        checks.reset_after(MODE_RETRY);
+                    },
                 },
+                () = &mut patience => self.marker.mark_all(),
                 Some(namespace) = keeping.next() => self.guards.work.done(&namespace),
                 namespace = self.guards.work.next(), if keeping.len() < MAX_AT_ONCE => {
                     keeping.push(self.keep(namespace));
@@ -100,29 +111,34 @@ impl GuardKeeper {
     }
 
     /// Chooses what policies are to do, by what the API server can do.
-    async fn choose_mode(&self) {
+    /// Returns whether that was possible.
+    async fn choose_mode(&self) -> bool {
         let mode = match self.settings.mode {
             Some(mode @ (Mode::Warn | Mode::Deny)) => mode,
-            wanted @ (None | Some(Mode::Correct)) => match guard::can_correct(&self.client).await {
-                Ok(true) => Mode::Correct,
-                Ok(false) => {
-                    if wanted.is_some() && Summary::of(&self.guards).mode.is_none() {
-                        warn!(
-                            "the API server cannot correct counts, which needs Kubernetes 1.36: the guard warns"
-                        );
+            wanted @ (None | Some(Mode::Correct)) => {
+                match guard::can_correct(&self.client, self.guards.name()).await {
+                    Ok(true) => Mode::Correct,
+                    Ok(false) => {
+                        if wanted.is_some() && Summary::of(&self.guards).mode.is_none() {
+                            warn!(
+                                "the API server cannot correct counts, which needs Kubernetes 1.36 and the policy of the \
+                             chart: the guard warns"
+                            );
+                        }
+                        Mode::Warn
                     }
-                    Mode::Warn
+                    Err(error) => {
+                        debug!(%error, "cannot ask what the API server can do");
+                        return false;
+                    }
                 }
-                Err(error) => {
-                    debug!(%error, "cannot ask what the API server can do");
-                    return;
-                }
-            },
+            }
         };
         if self.guards.set_mode(mode) {
             info!(mode = mode.as_str(), "guard");
             self.guards.mark_all();
         }
+        true
     }
 
     /// Brings the guard of a namespace up to date; returns the namespace, whose work is then done.
@@ -130,18 +146,25 @@ impl GuardKeeper {
         let Some(snapshot) = self.guards.snapshot(&namespace, PROOF_INTERVAL) else {
             return namespace;
         };
+        let autoscalers = self.cluster.view().freshness(Watched::Autoscalers);
+        if autoscalers == Freshness::Unread && self.guards.is_patient() {
+            self.recheck(&namespace, AUTOSCALERS_RETRY);
+            return namespace;
+        }
         let wanted = self.wanted(&namespace);
         if let Some(at) = wanted.changes_at {
             let left = Duration::try_from(at.duration_since(clock::now().wall)).unwrap_or_default();
             self.recheck(&namespace, left.min(PROOF_INTERVAL));
         }
-        if wanted.left_out > 0 {
-            warn!(%namespace, limit = MAX_COUNTS, left_out = wanted.left_out, "too many counts for the guard");
-        }
         match self.write(&namespace, &snapshot, &wanted).await {
             Ok(changed) => {
-                self.guards.record_kept(&namespace, &snapshot);
+                self.guards.record_kept(&namespace, wanted.left_out > 0);
                 self.mark_targets(&namespace, &changed);
+                if wanted.left_out > 0 && !changed.is_empty() {
+                    let left_out = wanted.left_out;
+                    warn!(%namespace, limit = MAX_COUNTS, left_out, "too many counts for the guard");
+                    self.marker.mark_namespace(&namespace);
+                }
                 self.prove(&namespace, &snapshot, &wanted.counts).await;
             }
             Err(error) => self.failed(&namespace, &error),
@@ -209,17 +232,25 @@ impl GuardKeeper {
 
     /// Proves that the guard is in force, if that is due.
     async fn prove(&self, namespace: &Arc<str>, snapshot: &Snapshot, counts: &Counts) {
-        let is_suspended = self.guards.is_suspended(namespace);
-        let Some((target, kept)) = self.provable(namespace, counts).filter(|_| !is_suspended) else { return };
-        if !snapshot.is_proof_due {
+        if counts.is_empty() || self.guards.is_suspended(namespace) {
             return;
         }
+        let Some(trial) = self.trial(namespace, counts, snapshot.mode).filter(|_| snapshot.is_proof_due)
+        else {
+            self.recheck(namespace, if snapshot.is_proof_due { TRIAL_RETRY } else { PROOF_INTERVAL });
+            return;
+        };
+        // What was not in force before is not waited for.
+        let trials = if snapshot.is_inactive { &TRIALS[..1] } else { &TRIALS[..] };
         let mut proof = Proof::Unknown;
-        for delay in TRIALS {
-            tokio::time::sleep(delay).await;
-            match guard::prove(&self.client, &target, kept, snapshot.mode).await {
+        for delay in trials {
+            tokio::time::sleep(*delay).await;
+            match guard::prove(&self.client, &trial).await {
                 Ok(shown) => proof = shown,
-                Err(error) => debug!(%namespace, %error, "cannot try the guard"),
+                Err(error) => {
+                    debug!(%namespace, %error, "cannot try the guard");
+                    break;
+                }
             }
             if proof == Proof::Active {
                 break;
@@ -234,7 +265,9 @@ impl GuardKeeper {
                 }
                 self.recheck(namespace, PROOF_INTERVAL);
             }
-            Proof::Inactive | Proof::Unknown => {
+            // That says nothing, so the earlier proof still holds.
+            Proof::Unknown => self.recheck(namespace, TRIAL_RETRY),
+            Proof::Inactive => {
                 let trials = self.guards.record_inactive(namespace);
                 if trials == 1 {
                     warn!(%namespace, mode, "the guard is not in force: are its policies installed?");
@@ -245,16 +278,14 @@ impl GuardKeeper {
         }
     }
 
-    /// A target whose count can be used for a proof: one that exists.
-    fn provable(
-        &self,
-        namespace: &str,
-        counts: &Counts,
-    ) -> Option<(Target, replica_count_core::replicas::Replicas)> {
+    /// A trial with a target that exists.
+    fn trial(&self, namespace: &str, counts: &Counts, mode: Mode) -> Option<Trial> {
         let view = self.cluster.view();
         counts.iter().find_map(|(key, kept)| {
             let target = target(namespace, key)?;
-            view.observation(&target).is_alive().then_some((target, kept.replicas))
+            let observation = view.observation(&target);
+            let observed = observation.present().filter(|_| observation.is_alive())?.replicas;
+            Some(Trial { target, kept: kept.replicas, observed, mode })
         })
     }
 

@@ -151,6 +151,7 @@ impl Sink for AutoscalerSink {
 
     fn end_listing(&self) -> usize {
         self.mark(&self.cluster.end_autoscalers_listing());
+        self.guards.mark_all();
         self.cluster.view().count(Watched::Autoscalers)
     }
 

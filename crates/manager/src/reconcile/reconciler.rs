@@ -14,7 +14,8 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use kube::Client;
 use replica_count_core::decide::{Method, Repair};
-use replica_count_core::failures::WRITE_DEADLINES;
+use replica_count_core::failures::{Failure, WRITE_DEADLINES, WriteError};
+use replica_count_core::guard::{GuardState, Mode};
 use replica_count_core::policy::Policy;
 use replica_count_core::step::{Cause, Next, Outcome, Step, step};
 use replica_count_core::target::Target;
@@ -112,9 +113,14 @@ impl Reconciler {
             && repair.method == Method::Guarded
             && replicas != repair.to
         {
-            self.guards.disprove(target.namespace());
-            (repair.from, repair.method) = (replicas, Method::Patch);
-            answer = scale::write(&self.client, &target, &repair).await;
+            answer = if self.is_still_guarded(&target, &repair) {
+                self.guards.disprove(target.namespace());
+                (repair.from, repair.method) = (replicas, Method::Patch);
+                scale::write(&self.client, &target, &repair).await
+            } else {
+                let message = "the setting or its guard has changed meanwhile".to_owned();
+                Err(WriteError::new(Failure::Stale, None, message))
+            };
         }
         let outcome = match answer {
             Ok(Written { version, replicas }) => {
@@ -137,6 +143,15 @@ impl Reconciler {
             self.carry_out(&target, step);
         }
         target
+    }
+
+    /// Whether the guard should still have the count of a repair.
+    fn is_still_guarded(&self, target: &Target, repair: &Repair) -> bool {
+        let setting = self.marker.store.get(target).filter(|setting| setting.generation == repair.generation);
+        setting.is_some_and(|setting| {
+            let is_autoscaled = self.cluster.view().autoscaler(target).is_some();
+            self.guards.state_of(target, &setting, is_autoscaled) == GuardState::InForce(Mode::Correct)
+        })
     }
 
     /// Carries out a step, except the write, which is returned.

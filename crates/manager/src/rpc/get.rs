@@ -120,7 +120,7 @@ pub(super) fn guard_state(
     setting: Option<&Setting>,
 ) -> GuardState {
     setting.map_or(GuardState::Unguarded, |setting| {
-        context.guards.state_of(target, setting, view.autoscaler(target).is_some())
+        context.guards.proven_state_of(target, setting, view.autoscaler(target).is_some())
     })
 }
 

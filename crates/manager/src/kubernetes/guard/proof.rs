@@ -24,6 +24,30 @@ const SENTENCE: &str = "is kept at";
 /// The resource of policies that correct.
 const CORRECTING: &str = "mutatingadmissionpolicies";
 
+/// A trial of the guard with one target.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The target, whose workload exists.
+    pub target: Target,
+    /// The count that is kept.
+    pub kept: Replicas,
+    /// The count that the workload has.
+    pub observed: Replicas,
+    /// What the policies are to do.
+    pub mode: Mode,
+}
+
+impl Trial {
+    /// A count that no mode leaves as it is: neither the kept nor the present one.
+    fn count(&self) -> i32 {
+        let others = [0, 1, 2].into_iter();
+        others
+            .flat_map(Replicas::new)
+            .find(|n| *n != self.kept && *n != self.observed)
+            .map_or(0, Replicas::get)
+    }
+}
+
 /// What a trial has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
@@ -59,32 +83,36 @@ struct ScaleSpec {
     replicas: i32,
 }
 
-/// Whether the API server can correct counts: from Kubernetes 1.36 on.
-pub async fn can_correct(client: &Client) -> Result<bool, GuardError> {
-    let request = Request::get("/apis/admissionregistration.k8s.io/v1").body(Vec::new());
-    let Resources { resources } = send(client, request).await?;
-    Ok(resources.iter().any(|resource| resource.name == CORRECTING))
+/// Whether the API server can correct counts (from Kubernetes 1.36 on), and has the policy of the guard with this name for
+/// it. Without the right to see the policy, it is believed to be there.
+pub async fn can_correct(client: &Client, name: &str) -> Result<bool, GuardError> {
+    const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
+    let Resources { resources } = send(client, Request::get(GROUP).body(Vec::new())).await?;
+    if !resources.iter().any(|resource| resource.name == CORRECTING) {
+        return Ok(false);
+    }
+    let policy = format!("{GROUP}/{CORRECTING}/{name}-correct");
+    match send::<serde_json::Value>(client, Request::get(policy).body(Vec::new())).await {
+        Ok(_) | Err(GuardError::Refused { code: 403, .. }) => Ok(true),
+        Err(GuardError::NoPlace(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Tries to scale a target to another count than the kept one, without storing anything.
-pub async fn prove(
-    client: &Client,
-    target: &Target,
-    kept: Replicas,
-    mode: Mode,
-) -> Result<Proof, GuardError> {
-    let other = if kept.get() == 0 { 1 } else { kept.get() - 1 };
+pub async fn prove(client: &Client, trial: &Trial) -> Result<Proof, GuardError> {
+    let Trial { target, kept, mode, .. } = trial;
     let uri = format!("{}/scale?dryRun=All&fieldManager={FIELD_MANAGER}", path::workload(target));
     let request = Request::patch(uri)
         .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/merge-patch+json")
-        .body(Body::from(json!({ "spec": { "replicas": other } }).to_string().into_bytes()))
+        .body(Body::from(json!({ "spec": { "replicas": trial.count() } }).to_string().into_bytes()))
         .map_err(|error| GuardError::Unreachable(error.to_string()))?;
     let answer = timeout(DEADLINE, exchange(client, request)).await;
     let answer =
         answer.map_err(|_elapsed| GuardError::Unreachable(format!("no answer within {DEADLINE:?}")))?;
     let (head, body) = answer.map_err(|error| GuardError::Unreachable(cause::chain(&error)))?;
-    Ok(judge(mode, kept, head.status, &head.headers, &body))
+    Ok(judge(*mode, *kept, head.status, &head.headers, &body))
 }
 
 /// Sends a request and returns the whole answer, whatever its status.
