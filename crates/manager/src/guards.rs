@@ -1,5 +1,6 @@
 //! What the guard of each namespace holds, as far as is known, and the queue of namespaces whose guard may need work.
 
+mod namespace;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use replica_count_core::setting::Setting;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
 
+use self::namespace::{Held, Namespace, Proven, Writing};
 use crate::kubernetes::guard::{Guard, ReplicaGuard};
 use crate::work::Work;
 
@@ -45,57 +47,6 @@ enum Reading {
     Done,
     /// The API server does not know guards, or a permission is missing.
     Refused,
-}
-
-/// The guard of one namespace.
-#[derive(Debug, Default)]
-struct Namespace {
-    held: Option<Held>,
-    /// What this server wrote last.
-    written: Option<Guard>,
-    /// What this server is writing, of which the watch may know before there is an answer.
-    writing: Writing,
-    /// The newest version that the watch has shown, if comparable.
-    seen: Option<u64>,
-    /// When the oldest change was made that the guard does not have yet.
-    changed_at: Option<Instant>,
-    /// The same for changes since the last snapshot.
-    changed_since: Option<Instant>,
-    /// Whether it has no room for all counts.
-    is_full: bool,
-    /// How many writes failed in a row.
-    failures: u32,
-    proof: Proven,
-    /// How many trials in a row have not shown that it is in force.
-    trials: u32,
-    listing: u64,
-}
-
-/// What is being written of a guard.
-#[derive(Debug, Default)]
-enum Writing {
-    #[default]
-    Nothing,
-    Deletion,
-    Guard(Guard),
-}
-
-/// What the API server holds.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// What it holds.
-    pub guard: Guard,
-    /// The version of the object, if comparable.
-    version: Option<u64>,
-}
-
-/// Whether the guard of a namespace is known to be in force.
-#[derive(Clone, Copy, Debug, Default)]
-enum Proven {
-    #[default]
-    NotYet,
-    Active(Instant),
-    Inactive,
 }
 
 /// How somebody changed a guard.
@@ -399,12 +350,6 @@ impl Guards {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Held {
-    fn of(object: &ReplicaGuard) -> Self {
-        Self { guard: object.guard(), version: object.version() }
     }
 }
 

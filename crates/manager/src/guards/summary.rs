@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use replica_count_core::guard::Mode;
 
-use super::{Guards, Held, Proven, Reading};
+use super::namespace::{Held, Proven};
+use super::{Guards, Reading};
 
 /// Figures for metrics and readiness.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
