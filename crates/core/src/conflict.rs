@@ -91,12 +91,9 @@ impl Conflict {
         next_retry.max(damping.contested().map(|contested| contested.next_repair))
     }
 
-    /// Whether a write on `view` that tests the version can be made, and followed at once by another if it comes too late.
-    pub fn can_repeat(&self, view: &View, now: Instant) -> bool {
-        let Some(memory) = &self.0 else { return true };
-        // It costs a retry itself. What follows costs another one, unless it is the first on this view to count.
-        let times = if memory.counted.as_ref() == Some(view) { 2 } else { 1 };
-        memory.damping.has_retries(times, now)
+    /// Whether a write may test the version: not if too many came too late for that lately.
+    pub fn may_test_version(&self, now: Instant) -> bool {
+        self.0.as_ref().is_none_or(|memory| memory.damping.may_test_version(now))
     }
 
     /// Records that there is drift.
@@ -124,8 +121,8 @@ impl Conflict {
     }
 
     /// Records a write that came too late for the version that it tested, which says nothing about the count.
-    pub fn record_retry(&mut self, now: Instant) {
-        self.memory().damping.record_retry(now);
+    pub fn record_outdated(&mut self, now: Instant) {
+        self.memory().damping.record_outdated(now);
     }
 
     /// Records that a write may have landed although it was not answered.

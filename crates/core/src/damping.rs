@@ -7,9 +7,10 @@
 //! [`BUDGET`] immediate repairs, and one is regained every [`REFILL`]. When none is left the target is *contested*: the
 //! next repair waits, and each one after it waits twice as long, until no drift is seen for [`QUIET`].
 //!
-//! A write that came too late is sometimes repeated for the same drift, because the watch shows nothing newer, or because
-//! it tested the version and something else than the count has changed. That says nothing about an opponent, so it is no
-//! conflict. [`RETRIES`] of them are made at once, and one is regained every [`REFILL`].
+//! A write that came too late is sometimes repeated for the same drift, because the watch shows nothing newer. That says
+//! nothing about an opponent, so it is no conflict. [`RETRIES`] of them are made at once, and one is regained every
+//! [`REFILL`]. The same holds, in addition, for writes that tested the version and came too late for that, because
+//! something else than the count may have changed.
 //!
 //! The cost of a fight in any minute: suppose the budget is used up after `s` seconds. Until then there were at most
 //! 12 + s/20 conflicts. Jitter at most halves each delay, so the next ones come at the earliest 5, 15, 35 and 75 seconds
@@ -39,6 +40,8 @@ pub const QUIET: Duration = Duration::from_mins(10);
 pub struct Damping {
     repairs: Allowance,
     retries: Allowance,
+    /// Writes that came too late for the version that they tested.
+    outdated: Allowance,
     contested: Option<Contested>,
 }
 
@@ -72,7 +75,10 @@ impl Damping {
 
     /// Whether nothing is remembered.
     pub(crate) fn is_rested(&self, now: Instant) -> bool {
-        self.contested.is_none() && self.repairs.is_full(now) && self.retries.is_full(now)
+        self.contested.is_none()
+            && self.repairs.is_full(now)
+            && self.retries.is_full(now)
+            && self.outdated.is_full(now)
     }
 
     /// Records a conflict at `now`. `budget` is the number of immediate repairs, `jitter` a random number in 0..1.
@@ -93,6 +99,16 @@ impl Damping {
         if self.has_retries(1, now) {
             self.retries.take(now);
         }
+    }
+
+    /// Records a write that came too late for the version that it tested.
+    pub fn record_outdated(&mut self, now: Instant) {
+        self.outdated.take(now);
+    }
+
+    /// Whether a write may test the version, although it may come too late for that.
+    pub fn may_test_version(&self, now: Instant) -> bool {
+        self.outdated.has(1, RETRIES, now)
     }
 
     /// Whether as many writes may be repeated at once.

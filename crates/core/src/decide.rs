@@ -153,7 +153,7 @@ fn enforce(
                 | GuardState::Unguarded
                 | GuardState::Behind
                 | GuardState::Suspended => {
-                    method(setting, observed, record.conflict.can_repeat(&view, now.monotonic))
+                    method(setting, observed, record.conflict.may_test_version(now.monotonic))
                 }
             },
             deadline: record.write_deadline(),
@@ -376,8 +376,8 @@ mod tests {
             (Failure::Failed, Basis::Version, 1, "apply"),
             (Failure::Stale, Basis::Version, 1, "patch"),
             (Failure::Failed, Basis::Version, REFILL.as_secs(), "apply"),
-            // A patch that follows would be a repetition, too.
-            (Failure::Stale, Basis::Count, 1, "patch"),
+            (Failure::Stale, Basis::Count, 1, "apply"),
+            (Failure::Stale, Basis::Version, 1, "patch"),
         ] {
             let view = View { uid: "u".into(), replicas: count(5) };
             case.record.record_failure(view, basis, failure, Duration::ZERO, case.now.monotonic, 1.0);

@@ -164,7 +164,7 @@ impl Record {
         if failure == Failure::Stale {
             match basis {
                 Basis::Count => self.record_conflict(view, now, jitter),
-                Basis::Version => self.conflict.record_retry(now),
+                Basis::Version => self.conflict.record_outdated(now),
             }
         } else if failure.may_have_landed() {
             self.conflict.record_unanswered();

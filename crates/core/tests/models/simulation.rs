@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use replica_count_core::clock::Now;
-use replica_count_core::conflict::{Conflict, ConflictState};
+use replica_count_core::conflict::{Basis, Conflict, ConflictState};
 use replica_count_core::damping::{BUDGET, DELAYS, QUIET, REFILL};
 use replica_count_core::decide::Repair;
 use replica_count_core::drift::Drift;
@@ -282,9 +282,12 @@ impl Server {
             self.record_write(repair);
             return step::Outcome::Written { took: Duration::ZERO };
         }
-        self.too_late = Some((repair.uid.clone(), repair.from.get()));
-        self.writes.push(self.now);
-        self.check_cost();
+        // Whatever changes makes a write late that tests the version.
+        if repair.method.basis() == Basis::Count {
+            self.too_late = Some((repair.uid.clone(), repair.from.get()));
+            self.writes.push(self.now);
+            self.check_cost();
+        }
         step::Outcome::Failed(WriteError::new(Failure::Stale, Some(422), String::new()))
     }
 
