@@ -96,7 +96,7 @@ impl Damping {
     /// Records a write that was repeated for the same drift. One that nobody waited for, because it was made before the
     /// others were answered, makes nobody wait longer than [`REFILL`].
     pub fn record_retry(&mut self, now: Instant) {
-        if self.has_retries(1, now) {
+        if self.retries.has(1, RETRIES, now) {
             self.retries.take(now);
         }
     }
@@ -109,11 +109,6 @@ impl Damping {
     /// Whether a write may test the version, although it may come too late for that.
     pub fn may_test_version(&self, now: Instant) -> bool {
         self.outdated.has(1, RETRIES, now)
-    }
-
-    /// Whether as many writes may be repeated at once.
-    pub fn has_retries(&self, times: u32, now: Instant) -> bool {
-        self.retries.has(times, RETRIES, now)
     }
 
     /// When the next write may be repeated for the same drift. `None`: now.

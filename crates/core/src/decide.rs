@@ -105,7 +105,8 @@ pub fn decide(
     now: Now,
 ) -> Decision {
     let conflict = record.conflict_state();
-    let state = State::of(target, Some(setting), observation, conflict, policy, guard_state, now.wall);
+    let is_suspended = guard_state == GuardState::Suspended;
+    let state = State::of(target, Some(setting), observation, conflict, policy, is_suspended, now.wall);
     let Observation::Present(observed) = observation else {
         return Decision::AwaitChange(state);
     };

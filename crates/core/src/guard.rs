@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::kind::Kind;
 use crate::policy::Policy;
 use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting, Settings};
@@ -85,6 +86,12 @@ pub type Counts = BTreeMap<String, Kept>;
 /// How a policy names a target within its namespace: `RESOURCE/NAME`.
 pub fn key(target: &Target) -> String {
     format!("{}/{}", target.kind().resource(), target.name())
+}
+
+/// The target of a [`key`] in a namespace. `None`: it is no such name.
+pub fn target(namespace: &str, key: &str) -> Option<Target> {
+    let (resource, name) = key.split_once('/')?;
+    Target::new(Kind::from_resource(resource)?, namespace, name).ok()
 }
 
 /// What the guard of one namespace should keep.
@@ -174,10 +181,7 @@ mod tests {
         let ignored = |enforcement| Setting { enforcement, ..Setting::of(count(1)) };
         let settings = settings([
             (target("shop", "web"), Setting { set_by: Some("ann".to_owned()), ..Setting::of(count(3)) }),
-            (
-                Target::new(crate::kind::Kind::StatefulSet, "shop", "web").expect("valid"),
-                Setting::of(count(2)),
-            ),
+            (Target::new(Kind::StatefulSet, "shop", "web").expect("valid"), Setting::of(count(2))),
             (target("shop", "scaled"), Setting::of(count(4))),
             (target("shop", "ignored"), ignored(Enforcement::Ignore { until: None })),
             (target("shop", "until-20"), ignored(until(20))),
@@ -206,6 +210,17 @@ mod tests {
         policy = Policy::default();
         policy.scope.excluded.insert("shop".to_owned());
         assert_eq!(wanted(&policy, 0), Wanted::default());
+    }
+
+    #[test]
+    fn a_target_is_found_by_its_key() {
+        for kind in Kind::ALL {
+            let web = Target::new(kind, "shop", "web").expect("valid");
+            assert_eq!(super::target("shop", &key(&web)), Some(web));
+        }
+        for key in ["web", "pods/web", "deployments/", "deployments/a/b"] {
+            assert_eq!(super::target("shop", key), None, "{key}");
+        }
     }
 
     #[test]

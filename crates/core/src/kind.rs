@@ -48,6 +48,11 @@ impl Kind {
         }
     }
 
+    /// The kind whose resource has this name.
+    pub fn from_resource(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.resource() == name)
+    }
+
     /// The kind with this name in manifests.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
@@ -94,6 +99,7 @@ mod tests {
         assert!(Kind::ALL.is_sorted());
         for (number, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!((kind as usize, Kind::from_name(kind.as_str())), (number, Some(kind)));
+            assert_eq!(Kind::from_resource(kind.resource()), Some(kind));
         }
         assert_eq!(Kind::from_name("deployment"), None);
     }

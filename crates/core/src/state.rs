@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use crate::conflict::ConflictState;
-use crate::guard::GuardState;
 use crate::observed::Observation;
 use crate::policy::Policy;
 use crate::setting::{Enforcement, Setting};
@@ -35,14 +34,15 @@ pub enum State {
 }
 
 impl State {
-    /// The state of a target. Without a setting and a workload it is `Missing`.
+    /// The state of a target. Without a setting and a workload it is `Missing`. `is_suspended`: the guard of the
+    /// namespace is.
     pub fn of(
         target: &Target,
         setting: Option<&Setting>,
         observation: Observation<'_>,
         conflict: ConflictState,
         policy: &Policy,
-        guard_state: GuardState,
+        is_suspended: bool,
         now: Timestamp,
     ) -> Self {
         let Some(setting) = setting else {
@@ -61,8 +61,7 @@ impl State {
             Observation::Present(observed) if observed.deleting => return Self::Missing,
             Observation::Present(observed) => observed,
         };
-        let is_ignored =
-            guard_state == GuardState::Suspended || policy.enforcement(setting, now) != Enforcement::Enforce;
+        let is_ignored = is_suspended || policy.enforcement(setting, now) != Enforcement::Enforce;
         match conflict {
             _ if is_ignored && observed.replicas != setting.replicas => Self::Ignored,
             ConflictState::Autoscaled => Self::Autoscaled,
@@ -76,6 +75,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::GuardState;
     use crate::observed::Observed;
     use crate::replicas::Replicas;
 
@@ -97,7 +97,8 @@ mod tests {
             let observation = Observation::Present(&observed);
             let policy = Policy::default();
             let now = Timestamp::UNIX_EPOCH;
-            State::of(&target, Some(&setting), observation, conflict, &policy, guard_state, now)
+            let is_suspended = guard_state == GuardState::Suspended;
+            State::of(&target, Some(&setting), observation, conflict, &policy, is_suspended, now)
         };
         let actual = [ConflictState::None, ConflictState::Contested, ConflictState::Autoscaled].map(state);
         assert_eq!(actual, expected, "{enforcement:?}, found {found}");

@@ -143,10 +143,23 @@ impl Guards {
 
     /// Whether the API server keeps the count of a target.
     pub fn state_of(&self, target: &Target, setting: &Setting, is_autoscaled: bool) -> GuardState {
+        self.state_in(&self.lock(), target, setting, is_autoscaled)
+    }
+
+    /// The same for people: what is not proven is not in force.
+    pub fn proven_state_of(&self, target: &Target, setting: &Setting, is_autoscaled: bool) -> GuardState {
+        let inner = self.lock();
+        let known = inner.namespaces.get(target.namespace());
+        match self.state_in(&inner, target, setting, is_autoscaled) {
+            GuardState::InForce(_) if !known.is_some_and(Namespace::is_proven) => GuardState::Behind,
+            state => state,
+        }
+    }
+
+    fn state_in(&self, inner: &Inner, target: &Target, setting: &Setting, is_autoscaled: bool) -> GuardState {
         if !self.is_on() {
             return GuardState::Unguarded;
         }
-        let inner = self.lock();
         let known = inner.namespaces.get(target.namespace());
         let guard = known.and_then(|known| Some(&known.held.as_ref()?.guard));
         if guard.is_some_and(|guard| guard.is_suspended) {
@@ -168,17 +181,6 @@ impl Guards {
             (None, Some(known)) if known.is_full => GuardState::Unguarded,
             (_, Some(known)) if known.changed_at.is_some() && known.failures == 0 => GuardState::Behind,
             _ => GuardState::Unguarded,
-        }
-    }
-
-    /// The same for people: what is not proven is not in force.
-    pub fn proven_state_of(&self, target: &Target, setting: &Setting, is_autoscaled: bool) -> GuardState {
-        let state = self.state_of(target, setting, is_autoscaled);
-        let inner = self.lock();
-        let proof = inner.namespaces.get(target.namespace()).map(|known| known.proof);
-        match (state, proof) {
-            (GuardState::InForce(_), None | Some(Proven::NotYet | Proven::Inactive)) => GuardState::Behind,
-            (state, _) => state,
         }
     }
 
@@ -284,10 +286,7 @@ impl Guards {
         let mut inner = self.lock();
         let listing = inner.listing;
         inner.reading = Reading::Done;
-        for known in inner.namespaces.values_mut().filter(|known| known.listing != listing) {
-            known.held = None;
-            known.proof = Proven::NotYet;
-        }
+        inner.namespaces.values_mut().filter(|known| known.listing != listing).for_each(Namespace::lose);
         inner.namespaces.values().filter(|known| known.held.is_some()).count()
     }
 
@@ -295,10 +294,7 @@ impl Guards {
     pub fn set_refused(&self) {
         let mut inner = self.lock();
         inner.reading = Reading::Refused;
-        for known in inner.namespaces.values_mut() {
-            known.held = None;
-            known.proof = Proven::NotYet;
-        }
+        inner.namespaces.values_mut().for_each(Namespace::lose);
     }
 
     /// Records a guard that was listed, added or changed.

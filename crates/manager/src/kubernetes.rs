@@ -13,6 +13,7 @@ pub mod connect;
 mod connection;
 mod connector;
 mod credentials;
+mod exchange;
 pub mod guard;
 mod malformed;
 mod metadata;

@@ -72,7 +72,8 @@ impl Scene {
         let observation = self.observed.as_ref().map_or(Observation::Absent, Observation::Present);
         let conflict = self.record.conflict_state();
         let (setting, policy, now) = (Some(&self.setting), Policy::default(), self.now.wall);
-        State::of(&target, setting, observation, conflict, &policy, self.guard_state, now)
+        let is_suspended = self.guard_state == GuardState::Suspended;
+        State::of(&target, setting, observation, conflict, &policy, is_suspended, now)
     }
 
     /// After some time, the count drifts, is repaired at once, and is in effect; returns what the steps report of

@@ -28,6 +28,19 @@ pub(super) struct Namespace {
     pub(super) listing: u64,
 }
 
+impl Namespace {
+    /// Whether it is known to be in force.
+    pub(super) fn is_proven(&self) -> bool {
+        matches!(self.proof, Proven::Active(_))
+    }
+
+    /// The API server does not hold it any more.
+    pub(super) fn lose(&mut self) {
+        self.held = None;
+        self.proof = Proven::NotYet;
+    }
+}
+
 /// What is being written of a guard.
 #[derive(Debug, Default)]
 pub(super) enum Writing {

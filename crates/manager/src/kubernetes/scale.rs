@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::response::Parts;
 use http::{Request, StatusCode, header};
 use kube::Client;
-use kube::client::Body;
 use kube::core::Status;
 use replica_count_core::decide::{Method, Repair};
 use replica_count_core::failures::{Failure, WriteError};
@@ -19,6 +18,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::cause::{Cause, chain};
+use super::exchange::exchange;
 use super::{path, retry_after};
 
 /// The message of an API server for a JSON Patch with a failed test: 422 without any detail.
@@ -93,12 +93,6 @@ fn unreachable(error: &kube::Error) -> WriteError {
 fn failed(failure: Failure, code: Option<StatusCode>, mut message: String) -> WriteError {
     message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
     WriteError::new(failure, code.map(|code| code.as_u16()), message)
-}
-
-/// Sends a request and returns the whole answer, whatever its status. (kube's own method drops the headers of errors.)
-async fn exchange(client: &Client, request: Request<Vec<u8>>) -> kube::Result<(Parts, Vec<u8>)> {
-    let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
-    Ok((head, body.collect_bytes().await?.into()))
 }
 
 /// The needed fields of the Scale in the answer.
@@ -219,6 +213,7 @@ fn failure(status: StatusCode, reason: &str, message: &str, is_asked_to_wait: bo
 mod tests {
     use std::io;
 
+    use kube::client::Body;
     use replica_count_core::failures::WRITE_DEADLINES;
 
     use super::*;

@@ -7,8 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use kube::Client;
 use replica_count_core::backoff::Backoff;
-use replica_count_core::guard::{Counts, MAX_COUNTS, Mode, Wanted, key};
-use replica_count_core::kind::Kind;
+use replica_count_core::guard::{Counts, MAX_COUNTS, Mode, Wanted, target};
 use replica_count_core::policy::Policy;
 use replica_count_core::target::Target;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -110,8 +109,7 @@ impl GuardKeeper {
         }
     }
 
-    /// Chooses what policies are to do, by what the API server can do.
-    /// Returns whether that was possible.
+    /// Chooses what policies are to do, by what the API server can do; returns whether that was possible.
     async fn choose_mode(&self) -> bool {
         let mode = match self.settings.mode {
             Some(mode @ (Mode::Warn | Mode::Deny)) => mode,
@@ -307,13 +305,4 @@ fn differences(before: Option<&Counts>, after: &Counts) -> Vec<String> {
     let changed = after.iter().filter(|(key, kept)| before.get(*key) != Some(*kept)).map(|(key, _)| key);
     let removed = before.keys().filter(|key| !after.contains_key(*key));
     changed.chain(removed).cloned().collect()
-}
-
-/// The target of a key in a namespace.
-fn target(namespace: &str, name: &str) -> Option<Target> {
-    let (resource, workload) = name.split_once('/')?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.resource() == resource)?;
-    let target = Target::new(kind, namespace, workload).ok()?;
-    debug_assert_eq!(key(&target), name);
-    Some(target)
 }

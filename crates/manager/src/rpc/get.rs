@@ -78,7 +78,8 @@ fn of_supported(
     let conflict = record.conflict_state();
     let guard_state = guard_state(context, &view, target, setting.as_deref());
     let policy = &context.policy;
-    let state = State::of(target, setting.as_deref(), observation, conflict, policy, guard_state, now.wall);
+    let is_suspended = guard_state == GuardState::Suspended;
+    let state = State::of(target, setting.as_deref(), observation, conflict, policy, is_suspended, now.wall);
     let reason = StateReason::of(state, target, unknown, &context.policy);
     let mut answer = proto::GetDeploymentResponse {
         name: target.name().to_owned(),

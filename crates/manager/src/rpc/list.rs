@@ -23,7 +23,6 @@ use replica_count_core::target::Target;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::get::guard_state;
 use super::in_flight::InFlight;
 use super::state_reason::StateReason;
 use super::status::Refusal;
@@ -66,8 +65,9 @@ pub(super) fn list(
                 let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
                 let record = record_of(target);
                 let conflict = record.map_or(ConflictState::None, Record::conflict_state);
-                let (guard_state, policy) = (guard_state(context, &view, target, setting), &context.policy);
-                let state = State::of(target, setting, observation, conflict, policy, guard_state, now.wall);
+                let is_suspended = context.guards.is_suspended(target.namespace());
+                let policy = &context.policy;
+                let state = State::of(target, setting, observation, conflict, policy, is_suspended, now.wall);
                 let failure = record.and_then(|record| LastFailure::of(record, now));
                 let reason = StateReason::of(state, target, unknown[target.kind()], &context.policy);
                 let steady_conflict = record.and_then(|record| record.steady_conflict(now.monotonic));

@@ -333,7 +333,7 @@ fn namespaces(text: &str) -> Result<NamespaceSet, String> {
 
 fn kinds(text: &str) -> Result<KindSet, String> {
     let all = || KindSet(Kind::ALL.into());
-    let kind = |name: &str| Kind::ALL.into_iter().find(|kind| kind.resource() == name.to_ascii_lowercase());
+    let kind = |name: &str| Kind::from_resource(&name.to_ascii_lowercase());
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     let kinds: BTreeSet<Kind> = names
         .map(|name| kind(name).ok_or_else(|| format!("{name:?} is not known; known are: {}", all())))

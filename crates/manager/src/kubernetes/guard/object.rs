@@ -49,7 +49,6 @@ struct Metadata {
     namespace: String,
     name: String,
     resource_version: Option<String>,
-    deletion_timestamp: Option<String>,
     managed_fields: Vec<ManagedFields>,
 }
 
@@ -90,11 +89,6 @@ impl ReplicaGuard {
     /// The version, if comparable.
     pub fn version(&self) -> Option<u64> {
         self.metadata.resource_version.as_ref()?.parse().ok()
-    }
-
-    /// Whether it is being deleted.
-    pub fn is_deleted(&self) -> bool {
-        self.metadata.deletion_timestamp.is_some()
     }
 
     /// The field manager that wrote last, apart from this server. `None`: not known.

@@ -1,24 +1,18 @@
 //! Whether the guard is in force: asked of the API server, never assumed.
 
-use std::time::Duration;
-
-use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode, header};
 use kube::Client;
-use kube::client::Body;
 use replica_count_core::guard::Mode;
 use replica_count_core::own_writes::FIELD_MANAGER;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::timeout;
 
-use super::write::{GuardError, send};
-use crate::kubernetes::{cause, path};
+use super::write::{GuardError, in_time, send};
+use crate::kubernetes::exchange::exchange;
+use crate::kubernetes::path;
 
-/// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(5);
 /// A part of the sentence of the policies.
 const SENTENCE: &str = "is kept at";
 /// The resource of policies that correct.
@@ -106,19 +100,9 @@ pub async fn prove(client: &Client, trial: &Trial) -> Result<Proof, GuardError> 
     let request = Request::patch(uri)
         .header(header::ACCEPT, "application/json")
         .header(header::CONTENT_TYPE, "application/merge-patch+json")
-        .body(Body::from(json!({ "spec": { "replicas": trial.count() } }).to_string().into_bytes()))
-        .map_err(|error| GuardError::Unreachable(error.to_string()))?;
-    let answer = timeout(DEADLINE, exchange(client, request)).await;
-    let answer =
-        answer.map_err(|_elapsed| GuardError::Unreachable(format!("no answer within {DEADLINE:?}")))?;
-    let (head, body) = answer.map_err(|error| GuardError::Unreachable(cause::chain(&error)))?;
+        .body(json!({ "spec": { "replicas": trial.count() } }).to_string().into_bytes());
+    let (head, body) = in_time(request, |request| exchange(client, request)).await?;
     Ok(judge(*mode, *kept, head.status, &head.headers, &body))
-}
-
-/// Sends a request and returns the whole answer, whatever its status.
-async fn exchange(client: &Client, request: Request<Body>) -> kube::Result<(Parts, Vec<u8>)> {
-    let (head, body) = client.send(request).await?.into_parts();
-    Ok((head, body.collect_bytes().await?.into()))
 }
 
 fn judge(mode: Mode, kept: Replicas, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Proof {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::object::{API_VERSION, Guard, KIND, ReplicaGuard, Spec};
 use crate::kubernetes::{cause, path};
 
-/// How long one write may take: 5,000 counts take a third of a second.
+/// How long one request may take: writing 5,000 counts takes a third of a second.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a request about guards failed.
@@ -84,9 +84,17 @@ pub(super) async fn send<T: serde::de::DeserializeOwned>(
     client: &Client,
     request: http::Result<Request<Vec<u8>>>,
 ) -> Result<T, GuardError> {
+    in_time(request, |request| client.request(request)).await
+}
+
+/// Sends a request with `send`, and waits for the answer until the deadline.
+pub(super) async fn in_time<T>(
+    request: http::Result<Request<Vec<u8>>>,
+    send: impl AsyncFnOnce(Request<Vec<u8>>) -> kube::Result<T>,
+) -> Result<T, GuardError> {
     let request = request.map_err(|error| GuardError::Unreachable(error.to_string()))?;
-    let answer = timeout(DEADLINE, client.request(request)).await;
-    let answer =
+    let answer = timeout(DEADLINE, send(request)).await;
+    let in_time =
         answer.map_err(|_elapsed| GuardError::Unreachable(format!("no answer within {DEADLINE:?}")))?;
-    Ok(answer?)
+    Ok(in_time?)
 }
