@@ -1,11 +1,12 @@
 //! The default addresses in network namespaces with IPv4, with IPv6, and with both.
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::LazyLock;
 
 use replica_count_testbed::{Manager, workspace};
 
 use crate::durability::report_not_run;
+use crate::namespaces::{Namespace, run};
 use crate::standalone::Standalone;
 
 const GRPC: &str = "[::]:8080";
@@ -13,46 +14,13 @@ const HTTP: &str = "[::]:8081";
 const IPV4: &str = "127.0.0.1";
 const IPV6: &str = "[::1]";
 
-/// How to start a process in a new network namespace, and how to enter it.
-struct Namespace {
-    unshare: &'static [&'static str],
-    enter: &'static [&'static str],
-}
-
-/// As root, or as an unprivileged user.
-const NAMESPACES: [Namespace; 2] = [
-    Namespace { unshare: &["unshare", "--net"], enter: &["--net"] },
-    Namespace {
-        unshare: &["unshare", "--net", "--map-root-user"],
-        enter: &["--net", "--user", "--preserve-credentials"],
-    },
-];
-
 /// All commands that the tests use.
 const PROBE: &str = "ip link set lo up && ip address delete 127.0.0.1/8 dev lo && \
                      sysctl -q -w net.ipv6.bindv6only=1 net.ipv6.conf.all.disable_ipv6=1 && bash --version";
 
-/// The first one that works on this machine.
-static NAMESPACE: LazyLock<Option<&Namespace>> = LazyLock::new(|| {
-    let mut reasons = Vec::new();
-    for namespace in &NAMESPACES {
-        match run(namespace.unshare, &["sh", "-c", PROBE]) {
-            Ok(_) => return Some(namespace),
-            Err(reason) => reasons.push(reason),
-        }
-    }
-    report_not_run("network namespaces with one address family", &reasons.join("; "));
-    None
-});
-
-/// Runs `launcher` with `arguments`.
-fn run(launcher: &[&str], arguments: &[&str]) -> Result<Output, String> {
-    let (program, flags) = launcher.split_first().unwrap();
-    let output = Command::new(program).args(flags).args(arguments).output();
-    let output = output.map_err(|error| format!("{program}: {error}"))?;
-    let reason = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if output.status.success() { Ok(output) } else { Err(reason()) }
-}
+/// A new network namespace, if this machine can make one.
+static NAMESPACE: LazyLock<Option<Namespace>> =
+    LazyLock::new(|| Namespace::find("--net", PROBE, "network namespaces with one address family"));
 
 /// A server with the default addresses in a namespace of its own, which `setup` has prepared.
 struct Server {
@@ -63,10 +31,10 @@ struct Server {
 
 impl Server {
     async fn start(setup: &str, launcher: &[&str]) -> Option<Self> {
-        let namespace = (*NAMESPACE)?;
+        let namespace = NAMESPACE.as_ref()?;
         let standalone = Standalone::new();
         let script = format!("ip link set lo up && {setup} && exec \"$@\"");
-        let launcher = [namespace.unshare, &["sh", "-c", &script, "sh"], launcher].concat();
+        let launcher = [&namespace.unshare[..], &["sh", "-c", &script, "sh"], launcher].concat();
         let options = standalone
             .options(&["--grpc-address", GRPC, "--http-address", HTTP, "--log-level", "debug"])
             .through(launcher);
@@ -75,8 +43,7 @@ impl Server {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Output, String> {
-        let pid = self.manager.pid().to_string();
-        run(&[&["nsenter", "--target", &pid], self.namespace.enter].concat(), arguments)
+        self.namespace.run(self.manager.pid(), arguments)
     }
 
     /// Calls both ports like their clients.
@@ -170,7 +137,7 @@ async fn a_kernel_without_ipv6_is_served() {
         "-e",
         "inject=socket:error=EAFNOSUPPORT:when=1+2",
     ];
-    if let Err(reason) = run(&launcher[..5], &["true"]) {
+    if let Err(reason) = run(&launcher[..5], ["true"]) {
         report_not_run("a kernel without IPv6", &reason);
         return;
     }

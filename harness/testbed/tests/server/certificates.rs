@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
-use crate::fixture::eventually;
+use crate::fixture;
 use crate::standalone::Standalone;
 
 /// How long a client may stay connected after its authority is no longer trusted.
@@ -47,15 +47,10 @@ impl Watcher {
     }
 }
 
-/// Waits until the metrics contain a line.
+/// Waits until the metrics contain a line, which must be soon.
 async fn wait_for_metric(manager: &Manager, line: &str) {
     let started = Instant::now();
-    eventually(line, async || {
-        let metrics = manager.metrics().await.unwrap();
-        let line = format!("replica_count_manager_{line}");
-        if metrics.lines().any(|shown| shown == line) { Ok(()) } else { Err(metrics) }
-    })
-    .await;
+    fixture::wait_for_metric(manager, line).await;
     assert!(started.elapsed() < SOON, "{line}: {:?}", started.elapsed());
 }
 

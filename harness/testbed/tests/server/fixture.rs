@@ -260,6 +260,16 @@ pub(crate) async fn options(
     arguments.iter().fold(options, manager::Options::argument)
 }
 
+/// Waits until the metrics contain a line.
+pub(crate) async fn wait_for_metric(manager: &Manager, line: &str) {
+    let line = format!("replica_count_manager_{line}");
+    eventually(&line, async || {
+        let metrics = manager.metrics().await.unwrap();
+        if metrics.lines().any(|shown| shown == line) { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+}
+
 /// Polls a condition, and returns its result.
 pub(crate) async fn eventually<T, E: Debug>(
     what: &str,

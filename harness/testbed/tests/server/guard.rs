@@ -7,7 +7,7 @@ use replica_count_api::proto::{DeploymentState, GuardState};
 use serde_json::{Value, json};
 use tokio::time;
 
-use crate::fixture::{Fixture, SOMEBODY, eventually, own, shared};
+use crate::fixture::{Fixture, SOMEBODY, eventually, own, shared, wait_for_metric};
 
 /// A server with a guard of its own, under its own name, and whether the API server can correct counts.
 async fn guarded(mode: &str) -> (Fixture<'static>, bool) {
@@ -49,15 +49,6 @@ impl Fixture<'_> {
         .await;
     }
 
-    async fn wait_for_metric(&self, line: &str) {
-        let line = format!("replica_count_manager_{line}\n");
-        eventually(&line, async || {
-            let metrics = self.manager.metrics().await.unwrap();
-            if metrics.contains(&line) { Ok(()) } else { Err(metrics) }
-        })
-        .await;
-    }
-
     async fn wait_for_log(&self, words: &str) {
         eventually("the log says it", async || {
             let log = self.manager.log();
@@ -73,7 +64,7 @@ impl Fixture<'_> {
     /// Waits until it is proven that the guard of the namespace is in force.
     async fn wait_until_in_force(&self, name: &str, state: GuardState) {
         self.wait_for_guard(name, state).await;
-        self.wait_for_metric("guard_active_namespaces 1.0").await;
+        wait_for_metric(&self.manager, "guard_active_namespaces 1.0").await;
     }
 }
 
@@ -186,7 +177,7 @@ async fn what_people_change_in_a_guard_is_put_back() {
     let name = fixture.guard().await.unwrap().metadata.name.unwrap();
     fixture.guards().await.delete(&name, &DeleteParams::default()).await.unwrap();
     fixture.wait_for_kept("web", Some(3)).await;
-    fixture.wait_for_metric("guard_drifts_total 2").await;
+    wait_for_metric(&fixture.manager, "guard_drifts_total 2").await;
 }
 
 #[tokio::test]

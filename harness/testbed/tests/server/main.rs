@@ -24,6 +24,7 @@ mod kinds;
 mod listing;
 mod mass;
 mod namespaced;
+mod namespaces;
 mod outage;
 mod own_workload;
 mod proxies;

@@ -4,10 +4,10 @@
 //! server.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::LazyLock;
 
 use replica_count_api::proto;
@@ -15,39 +15,17 @@ use replica_count_testbed::control_plane::Scope;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use super::report_not_run;
 use crate::fixture::{Fixture, options, shared};
+use crate::namespaces::Namespace;
 
 /// The small disk: 32 pages of 4 KiB, and inodes for 64 files.
 const MOUNT: &str = "mount -t tmpfs -o size=128k,nr_inodes=64,mode=700 tmpfs \"$0\"";
 const PAGE: usize = 4096;
 
-/// How to start a process in a new mount namespace, and how to enter it.
-struct Namespace {
-    unshare: &'static [&'static str],
-    enter: &'static [&'static str],
-}
-
-/// As root, or as an unprivileged user.
-const NAMESPACES: [Namespace; 2] = [
-    Namespace { unshare: &["unshare", "--mount"], enter: &["--mount"] },
-    Namespace {
-        unshare: &["unshare", "--mount", "--map-root-user"],
-        enter: &["--mount", "--user", "--preserve-credentials"],
-    },
-];
-
-/// The first one that works on this machine.
-static NAMESPACE: LazyLock<Option<&Namespace>> = LazyLock::new(|| {
-    let mut reasons = Vec::new();
-    for namespace in &NAMESPACES {
-        match namespace.probe() {
-            Ok(()) => return Some(namespace),
-            Err(reason) => reasons.push(reason),
-        }
-    }
-    report_not_run("a full disk and a read-only disk", &reasons.join("; "));
-    None
+/// A new mount namespace, if this machine can make one with a small disk.
+static NAMESPACE: LazyLock<Option<Namespace>> = LazyLock::new(|| {
+    let probe = MOUNT.replace("\"$0\"", &format!("'{}'", env::temp_dir().display()));
+    Namespace::find("--mount", &probe, "a full disk and a read-only disk")
 });
 
 /// The fault of the disk.
@@ -121,22 +99,10 @@ async fn check(fault: Fault, code: Code, reason: &str) {
     assert_eq!(disk.files(), ["replicas.json", "replicas.json.lock"], "{fault:?}");
 }
 
-impl Namespace {
-    /// Tries to mount a small disk.
-    fn probe(&self) -> Result<(), String> {
-        let (program, arguments) = self.unshare.split_first().unwrap();
-        let mut command = Command::new(program);
-        command.args(arguments).args(["sh", "-c", MOUNT]).arg(env::temp_dir());
-        let output = command.output().map_err(|error| format!("{program}: {error}"))?;
-        let reason = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        if output.status.success() { Ok(()) } else { Err(reason()) }
-    }
-}
-
 impl Disk {
     /// Starts a server on a small disk. Reports and returns `None` if this machine cannot mount one.
     async fn with_server() -> Option<(Fixture<'static>, Self)> {
-        let namespace = (*NAMESPACE)?;
+        let namespace = NAMESPACE.as_ref()?;
         let control_plane = shared().await;
         let folder = control_plane.folder("disk").unwrap();
         let options = options(control_plane, &Scope::Cluster, &[]).await;
@@ -204,9 +170,7 @@ impl Disk {
 
     /// Runs a script in the mount namespace of the server.
     fn run(&self, script: &str) {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.server.to_string()]).args(self.namespace.enter);
-        let output = command.args(["sh", "-c", script]).arg(&self.folder).output().unwrap();
-        assert!(output.status.success(), "{command:?}: {output:?}");
+        let arguments = [OsStr::new("sh"), OsStr::new("-c"), OsStr::new(script), self.folder.as_os_str()];
+        self.namespace.run(self.server, arguments).unwrap_or_else(|reason| panic!("{script}: {reason}"));
     }
 }
