@@ -111,10 +111,10 @@ on_local_node() {
   if [[ $1 == run ]]; then exec "$built/testbed" node -- "$0" on-node run; fi
   rm -f "$pages" "$log"
   acceptance+=(--image "$local_image" --next-image "localhost/$name@$next")
-  # The server only uses its list right if lists are not streamed, and every right must be used.
+  # The server only uses its list rights if lists are not streamed, and every right must be used.
   say 'A node whose API server does not stream lists'
   "$built/testbed" node --audit-log "$pages" --api-server-arg=--feature-gates=WatchList=false -- \
-    "$0" on-node test "${acceptance[@]}" --helm "${helm##*,}" --only listing,drift
+    "$0" on-node test "${acceptance[@]}" --helm "${helm##*,}" --only listing,drift,guard
   say 'A normal node'
   exec "$built/testbed" node --audit-log "$log" -- \
     "$0" on-node test "${acceptance[@]}" --helm "$helm" --audit-log "$pages" --audit-log "$log" --json "$folder/table.json"

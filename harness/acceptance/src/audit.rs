@@ -78,7 +78,8 @@ impl Usage {
         if event.stage == "RequestReceived" {
             return;
         }
-        if event.response_status.and_then(|status| status.code) == Some(403) {
+        let code = event.response_status.and_then(|status| status.code);
+        if code == Some(403) {
             self.forbidden.push(format!("{} {}", event.verb, event.uri));
             return;
         }
@@ -89,6 +90,10 @@ impl Usage {
         let resource =
             [object.resource, object.subresource].into_iter().flatten().collect::<Vec<_>>().join("/");
         let right = Right { group: object.api_group.unwrap_or_default(), resource, verb: event.verb };
+        // An apply that creates the object needs the right to create, too.
+        if right.verb == "patch" && code == Some(201) {
+            *self.rights.entry(Right { verb: "create".to_owned(), ..right.clone() }).or_default() += 1;
+        }
         *self.rights.entry(right).or_default() += 1;
     }
 }
@@ -109,10 +114,12 @@ mod tests {
     fn rights_and_refusals_of_one_user_are_counted() {
         let scale = r#""objectRef":{"resource":"deployments","subresource":"scale","apiGroup":"apps"},"#;
         let list = r#""objectRef":{"resource":"deployments","apiGroup":"apps"},"#;
+        let guard = r#""objectRef":{"resource":"guards","apiGroup":"apps"},"#;
         let text = [
             line(USER, "RequestReceived", "patch", scale, 0),
             line(USER, "ResponseComplete", "patch", scale, 200),
             line(USER, "ResponseComplete", "patch", scale, 422),
+            line(USER, "ResponseComplete", "patch", guard, 201),
             line(USER, "ResponseStarted", "watch", list, 200),
             line(USER, "ResponseComplete", "list", list, 403),
             line(USER, "ResponseComplete", "get", "", 200),
@@ -131,8 +138,12 @@ mod tests {
             resource: resource.to_owned(),
             verb: verb.to_owned(),
         };
-        let expected =
-            BTreeMap::from([(right("deployments/scale", "patch"), 2), (right("deployments", "watch"), 1)]);
+        let expected = BTreeMap::from([
+            (right("deployments/scale", "patch"), 2),
+            (right("deployments", "watch"), 1),
+            (right("guards", "patch"), 1),
+            (right("guards", "create"), 1),
+        ]);
         assert_eq!(usage.rights, expected);
         assert_eq!(usage.forbidden, ["list /x"]);
     }

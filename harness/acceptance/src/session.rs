@@ -16,10 +16,12 @@ pub(crate) const GRPC: u16 = 8080;
 /// The Service's port for probes and metrics.
 pub(crate) const HTTP: u16 = 8081;
 
-/// A client with its own connection. All names are in the namespace of the applications.
+/// A client with its own connection. All names are in the namespace of the applications, and of Deployments unless
+/// [`Self::of_kind`] says otherwise.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Deployments,
+    kind: proto::Kind,
     _port_forward: PortForward,
 }
 
@@ -47,13 +49,22 @@ impl Fixture {
     pub(crate) async fn session_as(&self, credentials: &Credentials) -> Result<Session> {
         let port_forward = self.port_forward(GRPC).await?;
         let connection = credentials.endpoint(port_forward.address)?.connect().await?;
-        let mut session = Session { client: connection.deployments(), _port_forward: port_forward };
+        let mut session = Session {
+            client: connection.deployments(),
+            kind: proto::Kind::Deployment,
+            _port_forward: port_forward,
+        };
         session.client.list_deployments(proto::ListDeploymentsRequest::default()).await?;
         Ok(session)
     }
 }
 
 impl Session {
+    /// The same client for workloads of another kind.
+    pub(crate) fn of_kind(self, kind: proto::Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Sets a count, and expects a refusal because there is no such Deployment.
     pub(crate) async fn set_expecting_not_found(&mut self, name: &str) -> Result<()> {
         match self.set(name, 1).await.map_err(anyhow::Error::downcast::<Status>) {
@@ -69,6 +80,7 @@ impl Session {
             name: name.to_owned(),
             namespace: APPS.to_owned(),
             replicas: Some(replicas),
+            kind: self.kind.into(),
             ..proto::SetDeploymentRequest::default()
         };
         let answer = self.client.set_deployment(request).await?.into_inner();
@@ -80,6 +92,7 @@ impl Session {
         let request = proto::GetDeploymentRequest {
             name: name.to_owned(),
             namespace: APPS.to_owned(),
+            kind: self.kind.into(),
             ..proto::GetDeploymentRequest::default()
         };
         Ok(self.client.get_deployment(request).await?.into_inner())
@@ -89,7 +102,7 @@ impl Session {
         let request = proto::DeleteDeploymentRequest {
             name: name.to_owned(),
             namespace: APPS.to_owned(),
-            expected_generation: None,
+            kind: self.kind.into(),
             ..proto::DeleteDeploymentRequest::default()
         };
         self.client.delete_deployment(request).await?;
@@ -127,7 +140,7 @@ impl Session {
         Ok(format!("{} ({}{through})", drift.by, drift.operation))
     }
 
-    /// All stored settings, sorted by name.
+    /// The stored settings of all Deployments, sorted by name.
     pub(crate) async fn settings(&mut self) -> Result<Vec<Setting>> {
         let request = proto::ListDeploymentsRequest::default();
         let rows = self.client.list_deployments(request).await?.into_inner().deployments_replica_config;

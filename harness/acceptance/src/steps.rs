@@ -5,6 +5,7 @@ mod conflict;
 mod connections;
 mod drift;
 mod eviction;
+mod guard;
 mod helm_test;
 mod install;
 mod kill;
@@ -15,6 +16,7 @@ mod readme;
 mod replacement;
 mod rights;
 mod set;
+mod stateful_set;
 mod third_party;
 mod uninstall;
 mod upgrade;
@@ -46,6 +48,7 @@ pub(crate) const ALL: &[Step] = &[
     helm_test::STEP,
     set::STEP,
     drift::STEP,
+    stateful_set::STEP,
     conflict::STEP,
     third_party::STEP,
     kill::STEP,
@@ -54,6 +57,7 @@ pub(crate) const ALL: &[Step] = &[
     certificates::STEP,
     pipeline::STEP,
     upgrade::STEP,
+    guard::STEP,
     connections::STEP,
     rights::STEP,
     uninstall::STEP,

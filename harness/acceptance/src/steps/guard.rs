@@ -1,0 +1,99 @@
+//! The chart's default guard: the API server keeps the count, so that no pod is lost.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use replica_count_api::proto::GuardState;
+use replica_count_testbed::observer::Observer;
+use tokio::time::{self, Instant};
+
+use super::{Step, passed};
+use crate::eventually::eventually;
+use crate::fixture::{APPS, Fixture};
+use crate::table::Outcome;
+
+pub(super) const STEP: Step = Step {
+    name: "guard",
+    about: "guard.mode=auto: the pods of a managed Deployment survive kubectl scale --replicas 0",
+    run: |fixture| Box::pin(run(fixture)),
+};
+
+/// Much longer than a pod takes to be stopped.
+const WATCHED: time::Duration = time::Duration::from_secs(3);
+
+const REPLICAS: i32 = 3;
+
+async fn run(fixture: &Fixture) -> Result<Outcome> {
+    fixture.managed("guarded", REPLICAS).await?;
+    // A stored count from before the guard is kept by it, too.
+    fixture.install(&fixture.next_image, &["--set-string", "guard.mode=auto"]).await?;
+    let mut session = fixture.session().await?;
+    let answer = session.wait_for("guarded", "a guard", |answer| answer.guarded).await?;
+
+    let before = pods(fixture).await?;
+    ensure!(before.len() == REPLICAS as usize, "there are {} pods", before.len());
+    let mut observer = Observer::start(fixture.deployments(), "guarded").await?;
+    // Corrected in silence, or refused with an error: either is right.
+    let scale = ["kubectl", "scale", "deployment", "guarded", "--namespace", APPS, "--replicas", "0"];
+    let refused = fixture.programs.run(scale).await.err();
+    time::sleep(WATCHED).await;
+    observer.expect_unchanged(WATCHED)?;
+    ensure!(pods(fixture).await? == before, "pods were lost");
+    match (answer.guard(), &refused) {
+        (GuardState::GuardCorrects, None) => {}
+        (GuardState::GuardDenies, Some(error)) => {
+            let text = format!("{error:#}");
+            ensure!(text.contains("kept at 3"), "kubectl does not say why: {text}");
+        }
+        (state, _) => bail!("with {state:?}, kubectl scale ended with {refused:?}"),
+    }
+
+    let in_force = new_count(fixture, "guarded").await?;
+    forget_and_restore(fixture).await?;
+    Ok(passed(format!(
+        "{}: no pod lost, count unchanged; a Set passes the guard in {:.1} ms",
+        answer.guard().as_str_name(),
+        in_force.as_secs_f64() * 1000.0
+    )))
+}
+
+/// Sets another count, and returns how long the cluster took to have it.
+async fn new_count(fixture: &Fixture, name: &str) -> Result<time::Duration> {
+    let mut session = fixture.session().await?;
+    let mut observer = Observer::start(fixture.deployments(), name).await?;
+    let started = Instant::now();
+    session.set(name, REPLICAS - 1).await?;
+    let at = observer.wait_for(REPLICAS - 1).await.context("a Set was not written")?;
+    Ok(at.duration_since(started))
+}
+
+/// Deletes the settings of all Deployments and waits until their guard is gone, then restores them.
+async fn forget_and_restore(fixture: &Fixture) -> Result<()> {
+    let mut session = fixture.session().await?;
+    let settings = session.settings().await?;
+    for setting in &settings {
+        session.delete_setting(&setting.name).await?;
+    }
+    eventually("the guard is gone", async || {
+        let get = ["kubectl", "get", "replicaguards", "--namespace", APPS, "--output", "yaml"];
+        let guards = fixture.programs.run(get).await?;
+        ensure!(guards.contains("items: []"), "it is still there: {guards}");
+        Ok(())
+    })
+    .await?;
+    for setting in &settings {
+        session.set(&setting.name, setting.desired.context("a setting has a count")?).await?;
+    }
+    session.wait_for("guarded", "a guard", |answer| answer.guarded).await.map(drop)
+}
+
+/// The running pods of the guarded Deployment.
+async fn pods(fixture: &Fixture) -> Result<BTreeSet<String>> {
+    let labels = ListParams::default().labels("app=guarded");
+    let pods = Api::<Pod>::namespaced(fixture.kubernetes.clone(), APPS).list(&labels).await?;
+    let is_running = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
+    Ok(pods.iter().filter(is_running).map(|pod| pod.uid().unwrap_or_default()).collect())
+}
