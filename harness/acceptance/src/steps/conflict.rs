@@ -1,4 +1,4 @@
-//! Server-side apply of a managed Deployment, as described in the README: a different count is a conflict, with force
+//! Server-side apply of a managed Deployment, as described in docs/how-to/gitops.md: a different count is a conflict, with force
 //! it is drift, and a manifest without a count changes nothing.
 
 use std::fs;

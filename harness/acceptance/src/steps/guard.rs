@@ -13,6 +13,7 @@ use tokio::time::{self, Instant};
 use super::{Step, passed};
 use crate::eventually::eventually;
 use crate::fixture::{APPS, Fixture};
+use crate::session::Setting;
 use crate::table::Outcome;
 
 pub(super) const STEP: Step = Step {
@@ -70,7 +71,8 @@ async fn new_count(fixture: &Fixture, name: &str) -> Result<time::Duration> {
     Ok(at.duration_since(started))
 }
 
-/// Deletes the settings of all Deployments and waits until their guard is gone, then restores them.
+/// Deletes the settings of all Deployments and waits until their guard is gone, then restores
+/// those of Deployments that exist.
 async fn forget_and_restore(fixture: &Fixture) -> Result<()> {
     let mut session = fixture.session().await?;
     let settings = session.settings().await?;
@@ -84,10 +86,17 @@ async fn forget_and_restore(fixture: &Fixture) -> Result<()> {
         Ok(())
     })
     .await?;
-    for setting in &settings {
-        session.set(&setting.name, setting.desired.context("a setting has a count")?).await?;
+    let mut existing = Vec::new();
+    for Setting { name, desired, .. } in &settings {
+        if fixture.deployments().get_opt(name).await?.is_some() {
+            session.set(name, desired.context("a setting has a count")?).await?;
+            existing.push(name);
+        }
     }
-    session.wait_for("guarded", "a guard", |answer| answer.guarded).await.map(drop)
+    for name in existing {
+        session.wait_for(name, "a guard", |answer| answer.guarded).await?;
+    }
+    Ok(())
 }
 
 /// The running pods of the guarded Deployment.

@@ -1,4 +1,4 @@
-//! A managed Deployment of a third-party chart, upgraded to a different count. As described in the README, an upgrade
+//! A managed Deployment of a third-party chart, upgraded to a different count. As described in docs/how-to/gitops.md, an upgrade
 //! by Helm 3 drifts and is repaired; Helm 4 gets a conflict, and with force drifts and is repaired, too.
 
 use anyhow::{Result, ensure};
