@@ -58,11 +58,24 @@ Benchmarks:
           size and syncs it and its folder. By 64 clients: how many a second; the
           limit is what 64 such clients would get, or what they get from a file in
           memory, whatever is less.
+  pods    How many pods a drift costs in each mode of the guard, with the real
+          controllers.
+  guard   What the guard costs others: PATCHes by a client of its own Deployment,
+          beside guards of 1,000 and 5,000 counts and without one. The limit is an
+          API server without policies; there are two, which change sides. And how
+          long after a Set the guard is in force, as another client sees it, and
+          how long after a start all of 1,000 namespaces are guarded.
+  attempts
+          Wrong counts of guarded Deployments that an independent watch shows: by
+          1,000 attempts each in the ways of kubectl, with one API server, with
+          two, and with a guard that denies where nothing corrects. Most are the
+          HTTP requests that kubectl sends; kubectl, Helm 3 and Helm 4 themselves
+          make 30 each, as they take longer.
 
 With --baseline, the server of an earlier commit is measured beside the others,
 in its own column. It is built once, from a clean clone and with its own
-toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight and sets
-have no baseline.
+toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight, sets,
+pods, guard and attempts have no baseline.
 
 Examples:
   make bench                         everything, in at most 30 minutes
@@ -115,13 +128,17 @@ pub(crate) enum Benchmark {
     Sets,
     /// How many pods a drift costs.
     Pods,
+    /// What the guard costs others, and how soon it is in force.
+    Guard,
+    /// Whether anybody gets a wrong count past the guard.
+    Attempts,
 }
 
 impl Benchmark {
     /// Whether an earlier server can be measured beside ours.
     pub(crate) fn has_baseline(self) -> bool {
         match self {
-            Self::Fight | Self::Sets | Self::Pods => false,
+            Self::Fight | Self::Sets | Self::Pods | Self::Guard | Self::Attempts => false,
             Self::Drift
             | Self::Mass
             | Self::Memory
@@ -145,6 +162,8 @@ impl Benchmark {
             Self::Requests => "requests answered in a second of the time of a core",
             Self::Sets => "durable Sets, beside what the disk can do",
             Self::Pods => "pods that a drift costs, in each mode of the guard",
+            Self::Guard => "what the guard costs others, and how soon it is in force",
+            Self::Attempts => "wrong counts that somebody gets past the guard",
         }
     }
 }
