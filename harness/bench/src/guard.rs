@@ -2,6 +2,7 @@
 
 mod in_force;
 mod namespaces;
+mod restart;
 mod writes;
 
 use std::fs;
@@ -39,6 +40,8 @@ pub(crate) struct Plan {
     sets: usize,
     /// Namespaces with one target each.
     namespaces: usize,
+    /// Restarts of an API server.
+    restarts: usize,
 }
 
 impl Plan {
@@ -47,9 +50,15 @@ impl Plan {
         writes: writes::Plan { blocks: 6, rounds: 250 },
         sets: 300,
         namespaces: 1_000,
+        restarts: 5,
     };
-    pub(crate) const SHORT: Self =
-        Self { sizes: [10, 20], writes: writes::Plan { blocks: 1, rounds: 3 }, sets: 3, namespaces: 3 };
+    pub(crate) const SHORT: Self = Self {
+        sizes: [10, 20],
+        writes: writes::Plan { blocks: 1, rounds: 3 },
+        sets: 3,
+        namespaces: 3,
+        restarts: 0,
+    };
 
     fn fleets(&self) -> [Fleet; 2] {
         let [fewer, more] = self.sizes;
@@ -128,7 +137,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let [site, _] = sites;
     let (namespaces_rows, namespaces) = namespaces::measure(plan, &site).await?;
     rows.extend(namespaces_rows);
+    let (restart_rows, restarts) = restart::measure(plan, &site).await?;
+    rows.extend(restart_rows);
     let kubernetes = site.control_plane.admin().await?.apiserver_version().await?.git_version;
-    let details = json!({ "writes": writes, "in_force": in_force, "namespaces": namespaces });
+    let details =
+        json!({ "writes": writes, "in_force": in_force, "namespaces": namespaces, "restarts_s": restarts });
     Ok(Outcome { name: "guard", rows, kubernetes, details })
 }
