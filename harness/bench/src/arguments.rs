@@ -63,14 +63,16 @@ Benchmarks:
   guard   What the guard costs others: PATCHes by a client of its own Deployment,
           beside guards of 1,000 and 5,000 counts and without one. The limit is an
           API server without policies; there are two, which change sides. And how
-          long after a Set the guard is in force, as another client sees it, and
-          how long after a start all of 1,000 namespaces are guarded.
+          long after a Set the guard is in force, as another client sees it, how
+          long after a start all of 1,000 namespaces are guarded, and how long
+          after a restart an API server guards nothing.
   attempts
           Wrong counts of guarded Deployments that an independent watch shows: by
           1,000 attempts each in the ways of kubectl, with one API server, with
           two, and with a guard that denies where nothing corrects. Most are the
-          HTTP requests that kubectl sends; kubectl, Helm 3 and Helm 4 themselves
-          make 30 each, as they take longer.
+          HTTP requests that kubectl sends; kubectl itself takes longer and makes
+          30 in each way, and each of Helm 3 and Helm 4 100 upgrades. A short run
+          has neither, and fails if there is a wrong count.
 
 With --baseline, the server of an earlier commit is measured beside the others,
 in its own column. It is built once, from a clean clone and with its own
@@ -78,7 +80,7 @@ toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight, sets,
 pods, guard and attempts have no baseline.
 
 Examples:
-  make bench                         everything, in at most 30 minutes
+  make bench                         everything, in at most 45 minutes
   make bench ONLY=drift BASELINE=origin/main
                                      is this checkout slower than that?
   make bench ONLY=drift ROUNDS=400   one of them, and less of it
@@ -94,7 +96,8 @@ pub(crate) struct Measure {
     /// Run only this benchmark [default: all].
     #[arg(long, value_enum)]
     pub(crate) only: Option<Benchmark>,
-    /// Rounds of `drift`, of both kinds [default: 2000], and of `fight` with and without it [default: 400].
+    /// Rounds of `drift`, of both kinds [default: 2000], and of `fight` with and without it [default: 400]; upgrades by
+    /// each Helm in `attempts` [default: 100].
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<NonZeroUsize>,
     /// Measure the server of this commit too: any revision of git. It is built first, which takes minutes.

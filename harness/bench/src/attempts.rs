@@ -9,6 +9,7 @@ mod witness;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -59,9 +60,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) const FULL: Self =
-        Self { attempts: 1_000, deployments: 200, kubectl: 30, helm: 30, must_hold: false };
-    pub(crate) const SHORT: Self = Self { attempts: 6, deployments: 3, kubectl: 0, helm: 0, must_hold: true };
+    const FULL: Self = Self { attempts: 1_000, deployments: 200, kubectl: 30, helm: 100, must_hold: false };
+    const SHORT: Self = Self { attempts: 6, deployments: 3, kubectl: 0, helm: 0, must_hold: true };
+
+    /// With so many upgrades by each Helm.
+    pub(crate) fn new(rounds: Option<NonZeroUsize>, short: bool) -> Self {
+        let plan = if short { Self::SHORT } else { Self::FULL };
+        Self { helm: rounds.map_or(plan.helm, NonZeroUsize::get), ..plan }
+    }
 }
 
 /// How counts are guarded.
@@ -110,13 +116,11 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
             tallies.iter().map(|tally| (tally.way.clone(), tally.details())).collect();
         details.push(json!({ "case": case.what, "mode": case.mode, "ways": tallies }));
     }
-    if plan.helm < plan.attempts {
-        let Plan { attempts, kubectl, helm, .. } = plan;
-        say_error(&format!(
-            "{attempts} attempts in each way were the HTTP requests of kubectl; kubectl made {kubectl} in each way, and \
-             each Helm {helm}, because they take longer"
-        ));
-    }
+    say_error(&format!(
+        "{} attempts in each way were the HTTP requests of kubectl; kubectl itself, which takes longer, made {} in each way, \
+         and each Helm {}",
+        plan.attempts, plan.kubectl, plan.helm
+    ));
     let kubernetes = control_plane.admin().await?.apiserver_version().await?.git_version;
     Ok(Outcome { name: "attempts", rows, kubernetes, details: json!(details) })
 }

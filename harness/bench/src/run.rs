@@ -116,9 +116,7 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Conte
         Benchmark::Guard => {
             guard::measure(if short { &guard::Plan::SHORT } else { &guard::Plan::FULL }).await
         }
-        Benchmark::Attempts => {
-            attempts::measure(if short { &attempts::Plan::SHORT } else { &attempts::Plan::FULL }).await
-        }
+        Benchmark::Attempts => attempts::measure(&attempts::Plan::new(rounds, short)).await,
     }
 }
 
