@@ -58,14 +58,29 @@ Benchmarks:
           size and syncs it and its folder. By 64 clients: how many a second; the
           limit is what 64 such clients would get, or what they get from a file in
           memory, whatever is less.
+  pods    How many pods a drift costs in each mode of the guard, with the real
+          controllers.
+  guard   What the guard costs others: PATCHes by a client of its own Deployment,
+          beside guards of 1,000 and 5,000 counts and without one. The limit is an
+          API server without policies; there are two, which change sides. And how
+          long after a Set the guard is in force, as another client sees it, how
+          long after a start all of 1,000 namespaces are guarded, and how long
+          after a restart an API server guards nothing.
+  attempts
+          Wrong counts of guarded Deployments that an independent watch shows: by
+          1,000 attempts each in the ways of kubectl, with one API server, with
+          two, and with a guard that denies where nothing corrects. Most are the
+          HTTP requests that kubectl sends; kubectl itself takes longer and makes
+          30 in each way, and each of Helm 3 and Helm 4 100 upgrades. A short run
+          has neither, and fails if there is a wrong count.
 
 With --baseline, the server of an earlier commit is measured beside the others,
 in its own column. It is built once, from a clean clone and with its own
-toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight and sets
-have no baseline.
+toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight, sets,
+pods, guard and attempts have no baseline.
 
 Examples:
-  make bench                         everything, in at most 30 minutes
+  make bench                         everything, in at most 45 minutes
   make bench ONLY=drift BASELINE=origin/main
                                      is this checkout slower than that?
   make bench ONLY=drift ROUNDS=400   one of them, and less of it
@@ -81,7 +96,8 @@ pub(crate) struct Measure {
     /// Run only this benchmark [default: all].
     #[arg(long, value_enum)]
     pub(crate) only: Option<Benchmark>,
-    /// Rounds of `drift`, of both kinds [default: 2000], and of `fight` with and without it [default: 400].
+    /// Rounds of `drift`, of both kinds [default: 2000], and of `fight` with and without it [default: 400]; upgrades by
+    /// each Helm in `attempts` [default: 100].
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<NonZeroUsize>,
     /// Measure the server of this commit too: any revision of git. It is built first, which takes minutes.
@@ -115,13 +131,17 @@ pub(crate) enum Benchmark {
     Sets,
     /// How many pods a drift costs.
     Pods,
+    /// What the guard costs others, and how soon it is in force.
+    Guard,
+    /// Whether anybody gets a wrong count past the guard.
+    Attempts,
 }
 
 impl Benchmark {
     /// Whether an earlier server can be measured beside ours.
     pub(crate) fn has_baseline(self) -> bool {
         match self {
-            Self::Fight | Self::Sets | Self::Pods => false,
+            Self::Fight | Self::Sets | Self::Pods | Self::Guard | Self::Attempts => false,
             Self::Drift
             | Self::Mass
             | Self::Memory
@@ -145,6 +165,8 @@ impl Benchmark {
             Self::Requests => "requests answered in a second of the time of a core",
             Self::Sets => "durable Sets, beside what the disk can do",
             Self::Pods => "pods that a drift costs, in each mode of the guard",
+            Self::Guard => "what the guard costs others, and how soon it is in force",
+            Self::Attempts => "wrong counts that somebody gets past the guard",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! failed.
 
 mod arguments;
+mod attempts;
 mod contestant;
 mod cpu_time;
 mod curl;
@@ -13,6 +14,7 @@ mod etcd;
 mod fight;
 mod fleet;
 mod gone;
+mod guard;
 mod idle;
 mod kubeconfig;
 mod last;
@@ -25,6 +27,7 @@ mod output;
 mod peer;
 mod plot;
 mod pods;
+mod policies;
 mod progress;
 mod requests;
 mod resident;

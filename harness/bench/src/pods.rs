@@ -11,8 +11,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use replica_count_api::proto::SetDeploymentRequest;
-use replica_count_testbed::control_plane::{Options, Scope};
-use replica_count_testbed::{ControlPlane, Manager, manager};
+use replica_count_testbed::control_plane::Options;
+use replica_count_testbed::{ControlPlane, Manager};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{self, Instant};
@@ -93,13 +93,13 @@ async fn run(control_plane: &ControlPlane, plan: &Plan, case: Case) -> Result<Ve
     let namespace = control_plane.namespace("pods").await?;
     let corrects = control_plane.install_guard(&namespace).await?;
     ensure!(corrects || case.mode != "correct", "this API server cannot correct counts");
-    let options = server::options(control_plane, &Scope::Cluster).await?;
-    let arguments = ["--guard", case.mode, "--guard-name", &namespace];
-    let mut manager = Manager::start(&arguments.iter().fold(options, manager::Options::argument)).await?;
+    let mut manager = Manager::start(&server::guarding(control_plane, case.mode, &namespace).await?).await?;
     manager.wait_ready().await?;
     let fleet = Fleet::create(control_plane, namespace, plan.deployments).await?;
     fleet.manage(&manager).await?;
-    fleet.wait_until_guarded(&manager, case).await?;
+    if case.mode != "off" {
+        server::wait_until_guarded(&manager, fleet.size).await?;
+    }
     if case.is_killed {
         manager.kill()?;
     }
@@ -144,20 +144,6 @@ impl Fleet {
                 ..SetDeploymentRequest::default()
             };
             client.set_deployment(request).await.context("SetDeployment failed")?;
-        }
-        Ok(())
-    }
-
-    /// Waits until it is proven that the API server keeps all counts.
-    async fn wait_until_guarded(&self, manager: &Manager, case: Case) -> Result<()> {
-        if case.mode == "off" {
-            return Ok(());
-        }
-        let expected = format!("replica_count_manager_guarded_targets {}.0\n", self.size);
-        let deadline = Instant::now() + DEADLINE;
-        while !manager.metrics().await?.contains(&expected) {
-            ensure!(Instant::now() < deadline, "the guard was not in force within {DEADLINE:?}");
-            time::sleep(POLL).await;
         }
         Ok(())
     }

@@ -15,7 +15,9 @@ use crate::contestant::Contestant;
 use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
-use crate::{drain, drift, fight, idle, mass, memory, pods, requests, restart, sets, start, table};
+use crate::{
+    attempts, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start, table,
+};
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -111,6 +113,10 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Conte
         }
         Benchmark::Sets => sets::measure(if short { &sets::Plan::SHORT } else { &sets::Plan::FULL }).await,
         Benchmark::Pods => pods::measure(if short { &pods::Plan::SHORT } else { &pods::Plan::FULL }).await,
+        Benchmark::Guard => {
+            guard::measure(if short { &guard::Plan::SHORT } else { &guard::Plan::FULL }).await
+        }
+        Benchmark::Attempts => attempts::measure(&attempts::Plan::new(rounds, short)).await,
     }
 }
 

@@ -11,11 +11,11 @@ mod options;
 mod rights;
 mod tokens;
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, iter};
 
 use anyhow::{Context as _, Result};
 use api_server::ApiServer;
@@ -47,6 +47,7 @@ pub struct ControlPlane {
     // Dropped from top to bottom: the folder goes last, when nothing writes to it any more.
     controller_manager: Option<Component>,
     api_server: ApiServer,
+    second_api_server: Option<ApiServer>,
     etcd: Component,
     etcd_url: String,
     authority: Authority,
@@ -81,6 +82,7 @@ impl ControlPlane {
         let mut this = Self {
             controller_manager,
             api_server,
+            second_api_server: None,
             etcd,
             etcd_url,
             authority,
@@ -107,8 +109,22 @@ impl ControlPlane {
         if let Some(mut controller_manager) = self.controller_manager.take() {
             controller_manager.kill()?;
         }
-        self.api_server.stop()?;
+        for api_server in iter::chain([&self.api_server], &self.second_api_server) {
+            api_server.stop()?;
+        }
         self.etcd.kill()
+    }
+
+    /// Starts a second API server on the same etcd, as clusters with several have; returns the kubeconfig of an
+    /// administrator who uses it. Everybody else uses the first one, also after another call, which replaces the second.
+    pub async fn start_second_api_server(&mut self) -> Result<PathBuf> {
+        let admin =
+            Credentials::Certificate(self.authority.issue(&Identity::person("admin", &[ADMINISTRATORS]))?);
+        let folder = self.folder("second-api-server")?;
+        let second = self.api_server.start_another(folder, &admin).await?;
+        let kubeconfig = self.write_kubeconfig("admin-second", second.endpoint(), &admin)?;
+        self.second_api_server = Some(second);
+        Ok(kubeconfig)
     }
 
     /// The kubeconfig of an administrator, unrestricted by RBAC.
@@ -201,7 +217,9 @@ impl ControlPlane {
     /// Fails with the end of its log if one of the programs has died.
     pub fn check_alive(&mut self) -> Result<()> {
         self.etcd.check_alive()?;
-        self.api_server.check_alive()?;
+        for api_server in iter::chain([&self.api_server], &self.second_api_server) {
+            api_server.check_alive()?;
+        }
         self.controller_manager.as_mut().map_or(Ok(()), Component::check_alive)
     }
 
@@ -264,7 +282,11 @@ impl ControlPlane {
     /// The ids of the running processes.
     pub fn process_ids(&self) -> Vec<u32> {
         let controller_manager = self.controller_manager.as_ref().map(Component::id);
-        [Some(self.etcd.id()), self.api_server.id(), controller_manager].into_iter().flatten().collect()
+        let second = self.second_api_server.as_ref().and_then(ApiServer::id);
+        [Some(self.etcd.id()), self.api_server.id(), second, controller_manager]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// A client without credentials of its own: requests must carry theirs.

@@ -64,7 +64,7 @@ fn children(pid: u32) -> Vec<u32> {
 
 #[tokio::test]
 async fn the_api_server_comes_back_on_its_port_with_its_data() {
-    let control_plane = ControlPlane::start(options()).await.unwrap();
+    let mut control_plane = ControlPlane::start(options()).await.unwrap();
     let url = control_plane.url().to_owned();
     let namespace = control_plane.namespace("restart").await.unwrap();
     control_plane.deployment(&namespace, "web", 3).await.unwrap();
@@ -86,7 +86,14 @@ async fn the_api_server_comes_back_on_its_port_with_its_data() {
     control_plane.resume_api_server().unwrap();
     time::timeout(DEADLINE, api().await.get("web")).await.unwrap().unwrap();
 
+    let second = control_plane.start_second_api_server().await.unwrap();
+    let second = client(&second).await;
+    control_plane.stop_api_server().unwrap();
+    Api::<Deployment>::namespaced(second, &namespace).get("web").await.unwrap();
+    control_plane.start_api_server().await.unwrap();
+
     let after = control_plane.process_ids();
+    assert_eq!(after.len(), 3);
     control_plane.shutdown().unwrap();
     for pid in iter::chain(before, after) {
         assert!(!is_running(pid), "{pid} is still running");

@@ -39,7 +39,7 @@ const NAMES: [&str; 5] = [
 ];
 
 /// Everything the server needs, except its port.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) testbed: PathBuf,
     pub(super) program: PathBuf,
@@ -53,7 +53,7 @@ pub(super) struct Setup {
 }
 
 /// The files of its keys and policies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Files {
     certificate: CertificateFiles,
     /// Its client certificate for kubelets.
@@ -89,7 +89,19 @@ impl ApiServer {
         };
         let policy = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"Metadata"}]}"#;
         fs::write(&files.audit_policy, policy).context("cannot write the audit policy")?;
-        let endpoint = Endpoint { url: String::new(), certificate_authority: authority.certificate() };
+        Self::on_free_port(setup, files, admin).await
+    }
+
+    /// Starts another one on the same data, with the same keys, and waits until it is ready. It keeps its files in
+    /// `folder`, and writes no audit log.
+    pub(super) async fn start_another(&self, folder: PathBuf, admin: &Credentials) -> Result<Self> {
+        let setup = Setup { folder, audit_log: None, ..self.setup.clone() };
+        Self::on_free_port(setup, self.files.clone(), admin).await
+    }
+
+    async fn on_free_port(setup: Setup, files: Files, admin: &Credentials) -> Result<Self> {
+        let certificate_authority = files.certificate_authority.clone();
+        let endpoint = Endpoint { url: String::new(), certificate_authority };
         let probe = setup.folder.join("probe.kubeconfig");
         let mut this = Self { setup, files, port: 0, endpoint, probe, running: Mutex::new(None) };
         for _ in 0..ATTEMPTS {
