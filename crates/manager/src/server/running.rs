@@ -98,7 +98,7 @@ impl Running {
         Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown }.start();
         let reconciler = shared.reconciler();
         work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
-        if let Some(settings) = args.guard_settings() {
+        if let Some(settings) = args.guard_settings().filter(|_| shared.guards.is_on()) {
             let keeper = shared.guard_keeper(settings);
             work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(stop_work.clone()));
         }

@@ -14,6 +14,7 @@ use super::log::Lines;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
+use crate::guards::Guards;
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::source::Opened;
@@ -68,6 +69,7 @@ pub(super) async fn run(
         }
     };
     let policy = policy(&args, &store);
+    let store_is_locked = store.is_locked();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = %kubernetes.server(),
@@ -81,13 +83,15 @@ pub(super) async fn run(
         let _entered = reconcile_runtime.enter();
         connect(kubernetes).map_err(ServeError::usage)?
     };
+    // Another server may keep the guards, too.
+    let guards = if store_is_locked { args.guards() } else { Guards::default() };
     let (report, reporter) = report();
     let shared = Shared {
         marker: Marker { store, work: Arc::default() },
         cluster: Arc::default(),
         records: Arc::default(),
         policy: Arc::new(policy),
-        guards: Arc::new(args.guards()),
+        guards: Arc::new(guards),
         guard_metrics: GuardMetrics::default(),
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
@@ -126,7 +130,9 @@ fn policy(args: &ServeArgs, store: &Store) -> Policy {
     if store.is_locked() {
         return args.policy();
     }
-    error!("the settings cannot be locked, so another server may use them: nothing is enforced");
+    error!(
+        "the settings cannot be locked, so another server may use them: nothing is enforced, and guards are left alone"
+    );
     Policy { enforcement: Enforcement::Ignore { until: None }, ..args.policy() }
 }
 
