@@ -22,6 +22,8 @@ pub struct Summary {
     pub inactive: usize,
     /// Namespaces whose guard somebody has suspended.
     pub suspended: usize,
+    /// Namespaces whose guard somebody keeps changing.
+    pub contested: usize,
     /// The age of the oldest change that a guard does not have yet.
     pub oldest_change: Duration,
 }
@@ -35,6 +37,7 @@ impl Summary {
         for known in inner.namespaces.values() {
             let age = known.changed_at.map(|at| at.elapsed()).unwrap_or_default();
             summary.oldest_change = summary.oldest_change.max(age);
+            summary.contested += usize::from(known.damping.contested().is_some());
             let Some(Held { guard, .. }) = &known.held else { continue };
             match known.proof {
                 _ if guard.is_suspended => summary.suspended += 1,
@@ -51,12 +54,16 @@ impl Summary {
 
     /// What is wrong with the guard, for people. `None`: nothing, or it is off.
     pub fn problem(&self) -> Option<String> {
-        let Self { is_refused, active, inactive, suspended, .. } = *self;
+        let Self { is_refused, active, inactive, suspended, contested, .. } = *self;
         if is_refused {
             return Some("the guard is not installed: counts are watched and repaired".to_owned());
         }
         let counted = |count: usize, what: &str| (count > 0).then(|| format!("{what} in {count} namespaces"));
-        let parts = [counted(inactive, "not in force"), counted(suspended, "suspended")];
+        let parts = [
+            counted(inactive, "not in force"),
+            counted(suspended, "suspended"),
+            counted(contested, "contested"),
+        ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| format!("the guard is {}, and in force in {active}", parts.join(", ")))
     }

@@ -7,8 +7,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use kube::Client;
 use replica_count_core::backoff::Backoff;
+use replica_count_core::damping::Quiet;
 use replica_count_core::guard::{Counts, MAX_COUNTS, Mode, Wanted, target};
 use replica_count_core::policy::Policy;
+use replica_count_core::setting::Enforcement;
 use replica_count_core::target::Target;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ use super::marker::Marker;
 use crate::clock;
 use crate::cluster::{Cluster, Freshness, Watched};
 use crate::guards::summary::Summary;
-use crate::guards::{Guards, PATIENCE, Snapshot};
+use crate::guards::{Drift, Guards, PATIENCE, Snapshot};
 use crate::kubernetes::guard::{self, Guard, GuardError, Proof, Trial};
 
 /// Namespaces that are kept at once.
@@ -74,6 +76,10 @@ impl GuardKeeper {
     /// Runs until `shutdown`. What is given up then is repeated by the next process.
     pub async fn run(self, shutdown: CancellationToken) {
         self.mark_stored();
+        if self.policy.enforcement != Enforcement::Enforce {
+            let name = self.guards.name();
+            warn!(name, "nothing is enforced, so nothing is guarded: the guards of this name are removed");
+        }
         let mut keeping = FuturesUnordered::new();
         let mut checks = tokio::time::interval(PROOF_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,8 +160,14 @@ impl GuardKeeper {
             let left = Duration::try_from(at.duration_since(clock::now().wall)).unwrap_or_default();
             self.recheck(&namespace, left.min(PROOF_INTERVAL));
         }
-        match self.write(&namespace, &snapshot, &wanted).await {
+        let guard = self.guard(&snapshot, &wanted);
+        if let Some(at) = waits_until(&snapshot, &guard) {
+            self.guards.work.mark_at(Arc::clone(&namespace), at.into_std());
+            return namespace;
+        }
+        match self.write(&namespace, &snapshot, &guard).await {
             Ok(changed) => {
+                self.settle(&namespace, &snapshot);
                 self.guards.record_kept(&namespace, wanted.left_out > 0);
                 self.mark_targets(&namespace, &changed);
                 if wanted.left_out > 0 && !changed.is_empty() {
@@ -179,44 +191,85 @@ impl GuardKeeper {
         })
     }
 
+    /// What the guard should hold.
+    fn guard(&self, snapshot: &Snapshot, wanted: &Wanted) -> Guard {
+        Guard {
+            mode: Some(snapshot.mode),
+            is_suspended: snapshot.held.as_ref().is_some_and(|held| held.guard.is_suspended),
+            how: self.settings.how.clone(),
+            counts: wanted.counts.clone(),
+        }
+    }
+
     /// Writes the guard, if it does not hold what is wanted; returns the keys of counts that changed.
     async fn write(
         &self,
         namespace: &str,
         snapshot: &Snapshot,
-        wanted: &Wanted,
+        guard: &Guard,
     ) -> Result<Vec<String>, GuardError> {
-        let guard = Guard {
-            mode: Some(snapshot.mode),
-            is_suspended: snapshot.held.as_ref().is_some_and(|held| held.is_suspended),
-            how: self.settings.how.clone(),
-            counts: wanted.counts.clone(),
-        };
         let name = self.guards.name();
         match &snapshot.held {
-            Some(held) if held.is_same_as(&guard) => return Ok(Vec::new()),
-            None if guard.counts.is_empty() => return Ok(Vec::new()),
+            _ if is_kept(snapshot, guard) => return Ok(Vec::new()),
             // A suspended guard is what somebody wants to find again.
-            Some(held) if guard.counts.is_empty() && !held.is_suspended => {
+            Some(held) if guard.counts.is_empty() && !held.guard.is_suspended => {
                 self.guards.record_writing(namespace, None);
-                guard::delete(&self.client, namespace, name).await?;
+                guard::delete(&self.client, namespace, name, &held.identity).await?;
                 self.guards.record_written(namespace, None);
             }
             Some(_) | None => {
-                self.guards.record_writing(namespace, Some(&guard));
-                let written = guard::apply(&self.client, namespace, name, &guard).await?;
+                self.guards.record_writing(namespace, Some(guard));
+                let written = guard::apply(&self.client, namespace, name, guard).await?;
                 self.guards.record_written(namespace, Some(&written));
             }
         }
         self.metrics.writes.inc();
-        let before = snapshot.held.as_ref().map(|held| &held.counts);
+        self.put_back(namespace, snapshot);
+        let before = snapshot.held.as_ref().map(|held| &held.guard.counts);
         Ok(differences(before, &guard.counts))
     }
 
+    /// What others had changed was put back.
+    fn put_back(&self, namespace: &str, snapshot: &Snapshot) {
+        let Some(drift) = &snapshot.drift else { return };
+        let by = match drift {
+            Drift::Content { by } => by.as_deref(),
+            // Only now it is known that the namespace is still there.
+            Drift::Deletion => {
+                self.metrics.drifts.inc();
+                warn!(namespace, "the guard was deleted: it has been put back");
+                None
+            }
+        };
+        if let Some(wait) = self.guards.record_repair(namespace, fastrand::f64()) {
+            let by = by.unwrap_or("unknown");
+            warn!(namespace, by, ?wait, "the guard is contested: somebody keeps changing it");
+        }
+    }
+
+    /// The guard is as wanted.
+    fn settle(&self, namespace: &Arc<str>, snapshot: &Snapshot) {
+        match self.guards.record_quiet(namespace) {
+            Quiet::None => {}
+            Quiet::EndsAt(at) => self.guards.work.mark_at(Arc::clone(namespace), at),
+            Quiet::Ended => {
+                info!(%namespace, mode = snapshot.mode.as_str(), "the guard is no longer contested")
+            }
+        }
+    }
+
     fn failed(&self, namespace: &Arc<str>, error: &GuardError) {
+        if matches!(error, GuardError::Changed(_)) {
+            // The watch shows the newer object.
+            debug!(%namespace, %error, "the guard has changed meanwhile");
+            self.guards.record_not_written(namespace);
+            self.recheck(namespace, BACKOFF.delay(1, fastrand::f64()));
+            return;
+        }
         let failures = self.guards.record_failure(namespace);
         if matches!(error, GuardError::NoPlace(_)) {
             debug!(%namespace, %error, "no guard");
+            self.guards.record_no_place(namespace);
             self.recheck(namespace, PROOF_INTERVAL);
         } else {
             self.metrics.failures.inc();
@@ -298,6 +351,20 @@ impl GuardKeeper {
     }
 }
 
+/// Whether nothing has to be written for the guard to hold this.
+fn is_kept(snapshot: &Snapshot, guard: &Guard) -> bool {
+    snapshot.held.as_ref().map_or(guard.counts.is_empty(), |held| held.guard.is_same_as(guard))
+}
+
+/// When the guard may be written, if that has to wait: only what others keep changing does, and not a new setting.
+fn waits_until(snapshot: &Snapshot, guard: &Guard) -> Option<Instant> {
+    let was_written = match &snapshot.written {
+        Some(written) => written.is_same_as(guard),
+        None => guard.counts.is_empty(),
+    };
+    snapshot.next_repair.filter(|_| snapshot.drift.is_some() && was_written && !is_kept(snapshot, guard))
+}
+
 /// The keys of counts that are not the same in both.
 fn differences(before: Option<&Counts>, after: &Counts) -> Vec<String> {
     let empty = Counts::new();
@@ -305,4 +372,44 @@ fn differences(before: Option<&Counts>, after: &Counts) -> Vec<String> {
     let changed = after.iter().filter(|(key, kept)| before.get(*key) != Some(*kept)).map(|(key, _)| key);
     let removed = before.keys().filter(|key| !after.contains_key(*key));
     changed.chain(removed).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_core::guard::Kept;
+    use replica_count_core::replicas::Replicas;
+
+    use super::*;
+    use crate::guards::{Held, Identity};
+
+    fn guard(replicas: i32) -> Guard {
+        let kept = Kept { replicas: Replicas::new(replicas).unwrap(), set_by: None, reason: None };
+        let counts = Counts::from([("deployments/web".to_owned(), kept)]);
+        Guard { mode: Some(Mode::Deny), is_suspended: false, how: String::new(), counts }
+    }
+
+    #[tokio::test]
+    async fn only_what_others_keep_changing_waits() {
+        let identity = Identity { uid: "u".into(), resource_version: None };
+        let held = |guard| Some(Held { guard, version: None, identity: identity.clone() });
+        let next = Instant::now() + Duration::from_mins(1);
+        let contested = |current| Snapshot {
+            held: current,
+            written: Some(guard(3)),
+            drift: Some(Drift::Content { by: None }),
+            next_repair: Some(next),
+            mode: Mode::Deny,
+            is_proof_due: false,
+            is_inactive: false,
+        };
+        assert_eq!(waits_until(&contested(held(guard(9))), &guard(3)), Some(next));
+        assert_eq!(waits_until(&contested(None), &guard(3)), Some(next), "deleted");
+        assert_eq!(waits_until(&contested(held(guard(9))), &guard(4)), None, "a new setting");
+        assert_eq!(waits_until(&contested(held(guard(3))), &guard(3)), None, "put back by somebody");
+        let free = Snapshot { next_repair: None, ..contested(held(guard(9))) };
+        assert_eq!(waits_until(&free, &guard(3)), None);
+        let empty = Guard { counts: Counts::new(), ..guard(3) };
+        let lifted = Snapshot { written: None, ..contested(held(guard(9))) };
+        assert_eq!(waits_until(&lifted, &empty), Some(next), "somebody makes it again and again");
+    }
 }

@@ -11,10 +11,15 @@ use crate::fixture::{Fixture, SOMEBODY, eventually, own, shared, wait_for_metric
 
 /// A server with a guard of its own, under its own name, and whether the API server can correct counts.
 async fn guarded(mode: &str) -> (Fixture<'static>, bool) {
+    guarded_with(mode, &[]).await
+}
+
+/// The same with extra flags.
+async fn guarded_with(mode: &str, extra: &[&str]) -> (Fixture<'static>, bool) {
     let control_plane = shared().await;
     let name = control_plane.namespace("guard").await.unwrap();
     let corrects = control_plane.install_guard(&name).await.unwrap();
-    let arguments = ["--guard", mode, "--guard-name", &name, "--guard-how", "ask"];
+    let arguments = [&["--guard", mode, "--guard-name", &name, "--guard-how", "ask"], extra].concat();
     (Fixture::with(control_plane, &arguments).await, corrects)
 }
 
@@ -170,7 +175,7 @@ async fn what_people_change_in_a_guard_is_put_back() {
     fixture.patch_guard(json!({ "spec": { "mode": "warn", "counts": counts } })).await;
     fixture.wait_for_kept("web", Some(3)).await;
     fixture.wait_for_kept("api", None).await;
-    fixture.wait_for_log("the guard was changed or deleted").await;
+    fixture.wait_for_log("the guard was changed: it is put back").await;
     let log = fixture.manager.log();
     assert!(log.iter().any(|line| line.contains(r#""by":"somebody""#)), "the author is named: {log:#?}");
 
@@ -178,6 +183,88 @@ async fn what_people_change_in_a_guard_is_put_back() {
     fixture.guards().await.delete(&name, &DeleteParams::default()).await.unwrap();
     fixture.wait_for_kept("web", Some(3)).await;
     wait_for_metric(&fixture.manager, "guard_drifts_total 2").await;
+    fixture.wait_for_log("the guard was deleted: it has been put back").await;
+
+    // A guard of a namespace without settings is nobody's.
+    let other = fixture.control_plane.namespace("guard").await.unwrap();
+    let mut guards = fixture.guards().await;
+    let mut guard = guards.get(&name).await.unwrap();
+    guard.metadata = kube::api::ObjectMeta { name: Some(name.clone()), ..Default::default() };
+    let kind = GroupVersionKind::gvk("replicacount.dev", "v1alpha1", "ReplicaGuard");
+    let client = fixture.control_plane.admin().await.unwrap();
+    guards = Api::namespaced_with(client, &other, &ApiResource::from_gvk(&kind));
+    guards.create(&kube::api::PostParams::default(), &guard).await.unwrap();
+    eventually("it is gone", async || {
+        guards.get_opt(&name).await.unwrap().is_none().then_some(()).ok_or("it is there")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fight_over_a_guard_is_damped_and_a_new_setting_is_not() {
+    let (mut fixture, _) = guarded("warn").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    let change = json!({ "spec": { "counts": { "deployments/web": { "replicas": 9 } } } });
+    let is_contested = async || {
+        let metrics = fixture.manager.metrics().await.unwrap();
+        metrics.lines().any(|line| line == "replica_count_manager_guard_contested_namespaces 1.0")
+    };
+    let mut changes = 0;
+    while !is_contested().await {
+        fixture.patch_guard(change.clone()).await;
+        fixture.wait_for_kept("web", Some(3)).await;
+        changes += 1;
+    }
+    assert_eq!(changes, 12);
+    fixture.patch_guard(change).await;
+    time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fixture.kept("web").await, Some(9), "it is left for now");
+    let log = fixture.manager.log();
+    let told: Vec<_> = log.iter().filter(|line| line.contains("the guard is contested")).collect();
+    assert!(told.len() == 1 && told[0].contains(r#""by":"somebody""#), "{log:#?}");
+
+    fixture.set("web", 4).await;
+    fixture.wait_for_kept("web", Some(4)).await;
+    fixture.wait_for_count("web", 4).await;
+}
+
+#[tokio::test]
+async fn a_guard_that_goes_with_its_namespace_is_no_drift() {
+    let (mut fixture, _) = guarded_with("warn", &["--log-level", "debug"]).await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> =
+        Api::all(fixture.control_plane.admin().await.unwrap());
+    namespaces.delete(&fixture.namespace, &DeleteParams::default()).await.unwrap();
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    fixture.guards().await.delete(&name, &DeleteParams::default()).await.unwrap();
+    fixture.wait_for_log("no guard").await;
+    wait_for_metric(&fixture.manager, "guard_drifts_total 0").await;
+    wait_for_metric(&fixture.manager, "guard_oldest_change_seconds 0.0").await;
+    let log = fixture.manager.log();
+    assert!(!log.iter().any(|line| line.contains("put back")), "{log:#?}");
+}
+
+#[tokio::test]
+async fn a_server_that_enforces_nothing_lifts_the_guard() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    fixture.options = fixture.options.argument(&"--enforcement").argument(&"ignore");
+    let fixture = fixture.restart(async |_| {}).await;
+    eventually("the guard is gone", async || {
+        let guard = fixture.guard().await;
+        if guard.is_none() { Ok(()) } else { Err(guard) }
+    })
+    .await;
+    fixture.wait_for_log("nothing is guarded").await;
+    eventually("somebody may scale", async || {
+        let scaled = fixture.kubectl(["scale", "deployment/web", "--replicas=7"]);
+        scaled.status.success().then_some(()).ok_or(scaled)
+    })
+    .await;
+    assert_eq!(fixture.count("web").await, Some(7));
 }
 
 #[tokio::test]
