@@ -6,4 +6,4 @@ mod write;
 
 pub use object::{Guard, Identity, ReplicaGuard};
 pub use proof::{Proof, Trial, can_correct, prove};
-pub use write::{GuardError, apply, delete};
+pub use write::{GuardError, apply, delete, list};

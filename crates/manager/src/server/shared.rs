@@ -20,6 +20,7 @@ use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
 use crate::reconcile::guard_keeper::{GuardKeeper, GuardSettings};
 use crate::reconcile::guard_metrics::GuardMetrics;
+use crate::reconcile::guard_removal::GuardRemoval;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::reconciler::Reconciler;
 use crate::reconcile::records::Records;
@@ -89,6 +90,12 @@ impl Shared {
             client: self.client.clone(),
             metrics: self.guard_metrics.clone(),
         }
+    }
+
+    /// Removes the guards of this name.
+    pub(super) fn guard_removal(&self, name: String) -> GuardRemoval {
+        let namespace = self.namespace().map(str::to_owned);
+        GuardRemoval { client: self.client.clone(), namespace, name }
     }
 
     pub(super) fn reconciler(&self) -> Reconciler {

@@ -247,6 +247,37 @@ async fn a_guard_that_goes_with_its_namespace_is_no_drift() {
 }
 
 #[tokio::test]
+async fn a_server_without_the_guard_removes_what_an_earlier_run_left() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    let other = json!({ "metadata": { "name": "other" }, "spec": { "mode": "warn" } });
+    let other: DynamicObject = serde_json::from_value(other).unwrap();
+    fixture.guards().await.create(&kube::api::PostParams::default(), &other).await.unwrap();
+
+    fixture.options = fixture.options.argument("--guard").argument("off");
+    let fixture = fixture.restart(async |_| {}).await;
+    eventually("only what another release keeps is left", async || {
+        let guards = fixture.guards().await.list(&kube::api::ListParams::default()).await.unwrap();
+        let names: Vec<_> = guards.items.into_iter().filter_map(|guard| guard.metadata.name).collect();
+        if names == ["other"] { Ok(()) } else { Err((names, name.clone())) }
+    })
+    .await;
+    fixture.wait_for_log("guards of an earlier run were removed").await;
+}
+
+#[tokio::test]
+async fn a_server_without_the_guard_needs_neither_rights_nor_definitions() {
+    let control_plane = own().await;
+    let mut fixture = Fixture::with(&control_plane, &["--log-level", "debug"]).await;
+    fixture.wait_for_log("guards of an earlier run are left").await;
+    fixture.create_managed("web", 3).await;
+    fixture.scale("web", 7).await;
+    fixture.wait_for("web", |answer| answer.drift_count == 1 && answer.current_replicas == Some(3)).await;
+}
+
+#[tokio::test]
 async fn a_server_that_enforces_nothing_lifts_the_guard() {
     let (mut fixture, _) = guarded("deny").await;
     fixture.create_managed("web", 3).await;

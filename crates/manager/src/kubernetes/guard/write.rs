@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use replica_count_core::own_writes::FIELD_MANAGER;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -93,6 +94,25 @@ fn deletion(namespace: &str, name: &str, identity: &Identity) -> http::Result<Re
         .uri(format!("{}/{name}", path::guards(Some(namespace))))
         .header(header::CONTENT_TYPE, "application/json")
         .body(options.to_string().into_bytes())
+}
+
+/// The namespaces of all guards of this name, and which objects they are.
+pub async fn list(
+    client: &Client,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Vec<(String, Identity)>, GuardError> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Vec<ReplicaGuard>,
+    }
+    let uri = format!("{}?fieldSelector=metadata.name%3D{name}", path::guards(namespace));
+    // Without their counts, which may be many.
+    let request = Request::get(uri)
+        .header(header::ACCEPT, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+        .body(Vec::new());
+    let List { items } = send(client, request).await?;
+    Ok(items.iter().map(|guard| (guard.key().0.to_owned(), guard.identity())).collect())
 }
 
 /// Sends a request and reads the answer.
