@@ -1,6 +1,7 @@
 //! What the guard of each namespace holds, as far as is known, and the queue of namespaces whose guard may need work.
 
 mod namespace;
+pub mod proofs;
 pub mod seen;
 pub mod summary;
 
@@ -30,6 +31,8 @@ pub struct Guards {
     started: Option<Instant>,
     /// The namespaces whose guard may need work.
     pub work: Work<Arc<str>>,
+    /// The namespaces whose guard may have to be proven.
+    pub proofs: Work<Arc<str>>,
     inner: Mutex<Inner>,
 }
 
@@ -37,6 +40,8 @@ pub struct Guards {
 struct Inner {
     /// What policies are to do. `None`: not known yet.
     mode: Option<Mode>,
+    /// What is missing for the guard to do what it should.
+    lack: Option<String>,
     reading: Reading,
     listing: u64,
     namespaces: BTreeMap<Arc<str>, Namespace>,
@@ -65,10 +70,6 @@ pub struct Snapshot {
     pub next_repair: Option<Instant>,
     /// What to do with other counts.
     pub mode: Mode,
-    /// Whether it should be proven that the guard is in force.
-    pub is_proof_due: bool,
-    /// Whether the last trial has shown that it is not.
-    pub is_inactive: bool,
 }
 
 impl Guards {
@@ -99,6 +100,14 @@ impl Guards {
         if is_new {
             inner.namespaces.values_mut().for_each(|known| known.proof = Proven::NotYet);
         }
+        is_new
+    }
+
+    /// Records what is missing for the guard to do what it should; returns whether that is new.
+    pub fn set_lack(&self, lack: Option<&str>) -> bool {
+        let mut inner = self.lock();
+        let is_new = inner.lack.as_deref() != lack;
+        inner.lack = lack.map(str::to_owned);
         is_new
     }
 
@@ -188,16 +197,11 @@ impl Guards {
     }
 
     /// What whoever keeps the guard of `namespace` needs. `None`: nothing can be kept now.
-    pub fn snapshot(&self, namespace: &str, proof_every: Duration) -> Option<Snapshot> {
+    pub fn snapshot(&self, namespace: &str) -> Option<Snapshot> {
         let mut inner = self.lock();
         let mode = inner.mode.filter(|_| inner.reading == Reading::Done)?;
         let known = inner.namespaces.entry(Arc::from(namespace)).or_default();
         known.changed_since = None;
-        let is_inactive = matches!(known.proof, Proven::Inactive);
-        let is_proof_due = match known.proof {
-            Proven::NotYet | Proven::Inactive => true,
-            Proven::Active(at) => at.elapsed() >= proof_every,
-        };
         let next_repair = known.damping.contested().map(|contested| contested.next_repair.into());
         Some(Snapshot {
             held: known.held.clone(),
@@ -205,8 +209,6 @@ impl Guards {
             drift: known.drift.clone(),
             next_repair: next_repair.filter(|next| *next > Instant::now()),
             mode,
-            is_proof_due,
-            is_inactive,
         })
     }
 
@@ -290,32 +292,6 @@ impl Guards {
         known.failures
     }
 
-    /// Records that the guard of a namespace is in force; returns whether that is new.
-    pub fn record_active(&self, namespace: &str) -> bool {
-        let mut inner = self.lock();
-        let Some(known) = inner.namespaces.get_mut(namespace) else { return false };
-        known.trials = 0;
-        let before = std::mem::replace(&mut known.proof, Proven::Active(Instant::now()));
-        !matches!(before, Proven::Active(_))
-    }
-
-    /// Records that the guard of a namespace did not do a write, and lets that be tried again.
-    pub fn disprove(&self, namespace: &str) {
-        if let Some(known) = self.lock().namespaces.get_mut(namespace) {
-            known.proof = Proven::Inactive;
-        }
-        self.work.mark(Arc::from(namespace));
-    }
-
-    /// Records that the guard of a namespace is not in force; returns how often that was seen in a row.
-    pub fn record_inactive(&self, namespace: &str) -> u32 {
-        let mut inner = self.lock();
-        let Some(known) = inner.namespaces.get_mut(namespace) else { return 0 };
-        known.proof = Proven::Inactive;
-        known.trials = known.trials.saturating_add(1);
-        known.trials
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -378,7 +354,7 @@ mod tests {
 
         let guards = marked();
         check(&guards, 3, GuardState::Behind);
-        guards.snapshot("shop", INTERVAL).unwrap();
+        guards.snapshot("shop").unwrap();
         guards.record_written("shop", Some(&object(7, 3, false)));
         guards.record_kept("shop", false);
         check(&guards, 3, GuardState::InForce(Mode::Correct));
@@ -389,18 +365,41 @@ mod tests {
 
         guards.record_failure("shop");
         check(&guards, 4, GuardState::Unguarded);
-        guards.record_inactive("shop");
+        guards.record_inactive("shop", Some(7));
         check(&guards, 3, GuardState::Unguarded);
-        assert!(guards.record_active("shop"));
+        assert!(guards.record_active("shop", Some(7)));
         check(&guards, 3, GuardState::InForce(Mode::Correct));
         guards.set_refused();
         check(&guards, 3, GuardState::Unguarded);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn only_the_version_that_was_tried_is_proven() {
+        let guards = marked();
+        assert!(guards.subject("shop", INTERVAL).is_none(), "nothing is held");
+        guards.record_written("shop", Some(&object(7, 3, false)));
+        let subject = guards.subject("shop", INTERVAL).unwrap();
+        assert_eq!((subject.version, subject.due, subject.is_inactive), (Some(7), None, false));
+        guards.record_writing("shop", Some(&guard(4)));
+        assert!(guards.subject("shop", INTERVAL).is_none(), "it changes");
+        guards.record_written("shop", Some(&object(8, 4, false)));
+        assert_eq!(guards.record_inactive("shop", subject.version), 0);
+        assert!(!guards.record_active("shop", subject.version));
+        assert!(guards.record_active("shop", Some(8)));
+        let due = guards.subject("shop", INTERVAL).unwrap().due;
+        assert_eq!(due, Some(Instant::now() + INTERVAL));
+        tokio::time::advance(INTERVAL).await;
+        assert_eq!(guards.subject("shop", INTERVAL).unwrap().due, None);
+        guards.observe(&object(9, 9, false));
+        assert!(guards.subject("shop", INTERVAL).is_none(), "somebody has changed it");
+        guards.observe(&object(10, 4, true));
+        assert!(guards.subject("shop", INTERVAL).is_none(), "suspended");
+    }
+
     #[tokio::test]
     async fn a_mark_during_the_work_is_kept() {
         let guards = marked();
-        guards.snapshot("shop", INTERVAL).unwrap();
+        guards.snapshot("shop").unwrap();
         guards.mark("shop");
         guards.record_written("shop", Some(&object(7, 3, false)));
         guards.record_kept("shop", false);
@@ -443,21 +442,21 @@ mod tests {
         let guards = marked();
         guards.record_written("shop", Some(&object(1, 3, false)));
         for version in 1..=u64::from(BUDGET) {
-            assert_eq!(guards.snapshot("shop", INTERVAL).unwrap().next_repair, None, "{version}");
+            assert_eq!(guards.snapshot("shop").unwrap().next_repair, None, "{version}");
             assert_eq!(guards.observe(&object(2 * version, 9, false)), drift(false));
-            assert_eq!(guards.snapshot("shop", INTERVAL).unwrap().drift, Some(Drift::Content { by: None }));
+            assert_eq!(guards.snapshot("shop").unwrap().drift, Some(Drift::Content { by: None }));
             let is_last = version == u64::from(BUDGET);
             assert_eq!(guards.record_repair("shop", 0.0).is_some(), is_last, "told once");
             guards.record_written("shop", Some(&object(2 * version + 1, 3, false)));
         }
         assert_eq!(guards.observe(&object(99, 9, false)), drift(true));
-        assert!(guards.snapshot("shop", INTERVAL).unwrap().next_repair.is_some());
+        assert!(guards.snapshot("shop").unwrap().next_repair.is_some());
         guards.mark("shop");
         check(&guards, 3, GuardState::Unguarded);
         assert_eq!(Summary::of(&guards).contested, 1);
         assert!(Summary::of(&guards).problem().unwrap().contains("contested in 1"));
         assert_eq!(guards.record_repair("shop", 0.0), None, "told once");
         assert!(matches!(guards.record_quiet("shop"), Quiet::EndsAt(_)));
-        assert_eq!(guards.snapshot("shop", INTERVAL).unwrap().drift, None);
+        assert_eq!(guards.snapshot("shop").unwrap().drift, None);
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the guard of each namespace as the settings want it, and proves that it is in force.
+//! Keeps the guard of each namespace as the settings want it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use replica_count_core::guard::{Counts, MAX_COUNTS, Mode, Wanted, target};
 use replica_count_core::policy::Policy;
 use replica_count_core::setting::Enforcement;
 use replica_count_core::target::Target;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -20,29 +20,16 @@ use super::guard_metrics::GuardMetrics;
 use super::marker::Marker;
 use crate::clock;
 use crate::cluster::{Cluster, Freshness, Watched};
-use crate::guards::summary::Summary;
 use crate::guards::{Drift, Guards, PATIENCE, Snapshot};
-use crate::kubernetes::guard::{self, Guard, GuardError, Proof, Trial};
+use crate::kubernetes::guard::{self, Guard, GuardError};
 
 /// Namespaces that are kept at once.
 const MAX_AT_ONCE: usize = 8;
-/// How often it is proven that a guard is in force, and asked what the API server can do.
-const PROOF_INTERVAL: Duration = Duration::from_mins(1);
-/// After a write, a guard is in force within 5 to 20 ms, and longer on a busy API server.
-const TRIALS: [Duration; 5] = [
-    Duration::from_millis(10),
-    Duration::from_millis(20),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-];
-/// How soon the API server is asked again what it can do.
-const MODE_RETRY: Duration = Duration::from_secs(5);
-/// How soon a trial is repeated that has shown nothing, or for which there was no workload.
-const TRIAL_RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked again whether a namespace has a place for its guard, and for a time that passes.
+const RECHECK: Duration = Duration::from_mins(1);
 /// How soon it is looked again whether the autoscalers have been read.
 const AUTOSCALERS_RETRY: Duration = Duration::from_millis(200);
-/// The delays between failed writes, and between trials of a guard that is not in force.
+/// The delays between failed writes.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_mins(1) };
 
 /// What the flags say about the guard.
@@ -81,19 +68,11 @@ impl GuardKeeper {
             warn!(name, "nothing is enforced, so nothing is guarded: the guards of this name are removed");
         }
         let mut keeping = FuturesUnordered::new();
-        let mut checks = tokio::time::interval(PROOF_INTERVAL);
-        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Then counts are repaired that have waited for their guard in vain.
         let mut patience = Box::pin(tokio::time::sleep(PATIENCE).fuse());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = checks.tick() => tokio::select! {
-                    () = shutdown.cancelled() => break,
-                    is_chosen = self.choose_mode() => if !is_chosen {
-                        checks.reset_after(MODE_RETRY);
-                    },
-                },
                 () = &mut patience => self.marker.mark_all(),
                 Some(namespace) = keeping.next() => self.guards.work.done(&namespace),
                 namespace = self.guards.work.next(), if keeping.len() < MAX_AT_ONCE => {
@@ -115,39 +94,9 @@ impl GuardKeeper {
         }
     }
 
-    /// Chooses what policies are to do, by what the API server can do; returns whether that was possible.
-    async fn choose_mode(&self) -> bool {
-        let mode = match self.settings.mode {
-            Some(mode @ (Mode::Warn | Mode::Deny)) => mode,
-            wanted @ (None | Some(Mode::Correct)) => {
-                match guard::can_correct(&self.client, self.guards.name()).await {
-                    Ok(true) => Mode::Correct,
-                    Ok(false) => {
-                        if wanted.is_some() && Summary::of(&self.guards).mode.is_none() {
-                            warn!(
-                                "the API server cannot correct counts, which needs Kubernetes 1.36 and the policy of the \
-                             chart: the guard warns"
-                            );
-                        }
-                        Mode::Warn
-                    }
-                    Err(error) => {
-                        debug!(%error, "cannot ask what the API server can do");
-                        return false;
-                    }
-                }
-            }
-        };
-        if self.guards.set_mode(mode) {
-            info!(mode = mode.as_str(), "guard");
-            self.guards.mark_all();
-        }
-        true
-    }
-
     /// Brings the guard of a namespace up to date; returns the namespace, whose work is then done.
     async fn keep(&self, namespace: Arc<str>) -> Arc<str> {
-        let Some(snapshot) = self.guards.snapshot(&namespace, PROOF_INTERVAL) else {
+        let Some(snapshot) = self.guards.snapshot(&namespace) else {
             return namespace;
         };
         let autoscalers = self.cluster.view().freshness(Watched::Autoscalers);
@@ -158,7 +107,7 @@ impl GuardKeeper {
         let wanted = self.wanted(&namespace);
         if let Some(at) = wanted.changes_at {
             let left = Duration::try_from(at.duration_since(clock::now().wall)).unwrap_or_default();
-            self.recheck(&namespace, left.min(PROOF_INTERVAL));
+            self.recheck(&namespace, left.min(RECHECK));
         }
         let guard = self.guard(&snapshot, &wanted);
         if let Some(at) = waits_until(&snapshot, &guard) {
@@ -175,7 +124,7 @@ impl GuardKeeper {
                     warn!(%namespace, limit = MAX_COUNTS, left_out, "too many counts for the guard");
                     self.marker.mark_namespace(&namespace);
                 }
-                self.prove(&namespace, &snapshot, &wanted.counts).await;
+                self.guards.proofs.mark(Arc::clone(&namespace));
             }
             Err(error) => self.failed(&namespace, &error),
         }
@@ -270,7 +219,7 @@ impl GuardKeeper {
         if matches!(error, GuardError::NoPlace(_)) {
             debug!(%namespace, %error, "no guard");
             self.guards.record_no_place(namespace);
-            self.recheck(namespace, PROOF_INTERVAL);
+            self.recheck(namespace, RECHECK);
         } else {
             self.metrics.failures.inc();
             if failures == 1 {
@@ -279,65 +228,6 @@ impl GuardKeeper {
             self.recheck(namespace, BACKOFF.delay(failures, fastrand::f64()));
         }
         self.marker.mark_namespace(namespace);
-    }
-
-    /// Proves that the guard is in force, if that is due.
-    async fn prove(&self, namespace: &Arc<str>, snapshot: &Snapshot, counts: &Counts) {
-        if counts.is_empty() || self.guards.is_suspended(namespace) {
-            return;
-        }
-        let Some(trial) = self.trial(namespace, counts, snapshot.mode).filter(|_| snapshot.is_proof_due)
-        else {
-            self.recheck(namespace, if snapshot.is_proof_due { TRIAL_RETRY } else { PROOF_INTERVAL });
-            return;
-        };
-        // What was not in force before is not waited for.
-        let trials = if snapshot.is_inactive { &TRIALS[..1] } else { &TRIALS[..] };
-        let mut proof = Proof::Unknown;
-        for delay in trials {
-            tokio::time::sleep(*delay).await;
-            match guard::prove(&self.client, &trial).await {
-                Ok(shown) => proof = shown,
-                Err(error) => {
-                    debug!(%namespace, %error, "cannot try the guard");
-                    break;
-                }
-            }
-            if proof == Proof::Active {
-                break;
-            }
-        }
-        let mode = snapshot.mode.as_str();
-        match proof {
-            Proof::Active => {
-                if self.guards.record_active(namespace) {
-                    info!(%namespace, mode, counts = counts.len(), "the guard is in force");
-                    self.marker.mark_namespace(namespace);
-                }
-                self.recheck(namespace, PROOF_INTERVAL);
-            }
-            // That says nothing, so the earlier proof still holds.
-            Proof::Unknown => self.recheck(namespace, TRIAL_RETRY),
-            Proof::Inactive => {
-                let trials = self.guards.record_inactive(namespace);
-                if trials == 1 {
-                    warn!(%namespace, mode, "the guard is not in force: are its policies installed?");
-                    self.marker.mark_namespace(namespace);
-                }
-                self.recheck(namespace, BACKOFF.delay(trials, fastrand::f64()));
-            }
-        }
-    }
-
-    /// A trial with a target that exists.
-    fn trial(&self, namespace: &str, counts: &Counts, mode: Mode) -> Option<Trial> {
-        let view = self.cluster.view();
-        counts.iter().find_map(|(key, kept)| {
-            let target = target(namespace, key)?;
-            let observation = view.observation(&target);
-            let observed = observation.present().filter(|_| observation.is_alive())?.replicas;
-            Some(Trial { target, kept: kept.replicas, observed, mode })
-        })
     }
 
     fn mark_targets(&self, namespace: &str, keys: &[String]) {
@@ -399,8 +289,6 @@ mod tests {
             drift: Some(Drift::Content { by: None }),
             next_repair: Some(next),
             mode: Mode::Deny,
-            is_proof_due: false,
-            is_inactive: false,
         };
         assert_eq!(waits_until(&contested(held(guard(9))), &guard(3)), Some(next));
         assert_eq!(waits_until(&contested(None), &guard(3)), Some(next), "deleted");

@@ -100,6 +100,8 @@ impl Running {
         work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
         match args.guard_settings() {
             Some(settings) if shared.guards.is_on() => {
+                let prover = shared.guard_prover(&settings);
+                work.spawn_on(reconcile_runtime, "the prover of guards", prover.run(stop_work.clone()));
                 let keeper = shared.guard_keeper(settings);
                 work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(stop_work.clone()));
             }

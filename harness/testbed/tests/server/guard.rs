@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use replica_count_api::proto::{DeploymentState, GuardState};
+use replica_count_testbed::control_plane::Scope;
 use serde_json::{Value, json};
 use tokio::time;
 
-use crate::fixture::{Fixture, SOMEBODY, eventually, own, shared, wait_for_metric};
+use crate::fixture::{Fixture, SOMEBODY, eventually, options, own, shared, wait_for_metric};
 
 /// A server with a guard of its own, under its own name, and whether the API server can correct counts.
 async fn guarded(mode: &str) -> (Fixture<'static>, bool) {
@@ -78,7 +79,7 @@ async fn a_wrong_count_is_never_stored() {
     let (mut fixture, corrects) = guarded("correct").await;
     fixture.create_managed("web", 3).await;
     if !corrects {
-        fixture.wait_for_log("cannot correct counts").await;
+        fixture.wait_for_log("does not have MutatingAdmissionPolicy").await;
         fixture.wait_until_in_force("web", GuardState::GuardWarns).await;
         return;
     }
@@ -152,6 +153,16 @@ async fn a_wrong_count_is_refused_and_the_desired_one_is_not() {
         assert_eq!(fixture.count("web").await, Some(kept));
     }
     assert_eq!(fixture.get("web").await.unwrap().drift_count, 0);
+
+    // The README names this metric of the API server.
+    let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+    let metrics = fixture.control_plane.admin().await.unwrap().request_text(request).await.unwrap();
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    let is_it = |line: &str| {
+        line.starts_with("apiserver_validating_admission_policy_check_total{enforcement_action=\"deny\"")
+            && line.contains(&format!("policy=\"{name}-deny\""))
+    };
+    assert!(metrics.lines().any(is_it));
 }
 
 #[tokio::test]
@@ -247,16 +258,64 @@ async fn a_guard_that_goes_with_its_namespace_is_no_drift() {
 }
 
 #[tokio::test]
+async fn what_a_policy_lacks_is_told_and_noticed_when_it_comes() {
+    let control_plane = own().await;
+    let name = control_plane.namespace("guard").await.unwrap();
+    control_plane.install_guard(&name).await.unwrap();
+    let client = control_plane.admin().await.unwrap();
+    let api = |kind: &str| {
+        let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+        Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&kind))
+    };
+    let (policies, bindings) = (api("ValidatingAdmissionPolicy"), api("ValidatingAdmissionPolicyBinding"));
+    let policy = format!("{name}-warn");
+    let mut binding = bindings.get(&policy).await.unwrap();
+    bindings.delete(&policy, &DeleteParams::default()).await.unwrap();
+
+    let arguments = ["--guard", "warn", "--guard-name", &name];
+    let mut fixture = Fixture::with(&control_plane, &arguments).await;
+    fixture.create_managed("web", 3).await;
+    wait_for_metric(&fixture.manager, "guard_mode{mode=\"warn\"} 1").await;
+    let shows = async |reason: &str, words: &str| {
+        wait_for_metric(&fixture.manager, &format!("guard_problem{{reason=\"{reason}\"}} 1")).await;
+        let ready = fixture.manager.readyz().await.unwrap();
+        assert!(ready.contains(words), "{ready}");
+        fixture.wait_for_log(words).await;
+    };
+    shows("no_binding", "has no binding of this name").await;
+
+    // The words are those of kube-controller-manager, which is not there.
+    let warnings =
+        json!([{ "fieldRef": "spec.validations[0].expression", "warning": "undefined field 'x'" }]);
+    let status = json!({ "status": { "typeChecking": { "expressionWarnings": warnings } } });
+    let parameters = PatchParams::default();
+    policies.patch_status(&policy, &parameters, &Patch::Merge(status)).await.unwrap();
+    shows("does_not_compile", "spec.validations[0].expression: undefined field 'x'").await;
+
+    binding.metadata = kube::api::ObjectMeta { name: Some(policy.clone()), ..Default::default() };
+    bindings.create(&kube::api::PostParams::default(), &binding).await.unwrap();
+    wait_for_metric(&fixture.manager, "guard_active_namespaces 1.0").await;
+    wait_for_metric(&fixture.manager, "guard_problem{reason=\"does_not_compile\"} 0").await;
+    fixture.wait_for_guard("web", GuardState::GuardWarns).await;
+}
+
+#[tokio::test]
 async fn a_server_without_the_guard_removes_what_an_earlier_run_left() {
     let (mut fixture, _) = guarded("deny").await;
     fixture.create_managed("web", 3).await;
     fixture.wait_for_kept("web", Some(3)).await;
     let name = fixture.guard().await.unwrap().metadata.name.unwrap();
-    let other = json!({ "metadata": { "name": "other" }, "spec": { "mode": "warn" } });
+    let other = json!({
+        "apiVersion": "replicacount.dev/v1alpha1",
+        "kind": "ReplicaGuard",
+        "metadata": { "name": "other" },
+        "spec": { "mode": "warn" },
+    });
     let other: DynamicObject = serde_json::from_value(other).unwrap();
     fixture.guards().await.create(&kube::api::PostParams::default(), &other).await.unwrap();
 
-    fixture.options = fixture.options.argument("--guard").argument("off");
+    let arguments = ["--guard-name", &*name];
+    fixture.options = options(fixture.control_plane, &Scope::Cluster, &arguments).await;
     let fixture = fixture.restart(async |_| {}).await;
     eventually("only what another release keeps is left", async || {
         let guards = fixture.guards().await.list(&kube::api::ListParams::default()).await.unwrap();
