@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use replica_count_api::proto::{DeploymentState, GuardState};
+use replica_count_testbed::Webhook;
 use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::webhook::Verdict;
 use serde_json::{Value, json};
 use tokio::time;
 
@@ -297,6 +299,31 @@ async fn what_a_policy_lacks_is_told_and_noticed_when_it_comes() {
     wait_for_metric(&fixture.manager, "guard_active_namespaces 1.0").await;
     wait_for_metric(&fixture.manager, "guard_problem{reason=\"does_not_compile\"} 0").await;
     fixture.wait_for_guard("web", GuardState::GuardWarns).await;
+}
+
+#[tokio::test]
+async fn a_slow_proof_delays_no_guard() {
+    let (mut fixture, _) = guarded("warn").await;
+    fixture.create("web", 3).await;
+    let webhook = Webhook::start(fixture.control_plane).await.unwrap();
+    webhook.register(fixture.control_plane, &fixture.namespace, "request.dryRun == true").await.unwrap();
+    eventually("the webhook is called", async || {
+        webhook.answer(Verdict::Deny(403));
+        let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
+        let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
+        fixture.deployments.patch_scale("web", &parameters, &patch).await.err().ok_or("allowed")
+    })
+    .await;
+    webhook.answer(Verdict::AllowAfter(Duration::from_secs(4)));
+    fixture.set("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    time::sleep(Duration::from_millis(100)).await;
+    let started = time::Instant::now();
+    fixture.set("web", 4).await;
+    fixture.wait_for_kept("web", Some(4)).await;
+    fixture.wait_for_count("web", 4).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    Webhook::unregister(fixture.control_plane, &fixture.namespace).await.unwrap();
 }
 
 #[tokio::test]
