@@ -116,7 +116,7 @@ impl GuardKeeper {
         }
         match self.write(&namespace, &snapshot, &guard).await {
             Ok(changed) => {
-                self.settle(&namespace, &snapshot);
+                self.settle(&namespace);
                 self.guards.record_kept(&namespace, wanted.left_out > 0);
                 self.mark_targets(&namespace, &changed);
                 if wanted.left_out > 0 && !changed.is_empty() {
@@ -197,13 +197,11 @@ impl GuardKeeper {
     }
 
     /// The guard is as wanted.
-    fn settle(&self, namespace: &Arc<str>, snapshot: &Snapshot) {
+    fn settle(&self, namespace: &Arc<str>) {
         match self.guards.record_quiet(namespace) {
             Quiet::None => {}
             Quiet::EndsAt(at) => self.guards.work.mark_at(Arc::clone(namespace), at),
-            Quiet::Ended => {
-                info!(%namespace, mode = snapshot.mode.as_str(), "the guard is no longer contested")
-            }
+            Quiet::Ended => info!(%namespace, "the guard is no longer contested"),
         }
     }
 

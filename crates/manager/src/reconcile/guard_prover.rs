@@ -109,7 +109,7 @@ impl GuardProver {
         } else {
             fallback
         };
-        self.show(lack);
+        self.show(lack.as_ref());
         true
     }
 
@@ -126,9 +126,9 @@ impl GuardProver {
     }
 
     /// Tells what is missing, if that is new.
-    fn show(&self, lack: Option<Lack>) {
-        self.metrics.show_lack(lack.as_ref());
-        let why = lack.as_ref().map(ToString::to_string);
+    fn show(&self, lack: Option<&Lack>) {
+        self.metrics.show_lack(lack);
+        let why = lack.map(ToString::to_string);
         let is_new = self.guards.set_lack(why.as_deref());
         if is_new {
             // What has changed may have put guards in force, or out of it.

@@ -69,7 +69,6 @@ pub(super) async fn run(
         }
     };
     let policy = policy(&args, &store);
-    let store_is_locked = store.is_locked();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = %kubernetes.server(),
@@ -83,15 +82,13 @@ pub(super) async fn run(
         let _entered = reconcile_runtime.enter();
         connect(kubernetes).map_err(ServeError::usage)?
     };
-    // Another server may keep the guards, too.
-    let guards = if store_is_locked { args.guards() } else { Guards::default() };
     let (report, reporter) = report();
     let shared = Shared {
+        guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
         cluster: Arc::default(),
         records: Arc::default(),
         policy: Arc::new(policy),
-        guards: Arc::new(guards),
         guard_metrics: GuardMetrics::default(),
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
@@ -134,6 +131,11 @@ fn policy(args: &ServeArgs, store: &Store) -> Policy {
         "the settings cannot be locked, so another server may use them: nothing is enforced, and guards are left alone"
     );
     Policy { enforcement: Enforcement::Ignore { until: None }, ..args.policy() }
+}
+
+/// The guards of the flags, unless another server may keep them, too.
+fn guards(args: &ServeArgs, store: &Store) -> Guards {
+    if store.is_locked() { args.guards() } else { Guards::default() }
 }
 
 fn word(enforcement: Enforcement) -> &'static str {

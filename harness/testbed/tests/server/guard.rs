@@ -368,7 +368,7 @@ async fn a_server_that_enforces_nothing_lifts_the_guard() {
     let (mut fixture, _) = guarded("deny").await;
     fixture.create_managed("web", 3).await;
     fixture.wait_for_kept("web", Some(3)).await;
-    fixture.options = fixture.options.argument(&"--enforcement").argument(&"ignore");
+    fixture.options = fixture.options.argument("--enforcement").argument("ignore");
     let fixture = fixture.restart(async |_| {}).await;
     eventually("the guard is gone", async || {
         let guard = fixture.guard().await;
