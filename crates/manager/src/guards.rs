@@ -1,8 +1,8 @@
 //! What the guard of each namespace holds, as far as is known, and the queue of namespaces whose guard may need work.
 
 mod namespace;
-pub mod proofs;
-pub mod seen;
+mod proofs;
+mod seen;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use replica_count_core::damping::{BUDGET, Quiet};
-use replica_count_core::guard::{GuardState, Mode, key};
+use replica_count_core::guard::{Counts, GuardState, Mode, key};
 use replica_count_core::setting::Setting;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
@@ -55,6 +55,41 @@ enum Reading {
     Done,
     /// The API server does not know guards, or a permission is missing.
     Refused,
+}
+
+/// How somebody changed a guard.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is as this server wrote it, or as it was.
+    None,
+    /// Somebody changed or created it.
+    Drift {
+        /// The field manager. `None`: not known.
+        by: Option<String>,
+        /// Whether that has happened so often that repairs are delayed.
+        is_contested: bool,
+    },
+    /// It was deleted: by somebody, or with its namespace.
+    Deleted,
+    /// Somebody suspended it.
+    Suspended,
+    /// Somebody ended that.
+    Resumed,
+}
+
+/// What a proof is about.
+#[derive(Debug)]
+pub struct Subject {
+    /// What the API server holds.
+    pub counts: Counts,
+    /// What policies are to do.
+    pub mode: Mode,
+    /// The version of the guard, if comparable.
+    pub version: Option<u64>,
+    /// Whether the last trial has shown that it is not in force.
+    pub is_inactive: bool,
+    /// When a proof is due. `None`: now.
+    pub due: Option<Instant>,
 }
 
 /// The guard of a namespace at one point in time, for whoever keeps it.
@@ -299,11 +334,10 @@ impl Guards {
 
 #[cfg(test)]
 mod tests {
-    use replica_count_core::guard::{Counts, Kept};
+    use replica_count_core::guard::Kept;
     use replica_count_core::replicas::Replicas;
     use serde_json::json;
 
-    use super::seen::Change;
     use super::summary::Summary;
     use super::*;
 

@@ -3,26 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use replica_count_core::guard::{Counts, Mode};
 use tokio::time::Instant;
 
-use super::Guards;
 use super::namespace::{Namespace, Proven, Writing};
-
-/// What a proof is about.
-#[derive(Debug)]
-pub struct Subject {
-    /// What the API server holds.
-    pub counts: Counts,
-    /// What policies are to do.
-    pub mode: Mode,
-    /// The version of the guard, if comparable.
-    pub version: Option<u64>,
-    /// Whether the last trial has shown that it is not in force.
-    pub is_inactive: bool,
-    /// When a proof is due. `None`: now.
-    pub due: Option<Instant>,
-}
+use super::{Guards, Subject};
 
 impl Guards {
     /// What to prove of the guard of a namespace. `None`: there is nothing to prove, or it is about to change.

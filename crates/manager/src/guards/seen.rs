@@ -3,28 +3,8 @@
 use std::sync::Arc;
 
 use super::namespace::{Drift, Held, Namespace, Writing};
-use super::{Guards, Reading};
+use super::{Change, Guards, Reading};
 use crate::kubernetes::guard::{Guard, ReplicaGuard};
-
-/// How somebody changed a guard.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It is as this server wrote it, or as it was.
-    None,
-    /// Somebody changed or created it.
-    Drift {
-        /// The field manager. `None`: not known.
-        by: Option<String>,
-        /// Whether that has happened so often that repairs are delayed.
-        is_contested: bool,
-    },
-    /// It was deleted: by somebody, or with its namespace.
-    Deleted,
-    /// Somebody suspended it.
-    Suspended,
-    /// Somebody ended that.
-    Resumed,
-}
 
 impl Guards {
     /// A full listing of the guards begins.

@@ -18,9 +18,8 @@ use tracing::{debug, info, warn};
 use super::guard_metrics::GuardMetrics;
 use super::marker::Marker;
 use crate::cluster::Cluster;
-use crate::guards::Guards;
-use crate::guards::proofs::Subject;
 use crate::guards::summary::Summary;
+use crate::guards::{Guards, Subject};
 use crate::kubernetes::guard::{self, GuardError, Lack, Proof, Trial};
 
 /// Proofs at once.

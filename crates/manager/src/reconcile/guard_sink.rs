@@ -7,8 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::guard_metrics::GuardMetrics;
 use super::marker::Marker;
-use crate::guards::Guards;
-use crate::guards::seen::Change;
+use crate::guards::{Change, Guards};
 use crate::kubernetes::MalformedObject;
 use crate::kubernetes::guard::ReplicaGuard;
 use crate::kubernetes::watch::Sink;
