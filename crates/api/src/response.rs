@@ -56,6 +56,13 @@ impl From<GuardState> for proto::GuardState {
     }
 }
 
+/// The last drift of a target, and what it has cost.
+pub fn last_drift(record: &Record) -> Option<proto::Drift> {
+    let pods_lost = i32::try_from(record.pods.lost()).unwrap_or(i32::MAX);
+    let drift = record.last_drift.as_ref().map(Into::into);
+    drift.map(|drift: proto::Drift| proto::Drift { pods_lost: Some(pods_lost), ..drift })
+}
+
 impl From<&Drift> for proto::Drift {
     fn from(drift: &Drift) -> Self {
         let writer = drift.by.as_ref().map(|owner| &owner.writer);
@@ -70,6 +77,7 @@ impl From<&Drift> for proto::Drift {
             from: Some(drift.from.get()),
             to: Some(drift.to.get()),
             likely_by: drift.likely_by.as_deref().unwrap_or_default().to_owned(),
+            pods_lost: None,
         }
     }
 }

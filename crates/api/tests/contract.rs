@@ -190,6 +190,7 @@ fn messages_within_responses_keep_their_fields() {
             "5 From From int32?",
             "6 To To int32?",
             "7 LikelyBy LikelyBy string",
+            "8 PodsLost PodsLost int32?",
         ],
     );
 }

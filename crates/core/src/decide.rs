@@ -49,6 +49,19 @@ pub enum Decision {
     Repair(Repair),
 }
 
+impl Decision {
+    /// The drift that it is about.
+    pub fn drift(&self) -> Option<&Drift> {
+        match self {
+            Self::AwaitChange(_) | Self::InEffect => None,
+            Self::Ignore { drift, .. } | Self::Wait { drift, .. } | Self::AwaitGuard { drift } => {
+                drift.as_ref()
+            }
+            Self::Repair(repair) => repair.drift.as_ref(),
+        }
+    }
+}
+
 /// A write of the desired count, with everything that the decision is based on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
@@ -254,6 +267,7 @@ mod tests {
                 resource_version: NonZeroU64::new(7),
                 replicas: count(5),
                 ready: 0,
+                ready_before: 0,
                 deleting: false,
                 owner: Some(owner("kubectl")),
             };

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::change::Changed;
 use crate::drift::Drift;
 use crate::failures::Failure;
+use crate::pods::LateCost;
 use crate::replicas::Replicas;
 use crate::setting::Enforcement;
 use crate::steady::SteadyConflict;
@@ -79,6 +80,8 @@ pub enum EventKind {
         to: Replicas,
         /// How long the write took.
         took: Duration,
+        /// How many pods the drift has cost so far.
+        pods_lost: u32,
     },
     /// A new setting was put into effect.
     Applied {
@@ -97,7 +100,16 @@ pub enum EventKind {
         how: Resolution,
         /// Whether the target was already contested.
         is_contested: bool,
+        /// How many pods the drift has cost so far.
+        pods_lost: u32,
     },
+    /// The status shows that the last drift has cost more pods.
+    PodsLost {
+        /// How many more.
+        more: u32,
+    },
+    /// A drift that has ended has cost more than was reported with its end.
+    LateCost(LateCost),
     /// Somebody keeps changing the count: repairs are delayed from now on.
     Contested {
         /// The last drift.

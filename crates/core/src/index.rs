@@ -68,7 +68,12 @@ impl Index {
         let listing = self.listings[kind];
         if let Some(entry) = self.entries.get_mut(&target) {
             entry.listing = listing;
-            if !observed.is_older_than(&entry.observed) {
+            let before = &entry.observed;
+            if !observed.is_older_than(before) {
+                if observed.uid == before.uid {
+                    let is_same_count = observed.replicas == before.replicas;
+                    observed.ready_before = if is_same_count { before.ready_before } else { before.ready };
+                }
                 entry.observed = observed;
             }
             return;
@@ -112,6 +117,7 @@ impl Index {
             && entry.observed.resource_version.is_some_and(|version| version < written)
         {
             entry.observed.resource_version = Some(written);
+            entry.observed.ready_before = entry.observed.ready;
             entry.observed.replicas = replicas;
             entry.observed.owner = None;
         }
@@ -143,7 +149,15 @@ mod tests {
     fn observed(uid: &str, version: u64, replicas: i32) -> Observed {
         let replicas = Replicas::new(replicas).expect("valid");
         let resource_version = NonZeroU64::new(version);
-        Observed { uid: uid.into(), resource_version, replicas, ready: 0, deleting: false, owner: None }
+        Observed {
+            uid: uid.into(),
+            resource_version,
+            replicas,
+            ready: 0,
+            ready_before: 0,
+            deleting: false,
+            owner: None,
+        }
     }
 
     fn count(index: &Index, target: &Target) -> Option<i32> {
@@ -164,6 +178,27 @@ mod tests {
         assert_eq!(count(&index, &web), Some(3), "the deletion of the object before");
         index.remove(&web, &"v".into());
         assert_eq!(count(&index, &web), None);
+    }
+
+    #[test]
+    fn the_pods_before_the_count_changed_are_remembered() {
+        let (mut index, web) = (Index::default(), target("a", "web"));
+        let seven = NonZeroU64::new(7).expect("not 0");
+        let shown = |index: &Index| index.get(&web).map(|observed| (observed.ready, observed.ready_before));
+        let insert = |index: &mut Index, uid, version, replicas, ready| {
+            let observed = observed(uid, version, replicas);
+            index.insert(web.clone(), Observed { ready, ready_before: ready, ..observed });
+            shown(index)
+        };
+        assert_eq!(insert(&mut index, "u", 1, 5, 4), Some((4, 4)));
+        assert_eq!(insert(&mut index, "u", 2, 5, 5), Some((5, 4)));
+        assert_eq!(insert(&mut index, "u", 3, 0, 5), Some((5, 5)));
+        assert_eq!(insert(&mut index, "u", 4, 0, 1), Some((1, 5)), "the count is the same");
+        assert_eq!(insert(&mut index, "u", 5, 0, 0), Some((0, 5)), "the count is the same");
+        index.record_write(&web, &"u".into(), seven, Replicas::new(5).expect("valid"));
+        assert_eq!(shown(&index), Some((0, 0)));
+        assert_eq!(insert(&mut index, "u", 6, 0, 9), Some((0, 0)), "older");
+        assert_eq!(insert(&mut index, "v", 8, 0, 2), Some((2, 2)), "another object");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod managed_fields;
 pub mod observed;
 pub mod ordered_lookup;
 pub mod own_writes;
+pub mod pods;
 pub mod policy;
 pub mod queue;
 pub mod record;

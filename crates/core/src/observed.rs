@@ -18,6 +18,8 @@ pub struct Observed {
     pub replicas: Replicas,
     /// `status.readyReplicas`.
     pub ready: i32,
+    /// The same before `spec.replicas` had this value, if that was observed of the object.
+    pub ready_before: i32,
     /// Whether it has a deletion timestamp. Such a workload is left alone.
     pub deleting: bool,
     /// Who owns `spec.replicas`. `None`: unknown.

@@ -77,7 +77,7 @@ mod tests {
             FieldOwner { writer: Arc::new(writer), time: None }
         });
         let (uid, replicas) = ("u".into(), count(replicas));
-        Observed { uid, resource_version: None, replicas, ready: 0, deleting: false, owner }
+        Observed { uid, resource_version: None, replicas, ready: 0, ready_before: 0, deleting: false, owner }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::conflict::{Basis, Conflict, ConflictState, View};
 use crate::drift::Drift;
 use crate::failures::{Failure, Failures, WRITE_DEADLINES};
 use crate::own_writes::OwnWrites;
+use crate::pods::Pods;
 use crate::replicas::Replicas;
 use crate::steady::SteadyConflict;
 use crate::uid::Uid;
@@ -39,6 +40,8 @@ pub struct Record {
     pub is_missing: bool,
     /// The writes of this process.
     pub own_writes: OwnWrites,
+    /// What the last drift has cost.
+    pub pods: Pods,
 }
 
 /// Which desired count was seen in the cluster.

@@ -90,6 +90,7 @@ mod tests {
             resource_version: None,
             replicas,
             ready: 0,
+            ready_before: 0,
             deleting: false,
             owner: None,
         };

@@ -18,6 +18,7 @@ use crate::event::{Event, EventKind, Resolution, WriteFailure};
 use crate::failures::{Failure, WriteError};
 use crate::guard::GuardState;
 use crate::observed::Observation;
+use crate::pods::LateCost;
 use crate::policy::Policy;
 use crate::record::{Record, Sighting};
 use crate::replicas::Replicas;
@@ -104,6 +105,15 @@ impl Next {
     fn at_first_of(times: [Option<Instant>; 2]) -> Self {
         times.into_iter().flatten().min().map_or(Self::AwaitChange, Self::RequeueAt)
     }
+
+    /// The same, but not later than `due`. The outcome of a write makes a step in any case.
+    fn not_after(self, due: Option<Instant>) -> Self {
+        match self {
+            Self::AwaitChange => Self::at_first_of([due, None]),
+            Self::RequeueAt(at) => Self::at_first_of([due, Some(at)]),
+            Self::Write(_) => self,
+        }
+    }
 }
 
 /// Makes a step of a target: updates its record, and returns the next action and the events.
@@ -128,7 +138,8 @@ pub fn step(
         }
         Cause::WriteEnded { repair, outcome } => transition.write_ended(repair, outcome),
     };
-    Step { next, events: transition.events }
+    let events = transition.events;
+    Step { next: next.not_after(record.pods.due()), events }
 }
 
 /// A step in progress.
@@ -159,27 +170,20 @@ impl Transition<'_> {
         if let Observation::Present(observed) = observation {
             self.record.own_writes.record_observed(observed);
         }
-        match decide(self.target, setting, observation, self.record, policy, guard_state, self.now) {
+        let decision = decide(self.target, setting, observation, self.record, policy, guard_state, self.now);
+        self.drifted(decision.drift(), observation);
+        self.count_pods(setting, observation);
+        match decision {
             Decision::AwaitChange(state) => self.await_change(state),
             Decision::InEffect => self.in_effect(setting),
-            Decision::Ignore { drift, until } => {
-                self.drifted(drift.as_ref());
+            Decision::Ignore { until, .. } => {
                 let resumes = until.map(|until| self.recheck_time(until));
                 let quiet = self.record.conflict.record_no_round(self.now.monotonic);
                 Next::at_first_of([resumes, self.steady_quiet(quiet)])
             }
-            Decision::AwaitGuard { drift } => {
-                self.drifted(drift.as_ref());
-                Next::AwaitChange
-            }
-            Decision::Wait { until, drift } => {
-                self.drifted(drift.as_ref());
-                Next::RequeueAt(until)
-            }
-            Decision::Repair(repair) => {
-                self.drifted(repair.drift.as_ref());
-                Next::Write(repair)
-            }
+            Decision::AwaitGuard { .. } => Next::AwaitChange,
+            Decision::Wait { until, .. } => Next::RequeueAt(until),
+            Decision::Repair(repair) => Next::Write(repair),
         }
     }
 
@@ -234,7 +238,8 @@ impl Transition<'_> {
     fn write_succeeded(&mut self, repair: &Repair, took: Duration) {
         let (from, to) = (repair.from, repair.to);
         if let Some(drift) = &repair.drift {
-            self.emit(EventKind::Repaired { drift: drift.clone(), from, to, took });
+            let pods_lost = self.record.pods.end_drift(self.now.monotonic);
+            self.emit(EventKind::Repaired { drift: drift.clone(), from, to, took, pods_lost });
             self.update_record(|record, now, jitter| record.record_repaired(to, now, jitter));
         } else {
             self.emit(EventKind::Applied { from, to, took });
@@ -265,17 +270,20 @@ impl Transition<'_> {
         Next::RequeueAt(failures.due)
     }
 
-    fn drifted(&mut self, drift: Option<&Drift>) {
-        let Some(drift) = drift else { return };
+    fn drifted(&mut self, drift: Option<&Drift>, observation: Observation<'_>) {
+        let (Some(drift), Observation::Present(observed)) = (drift, observation) else { return };
         let is_contested = self.record.conflict.contested().is_some();
         let sighting = self.update_record(|record, now, jitter| record.record_drift(drift, now, jitter));
         match sighting {
             Sighting::Known => {}
             Sighting::New { replaced } => {
                 if let Some(drift) = replaced {
-                    let how = Resolution::Replaced;
-                    self.emit(EventKind::Resolved { drift, how, is_contested });
+                    let (how, pods_lost) =
+                        (Resolution::Replaced, self.record.pods.end_drift(self.now.monotonic));
+                    self.emit(EventKind::Resolved { drift, how, is_contested, pods_lost });
                 }
+                let late = self.record.pods.begin(drift, observed);
+                self.late_cost(late);
                 self.emit(EventKind::Drifted { drift: drift.clone(), is_contested });
                 if drift.is_by_another_server() {
                     self.emit(EventKind::AnotherServer { drift: drift.clone() });
@@ -287,7 +295,30 @@ impl Transition<'_> {
     /// Emits an event if a drift has ended without an acknowledged repair.
     fn resolved(&mut self, ended: Option<Drift>, how: Resolution) {
         if let Some(drift) = ended {
-            self.emit(EventKind::Resolved { drift, how, is_contested: false });
+            let pods_lost = self.record.pods.end_drift(self.now.monotonic);
+            self.emit(EventKind::Resolved { drift, how, is_contested: false, pods_lost });
+        }
+    }
+
+    /// Counts what the last drift has cost in pods.
+    fn count_pods(&mut self, setting: &Setting, observation: Observation<'_>) {
+        let late = match observation {
+            Observation::Unread => None,
+            Observation::Absent => self.record.pods.end(),
+            Observation::Present(observed) => {
+                let (more, late) = self.record.pods.observe(observed, setting.replicas, self.now.monotonic);
+                if more > 0 {
+                    self.emit(EventKind::PodsLost { more });
+                }
+                late
+            }
+        };
+        self.late_cost(late);
+    }
+
+    fn late_cost(&mut self, late: Option<LateCost>) {
+        if let Some(late) = late {
+            self.emit(EventKind::LateCost(late));
         }
     }
 

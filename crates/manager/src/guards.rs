@@ -1,18 +1,22 @@
 //! What the guard of each namespace holds, as far as is known, and the queue of namespaces whose guard may need work.
 
 mod namespace;
+mod proofs;
+mod seen;
 pub mod summary;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use replica_count_core::guard::{GuardState, Mode, key};
+use replica_count_core::damping::{BUDGET, Quiet};
+use replica_count_core::guard::{Counts, GuardState, Mode, key};
 use replica_count_core::setting::Setting;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
 
-use self::namespace::{Held, Namespace, Proven, Writing};
+pub use self::namespace::{Drift, Held, Identity};
+use self::namespace::{Namespace, Proven, Writing};
 use crate::kubernetes::guard::{Guard, ReplicaGuard};
 use crate::work::Work;
 
@@ -27,6 +31,8 @@ pub struct Guards {
     started: Option<Instant>,
     /// The namespaces whose guard may need work.
     pub work: Work<Arc<str>>,
+    /// The namespaces whose guard may have to be proven.
+    pub proofs: Work<Arc<str>>,
     inner: Mutex<Inner>,
 }
 
@@ -34,6 +40,8 @@ pub struct Guards {
 struct Inner {
     /// What policies are to do. `None`: not known yet.
     mode: Option<Mode>,
+    /// What is missing for the guard to do what it should.
+    lack: Option<String>,
     reading: Reading,
     listing: u64,
     namespaces: BTreeMap<Arc<str>, Namespace>,
@@ -54,25 +62,49 @@ enum Reading {
 pub enum Change {
     /// It is as this server wrote it, or as it was.
     None,
-    /// Somebody changed or deleted it.
-    Drift,
+    /// Somebody changed or created it.
+    Drift {
+        /// The field manager. `None`: not known.
+        by: Option<String>,
+        /// Whether that has happened so often that repairs are delayed.
+        is_contested: bool,
+    },
+    /// It was deleted: by somebody, or with its namespace.
+    Deleted,
     /// Somebody suspended it.
     Suspended,
     /// Somebody ended that.
     Resumed,
 }
 
+/// What a proof is about.
+#[derive(Debug)]
+pub struct Subject {
+    /// What the API server holds.
+    pub counts: Counts,
+    /// What policies are to do.
+    pub mode: Mode,
+    /// The version of the guard, if comparable.
+    pub version: Option<u64>,
+    /// Whether the last trial has shown that it is not in force.
+    pub is_inactive: bool,
+    /// When a proof is due. `None`: now.
+    pub due: Option<Instant>,
+}
+
 /// The guard of a namespace at one point in time, for whoever keeps it.
 #[derive(Debug)]
 pub struct Snapshot {
     /// What the API server holds.
-    pub held: Option<Guard>,
+    pub held: Option<Held>,
+    /// What this server wrote last. `None`: nothing, or it deleted the guard.
+    pub written: Option<Guard>,
+    /// How somebody else has changed the guard, if it is not put back yet.
+    pub drift: Option<Drift>,
+    /// When a drift may be put back. `None`: now.
+    pub next_repair: Option<Instant>,
     /// What to do with other counts.
     pub mode: Mode,
-    /// Whether it should be proven that the guard is in force.
-    pub is_proof_due: bool,
-    /// Whether the last trial has shown that it is not.
-    pub is_inactive: bool,
 }
 
 impl Guards {
@@ -103,6 +135,14 @@ impl Guards {
         if is_new {
             inner.namespaces.values_mut().for_each(|known| known.proof = Proven::NotYet);
         }
+        is_new
+    }
+
+    /// Records what is missing for the guard to do what it should; returns whether that is new.
+    pub fn set_lack(&self, lack: Option<&str>) -> bool {
+        let mut inner = self.lock();
+        let is_new = inner.lack.as_deref() != lack;
+        inner.lack = lack.map(str::to_owned);
         is_new
     }
 
@@ -179,7 +219,7 @@ impl Guards {
                 }
             }
             (None, Some(known)) if known.is_full => GuardState::Unguarded,
-            (_, Some(known)) if known.changed_at.is_some() && known.failures == 0 => GuardState::Behind,
+            (_, Some(known)) if known.is_about_to_change() => GuardState::Behind,
             _ => GuardState::Unguarded,
         }
     }
@@ -192,18 +232,19 @@ impl Guards {
     }
 
     /// What whoever keeps the guard of `namespace` needs. `None`: nothing can be kept now.
-    pub fn snapshot(&self, namespace: &str, proof_every: Duration) -> Option<Snapshot> {
+    pub fn snapshot(&self, namespace: &str) -> Option<Snapshot> {
         let mut inner = self.lock();
         let mode = inner.mode.filter(|_| inner.reading == Reading::Done)?;
         let known = inner.namespaces.entry(Arc::from(namespace)).or_default();
         known.changed_since = None;
-        let is_inactive = matches!(known.proof, Proven::Inactive);
-        let is_proof_due = match known.proof {
-            Proven::NotYet | Proven::Inactive => true,
-            Proven::Active(at) => at.elapsed() >= proof_every,
-        };
-        let held = known.held.as_ref().map(|held| held.guard.clone());
-        Some(Snapshot { held, mode, is_proof_due, is_inactive })
+        let next_repair = known.damping.contested().map(|contested| contested.next_repair.into());
+        Some(Snapshot {
+            held: known.held.clone(),
+            written: known.written.clone(),
+            drift: known.drift.clone(),
+            next_repair: next_repair.filter(|next| *next > Instant::now()),
+            mode,
+        })
     }
 
     /// Records that this server begins to write a guard, or to delete one.
@@ -218,6 +259,7 @@ impl Guards {
         let mut inner = self.lock();
         let Some(known) = inner.namespaces.get_mut(namespace) else { return };
         known.written = written.map(ReplicaGuard::guard);
+        known.drift = None;
         match written {
             // The watch may show older versions, and then the deletion.
             None => known.held = None,
@@ -230,6 +272,40 @@ impl Guards {
         }
     }
 
+    /// Records that this server did not write after all, because the guard has changed meanwhile.
+    pub fn record_not_written(&self, namespace: &str) {
+        if let Some(known) = self.lock().namespaces.get_mut(namespace) {
+            known.writing = Writing::Nothing;
+        }
+    }
+
+    /// Records that this server puts back what somebody else has changed. Returns how long the next repair waits, if this
+    /// makes the guard contested.
+    pub fn record_repair(&self, namespace: &str, jitter: f64) -> Option<Duration> {
+        let mut inner = self.lock();
+        let damping = &mut inner.namespaces.get_mut(namespace)?.damping;
+        let (now, was_contested) = (Instant::now().into_std(), damping.contested().is_some());
+        damping.record_conflict(BUDGET, now, jitter);
+        let contested = damping.contested().filter(|_| !was_contested)?;
+        Some(contested.next_repair.saturating_duration_since(now))
+    }
+
+    /// Records that the guard of a namespace is as wanted. Returns what that means for a fight over it.
+    pub fn record_quiet(&self, namespace: &str) -> Quiet {
+        let mut inner = self.lock();
+        let Some(known) = inner.namespaces.get_mut(namespace) else { return Quiet::None };
+        known.drift = None;
+        known.damping.record_quiet(Instant::now().into_std())
+    }
+
+    /// Records that there is no place for the guard of a namespace: nothing is late, and nobody need be told that it is
+    /// gone.
+    pub fn record_no_place(&self, namespace: &str) {
+        if let Some(known) = self.lock().namespaces.get_mut(namespace) {
+            (known.drift, known.changed_at) = (None, known.changed_since);
+        }
+    }
+
     /// Records that everything of the last snapshot is kept, or all that there is room for. Later marks still need work.
     pub fn record_kept(&self, namespace: &str, is_full: bool) {
         let mut inner = self.lock();
@@ -237,7 +313,8 @@ impl Guards {
         known.failures = 0;
         known.is_full = is_full;
         known.changed_at = known.changed_since;
-        if known.changed_at.is_none() && known.held.is_none() {
+        let is_contested = known.damping.contested().is_some();
+        if known.changed_at.is_none() && known.held.is_none() && !is_contested {
             inner.namespaces.remove(namespace);
         }
     }
@@ -250,100 +327,6 @@ impl Guards {
         known.failures
     }
 
-    /// Records that the guard of a namespace is in force; returns whether that is new.
-    pub fn record_active(&self, namespace: &str) -> bool {
-        let mut inner = self.lock();
-        let Some(known) = inner.namespaces.get_mut(namespace) else { return false };
-        known.trials = 0;
-        let before = std::mem::replace(&mut known.proof, Proven::Active(Instant::now()));
-        !matches!(before, Proven::Active(_))
-    }
-
-    /// Records that the guard of a namespace did not do a write, and lets that be tried again.
-    pub fn disprove(&self, namespace: &str) {
-        if let Some(known) = self.lock().namespaces.get_mut(namespace) {
-            known.proof = Proven::Inactive;
-        }
-        self.work.mark(Arc::from(namespace));
-    }
-
-    /// Records that the guard of a namespace is not in force; returns how often that was seen in a row.
-    pub fn record_inactive(&self, namespace: &str) -> u32 {
-        let mut inner = self.lock();
-        let Some(known) = inner.namespaces.get_mut(namespace) else { return 0 };
-        known.proof = Proven::Inactive;
-        known.trials = known.trials.saturating_add(1);
-        known.trials
-    }
-
-    /// A full listing of the guards begins.
-    pub fn begin_listing(&self) {
-        self.lock().listing += 1;
-    }
-
-    /// The listing is complete: guards that it did not contain do not exist. Returns how many there are.
-    pub fn end_listing(&self) -> usize {
-        let mut inner = self.lock();
-        let listing = inner.listing;
-        inner.reading = Reading::Done;
-        inner.namespaces.values_mut().filter(|known| known.listing != listing).for_each(Namespace::lose);
-        inner.namespaces.values().filter(|known| known.held.is_some()).count()
-    }
-
-    /// The API server refuses to show guards.
-    pub fn set_refused(&self) {
-        let mut inner = self.lock();
-        inner.reading = Reading::Refused;
-        inner.namespaces.values_mut().for_each(Namespace::lose);
-    }
-
-    /// Records a guard that was listed, added or changed.
-    pub fn observe(&self, object: &ReplicaGuard) -> Change {
-        let mut inner = self.lock();
-        let listing = inner.listing;
-        let known = inner.namespaces.entry(Arc::from(object.key().0)).or_default();
-        known.listing = listing;
-        if known.held.as_ref().is_some_and(|held| held.version > object.version()) {
-            return Change::None;
-        }
-        known.seen = known.seen.max(object.version());
-        let guard = object.guard();
-        let was_suspended = known.held.as_ref().is_some_and(|held| held.guard.is_suspended);
-        let is_ours = |ours: &Guard| ours.is_same_as(&guard);
-        let is_being_written = matches!(&known.writing, Writing::Guard(ours) if is_ours(ours));
-        // Before the first write of this process, it is what an earlier one left.
-        let ours = known.written.as_ref().or_else(|| known.held.as_ref().map(|held| &held.guard));
-        let is_ours_no_more = matches!(known.writing, Writing::Deletion);
-        let is_drift = ours.is_some_and(|ours| !is_ours(ours)) && !is_being_written && !is_ours_no_more;
-        let is_suspended = guard.is_suspended;
-        known.held = Some(Held { guard, version: object.version() });
-        match (was_suspended, is_suspended) {
-            (false, true) => Change::Suspended,
-            (true, false) => Change::Resumed,
-            _ if is_drift => Change::Drift,
-            _ => Change::None,
-        }
-    }
-
-    /// Records that a guard was deleted.
-    pub fn remove(&self, object: &ReplicaGuard) -> Change {
-        let mut inner = self.lock();
-        let Some(known) = inner.namespaces.get_mut(object.key().0) else { return Change::None };
-        known.seen = known.seen.max(object.version());
-        let is_newer = known.held.as_ref().is_some_and(|held| held.version > object.version());
-        if is_newer || known.held.take().is_none() {
-            if matches!(known.writing, Writing::Deletion) {
-                known.writing = Writing::Nothing;
-            }
-            return Change::None;
-        }
-        known.proof = Proven::NotYet;
-        match std::mem::take(&mut known.writing) {
-            Writing::Deletion => Change::None,
-            Writing::Nothing | Writing::Guard(_) => Change::Drift,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -351,10 +334,11 @@ impl Guards {
 
 #[cfg(test)]
 mod tests {
-    use replica_count_core::guard::{Counts, Kept};
+    use replica_count_core::guard::Kept;
     use replica_count_core::replicas::Replicas;
     use serde_json::json;
 
+    use super::summary::Summary;
     use super::*;
 
     const INTERVAL: Duration = Duration::from_mins(1);
@@ -369,7 +353,8 @@ mod tests {
 
     fn object(version: u64, replicas: i32, is_suspended: bool) -> ReplicaGuard {
         let counts = json!({ "deployments/web": { "replicas": replicas } });
-        let metadata = json!({ "namespace": "shop", "name": "g", "resourceVersion": version.to_string() });
+        let metadata =
+            json!({ "namespace": "shop", "name": "g", "resourceVersion": version.to_string(), "uid": "u" });
         let spec = json!({ "mode": "correct", "how": "", "suspended": is_suspended, "counts": counts });
         serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
     }
@@ -403,7 +388,7 @@ mod tests {
 
         let guards = marked();
         check(&guards, 3, GuardState::Behind);
-        guards.snapshot("shop", INTERVAL).unwrap();
+        guards.snapshot("shop").unwrap();
         guards.record_written("shop", Some(&object(7, 3, false)));
         guards.record_kept("shop", false);
         check(&guards, 3, GuardState::InForce(Mode::Correct));
@@ -414,18 +399,41 @@ mod tests {
 
         guards.record_failure("shop");
         check(&guards, 4, GuardState::Unguarded);
-        guards.record_inactive("shop");
+        guards.record_inactive("shop", Some(7));
         check(&guards, 3, GuardState::Unguarded);
-        assert!(guards.record_active("shop"));
+        assert!(guards.record_active("shop", Some(7)));
         check(&guards, 3, GuardState::InForce(Mode::Correct));
         guards.set_refused();
         check(&guards, 3, GuardState::Unguarded);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn only_the_version_that_was_tried_is_proven() {
+        let guards = marked();
+        assert!(guards.subject("shop", INTERVAL).is_none(), "nothing is held");
+        guards.record_written("shop", Some(&object(7, 3, false)));
+        let subject = guards.subject("shop", INTERVAL).unwrap();
+        assert_eq!((subject.version, subject.due, subject.is_inactive), (Some(7), None, false));
+        guards.record_writing("shop", Some(&guard(4)));
+        assert!(guards.subject("shop", INTERVAL).is_none(), "it changes");
+        guards.record_written("shop", Some(&object(8, 4, false)));
+        assert_eq!(guards.record_inactive("shop", subject.version), 0);
+        assert!(!guards.record_active("shop", subject.version));
+        assert!(guards.record_active("shop", Some(8)));
+        let due = guards.subject("shop", INTERVAL).unwrap().due;
+        assert_eq!(due, Some(Instant::now() + INTERVAL));
+        tokio::time::advance(INTERVAL).await;
+        assert_eq!(guards.subject("shop", INTERVAL).unwrap().due, None);
+        guards.observe(&object(9, 9, false));
+        assert!(guards.subject("shop", INTERVAL).is_none(), "somebody has changed it");
+        guards.observe(&object(10, 4, true));
+        assert!(guards.subject("shop", INTERVAL).is_none(), "suspended");
+    }
+
     #[tokio::test]
     async fn a_mark_during_the_work_is_kept() {
         let guards = marked();
-        guards.snapshot("shop", INTERVAL).unwrap();
+        guards.snapshot("shop").unwrap();
         guards.mark("shop");
         guards.record_written("shop", Some(&object(7, 3, false)));
         guards.record_kept("shop", false);
@@ -443,7 +451,7 @@ mod tests {
         assert_eq!(guards.observe(&object(8, 4, false)), Change::None);
         guards.record_written("shop", Some(&object(8, 4, false)));
 
-        assert_eq!(guards.observe(&object(9, 5, false)), Change::Drift);
+        assert_eq!(guards.observe(&object(9, 5, false)), drift(false));
         assert_eq!(guards.observe(&object(8, 4, false)), Change::None, "an older version");
         assert_eq!(guards.observe(&object(10, 4, true)), Change::Suspended);
         check(&guards, 4, GuardState::Suspended);
@@ -453,7 +461,36 @@ mod tests {
         assert_eq!(guards.remove(&object(12, 4, false)), Change::None);
         guards.record_written("shop", None);
         guards.record_written("shop", Some(&object(13, 4, false)));
-        assert_eq!(guards.remove(&object(14, 4, false)), Change::Drift);
+        assert_eq!(guards.remove(&object(14, 4, false)), Change::Deleted);
         assert_eq!(guards.remove(&object(14, 4, false)), Change::None, "it was gone");
+        guards.record_written("shop", None);
+        assert_eq!(guards.observe(&object(15, 9, false)), drift(false), "somebody made it");
+    }
+
+    fn drift(is_contested: bool) -> Change {
+        Change::Drift { by: None, is_contested }
+    }
+
+    #[tokio::test]
+    async fn a_fight_over_a_guard_is_damped() {
+        let guards = marked();
+        guards.record_written("shop", Some(&object(1, 3, false)));
+        for version in 1..=u64::from(BUDGET) {
+            assert_eq!(guards.snapshot("shop").unwrap().next_repair, None, "{version}");
+            assert_eq!(guards.observe(&object(2 * version, 9, false)), drift(false));
+            assert_eq!(guards.snapshot("shop").unwrap().drift, Some(Drift::Content { by: None }));
+            let is_last = version == u64::from(BUDGET);
+            assert_eq!(guards.record_repair("shop", 0.0).is_some(), is_last, "told once");
+            guards.record_written("shop", Some(&object(2 * version + 1, 3, false)));
+        }
+        assert_eq!(guards.observe(&object(99, 9, false)), drift(true));
+        assert!(guards.snapshot("shop").unwrap().next_repair.is_some());
+        guards.mark("shop");
+        check(&guards, 3, GuardState::Unguarded);
+        assert_eq!(Summary::of(&guards).contested, 1);
+        assert!(Summary::of(&guards).problem().unwrap().contains("contested in 1"));
+        assert_eq!(guards.record_repair("shop", 0.0), None, "told once");
+        assert!(matches!(guards.record_quiet("shop"), Quiet::EndsAt(_)));
+        assert_eq!(guards.snapshot("shop").unwrap().drift, None);
     }
 }

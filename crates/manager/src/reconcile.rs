@@ -5,6 +5,8 @@ pub mod desired;
 pub mod gauges;
 pub mod guard_keeper;
 pub mod guard_metrics;
+pub mod guard_prover;
+pub mod guard_removal;
 pub mod guard_sink;
 pub mod marker;
 pub mod metrics;

@@ -1,7 +1,8 @@
 //! Counts the pods that drift costs in each mode of the guard, with the real controllers: a repair comes after they have
 //! begun to delete pods.
 //!
-//! There are no nodes, so the pods exist but do not run. What is counted is how many of the first ones are gone.
+//! There are no nodes, so the pods exist but do not run, and this says that they are ready. What is counted is how many of
+//! the first ones are gone, and what the server says of that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -66,6 +67,8 @@ struct Lost {
     to: i32,
     pods: usize,
     of: usize,
+    /// As the server has counted them. `None`: it was killed.
+    counted: Option<u64>,
 }
 
 /// Measures.
@@ -76,11 +79,16 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     for case in CASES {
         let lost = run(&control_plane, plan, case).await.with_context(|| case.what.to_owned())?;
         progress.advance();
-        for Lost { to, pods, of } in &lost {
+        for Lost { to, pods, of, counted } in &lost {
             let what = format!("pods: {}, {PODS} to {to}: lost of {of}", case.what);
             #[allow(clippy::cast_precision_loss, reason = "a small count")]
             let row = Row::new(what, Unit::Times, *pods as f64);
             rows.push(if case.is_safe { row.judged_by(Goal::Below(1.0)) } else { row });
+            if let Some(counted) = counted {
+                let what = format!("pods: {}, {PODS} to {to}: lost according to the server", case.what);
+                #[allow(clippy::cast_precision_loss, reason = "a small count")]
+                rows.push(Row::new(what, Unit::Times, *counted as f64));
+            }
         }
         details.push(json!({ "case": case.what, "lost": lost }));
     }
@@ -100,16 +108,24 @@ async fn run(control_plane: &ControlPlane, plan: &Plan, case: Case) -> Result<Ve
     if case.mode != "off" {
         server::wait_until_guarded(&manager, fleet.size).await?;
     }
-    if case.is_killed {
+    let manager = if case.is_killed {
         manager.kill()?;
-    }
-    let mut lost = Vec::new();
+        None
+    } else {
+        Some(manager)
+    };
+    let (mut lost, mut counted_before) = (Vec::new(), 0);
     for to in [0, 2] {
         let before = fleet.wait_for_pods().await?;
         fleet.drift(to).await?;
         time::sleep(SETTLE).await;
         let after = fleet.wait_for_pods().await?;
-        lost.push(Lost { to, pods: before.difference(&after).count(), of: before.len() });
+        let mut counted = None;
+        if let Some(manager) = &manager {
+            let total = pods_lost(manager).await?;
+            counted = Some(total - std::mem::replace(&mut counted_before, total));
+        }
+        lost.push(Lost { to, pods: before.difference(&after).count(), of: before.len(), counted });
     }
     Ok(lost)
 }
@@ -148,15 +164,17 @@ impl Fleet {
         Ok(())
     }
 
-    /// Waits until each Deployment has all its pods; returns their uids.
+    /// Waits until each Deployment has all its pods, and shows them as ready; returns their uids.
     async fn wait_for_pods(&self) -> Result<BTreeSet<String>> {
         let expected = self.size * usize::try_from(PODS)?;
         let deadline = Instant::now() + DEADLINE;
         loop {
             let pods = self.pods.list(&ListParams::default()).await?.items;
-            let alive = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-            let uids: BTreeSet<String> = alive.filter_map(|pod| pod.metadata.uid).collect();
-            if uids.len() == expected {
+            let alive: Vec<Pod> =
+                pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+            self.make_ready(&alive).await?;
+            let uids: BTreeSet<String> = alive.into_iter().filter_map(|pod| pod.metadata.uid).collect();
+            if uids.len() == expected && self.is_ready().await? {
                 return Ok(uids);
             }
             if Instant::now() > deadline {
@@ -164,6 +182,28 @@ impl Fleet {
             }
             time::sleep(POLL).await;
         }
+    }
+
+    /// Says of all pods that they are ready, as a node would.
+    async fn make_ready(&self, pods: &[Pod]) -> Result<()> {
+        let ready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
+        for pod in pods.iter().filter(|pod| !is_ready(pod)) {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            match self.pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(&ready)).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each Deployment shows all its pods as ready.
+    async fn is_ready(&self) -> Result<bool> {
+        let deployments = self.deployments.list(&ListParams::default()).await?.items;
+        let ready =
+            |deployment: &Deployment| deployment.status.as_ref().and_then(|status| status.ready_replicas);
+        Ok(deployments.iter().all(|deployment| ready(deployment) == Some(PODS)))
     }
 
     /// Somebody scales all of them. The API server may refuse.
@@ -178,6 +218,18 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|conditions| conditions.iter().any(|condition| condition.type_ == "Ready"))
+}
+
+/// How many pods drifts have cost, according to the server.
+async fn pods_lost(manager: &Manager) -> Result<u64> {
+    let metrics = manager.metrics().await?;
+    let value = metrics.lines().find_map(|line| line.strip_prefix("replica_count_manager_pods_lost_total "));
+    value.context("the server does not count lost pods")?.parse().context("not a number")
 }
 
 fn name(n: usize) -> String {

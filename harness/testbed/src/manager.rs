@@ -82,6 +82,11 @@ impl Manager {
         }
     }
 
+    /// What `/readyz` says.
+    pub async fn readyz(&self) -> Result<String> {
+        Ok(self.get("/readyz").await?.1)
+    }
+
     /// Fails with the end of its log if the server has ended.
     pub fn check_alive(&mut self) -> Result<()> {
         self.component.check_alive()

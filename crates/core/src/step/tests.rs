@@ -8,6 +8,7 @@ use crate::guard::Mode;
 use crate::managed_fields::{FieldOwner, Operation, Writer};
 use crate::observed::Observed;
 use crate::own_writes::FIELD_MANAGER;
+use crate::pods::LATE;
 use crate::record::InEffect;
 use crate::replicas::Replicas;
 use crate::setting::Enforcement;
@@ -62,6 +63,7 @@ impl Scene {
             resource_version: NonZeroU64::new(1),
             replicas: count(replicas),
             ready: 0,
+            ready_before: 0,
             deleting: false,
             owner,
         });
@@ -192,6 +194,8 @@ fn name(event: &Event) -> &'static str {
         EventKind::Drifted { is_contested: true, .. } => "drifted, contested",
         EventKind::AnotherServer { .. } => "another server",
         EventKind::Repaired { .. } => "repaired",
+        EventKind::PodsLost { .. } => "pods lost",
+        EventKind::LateCost(_) => "late cost",
         EventKind::Applied { .. } => "applied",
         EventKind::Resolved { how, .. } => how.as_str(),
         EventKind::Contested { .. } => "contested",
@@ -226,6 +230,37 @@ fn a_new_setting_is_applied_and_resolves_the_drift_from_the_one_before() {
     scene.record.record_setting(count(4));
     let repair = scene.due("write", &[]).expect("a write");
     scene.write_ended(&repair, WRITTEN, "await change", &["applied", "new_setting"]);
+}
+
+#[test]
+fn what_a_drift_costs_is_told_even_after_its_repair() {
+    let pods = |scene: &mut Scene, replicas, ready, ready_before| {
+        scene.observe(replicas);
+        scene.observed = scene.observed.take().map(|observed| Observed { ready, ready_before, ..observed });
+    };
+    let mut scene = Scene::new();
+    pods(&mut scene, 0, 2, 3);
+    let repair = scene.due("write", &["drifted", "pods lost"]).expect("a write");
+    let step = scene.step(Some((&repair, WRITTEN)));
+    check(&step, "requeue", &["repaired"]);
+    assert!(matches!(step.events[0].kind, EventKind::Repaired { pods_lost: 1, .. }), "{step:?}");
+    pods(&mut scene, 3, 0, 2);
+    scene.due("requeue", &["pods lost"]);
+    pods(&mut scene, 3, 3, 2);
+    let step = scene.step(None);
+    check(&step, "await change", &["late cost"]);
+    assert!(matches!(step.events[0].kind, EventKind::LateCost(LateCost { pods_lost: 3, .. })), "{step:?}");
+    assert_eq!(scene.record.pods.lost(), 3);
+
+    // The next drift costs nothing, which takes some time to be known.
+    pods(&mut scene, 5, 3, 3);
+    let repair = scene.due("write", &["drifted"]).expect("a write");
+    scene.write_ended(&repair, WRITTEN, "requeue", &["repaired"]);
+    pods(&mut scene, 3, 3, 3);
+    scene.due("requeue", &[]);
+    scene.advance(LATE);
+    scene.due("await change", &[]);
+    assert_eq!(scene.record.pods.lost(), 0);
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl World {
             resource_version: NonZeroU64::new(self.versions),
             replicas,
             ready: 0,
+            ready_before: 0,
             deleting: false,
             owner,
         };

@@ -1,7 +1,9 @@
 //! What is known of the guard of one namespace.
 
+use replica_count_core::damping::Damping;
 use tokio::time::Instant;
 
+pub use crate::kubernetes::guard::Identity;
 use crate::kubernetes::guard::{Guard, ReplicaGuard};
 
 /// The guard of one namespace.
@@ -26,12 +28,21 @@ pub(super) struct Namespace {
     /// How many trials in a row have not shown that it is in force.
     pub(super) trials: u32,
     pub(super) listing: u64,
+    /// How somebody else has changed it, if it is not put back yet.
+    pub(super) drift: Option<Drift>,
+    /// How repairs are delayed if somebody keeps changing it.
+    pub(super) damping: Damping,
 }
 
 impl Namespace {
     /// Whether it is known to be in force.
     pub(super) fn is_proven(&self) -> bool {
         matches!(self.proof, Proven::Active(_))
+    }
+
+    /// Whether this server will soon write a change.
+    pub(super) fn is_about_to_change(&self) -> bool {
+        self.changed_at.is_some() && self.failures == 0 && self.damping.contested().is_none()
     }
 
     /// The API server does not hold it any more.
@@ -52,11 +63,25 @@ pub(super) enum Writing {
 
 /// What the API server holds.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub struct Held {
     /// What it holds.
-    pub(super) guard: Guard,
+    pub guard: Guard,
     /// The version of the object, if comparable.
-    pub(super) version: Option<u64>,
+    pub version: Option<u64>,
+    /// Which object that is.
+    pub identity: Identity,
+}
+
+/// How somebody else has changed a guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// Its content.
+    Content {
+        /// The field manager. `None`: not known.
+        by: Option<String>,
+    },
+    /// It was deleted. Kubernetes does not say by whom.
+    Deletion,
 }
 
 /// Whether the guard of a namespace is known to be in force.
@@ -70,6 +95,6 @@ pub(super) enum Proven {
 
 impl Held {
     pub(super) fn of(object: &ReplicaGuard) -> Self {
-        Self { guard: object.guard(), version: object.version() }
+        Self { guard: object.guard(), version: object.version(), identity: object.identity() }
     }
 }

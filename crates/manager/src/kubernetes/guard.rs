@@ -1,9 +1,11 @@
 //! The guard in Kubernetes: the object in each namespace that the admission policies use as their parameter.
 
+mod lack;
 mod object;
 mod proof;
 mod write;
 
-pub use object::{Guard, ReplicaGuard};
-pub use proof::{Proof, Trial, can_correct, prove};
-pub use write::{GuardError, apply, delete};
+pub use lack::{Lack, diagnose, missing_for};
+pub use object::{Guard, Identity, ReplicaGuard};
+pub use proof::{Proof, Trial, prove};
+pub use write::{GuardError, apply, delete, list};

@@ -85,6 +85,7 @@ impl Workload {
             resource_version: resource_version.and_then(|version| version.parse().ok()),
             replicas,
             ready: self.status.ready_replicas,
+            ready_before: self.status.ready_replicas,
             deleting: self.deleting,
             owner: self.owner,
         };
@@ -234,6 +235,7 @@ mod tests {
             resource_version: NonZeroU64::new(42),
             replicas: Replicas::new(0).expect("valid"),
             ready: 3,
+            ready_before: 3,
             deleting: true,
             owner: Some(owner),
         };

@@ -101,11 +101,12 @@ fn show_guards(
     show: &mut impl FnMut(&str, &str, f64) -> Result<(), std::fmt::Error>,
     summary: &Summary,
 ) -> Result<(), std::fmt::Error> {
-    let Summary { guarded, active, inactive, suspended, oldest_change, .. } = *summary;
+    let Summary { guarded, active, inactive, suspended, contested, oldest_change, .. } = *summary;
     show("guarded_targets", "Targets whose count the API server keeps.", float(guarded))?;
     show("guard_active_namespaces", "Namespaces whose guard is in force.", float(active))?;
     show("guard_inactive_namespaces", "Namespaces whose guard is not in force.", float(inactive))?;
     show("guard_suspended_namespaces", "Namespaces whose guard somebody has suspended.", float(suspended))?;
+    show("guard_contested_namespaces", "Namespaces whose guard somebody keeps changing.", float(contested))?;
     show(
         "guard_oldest_change_seconds",
         "Age of the oldest change of a setting that its guard does not have yet.",

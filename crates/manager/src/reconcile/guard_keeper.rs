@@ -1,4 +1,4 @@
-//! Keeps the guard of each namespace as the settings want it, and proves that it is in force.
+//! Keeps the guard of each namespace as the settings want it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,12 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use kube::Client;
 use replica_count_core::backoff::Backoff;
+use replica_count_core::damping::Quiet;
 use replica_count_core::guard::{Counts, MAX_COUNTS, Mode, Wanted, target};
 use replica_count_core::policy::Policy;
+use replica_count_core::setting::Enforcement;
 use replica_count_core::target::Target;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -18,29 +20,16 @@ use super::guard_metrics::GuardMetrics;
 use super::marker::Marker;
 use crate::clock;
 use crate::cluster::{Cluster, Freshness, Watched};
-use crate::guards::summary::Summary;
-use crate::guards::{Guards, PATIENCE, Snapshot};
-use crate::kubernetes::guard::{self, Guard, GuardError, Proof, Trial};
+use crate::guards::{Drift, Guards, PATIENCE, Snapshot};
+use crate::kubernetes::guard::{self, Guard, GuardError};
 
 /// Namespaces that are kept at once.
 const MAX_AT_ONCE: usize = 8;
-/// How often it is proven that a guard is in force, and asked what the API server can do.
-const PROOF_INTERVAL: Duration = Duration::from_mins(1);
-/// After a write, a guard is in force within 5 to 20 ms, and longer on a busy API server.
-const TRIALS: [Duration; 5] = [
-    Duration::from_millis(10),
-    Duration::from_millis(20),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-];
-/// How soon the API server is asked again what it can do.
-const MODE_RETRY: Duration = Duration::from_secs(5);
-/// How soon a trial is repeated that has shown nothing, or for which there was no workload.
-const TRIAL_RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked again whether a namespace has a place for its guard, and for a time that passes.
+const RECHECK: Duration = Duration::from_mins(1);
 /// How soon it is looked again whether the autoscalers have been read.
 const AUTOSCALERS_RETRY: Duration = Duration::from_millis(200);
-/// The delays between failed writes, and between trials of a guard that is not in force.
+/// The delays between failed writes.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_mins(1) };
 
 /// What the flags say about the guard.
@@ -74,20 +63,16 @@ impl GuardKeeper {
     /// Runs until `shutdown`. What is given up then is repeated by the next process.
     pub async fn run(self, shutdown: CancellationToken) {
         self.mark_stored();
+        if self.policy.enforcement != Enforcement::Enforce {
+            let name = self.guards.name();
+            warn!(name, "nothing is enforced, so nothing is guarded: the guards of this name are removed");
+        }
         let mut keeping = FuturesUnordered::new();
-        let mut checks = tokio::time::interval(PROOF_INTERVAL);
-        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Then counts are repaired that have waited for their guard in vain.
         let mut patience = Box::pin(tokio::time::sleep(PATIENCE).fuse());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = checks.tick() => tokio::select! {
-                    () = shutdown.cancelled() => break,
-                    is_chosen = self.choose_mode() => if !is_chosen {
-                        checks.reset_after(MODE_RETRY);
-                    },
-                },
                 () = &mut patience => self.marker.mark_all(),
                 Some(namespace) = keeping.next() => self.guards.work.done(&namespace),
                 namespace = self.guards.work.next(), if keeping.len() < MAX_AT_ONCE => {
@@ -109,39 +94,9 @@ impl GuardKeeper {
         }
     }
 
-    /// Chooses what policies are to do, by what the API server can do; returns whether that was possible.
-    async fn choose_mode(&self) -> bool {
-        let mode = match self.settings.mode {
-            Some(mode @ (Mode::Warn | Mode::Deny)) => mode,
-            wanted @ (None | Some(Mode::Correct)) => {
-                match guard::can_correct(&self.client, self.guards.name()).await {
-                    Ok(true) => Mode::Correct,
-                    Ok(false) => {
-                        if wanted.is_some() && Summary::of(&self.guards).mode.is_none() {
-                            warn!(
-                                "the API server cannot correct counts, which needs Kubernetes 1.36 and the policy of the \
-                             chart: the guard warns"
-                            );
-                        }
-                        Mode::Warn
-                    }
-                    Err(error) => {
-                        debug!(%error, "cannot ask what the API server can do");
-                        return false;
-                    }
-                }
-            }
-        };
-        if self.guards.set_mode(mode) {
-            info!(mode = mode.as_str(), "guard");
-            self.guards.mark_all();
-        }
-        true
-    }
-
     /// Brings the guard of a namespace up to date; returns the namespace, whose work is then done.
     async fn keep(&self, namespace: Arc<str>) -> Arc<str> {
-        let Some(snapshot) = self.guards.snapshot(&namespace, PROOF_INTERVAL) else {
+        let Some(snapshot) = self.guards.snapshot(&namespace) else {
             return namespace;
         };
         let autoscalers = self.cluster.view().freshness(Watched::Autoscalers);
@@ -152,10 +107,16 @@ impl GuardKeeper {
         let wanted = self.wanted(&namespace);
         if let Some(at) = wanted.changes_at {
             let left = Duration::try_from(at.duration_since(clock::now().wall)).unwrap_or_default();
-            self.recheck(&namespace, left.min(PROOF_INTERVAL));
+            self.recheck(&namespace, left.min(RECHECK));
         }
-        match self.write(&namespace, &snapshot, &wanted).await {
+        let guard = self.guard(&snapshot, &wanted);
+        if let Some(at) = waits_until(&snapshot, &guard) {
+            self.guards.work.mark_at(Arc::clone(&namespace), at.into_std());
+            return namespace;
+        }
+        match self.write(&namespace, &snapshot, &guard).await {
             Ok(changed) => {
+                self.settle(&namespace);
                 self.guards.record_kept(&namespace, wanted.left_out > 0);
                 self.mark_targets(&namespace, &changed);
                 if wanted.left_out > 0 && !changed.is_empty() {
@@ -163,7 +124,7 @@ impl GuardKeeper {
                     warn!(%namespace, limit = MAX_COUNTS, left_out, "too many counts for the guard");
                     self.marker.mark_namespace(&namespace);
                 }
-                self.prove(&namespace, &snapshot, &wanted.counts).await;
+                self.guards.proofs.mark(Arc::clone(&namespace));
             }
             Err(error) => self.failed(&namespace, &error),
         }
@@ -179,45 +140,84 @@ impl GuardKeeper {
         })
     }
 
+    /// What the guard should hold.
+    fn guard(&self, snapshot: &Snapshot, wanted: &Wanted) -> Guard {
+        Guard {
+            mode: Some(snapshot.mode),
+            is_suspended: snapshot.held.as_ref().is_some_and(|held| held.guard.is_suspended),
+            how: self.settings.how.clone(),
+            counts: wanted.counts.clone(),
+        }
+    }
+
     /// Writes the guard, if it does not hold what is wanted; returns the keys of counts that changed.
     async fn write(
         &self,
         namespace: &str,
         snapshot: &Snapshot,
-        wanted: &Wanted,
+        guard: &Guard,
     ) -> Result<Vec<String>, GuardError> {
-        let guard = Guard {
-            mode: Some(snapshot.mode),
-            is_suspended: snapshot.held.as_ref().is_some_and(|held| held.is_suspended),
-            how: self.settings.how.clone(),
-            counts: wanted.counts.clone(),
-        };
         let name = self.guards.name();
         match &snapshot.held {
-            Some(held) if held.is_same_as(&guard) => return Ok(Vec::new()),
-            None if guard.counts.is_empty() => return Ok(Vec::new()),
+            _ if is_kept(snapshot, guard) => return Ok(Vec::new()),
             // A suspended guard is what somebody wants to find again.
-            Some(held) if guard.counts.is_empty() && !held.is_suspended => {
+            Some(held) if guard.counts.is_empty() && !held.guard.is_suspended => {
                 self.guards.record_writing(namespace, None);
-                guard::delete(&self.client, namespace, name).await?;
+                guard::delete(&self.client, namespace, name, &held.identity).await?;
                 self.guards.record_written(namespace, None);
             }
             Some(_) | None => {
-                self.guards.record_writing(namespace, Some(&guard));
-                let written = guard::apply(&self.client, namespace, name, &guard).await?;
+                self.guards.record_writing(namespace, Some(guard));
+                let written = guard::apply(&self.client, namespace, name, guard).await?;
                 self.guards.record_written(namespace, Some(&written));
             }
         }
         self.metrics.writes.inc();
-        let before = snapshot.held.as_ref().map(|held| &held.counts);
+        self.put_back(namespace, snapshot);
+        let before = snapshot.held.as_ref().map(|held| &held.guard.counts);
         Ok(differences(before, &guard.counts))
     }
 
+    /// What others had changed was put back.
+    fn put_back(&self, namespace: &str, snapshot: &Snapshot) {
+        let Some(drift) = &snapshot.drift else { return };
+        let by = match drift {
+            Drift::Content { by } => by.as_deref(),
+            // Only now it is known that the namespace is still there.
+            Drift::Deletion => {
+                self.metrics.drifts.inc();
+                warn!(namespace, "the guard was deleted: it has been put back");
+                None
+            }
+        };
+        if let Some(wait) = self.guards.record_repair(namespace, fastrand::f64()) {
+            let by = by.unwrap_or("unknown");
+            warn!(namespace, by, ?wait, "the guard is contested: somebody keeps changing it");
+        }
+    }
+
+    /// The guard is as wanted.
+    fn settle(&self, namespace: &Arc<str>) {
+        match self.guards.record_quiet(namespace) {
+            Quiet::None => {}
+            Quiet::EndsAt(at) => self.guards.work.mark_at(Arc::clone(namespace), at),
+            Quiet::Ended => info!(%namespace, "the guard is no longer contested"),
+        }
+    }
+
     fn failed(&self, namespace: &Arc<str>, error: &GuardError) {
+        if matches!(error, GuardError::Changed(_)) {
+            // The watch shows the newer object.
+            debug!(%namespace, %error, "the guard has changed meanwhile");
+            self.guards.record_not_written(namespace);
+            self.recheck(namespace, BACKOFF.delay(1, fastrand::f64()));
+            return;
+        }
         let failures = self.guards.record_failure(namespace);
         if matches!(error, GuardError::NoPlace(_)) {
             debug!(%namespace, %error, "no guard");
-            self.recheck(namespace, PROOF_INTERVAL);
+            self.guards.record_no_place(namespace);
+            self.recheck(namespace, RECHECK);
         } else {
             self.metrics.failures.inc();
             if failures == 1 {
@@ -226,65 +226,6 @@ impl GuardKeeper {
             self.recheck(namespace, BACKOFF.delay(failures, fastrand::f64()));
         }
         self.marker.mark_namespace(namespace);
-    }
-
-    /// Proves that the guard is in force, if that is due.
-    async fn prove(&self, namespace: &Arc<str>, snapshot: &Snapshot, counts: &Counts) {
-        if counts.is_empty() || self.guards.is_suspended(namespace) {
-            return;
-        }
-        let Some(trial) = self.trial(namespace, counts, snapshot.mode).filter(|_| snapshot.is_proof_due)
-        else {
-            self.recheck(namespace, if snapshot.is_proof_due { TRIAL_RETRY } else { PROOF_INTERVAL });
-            return;
-        };
-        // What was not in force before is not waited for.
-        let trials = if snapshot.is_inactive { &TRIALS[..1] } else { &TRIALS[..] };
-        let mut proof = Proof::Unknown;
-        for delay in trials {
-            tokio::time::sleep(*delay).await;
-            match guard::prove(&self.client, &trial).await {
-                Ok(shown) => proof = shown,
-                Err(error) => {
-                    debug!(%namespace, %error, "cannot try the guard");
-                    break;
-                }
-            }
-            if proof == Proof::Active {
-                break;
-            }
-        }
-        let mode = snapshot.mode.as_str();
-        match proof {
-            Proof::Active => {
-                if self.guards.record_active(namespace) {
-                    info!(%namespace, mode, counts = counts.len(), "the guard is in force");
-                    self.marker.mark_namespace(namespace);
-                }
-                self.recheck(namespace, PROOF_INTERVAL);
-            }
-            // That says nothing, so the earlier proof still holds.
-            Proof::Unknown => self.recheck(namespace, TRIAL_RETRY),
-            Proof::Inactive => {
-                let trials = self.guards.record_inactive(namespace);
-                if trials == 1 {
-                    warn!(%namespace, mode, "the guard is not in force: are its policies installed?");
-                    self.marker.mark_namespace(namespace);
-                }
-                self.recheck(namespace, BACKOFF.delay(trials, fastrand::f64()));
-            }
-        }
-    }
-
-    /// A trial with a target that exists.
-    fn trial(&self, namespace: &str, counts: &Counts, mode: Mode) -> Option<Trial> {
-        let view = self.cluster.view();
-        counts.iter().find_map(|(key, kept)| {
-            let target = target(namespace, key)?;
-            let observation = view.observation(&target);
-            let observed = observation.present().filter(|_| observation.is_alive())?.replicas;
-            Some(Trial { target, kept: kept.replicas, observed, mode })
-        })
     }
 
     fn mark_targets(&self, namespace: &str, keys: &[String]) {
@@ -298,6 +239,20 @@ impl GuardKeeper {
     }
 }
 
+/// Whether nothing has to be written for the guard to hold this.
+fn is_kept(snapshot: &Snapshot, guard: &Guard) -> bool {
+    snapshot.held.as_ref().map_or(guard.counts.is_empty(), |held| held.guard.is_same_as(guard))
+}
+
+/// When the guard may be written, if that has to wait: only what others keep changing does, and not a new setting.
+fn waits_until(snapshot: &Snapshot, guard: &Guard) -> Option<Instant> {
+    let was_written = match &snapshot.written {
+        Some(written) => written.is_same_as(guard),
+        None => guard.counts.is_empty(),
+    };
+    snapshot.next_repair.filter(|_| snapshot.drift.is_some() && was_written && !is_kept(snapshot, guard))
+}
+
 /// The keys of counts that are not the same in both.
 fn differences(before: Option<&Counts>, after: &Counts) -> Vec<String> {
     let empty = Counts::new();
@@ -305,4 +260,42 @@ fn differences(before: Option<&Counts>, after: &Counts) -> Vec<String> {
     let changed = after.iter().filter(|(key, kept)| before.get(*key) != Some(*kept)).map(|(key, _)| key);
     let removed = before.keys().filter(|key| !after.contains_key(*key));
     changed.chain(removed).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use replica_count_core::guard::Kept;
+    use replica_count_core::replicas::Replicas;
+
+    use super::*;
+    use crate::guards::{Held, Identity};
+
+    fn guard(replicas: i32) -> Guard {
+        let kept = Kept { replicas: Replicas::new(replicas).unwrap(), set_by: None, reason: None };
+        let counts = Counts::from([("deployments/web".to_owned(), kept)]);
+        Guard { mode: Some(Mode::Deny), is_suspended: false, how: String::new(), counts }
+    }
+
+    #[tokio::test]
+    async fn only_what_others_keep_changing_waits() {
+        let identity = Identity { uid: "u".into(), resource_version: None };
+        let held = |guard| Some(Held { guard, version: None, identity: identity.clone() });
+        let next = Instant::now() + Duration::from_mins(1);
+        let contested = |current| Snapshot {
+            held: current,
+            written: Some(guard(3)),
+            drift: Some(Drift::Content { by: None }),
+            next_repair: Some(next),
+            mode: Mode::Deny,
+        };
+        assert_eq!(waits_until(&contested(held(guard(9))), &guard(3)), Some(next));
+        assert_eq!(waits_until(&contested(None), &guard(3)), Some(next), "deleted");
+        assert_eq!(waits_until(&contested(held(guard(9))), &guard(4)), None, "a new setting");
+        assert_eq!(waits_until(&contested(held(guard(3))), &guard(3)), None, "put back by somebody");
+        let free = Snapshot { next_repair: None, ..contested(held(guard(9))) };
+        assert_eq!(waits_until(&free, &guard(3)), None);
+        let empty = Guard { counts: Counts::new(), ..guard(3) };
+        let lifted = Snapshot { written: None, ..contested(held(guard(9))) };
+        assert_eq!(waits_until(&lifted, &empty), Some(next), "somebody makes it again and again");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::guard_metrics::GuardMetrics;
 use super::marker::Marker;
@@ -33,10 +33,17 @@ impl GuardSink {
         let by = object.author().unwrap_or("unknown");
         match change {
             Change::None => return,
-            Change::Drift => {
+            Change::Drift { by, is_contested } => {
                 self.metrics.drifts.inc();
-                warn!(namespace, by, "the guard was changed or deleted: it is put back");
+                let by = by.as_deref().unwrap_or("unknown");
+                if *is_contested {
+                    debug!(namespace, by, "the guard was changed");
+                } else {
+                    warn!(namespace, by, "the guard was changed: it is put back");
+                }
             }
+            // It may be gone with its namespace. That is known when it is put back.
+            Change::Deleted => debug!(namespace, "the guard was deleted"),
             Change::Suspended => {
                 warn!(namespace, by, "the guard is suspended, and nothing is repaired in this namespace");
             }

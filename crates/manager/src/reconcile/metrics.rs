@@ -18,6 +18,7 @@ struct Reason {
 #[derive(Clone, Debug)]
 pub struct ReconcileMetrics {
     drifts: Counter,
+    pods_lost: Counter,
     by_another_server: Counter,
     repairs: Counter,
     resolved: Counter,
@@ -31,6 +32,7 @@ impl Default for ReconcileMetrics {
     fn default() -> Self {
         Self {
             drifts: Counter::default(),
+            pods_lost: Counter::default(),
             by_another_server: Counter::default(),
             repairs: Counter::default(),
             resolved: Counter::default(),
@@ -59,6 +61,11 @@ impl ReconcileMetrics {
             "drifts_settled",
             "Drifts that ended without an acknowledged repair",
             self.resolved.clone(),
+        );
+        registry.register(
+            "pods_lost",
+            "Pods that drifts have cost, as far as the status of workloads shows",
+            self.pods_lost.clone(),
         );
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
         registry.register("write_failures", "Writes that failed, by reason", self.failures.clone());
@@ -99,7 +106,11 @@ impl ReconcileMetrics {
                 let reason = failure.failure.as_str();
                 self.failures.get_or_create(&Reason { reason }).inc();
             }
-            EventKind::Set { .. }
+            EventKind::PodsLost { more } => {
+                self.pods_lost.inc_by(u64::from(*more));
+            }
+            EventKind::LateCost(_)
+            | EventKind::Set { .. }
             | EventKind::Deleted { .. }
             | EventKind::EnforcementSet { .. }
             | EventKind::Contested { .. }

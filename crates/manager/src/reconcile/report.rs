@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use replica_count_core::drift::Drift;
 use replica_count_core::event::{Event, EventKind, WriteFailure};
+use replica_count_core::pods::LateCost;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Enforcement;
 use replica_count_core::steady::SteadyConflict;
@@ -116,16 +117,23 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
             );
         }
         EventKind::AnotherServer { drift } => log_another_server(event, drift, another_server),
-        EventKind::Repaired { drift, from, to, took } => {
+        EventKind::Repaired { drift, from, to, took, pods_lost } => {
             let (by, took_ms) = (by(Some(drift)), milliseconds(*took));
-            info!(%target, %from, %to, by, took_ms, "repaired");
+            info!(%target, %from, %to, by, took_ms, pods_lost, "repaired");
         }
         EventKind::Applied { from, to, took } => {
             info!(%target, %from, %to, took_ms = milliseconds(*took), "applied");
         }
-        EventKind::Resolved { drift, how, is_contested } => {
+        EventKind::Resolved { drift, how, is_contested, pods_lost } => {
             let (Drift { from, to, .. }, by, how) = (drift, by(Some(drift)), how.as_str());
-            info_or_debug!(*is_contested, %target, desired = %from, found = %to, by, how, "resolved");
+            info_or_debug!(
+                *is_contested, %target, desired = %from, found = %to, by, how, pods_lost, "resolved"
+            );
+        }
+        EventKind::PodsLost { more } => debug!(%target, more, "pods lost"),
+        EventKind::LateCost(LateCost { drift, pods_lost }) => {
+            let (Drift { from, to, .. }, by) = (drift, by(Some(drift)));
+            info!(%target, desired = %from, found = %to, by, pods_lost, "pods lost after the end of a drift");
         }
         EventKind::Contested { drift, wait } => {
             let drift = drift.as_ref();

@@ -89,7 +89,7 @@ fn of_supported(
         ready_replicas: observed.map(|observed| observed.ready),
         state: proto::DeploymentState::from(state).into(),
         state_reason: reason.map(|reason| reason.to_string()).unwrap_or_default(),
-        last_drift: record.last_drift.as_ref().map(Into::into),
+        last_drift: response::last_drift(&record),
         drift_count: response::generation(record.drift_count),
         contest: response::contest(&record, now),
         guard: proto::GuardState::from(guard_state).into(),

@@ -268,7 +268,15 @@ mod tests {
 
     fn observed() -> Observed {
         let replicas = Replicas::new(1).expect("valid");
-        Observed { uid: "u".into(), resource_version: None, replicas, ready: 0, deleting: false, owner: None }
+        Observed {
+            uid: "u".into(),
+            resource_version: None,
+            replicas,
+            ready: 0,
+            ready_before: 0,
+            deleting: false,
+            owner: None,
+        }
     }
 
     #[test]

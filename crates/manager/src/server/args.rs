@@ -140,7 +140,7 @@ pub struct KubernetesArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Policy")]
 pub struct PolicyArgs {
-    /// Whether drift is repaired; `ignore` only watches and counts
+    /// Whether drift is repaired; `ignore` only watches and counts, and removes the guards of this server's --guard-name
     #[arg(long, env, value_enum, default_value_t = EnforcementArg::Enforce)]
     pub enforcement: EnforcementArg,
     /// Namespaces that are never managed, separated by commas

@@ -98,9 +98,19 @@ impl Running {
         Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown }.start();
         let reconciler = shared.reconciler();
         work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
-        if let Some(settings) = args.guard_settings() {
-            let keeper = shared.guard_keeper(settings);
-            work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(stop_work.clone()));
+        match args.guard_settings() {
+            Some(settings) if shared.guards.is_on() => {
+                let prover = shared.guard_prover(&settings);
+                work.spawn_on(reconcile_runtime, "the prover of guards", prover.run(stop_work.clone()));
+                let keeper = shared.guard_keeper(settings);
+                work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(stop_work.clone()));
+            }
+            None if shared.marker.store.is_locked() => {
+                let removal = shared.guard_removal(args.guard.guard_name.clone());
+                work.spawn("the removal of guards", removal.run(stop_work.clone()));
+            }
+            // Another server may keep them.
+            Some(_) | None => {}
         }
         let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));

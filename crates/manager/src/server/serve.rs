@@ -14,6 +14,7 @@ use super::log::Lines;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
+use crate::guards::Guards;
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::source::Opened;
@@ -83,11 +84,11 @@ pub(super) async fn run(
     };
     let (report, reporter) = report();
     let shared = Shared {
+        guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
         cluster: Arc::default(),
         records: Arc::default(),
         policy: Arc::new(policy),
-        guards: Arc::new(args.guards()),
         guard_metrics: GuardMetrics::default(),
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
@@ -126,8 +127,15 @@ fn policy(args: &ServeArgs, store: &Store) -> Policy {
     if store.is_locked() {
         return args.policy();
     }
-    error!("the settings cannot be locked, so another server may use them: nothing is enforced");
+    error!(
+        "the settings cannot be locked, so another server may use them: nothing is enforced, and guards are left alone"
+    );
     Policy { enforcement: Enforcement::Ignore { until: None }, ..args.policy() }
+}
+
+/// The guards of the flags, unless another server may keep them, too.
+fn guards(args: &ServeArgs, store: &Store) -> Guards {
+    if store.is_locked() { args.guards() } else { Guards::default() }
 }
 
 fn word(enforcement: Enforcement) -> &'static str {

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -20,6 +21,8 @@ use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
 use crate::reconcile::guard_keeper::{GuardKeeper, GuardSettings};
 use crate::reconcile::guard_metrics::GuardMetrics;
+use crate::reconcile::guard_prover::GuardProver;
+use crate::reconcile::guard_removal::GuardRemoval;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::reconciler::Reconciler;
 use crate::reconcile::records::Records;
@@ -89,6 +92,25 @@ impl Shared {
             client: self.client.clone(),
             metrics: self.guard_metrics.clone(),
         }
+    }
+
+    /// Proves guards.
+    pub(super) fn guard_prover(&self, settings: &GuardSettings) -> GuardProver {
+        GuardProver {
+            guards: Arc::clone(&self.guards),
+            mode: settings.mode,
+            marker: self.marker.clone(),
+            cluster: Arc::clone(&self.cluster),
+            client: self.client.clone(),
+            metrics: self.guard_metrics.clone(),
+            failed: Notify::new(),
+        }
+    }
+
+    /// Removes the guards of this name.
+    pub(super) fn guard_removal(&self, name: String) -> GuardRemoval {
+        let namespace = self.namespace().map(str::to_owned);
+        GuardRemoval { client: self.client.clone(), namespace, name }
     }
 
     pub(super) fn reconciler(&self) -> Reconciler {

@@ -81,6 +81,16 @@ fn role() -> Value {
                 "resources": ["replicaguards"],
                 "verbs": ["get", "list", "watch", "create", "patch", "delete"],
             },
+            {
+                "apiGroups": ["admissionregistration.k8s.io"],
+                "resources": [
+                    "validatingadmissionpolicies",
+                    "validatingadmissionpolicybindings",
+                    "mutatingadmissionpolicies",
+                    "mutatingadmissionpolicybindings",
+                ],
+                "verbs": ["get"],
+            },
         ],
     })
 }

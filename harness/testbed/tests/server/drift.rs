@@ -11,7 +11,7 @@ use replica_count_api::proto::{self, DeploymentState};
 use replica_count_api::response;
 use serde_json::json;
 
-use crate::fixture::{Fixture, SOMEBODY, eventually, shared};
+use crate::fixture::{Fixture, SOMEBODY, eventually, shared, wait_for_metric};
 
 /// The author of a drift: field manager, operation, subresource.
 type Author = (&'static str, &'static str, &'static str);
@@ -342,4 +342,35 @@ async fn a_server_that_ignores_repairs_nothing() {
     assert_eq!(fixture.count("web").await, Some(8));
     let metrics = fixture.manager.metrics().await.unwrap();
     assert!(metrics.contains("replica_count_manager_repairs_total 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn lost_pods_are_counted_even_after_the_repair() {
+    let mut fixture = Fixture::new().await;
+    fixture.create("web", 5).await;
+    let deployments = fixture.deployments.clone();
+    let ready = async |ready: i32| {
+        let status = json!({ "status": { "replicas": ready, "readyReplicas": ready } });
+        let parameters = PatchParams::default();
+        deployments.patch_status("web", &parameters, &Patch::Merge(status)).await.unwrap();
+    };
+    ready(5).await;
+    fixture.set("web", 5).await;
+    fixture.wait_for("web", |answer| answer.ready_replicas == Some(5)).await;
+    fixture.scale("web", 0).await;
+    let lost =
+        |answer: &proto::GetDeploymentResponse| answer.last_drift.as_ref().and_then(|drift| drift.pods_lost);
+    fixture.wait_for("web", |answer| answer.current_replicas == Some(5) && lost(answer) == Some(0)).await;
+    ready(1).await;
+    fixture.wait_for("web", |answer| lost(answer) == Some(4)).await;
+    ready(5).await;
+    wait_for_metric(&fixture.manager, "pods_lost_total 4").await;
+    eventually("the log tells it", async || {
+        let log = fixture.manager.log();
+        let is_told =
+            |line: &String| line.contains("pods lost after the end") && line.contains(r#""pods_lost":4"#);
+        if log.iter().any(is_told) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert_eq!(lost(&fixture.get("web").await.unwrap()), Some(4));
 }

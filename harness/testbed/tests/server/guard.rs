@@ -4,17 +4,25 @@ use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use replica_count_api::proto::{DeploymentState, GuardState};
+use replica_count_testbed::Webhook;
+use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::webhook::Verdict;
 use serde_json::{Value, json};
 use tokio::time;
 
-use crate::fixture::{Fixture, SOMEBODY, eventually, own, shared, wait_for_metric};
+use crate::fixture::{Fixture, SOMEBODY, eventually, options, own, shared, wait_for_metric};
 
 /// A server with a guard of its own, under its own name, and whether the API server can correct counts.
 async fn guarded(mode: &str) -> (Fixture<'static>, bool) {
+    guarded_with(mode, &[]).await
+}
+
+/// The same with extra flags.
+async fn guarded_with(mode: &str, extra: &[&str]) -> (Fixture<'static>, bool) {
     let control_plane = shared().await;
     let name = control_plane.namespace("guard").await.unwrap();
     let corrects = control_plane.install_guard(&name).await.unwrap();
-    let arguments = ["--guard", mode, "--guard-name", &name, "--guard-how", "ask"];
+    let arguments = [&["--guard", mode, "--guard-name", &name, "--guard-how", "ask"], extra].concat();
     (Fixture::with(control_plane, &arguments).await, corrects)
 }
 
@@ -73,7 +81,7 @@ async fn a_wrong_count_is_never_stored() {
     let (mut fixture, corrects) = guarded("correct").await;
     fixture.create_managed("web", 3).await;
     if !corrects {
-        fixture.wait_for_log("cannot correct counts").await;
+        fixture.wait_for_log("does not have MutatingAdmissionPolicy").await;
         fixture.wait_until_in_force("web", GuardState::GuardWarns).await;
         return;
     }
@@ -147,6 +155,16 @@ async fn a_wrong_count_is_refused_and_the_desired_one_is_not() {
         assert_eq!(fixture.count("web").await, Some(kept));
     }
     assert_eq!(fixture.get("web").await.unwrap().drift_count, 0);
+
+    // The README names this metric of the API server.
+    let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+    let metrics = fixture.control_plane.admin().await.unwrap().request_text(request).await.unwrap();
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    let is_it = |line: &str| {
+        line.starts_with("apiserver_validating_admission_policy_check_total{enforcement_action=\"deny\"")
+            && line.contains(&format!("policy=\"{name}-deny\""))
+    };
+    assert!(metrics.lines().any(is_it));
 }
 
 #[tokio::test]
@@ -170,7 +188,7 @@ async fn what_people_change_in_a_guard_is_put_back() {
     fixture.patch_guard(json!({ "spec": { "mode": "warn", "counts": counts } })).await;
     fixture.wait_for_kept("web", Some(3)).await;
     fixture.wait_for_kept("api", None).await;
-    fixture.wait_for_log("the guard was changed or deleted").await;
+    fixture.wait_for_log("the guard was changed: it is put back").await;
     let log = fixture.manager.log();
     assert!(log.iter().any(|line| line.contains(r#""by":"somebody""#)), "the author is named: {log:#?}");
 
@@ -178,6 +196,192 @@ async fn what_people_change_in_a_guard_is_put_back() {
     fixture.guards().await.delete(&name, &DeleteParams::default()).await.unwrap();
     fixture.wait_for_kept("web", Some(3)).await;
     wait_for_metric(&fixture.manager, "guard_drifts_total 2").await;
+    fixture.wait_for_log("the guard was deleted: it has been put back").await;
+
+    // A guard of a namespace without settings is nobody's.
+    let other = fixture.control_plane.namespace("guard").await.unwrap();
+    let mut guards = fixture.guards().await;
+    let mut guard = guards.get(&name).await.unwrap();
+    guard.metadata = kube::api::ObjectMeta { name: Some(name.clone()), ..Default::default() };
+    let kind = GroupVersionKind::gvk("replicacount.dev", "v1alpha1", "ReplicaGuard");
+    let client = fixture.control_plane.admin().await.unwrap();
+    guards = Api::namespaced_with(client, &other, &ApiResource::from_gvk(&kind));
+    guards.create(&kube::api::PostParams::default(), &guard).await.unwrap();
+    eventually("it is gone", async || {
+        guards.get_opt(&name).await.unwrap().is_none().then_some(()).ok_or("it is there")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fight_over_a_guard_is_damped_and_a_new_setting_is_not() {
+    let (mut fixture, _) = guarded("warn").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    let change = json!({ "spec": { "counts": { "deployments/web": { "replicas": 9 } } } });
+    let is_contested = async || {
+        let metrics = fixture.manager.metrics().await.unwrap();
+        metrics.lines().any(|line| line == "replica_count_manager_guard_contested_namespaces 1.0")
+    };
+    let mut changes = 0;
+    while !is_contested().await {
+        fixture.patch_guard(change.clone()).await;
+        fixture.wait_for_kept("web", Some(3)).await;
+        changes += 1;
+    }
+    assert_eq!(changes, 12);
+    fixture.patch_guard(change).await;
+    time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fixture.kept("web").await, Some(9), "it is left for now");
+    let log = fixture.manager.log();
+    let told: Vec<_> = log.iter().filter(|line| line.contains("the guard is contested")).collect();
+    assert!(told.len() == 1 && told[0].contains(r#""by":"somebody""#), "{log:#?}");
+
+    fixture.set("web", 4).await;
+    fixture.wait_for_kept("web", Some(4)).await;
+    fixture.wait_for_count("web", 4).await;
+}
+
+#[tokio::test]
+async fn a_guard_that_goes_with_its_namespace_is_no_drift() {
+    let (mut fixture, _) = guarded_with("warn", &["--log-level", "debug"]).await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> =
+        Api::all(fixture.control_plane.admin().await.unwrap());
+    namespaces.delete(&fixture.namespace, &DeleteParams::default()).await.unwrap();
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    fixture.guards().await.delete(&name, &DeleteParams::default()).await.unwrap();
+    fixture.wait_for_log("no guard").await;
+    wait_for_metric(&fixture.manager, "guard_drifts_total 0").await;
+    wait_for_metric(&fixture.manager, "guard_oldest_change_seconds 0.0").await;
+    let log = fixture.manager.log();
+    assert!(!log.iter().any(|line| line.contains("put back")), "{log:#?}");
+}
+
+#[tokio::test]
+async fn what_a_policy_lacks_is_told_and_noticed_when_it_comes() {
+    let control_plane = own().await;
+    let name = control_plane.namespace("guard").await.unwrap();
+    control_plane.install_guard(&name).await.unwrap();
+    let client = control_plane.admin().await.unwrap();
+    let api = |kind: &str| {
+        let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+        Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&kind))
+    };
+    let (policies, bindings) = (api("ValidatingAdmissionPolicy"), api("ValidatingAdmissionPolicyBinding"));
+    let policy = format!("{name}-warn");
+    let mut binding = bindings.get(&policy).await.unwrap();
+    bindings.delete(&policy, &DeleteParams::default()).await.unwrap();
+
+    let arguments = ["--guard", "warn", "--guard-name", &name];
+    let mut fixture = Fixture::with(&control_plane, &arguments).await;
+    fixture.create_managed("web", 3).await;
+    wait_for_metric(&fixture.manager, "guard_mode{mode=\"warn\"} 1").await;
+    let shows = async |reason: &str, words: &str| {
+        wait_for_metric(&fixture.manager, &format!("guard_problem{{reason=\"{reason}\"}} 1")).await;
+        let ready = fixture.manager.readyz().await.unwrap();
+        assert!(ready.contains(words), "{ready}");
+        fixture.wait_for_log(words).await;
+    };
+    shows("no_binding", "has no binding of this name").await;
+
+    // The words are those of kube-controller-manager, which is not there.
+    let warnings =
+        json!([{ "fieldRef": "spec.validations[0].expression", "warning": "undefined field 'x'" }]);
+    let status = json!({ "status": { "typeChecking": { "expressionWarnings": warnings } } });
+    let parameters = PatchParams::default();
+    policies.patch_status(&policy, &parameters, &Patch::Merge(status)).await.unwrap();
+    shows("does_not_compile", "spec.validations[0].expression: undefined field 'x'").await;
+
+    binding.metadata = kube::api::ObjectMeta { name: Some(policy.clone()), ..Default::default() };
+    bindings.create(&kube::api::PostParams::default(), &binding).await.unwrap();
+    wait_for_metric(&fixture.manager, "guard_active_namespaces 1.0").await;
+    wait_for_metric(&fixture.manager, "guard_problem{reason=\"does_not_compile\"} 0").await;
+    fixture.wait_for_guard("web", GuardState::GuardWarns).await;
+}
+
+#[tokio::test]
+async fn a_slow_proof_delays_no_guard() {
+    let (mut fixture, _) = guarded("warn").await;
+    fixture.create("web", 3).await;
+    let webhook = Webhook::start(fixture.control_plane).await.unwrap();
+    webhook.register(fixture.control_plane, &fixture.namespace, "request.dryRun == true").await.unwrap();
+    eventually("the webhook is called", async || {
+        webhook.answer(Verdict::Deny(403));
+        let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
+        let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
+        fixture.deployments.patch_scale("web", &parameters, &patch).await.err().ok_or("allowed")
+    })
+    .await;
+    webhook.answer(Verdict::AllowAfter(Duration::from_secs(4)));
+    fixture.set("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    time::sleep(Duration::from_millis(100)).await;
+    let started = time::Instant::now();
+    fixture.set("web", 4).await;
+    fixture.wait_for_kept("web", Some(4)).await;
+    fixture.wait_for_count("web", 4).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    Webhook::unregister(fixture.control_plane, &fixture.namespace).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_the_guard_removes_what_an_earlier_run_left() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    let other = json!({
+        "apiVersion": "replicacount.dev/v1alpha1",
+        "kind": "ReplicaGuard",
+        "metadata": { "name": "other" },
+        "spec": { "mode": "warn" },
+    });
+    let other: DynamicObject = serde_json::from_value(other).unwrap();
+    fixture.guards().await.create(&kube::api::PostParams::default(), &other).await.unwrap();
+
+    let arguments = ["--guard-name", &*name];
+    fixture.options = options(fixture.control_plane, &Scope::Cluster, &arguments).await;
+    let fixture = fixture.restart(async |_| {}).await;
+    eventually("only what another release keeps is left", async || {
+        let guards = fixture.guards().await.list(&kube::api::ListParams::default()).await.unwrap();
+        let names: Vec<_> = guards.items.into_iter().filter_map(|guard| guard.metadata.name).collect();
+        if names == ["other"] { Ok(()) } else { Err((names, name.clone())) }
+    })
+    .await;
+    fixture.wait_for_log("guards of an earlier run were removed").await;
+}
+
+#[tokio::test]
+async fn a_server_without_the_guard_needs_neither_rights_nor_definitions() {
+    let control_plane = own().await;
+    let mut fixture = Fixture::with(&control_plane, &["--log-level", "debug"]).await;
+    fixture.wait_for_log("guards of an earlier run are left").await;
+    fixture.create_managed("web", 3).await;
+    fixture.scale("web", 7).await;
+    fixture.wait_for("web", |answer| answer.drift_count == 1 && answer.current_replicas == Some(3)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_enforces_nothing_lifts_the_guard() {
+    let (mut fixture, _) = guarded("deny").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    fixture.options = fixture.options.argument("--enforcement").argument("ignore");
+    let fixture = fixture.restart(async |_| {}).await;
+    eventually("the guard is gone", async || {
+        let guard = fixture.guard().await;
+        if guard.is_none() { Ok(()) } else { Err(guard) }
+    })
+    .await;
+    fixture.wait_for_log("nothing is guarded").await;
+    eventually("somebody may scale", async || {
+        let scaled = fixture.kubectl(["scale", "deployment/web", "--replicas=7"]);
+        scaled.status.success().then_some(()).ok_or(scaled)
+    })
+    .await;
+    assert_eq!(fixture.count("web").await, Some(7));
 }
 
 #[tokio::test]

@@ -35,6 +35,17 @@ impl Guard {
     }
 }
 
+/// One version of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`. `None`: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<String>,
+}
+
 /// A guard from the API server.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ReplicaGuard {
@@ -48,6 +59,7 @@ pub struct ReplicaGuard {
 struct Metadata {
     namespace: String,
     name: String,
+    uid: String,
     resource_version: Option<String>,
     managed_fields: Vec<ManagedFields>,
 }
@@ -91,11 +103,25 @@ impl ReplicaGuard {
         self.metadata.resource_version.as_ref()?.parse().ok()
     }
 
+    /// Which object this is.
+    pub fn identity(&self) -> Identity {
+        let Metadata { uid, resource_version, .. } = &self.metadata;
+        Identity { uid: uid.clone(), resource_version: resource_version.clone() }
+    }
+
     /// The field manager that wrote last, apart from this server. `None`: not known.
     pub fn author(&self) -> Option<&str> {
         let others = self.metadata.managed_fields.iter().filter(|fields| fields.manager != FIELD_MANAGER);
         // RFC 3339 in UTC, so their order as text is that of time.
         others.max_by_key(|fields| fields.time.as_deref()).map(|fields| fields.manager.as_str())
+    }
+
+    /// The field manager that wrote last. `None`: not known.
+    pub fn last_writer(&self) -> Option<&str> {
+        // Times are in whole seconds: who else wrote in the same one was later, or this server would know.
+        let fields = self.metadata.managed_fields.iter();
+        let last = fields.max_by_key(|fields| (fields.time.as_deref(), fields.manager != FIELD_MANAGER));
+        last.map(|fields| fields.manager.as_str())
     }
 
     /// What it holds. Counts that are not valid are left out.
@@ -203,6 +229,7 @@ mod tests {
         let guard = read.guard();
         assert_eq!((guard.mode, guard.is_suspended, guard.counts.len()), (None, true, 0));
         assert_eq!((read.author(), read.version()), (Some("kubectl-edit"), Some(9)));
+        assert_eq!(read.last_writer(), Some(FIELD_MANAGER), "another server of this kind");
         assert!(ReplicaGuard::from(()).check().is_err());
     }
 }

@@ -9,14 +9,12 @@ use replica_count_core::target::Target;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::write::{GuardError, in_time, send};
+use super::write::{GuardError, in_time};
 use crate::kubernetes::exchange::exchange;
 use crate::kubernetes::path;
 
 /// A part of the sentence of the policies.
 const SENTENCE: &str = "is kept at";
-/// The resource of policies that correct.
-const CORRECTING: &str = "mutatingadmissionpolicies";
 
 /// A trial of the guard with one target.
 #[derive(Clone, Debug)]
@@ -53,17 +51,6 @@ pub enum Proof {
     Unknown,
 }
 
-/// The resources of a group.
-#[derive(Deserialize)]
-struct Resources {
-    resources: Vec<Resource>,
-}
-
-#[derive(Deserialize)]
-struct Resource {
-    name: String,
-}
-
 /// The Scale in an answer.
 #[derive(Deserialize)]
 struct Scale {
@@ -75,22 +62,6 @@ struct ScaleSpec {
     /// Absent for 0.
     #[serde(default)]
     replicas: i32,
-}
-
-/// Whether the API server can correct counts (from Kubernetes 1.36 on), and has the policy of the guard with this name for
-/// it. Without the right to see the policy, it is believed to be there.
-pub async fn can_correct(client: &Client, name: &str) -> Result<bool, GuardError> {
-    const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
-    let Resources { resources } = send(client, Request::get(GROUP).body(Vec::new())).await?;
-    if !resources.iter().any(|resource| resource.name == CORRECTING) {
-        return Ok(false);
-    }
-    let policy = format!("{GROUP}/{CORRECTING}/{name}-correct");
-    match send::<serde_json::Value>(client, Request::get(policy).body(Vec::new())).await {
-        Ok(_) | Err(GuardError::Refused { code: 403, .. }) => Ok(true),
-        Err(GuardError::NoPlace(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Tries to scale a target to another count than the kept one, without storing anything.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use replica_count_core::own_writes::FIELD_MANAGER;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::object::{API_VERSION, Guard, KIND, ReplicaGuard, Spec};
+use super::object::{API_VERSION, Guard, Identity, KIND, ReplicaGuard, Spec};
 use crate::kubernetes::{cause, path};
 
 /// How long one request may take: writing 5,000 counts takes a third of a second.
@@ -20,6 +21,9 @@ pub enum GuardError {
     /// The namespace does not exist or is being deleted, or the API server has no guards.
     #[error("{0}")]
     NoPlace(String),
+    /// The guard has changed since it was observed.
+    #[error("{0}")]
+    Changed(String),
     /// The API server refused.
     #[error("{message}")]
     Refused {
@@ -40,6 +44,9 @@ impl From<kube::Error> for GuardError {
                 if status.code == StatusCode::NOT_FOUND || status.message.contains("is being terminated") =>
             {
                 Self::NoPlace(status.message.clone())
+            }
+            kube::Error::Api(status) if status.code == StatusCode::CONFLICT => {
+                Self::Changed(status.message.clone())
             }
             kube::Error::Api(status) => Self::Refused { code: status.code, message: status.message.clone() },
             other => Self::Unreachable(cause::chain(&other)),
@@ -67,16 +74,45 @@ pub async fn apply(
     send(client, request).await
 }
 
-/// Deletes the guard of a namespace.
-pub async fn delete(client: &Client, namespace: &str, name: &str) -> Result<(), GuardError> {
-    let request = Request::builder()
-        .method(Method::DELETE)
-        .uri(format!("{}/{name}", path::guards(Some(namespace))))
-        .body(Vec::new());
-    match send::<serde_json::Value>(client, request).await {
+/// Deletes the guard of a namespace, if it is still this version of this object.
+pub async fn delete(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    identity: &Identity,
+) -> Result<(), GuardError> {
+    match send::<serde_json::Value>(client, deletion(namespace, name, identity)).await {
         Ok(_) | Err(GuardError::NoPlace(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn deletion(namespace: &str, name: &str, identity: &Identity) -> http::Result<Request<Vec<u8>>> {
+    let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": identity });
+    Request::builder()
+        .method(Method::DELETE)
+        .uri(format!("{}/{name}", path::guards(Some(namespace))))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(options.to_string().into_bytes())
+}
+
+/// The namespaces of all guards of this name, and which objects they are.
+pub async fn list(
+    client: &Client,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Vec<(String, Identity)>, GuardError> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Vec<ReplicaGuard>,
+    }
+    let uri = format!("{}?fieldSelector=metadata.name%3D{name}", path::guards(namespace));
+    // Without their counts, which may be many.
+    let request = Request::get(uri)
+        .header(header::ACCEPT, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+        .body(Vec::new());
+    let List { items } = send(client, request).await?;
+    Ok(items.iter().map(|guard| (guard.key().0.to_owned(), guard.identity())).collect())
 }
 
 /// Sends a request and reads the answer.
@@ -97,4 +133,29 @@ pub(super) async fn in_time<T>(
     let in_time =
         answer.map_err(|_elapsed| GuardError::Unreachable(format!("no answer within {DEADLINE:?}")))?;
     Ok(in_time?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_observed_object_is_deleted() {
+        let identity = Identity { uid: "u-1".into(), resource_version: Some("7".into()) };
+        let request = deletion("shop", "g", &identity).expect("valid");
+        let body: serde_json::Value = serde_json::from_slice(request.body()).expect("JSON");
+        assert_eq!(body["preconditions"], json!({ "uid": "u-1", "resourceVersion": "7" }));
+    }
+
+    #[test]
+    fn an_object_that_has_changed_is_told_from_a_refusal() {
+        let status = |code, message: &str| {
+            let status = kube::core::Status::failure(message, "").with_code(code);
+            GuardError::from(kube::Error::Api(status.boxed()))
+        };
+        assert!(matches!(status(409, "Precondition failed"), GuardError::Changed(_)));
+        assert!(matches!(status(403, "no"), GuardError::Refused { code: 403, .. }));
+        assert!(matches!(status(403, "namespace shop is being terminated"), GuardError::NoPlace(_)));
+        assert!(matches!(status(404, "not found"), GuardError::NoPlace(_)));
+    }
 }

@@ -200,7 +200,15 @@ fn target(n: usize) -> Target {
 
 fn observed(version: u64, replicas: i32) -> Observed {
     let (resource_version, replicas) = (NonZeroU64::new(version), count(replicas));
-    Observed { uid: "u".into(), resource_version, replicas, ready: 0, deleting: false, owner: None }
+    Observed {
+        uid: "u".into(),
+        resource_version,
+        replicas,
+        ready: 0,
+        ready_before: 0,
+        deleting: false,
+        owner: None,
+    }
 }
 
 /// The resource version of a write.

@@ -117,13 +117,17 @@ async fn lines_are_as_documented_and_in_order() {
             r#"DEBUG write failed target=shop/web to=3 by="helm" reason="forbidden" code=403 error="no" failures=2 delay=1s"#,
         ),
         (
-            EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took },
-            r#"INFO repaired target=shop/web from=7 to=3 by="kubectl" took_ms=3.678"#,
+            EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took, pods_lost: 2 },
+            r#"INFO repaired target=shop/web from=7 to=3 by="kubectl" took_ms=3.678 pods_lost=2"#,
         ),
         (EventKind::Applied { from, to, took }, "INFO applied target=shop/web from=7 to=3 took_ms=3.678"),
         (
-            EventKind::Resolved { drift: drift(Some("kubectl")), how, is_contested: false },
-            r#"INFO resolved target=shop/web desired=3 found=7 by="kubectl" how="in_sync""#,
+            EventKind::Resolved { drift: drift(Some("kubectl")), how, is_contested: false, pods_lost: 0 },
+            r#"INFO resolved target=shop/web desired=3 found=7 by="kubectl" how="in_sync" pods_lost=0"#,
+        ),
+        (
+            EventKind::LateCost(LateCost { drift: drift(Some("kubectl")), pods_lost: 3 }),
+            r#"INFO pods lost after the end of a drift target=shop/web desired=3 found=7 by="kubectl" pods_lost=3"#,
         ),
         (EventKind::Missing, "INFO missing: it does not exist, or is being deleted target=shop/web"),
         (

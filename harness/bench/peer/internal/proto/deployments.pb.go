@@ -1119,7 +1119,10 @@ type Drift struct {
 	// Who probably caused it, if Kubernetes records no owner of the count, as after a 0: kind and name of the autoscaler
 	// that targets the workload, or else the field manager that last changed the count within three hours. Empty: nobody is
 	// suspected, or By is known.
-	LikelyBy      string `protobuf:"bytes,7,opt,name=LikelyBy,proto3" json:"LikelyBy,omitempty"`
+	LikelyBy string `protobuf:"bytes,7,opt,name=LikelyBy,proto3" json:"LikelyBy,omitempty"`
+	// How many pods it has cost so far, as far as the status of the workload shows: desired pods that were ready before,
+	// and then were not, until 30 s after the count was right again.
+	PodsLost      *int32 `protobuf:"varint,8,opt,name=PodsLost,proto3,oneof" json:"PodsLost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1201,6 +1204,13 @@ func (x *Drift) GetLikelyBy() string {
 		return x.LikelyBy
 	}
 	return ""
+}
+
+func (x *Drift) GetPodsLost() int32 {
+	if x != nil && x.PodsLost != nil {
+		return *x.PodsLost
+	}
+	return 0
 }
 
 type SetDeploymentRequest struct {
@@ -1834,7 +1844,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x02By\x18\x01 \x01(\tR\x02By\x121\n" +
 	"\x06Period\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06Period\x12\x16\n" +
 	"\x06Rounds\x18\x03 \x01(\x03R\x06Rounds\x12\x1a\n" +
-	"\bLikelyBy\x18\x04 \x01(\tR\bLikelyBy\"\xdd\x01\n" +
+	"\bLikelyBy\x18\x04 \x01(\tR\bLikelyBy\"\x8b\x02\n" +
 	"\x05Drift\x12\x0e\n" +
 	"\x02By\x18\x01 \x01(\tR\x02By\x12\x1c\n" +
 	"\tOperation\x18\x02 \x01(\tR\tOperation\x12 \n" +
@@ -1842,9 +1852,11 @@ const file_deployments_proto_rawDesc = "" +
 	"\x02At\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02At\x12\x17\n" +
 	"\x04From\x18\x05 \x01(\x05H\x00R\x04From\x88\x01\x01\x12\x13\n" +
 	"\x02To\x18\x06 \x01(\x05H\x01R\x02To\x88\x01\x01\x12\x1a\n" +
-	"\bLikelyBy\x18\a \x01(\tR\bLikelyByB\a\n" +
+	"\bLikelyBy\x18\a \x01(\tR\bLikelyBy\x12\x1f\n" +
+	"\bPodsLost\x18\b \x01(\x05H\x02R\bPodsLost\x88\x01\x01B\a\n" +
 	"\x05_FromB\x05\n" +
-	"\x03_To\"\x89\x03\n" +
+	"\x03_ToB\v\n" +
+	"\t_PodsLost\"\x89\x03\n" +
 	"\x14SetDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
