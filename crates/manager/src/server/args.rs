@@ -52,6 +52,8 @@ pub enum Command {
     Certs(MovedArgs),
     /// Call a server over mutual TLS, to check that it is healthy and lists what it manages
     Check(CheckArgs),
+    /// Print the CustomResourceDefinition of ReplicaCounts, for `kubectl apply --server-side -f -`
+    Crd,
     /// Print a script that completes this command line in your shell
     Completions {
         /// The shell

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::kubernetes::replica_count::definition;
 use crate::server::args::{Cli, Command, ServeArgs, one_line};
 use crate::server::log::Log;
 use crate::server::serve::{self, ServeError};
@@ -34,11 +35,16 @@ pub fn run() -> ExitCode {
             let name = command.get_name().to_owned();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, name, &mut script);
-            match io::stdout().write_all(&script) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&format!("standard output is not writable: {error}"), 1),
-            }
+            print(&script)
         }
+        Some(Command::Crd) => print(definition().as_bytes()),
+    }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("standard output is not writable: {error}"), 1),
     }
 }
 
