@@ -103,6 +103,9 @@ pub struct ListenArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
+    /// Where settings are kept
+    #[arg(long, env, value_enum, default_value_t = StoreArg::File)]
+    pub store: StoreArg,
     /// File of the desired counts, a JSON array; created if it does not exist
     #[arg(long, env, value_name = "FILE", default_value = "/mnt/replicas.json")]
     pub file_path: PathBuf,
@@ -191,6 +194,22 @@ pub struct LogArgs {
     /// Form of a log line
     #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// Where settings are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreArg {
+    /// In the file of --file-path
+    File,
+    /// As ReplicaCounts, objects of the API server
+    Crd,
+}
+
+impl StoreArgs {
+    /// Whether settings are objects with a status.
+    pub fn has_statuses(&self) -> bool {
+        self.store == StoreArg::Crd
+    }
 }
 
 /// One namespace, or all.

@@ -9,20 +9,21 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
-use super::args::ServeArgs;
+use super::args::{ServeArgs, StoreArg};
 use super::log::Lines;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::probe::Probe;
+use crate::kubernetes::replica_count::Missing;
 use crate::kubernetes::source::Opened;
 use crate::net::listener;
 use crate::net::tls::{self, Credentials};
 use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
-use crate::store::{Committer, Store};
+use crate::store::{Backing, Store};
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ struct Validated {
     credentials: Credentials,
     kubernetes: Opened,
     store: Store,
-    committer: Committer,
+    backing: Backing,
 }
 
 /// Serves until SIGTERM or SIGINT, and then drains until done or the next signal. Watches and repairs run on
@@ -60,7 +61,7 @@ pub(super) async fn run(
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, committer } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -89,6 +90,7 @@ pub(super) async fn run(
         policy: Arc::new(policy),
         guards: Arc::new(args.guards()),
         guard_metrics: GuardMetrics::default(),
+        statuses: args.store.has_statuses().then(Arc::default),
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
         client,
@@ -96,7 +98,7 @@ pub(super) async fn run(
     };
     shared.mark_stored();
     let listeners = bind(&args)?;
-    let parts = Parts { log, committer, reporter, credentials, renewal, listeners };
+    let parts = Parts { log, backing, reporter, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -115,7 +117,10 @@ pub(super) async fn run(
     if stopped.is_ok() {
         info!("stopped");
     }
-    Ok(outcome.and(stopped)?)
+    outcome.and(stopped).map_err(|error| match error.downcast_ref::<Missing>() {
+        Some(missing) => ServeError::usage(missing.clone()),
+        None => error.into(),
+    })
 }
 
 /// The policy of the flags, unless another server may enforce the same settings. Logs what does not work.
@@ -142,8 +147,17 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
     args.check().map_err(ServeError::Usage)?;
     let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
     let kubernetes = args.source().open().map_err(ServeError::usage)?;
-    let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;
-    Ok(Validated { credentials, kubernetes, store, committer })
+    let (store, backing) = match args.store.store {
+        StoreArg::File => {
+            let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;
+            (store, Backing::File(committer))
+        }
+        StoreArg::Crd => {
+            let (store, unstarted) = Store::open_crd(args.policy.max_replicas);
+            (store, Backing::Crd(unstarted))
+        }
+    };
+    Ok(Validated { credentials, kubernetes, store, backing })
 }
 
 fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {
