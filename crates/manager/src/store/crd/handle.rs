@@ -79,6 +79,6 @@ impl Collector for Available {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new(i64::from(self.0.is_current()));
         let help = "Whether the API server shows ReplicaCounts; otherwise nothing is enforced.";
-        gauge.encode(encoder.encode_descriptor("store_available", help, None, gauge.metric_type())?)
+        gauge.encode(encoder.encode_descriptor("available", help, None, gauge.metric_type())?)
     }
 }

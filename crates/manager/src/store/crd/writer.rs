@@ -78,44 +78,74 @@ async fn carry_out_one(changer: Changer<'_>, submission: Submission) -> EntryTar
 
 /// Looks after what the watch cannot know. Returns only if the definition is missing at the start.
 async fn supervise(kept: &Kept, client: &Client) -> Missing {
-    let (mut missing_since, mut was_missing, mut is_logged) = (None, false, false);
+    if let Some(missing) = missing_at_start(kept, client).await {
+        return missing;
+    }
+    let (mut was_missing, mut is_logged) = (false, false);
     loop {
-        for key in kept.take_doubtful() {
-            match get(client, &key).await {
-                Ok(Some(object)) => drop(kept.observe(&object)),
-                Ok(None) => kept.record_absent(&key),
-                Err(error) => warn!(namespace = &*key.namespace, name = &*key.name, %error, "not read"),
-            }
-        }
-        let is_read = kept.reading.is_read();
-        if is_read && kept.reading.is_current() {
-            (missing_since, was_missing, is_logged) = (None, false, false);
+        read_doubtful(kept, client).await;
+        if kept.reading.refused().is_none() {
+            (was_missing, is_logged) = (false, false);
             kept.attention.notified().await;
             continue;
         }
         match check_installed(client).await {
             Ok(Some(missing)) => {
                 was_missing = true;
-                let since = *missing_since.get_or_insert_with(Instant::now);
-                if !is_read && since.elapsed() >= MISSING_AFTER {
-                    return missing;
-                }
                 kept.reading.record_refused(format!("nothing is enforced: {missing}"));
             }
-            Ok(None) if was_missing => {
-                (missing_since, was_missing) = (None, false);
-                kept.restart.notify_one();
+            Ok(None) => {
+                if std::mem::take(&mut was_missing) {
+                    kept.restart.notify_one();
+                }
             }
-            Ok(None) => {}
             Err(error) => debug!(%error, "cannot ask whether the API server knows ReplicaCounts"),
         }
-        if let Some(problem) = kept.reading.refused().filter(|_| is_read && !is_logged) {
+        if let Some(problem) = kept.reading.refused().filter(|_| !is_logged) {
             is_logged = true;
             error!(problem, "the API server does not show ReplicaCounts");
         }
-        tokio::select! {
-            () = kept.attention.notified() => {}
-            () = sleep(CHECK_INTERVAL) => {}
+        wait(kept).await;
+    }
+}
+
+/// What the API server lacks at the start, and after some time. `None`: nothing.
+async fn missing_at_start(kept: &Kept, client: &Client) -> Option<Missing> {
+    let mut missing_since = None;
+    loop {
+        match check_installed(client).await {
+            Ok(None) => return None,
+            Ok(Some(missing)) => {
+                if missing_since.get_or_insert_with(Instant::now).elapsed() >= MISSING_AFTER {
+                    return Some(missing);
+                }
+            }
+            Err(error) => debug!(%error, "cannot ask whether the API server knows ReplicaCounts"),
         }
+        wait(kept).await;
+    }
+}
+
+/// Reads what the last listing should have contained.
+async fn read_doubtful(kept: &Kept, client: &Client) {
+    for key in kept.take_doubtful() {
+        let read = match get(client, &key).await {
+            Ok(Some(object)) => kept.observe(&object).map_err(|error| error.to_string()),
+            Ok(None) => {
+                kept.record_absent(&key);
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = read {
+            warn!(namespace = &*key.namespace, name = &*key.name, error, "not read");
+        }
+    }
+}
+
+async fn wait(kept: &Kept) {
+    tokio::select! {
+        () = kept.attention.notified() => {}
+        () = sleep(CHECK_INTERVAL) => {}
     }
 }

@@ -31,12 +31,16 @@ async fn the_server_needs_the_definition() {
         serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap(),
     );
     definitions.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
-    eventually("the server refuses to start", async || {
-        let (status, log) = Manager::start_expecting_failure(&options).await.map_err(|error| error.to_string())?;
-        let is_right = status.code() == Some(64) && log.last().is_some_and(|line| line.contains("spec.temporary"));
-        if is_right { Ok(()) } else { Err(format!("{status:?} {log:?}")) }
+    let admin = control_plane.admin().await.unwrap();
+    eventually("the API server publishes the schema", async || {
+        let request = http::Request::get("/openapi/v3/apis/replicacount.dev/v1alpha1").body(Vec::new()).unwrap();
+        let schema = admin.request_text(request).await.unwrap_or_default();
+        if schema.contains("enforcementUntil") && !schema.contains("temporary") { Ok(()) } else { Err("not yet") }
     })
     .await;
+    let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
+    assert_eq!(status.code(), Some(64), "{log:?}");
+    assert!(log.last().unwrap().contains("have no spec.temporary"), "{log:?}");
 }
 
 #[tokio::test]

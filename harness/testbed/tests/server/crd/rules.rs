@@ -45,8 +45,11 @@ async fn the_older_of_two_objects_counts() {
     fixture.create_object("aa", json!({ "target": { "name": "web" }, "replicas": 5 })).await.unwrap();
     let message = fixture.wait_for_condition("aa", "InEffect", "False", "Superseded").await;
     assert!(message.contains("ReplicaCount zz"), "{message}");
-    let message = fixture.wait_for_condition("zz", "Enforced", "True", "Enforced").await;
-    assert!(message.contains("aa"), "{message}");
+    eventually("the older one names the newer one", async || {
+        let message = fixture.wait_for_condition("zz", "Enforced", "True", "Enforced").await;
+        if message.ends_with("without effect: aa") { Ok(()) } else { Err(message) }
+    })
+    .await;
     assert_eq!(fixture.count("web").await, Some(2));
 
     fixture.delete_object("zz").await;

@@ -38,7 +38,7 @@ async fn the_status_says_what_happened() {
     assert_eq!(words[1][..6], ["web", "Deployment/web", "3", "3", "InSync", "client"]);
     let explained = fixture.kubectl(["explain", "replicacount.spec"]);
     let explained = String::from_utf8(explained.stdout).unwrap();
-    assert!(explained.contains("enforcementUntil") && explained.contains("It cannot change"), "{explained}");
+    assert!(explained.contains("enforcementUntil") && explained.contains("cannot change."), "{explained}");
 }
 
 #[tokio::test]
