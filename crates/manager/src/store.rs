@@ -23,7 +23,7 @@ use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 
 use self::backend::Backend;
-pub use self::crd::{Kept, NotEnforced, ObjectView, ReplicaCountSink, Unstarted, Writer, spec_of};
+pub use self::crd::{Importer, Kept, NotEnforced, ObjectView, ReplicaCountSink, Unstarted, Writer};
 pub use self::error::{BackendError, BackendReason, StoreError};
 pub use self::feed::Subscriber;
 pub use self::file::{Committer, Disk, OpenError, RealDisk};

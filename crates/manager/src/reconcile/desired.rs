@@ -76,7 +76,9 @@ impl Subscriber for DesiredSubscriber {
 
     fn objects_changed(&self, keys: &[ObjectKey]) {
         if let Some(statuses) = &self.statuses {
-            keys.iter().for_each(|key| statuses.mark_object(key.clone()));
+            for key in keys {
+                statuses.mark_object(key.clone());
+            }
         }
     }
 }

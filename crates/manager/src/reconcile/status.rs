@@ -203,7 +203,12 @@ mod tests {
         }
     }
 
-    fn status_at(object: &ObjectView, replicas: Option<i32>, policy: &Policy, second: i64) -> ReplicaCountStatus {
+    fn status_at(
+        object: &ObjectView,
+        replicas: Option<i32>,
+        policy: &Policy,
+        second: i64,
+    ) -> ReplicaCountStatus {
         let observed = replicas.map(|replicas| Observed {
             uid: "w".into(),
             resource_version: None,

@@ -252,7 +252,10 @@ mod tests {
         check(Refusal::Unread, Code::Unavailable, "STORE_NOT_READ", "have not been read yet");
         check(store(BackendReason::NoNamespace), Code::NotFound, "NAMESPACE_NOT_FOUND", "full");
         let refused = Status::from(store(BackendReason::Refused));
-        assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "nothing was stored: full"));
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::FailedPrecondition, "nothing was stored: full")
+        );
         check(store(BackendReason::Full), Code::ResourceExhausted, "STORE_FULL", "full");
         let unavailable = "nothing was stored: full; ask the operators of this server";
         check(store(BackendReason::Unavailable), Code::Unavailable, "STORE_UNAVAILABLE", unavailable);

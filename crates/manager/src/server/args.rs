@@ -21,6 +21,7 @@ use crate::net::tls::TlsFiles;
 use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
+use crate::server::transfer::TransferArgs;
 
 const AFTER_HELP: &str = "\
 Without a command, the server starts. Every flag can also be set by the environment variable that its help names.
@@ -52,6 +53,10 @@ pub enum Command {
     Certs(MovedArgs),
     /// Call a server over mutual TLS, to check that it is healthy and lists what it manages
     Check(CheckArgs),
+    /// Store the settings of the file as ReplicaCounts
+    Import(TransferArgs),
+    /// Store the ReplicaCounts in the file, as settings
+    Export(TransferArgs),
     /// Print the CustomResourceDefinition of ReplicaCounts, for `kubectl apply --server-side -f -`
     Crd,
     /// Print a script that completes this command line in your shell
@@ -127,7 +132,7 @@ pub struct TlsArgs {
 }
 
 /// The cluster.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct KubernetesArgs {
     /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]

@@ -11,6 +11,7 @@ use crate::kubernetes::replica_count::definition;
 use crate::server::args::{Cli, Command, ServeArgs, one_line};
 use crate::server::log::Log;
 use crate::server::serve::{self, ServeError};
+use crate::server::transfer::TransferError;
 
 /// A flag, or a file that it names, is not usable (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -37,7 +38,21 @@ pub fn run() -> ExitCode {
             clap_complete::generate(shell, &mut command, name, &mut script);
             print(&script)
         }
+        Some(Command::Import(args)) => transfer(args.import()),
+        Some(Command::Export(args)) => transfer(args.export()),
         Some(Command::Crd) => print(definition().as_bytes()),
+    }
+}
+
+fn transfer(command: impl Future<Output = Result<(), TransferError>>) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
+    };
+    match runtime.block_on(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(TransferError::Usage(reason)) => fail(&reason, EXIT_USAGE),
+        Err(TransferError::Failed(reason)) => fail(&reason, 1),
     }
 }
 

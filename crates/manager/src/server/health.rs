@@ -35,10 +35,13 @@ impl http::Health for Health {
     /// resource that it may not read, unless it may not read any kind of workload. Once the cluster has been read, the
     /// server stays ready: it answers from memory, and stores settings.
     fn ready(&self) -> Result<(), String> {
-        let stored = if self.store.is_read() { Ok(()) } else { Err("the settings have not been read yet".to_owned()) };
-        stored.and_then(|()| readiness(&self.cluster, &self.kinds)).map_err(|reason| match self.unauthenticated() {
-            None => reason,
-            Some(cause) => format!("{reason}: {cause}"),
+        let stored =
+            if self.store.is_read() { Ok(()) } else { Err("the settings have not been read yet".to_owned()) };
+        stored.and_then(|()| readiness(&self.cluster, &self.kinds)).map_err(|reason| {
+            match self.unauthenticated() {
+                None => reason,
+                Some(cause) => format!("{reason}: {cause}"),
+            }
         })
     }
 

@@ -97,8 +97,7 @@ pub(super) async fn run(
         report,
     };
     shared.mark_stored();
-    let listeners = bind(&args)?;
-    let parts = Parts { log, backing, reporter, credentials, renewal, listeners };
+    let parts = Parts { log, backing, reporter, credentials, renewal, listeners: bind(&args)? };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -117,10 +116,15 @@ pub(super) async fn run(
     if stopped.is_ok() {
         info!("stopped");
     }
-    outcome.and(stopped).map_err(|error| match error.downcast_ref::<Missing>() {
+    outcome.and(stopped).map_err(classify)
+}
+
+/// A store that does not exist is like a file that is not usable.
+fn classify(error: anyhow::Error) -> ServeError {
+    match error.downcast_ref::<Missing>() {
         Some(missing) => ServeError::usage(missing.clone()),
         None => error.into(),
-    })
+    }
 }
 
 /// The policy of the flags, unless another server may enforce the same settings. Logs what does not work.

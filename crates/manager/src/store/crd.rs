@@ -10,6 +10,7 @@ mod change;
 mod entry;
 mod failure;
 mod handle;
+mod import;
 mod kept;
 mod metrics;
 mod objects;
@@ -19,7 +20,8 @@ mod reading;
 mod sink;
 mod writer;
 
-pub use entry::{NotEnforced, spec_of};
+pub use entry::NotEnforced;
+pub use import::Importer;
 pub use kept::{Kept, ObjectView};
 pub use open::Unstarted;
 pub(super) use open::open;

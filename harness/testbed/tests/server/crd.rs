@@ -1,13 +1,15 @@
 //! `--store=crd`: settings are ReplicaCounts, objects of the API server.
 
 mod definition;
+mod faults;
 mod rules;
 mod status;
+mod transfer;
 mod writes;
 
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use replica_count_testbed::ControlPlane;
 use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::{ControlPlane, manager};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOMEBODY, eventually, options, shared};
@@ -18,13 +20,17 @@ async fn with_crd(arguments: &[&str]) -> Fixture<'static> {
     on(control_plane, arguments).await
 }
 
-/// The same on a given control plane.
+/// The same on a given control plane. Each server has a namespace of its own, or they would all keep the same statuses.
 async fn on<'a>(control_plane: &'a ControlPlane, arguments: &[&str]) -> Fixture<'a> {
     control_plane.install_replica_counts().await.unwrap();
     let namespace = control_plane.namespace("crd").await.unwrap();
     let options = options(control_plane, &Scope::Cluster, arguments).await;
-    let options = options.argument("--store").argument("crd");
+    let options = in_namespace(options, &namespace);
     Fixture::start(control_plane, namespace, options).await
+}
+
+fn in_namespace(options: manager::Options, namespace: &str) -> manager::Options {
+    options.argument("--store").argument("crd").argument("--namespace").argument(namespace)
 }
 
 impl Fixture<'_> {
@@ -45,7 +51,8 @@ impl Fixture<'_> {
             "spec": spec,
         });
         let parameters = PostParams { field_manager: Some(SOMEBODY.to_owned()), ..PostParams::default() };
-        let created = self.objects().await.create(&parameters, &serde_json::from_value(object).unwrap()).await;
+        let created =
+            self.objects().await.create(&parameters, &serde_json::from_value(object).unwrap()).await;
         created.map(drop).map_err(|error| error.to_string())
     }
 

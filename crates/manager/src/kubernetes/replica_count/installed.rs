@@ -15,14 +15,15 @@ const RESOURCE: &str = "replicacounts";
 const OPENAPI: &str = "/openapi/v3/apis/replicacount.dev/v1alpha1";
 const SCHEMA: &str = "dev.replicacount.v1alpha1.ReplicaCount";
 /// The fields that this version reads or writes.
-const FIELDS: [&str; 6] =
-    ["target", "replicas", "temporary", "enforcement", "enforcementUntil", "reason"];
+const FIELDS: [&str; 6] = ["target", "replicas", "temporary", "enforcement", "enforcementUntil", "reason"];
 
 /// What the API server lacks. Each message is one line that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// The definition.
-    #[error("the API server does not know ReplicaCounts (replicacounts.replicacount.dev); install them: {INSTALL_COMMAND}")]
+    #[error(
+        "the API server does not know ReplicaCounts (replicacounts.replicacount.dev); install them: {INSTALL_COMMAND}"
+    )]
     Definition,
     /// The version.
     #[error(
@@ -112,7 +113,7 @@ mod tests {
     use super::super::definition::definition;
     use super::*;
 
-    fn document(fields: Value) -> Value {
+    fn document(fields: &Value) -> Value {
         let schema = json!({ "properties": { "spec": { "properties": fields } } });
         json!({ "components": { "schemas": { SCHEMA: schema } } })
     }
@@ -123,9 +124,9 @@ mod tests {
         let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         let mut fields = spec["properties"].clone();
         assert_eq!(fields.as_object().map(serde_json::Map::len), Some(FIELDS.len()), "{fields}");
-        assert_eq!(missing_field(&document(fields.clone())), None);
+        assert_eq!(missing_field(&document(&fields)), None);
         fields.as_object_mut().expect("an object").remove("temporary");
-        assert_eq!(missing_field(&document(fields)), Some("temporary"));
+        assert_eq!(missing_field(&document(&fields)), Some("temporary"));
         assert_eq!(missing_field(&json!({})), None, "without a schema");
     }
 }

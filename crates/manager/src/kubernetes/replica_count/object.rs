@@ -59,11 +59,11 @@ struct Metadata {
 #[serde(default)]
 struct WrittenAnnotations {
     #[serde(rename = "replicacount.dev/set-by")]
-    set_by: Option<String>,
+    by: Option<String>,
     #[serde(rename = "replicacount.dev/set-at")]
-    set_at: Option<String>,
+    at: Option<String>,
     #[serde(rename = "replicacount.dev/set-generation")]
-    set_generation: Option<String>,
+    generation: Option<String>,
 }
 
 impl ReplicaCount {
@@ -100,12 +100,12 @@ impl ReplicaCount {
 
     /// Who set it through this API, and when. Absent if somebody has changed it in another way since.
     pub fn set(&self) -> (Option<String>, Option<Timestamp>) {
-        let WrittenAnnotations { set_by, set_at, set_generation } = &self.metadata.annotations;
-        let generation = set_generation.as_ref().and_then(|generation| generation.parse().ok());
+        let WrittenAnnotations { by, at, generation } = &self.metadata.annotations;
+        let generation = generation.as_ref().and_then(|generation| generation.parse().ok());
         if generation != Some(self.generation()) {
             return (None, None);
         }
-        (set_by.clone(), set_at.as_ref().and_then(|at| at.parse().ok()))
+        (by.clone(), at.as_ref().and_then(|at| at.parse().ok()))
     }
 
     /// The status, as far as it can be read.

@@ -120,7 +120,8 @@ mod tests {
     }
 
     fn status(message: &str, kind: &str) -> String {
-        json!({ "kind": "Status", "message": message, "details": { "name": "web", "kind": kind } }).to_string()
+        json!({ "kind": "Status", "message": message, "details": { "name": "web", "kind": kind } })
+            .to_string()
     }
 
     #[test]

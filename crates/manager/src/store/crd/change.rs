@@ -3,6 +3,7 @@
 //! Each request names the version that it was decided on, so a repeated one cannot be carried out twice. If there is no
 //! answer, the same request is sent again, and the object is read if that does not tell what has happened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -18,7 +19,7 @@ use tracing::debug;
 
 use super::entry::{Said, spec_of};
 use super::failure;
-use super::kept::{Author, Found, Kept};
+use super::kept::{Author, Found, InFlight, Kept};
 use super::metrics::CrdMetrics;
 use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{
@@ -94,7 +95,9 @@ impl Changer<'_> {
                     self.refresh(target, found.as_ref()).await.map_err(|error| self.give_up(error))?;
                     is_fresh = true;
                 }
-                Err(RequestError::Throttled { retry_after, .. }) if Instant::now() + retry_after < deadline => {
+                Err(RequestError::Throttled { retry_after, .. })
+                    if Instant::now() + retry_after < deadline =>
+                {
                     sleep(retry_after).await;
                 }
                 Err(error) => return Err(self.give_up(error)),
@@ -120,14 +123,15 @@ impl Changer<'_> {
         };
         for key in keys {
             match get(self.client, &key).await? {
-                Some(object) => self.kept.observe(&object).map_err(malformed)?,
+                Some(object) => self.kept.observe(&object).map_err(|error| malformed(&error))?,
                 None => self.kept.record_absent(&key),
             }
         }
         Ok(())
     }
 
-    async fn store(
+    /// Stores a decided change, if what it was decided on is still true.
+    pub(super) async fn store(
         &self,
         target: &EntryTarget,
         found: Option<&Found>,
@@ -135,7 +139,7 @@ impl Changer<'_> {
         deadline: Instant,
     ) -> Result<Changed, RequestError> {
         let author = Author { by: decided.by.clone(), at: Some(decided.at) };
-        let object = match (&decided.after, found, target) {
+        let (object, in_flight) = match (&decided.after, found, target) {
             (None, Some(found), _) => {
                 // Those that do not count first, or one of them would count then.
                 for other in self.kept.superseded(target) {
@@ -144,16 +148,17 @@ impl Changer<'_> {
                 self.delete(found, &author, deadline).await?;
                 return Ok(decided);
             }
-            (Some(setting), Some(found), _) => self.update(found, setting, deadline).await?,
+            (Some(setting), Some(found), _) => self.update(found, setting, &author, deadline).await?,
             (Some(setting), None, EntryTarget::Known(target)) => {
-                self.create(target, setting, deadline).await?
+                self.create(target, setting, &author, deadline).await?
             }
             // What does not exist is not deleted, and there are no settings of other kinds.
             (None, None, _) | (Some(_), None, EntryTarget::Other(_)) => return Err(RequestError::NotFound),
         };
-        self.kept.record_answer(&object, &author).map_err(malformed)?;
+        self.kept.record_answer(&object, &author).map_err(|error| malformed(&error))?;
+        drop(in_flight);
         self.check_counts(target, &object, &author, deadline).await?;
-        let said = Said::of(&object, Replicas::MAX).map_err(malformed)?;
+        let said = Said::of(&object, Replicas::MAX).map_err(|error| malformed(&error))?;
         Ok(Changed { after: said.setting().cloned(), ..decided })
     }
 
@@ -179,31 +184,35 @@ impl Changer<'_> {
     async fn create(
         &self,
         target: &Target,
-        setting: &Setting,
+        setting: &Arc<Setting>,
+        author: &Author,
         deadline: Instant,
-    ) -> Result<ReplicaCount, RequestError> {
+    ) -> Result<(ReplicaCount, InFlight<'_>), RequestError> {
         let is_free = |key: &ObjectKey| self.kept.view(key).is_none();
         let Some(key) = object_keys(target).into_iter().find(is_free) else {
             let message = format!("all names for a ReplicaCount of {target} are taken by other workloads'");
             return Err(RequestError::Refused(message));
         };
         let (spec, annotations) = (spec_of(target, &key.name, setting), annotations(setting, 1));
+        let in_flight = self.kept.begin_change(&key, author, Some(setting));
         let request = Request::Create { key: &key, spec, annotations };
         let settled = self.settle(&request, deadline).await;
-        self.find_out(settled, &key, None, setting).await
+        Ok((self.find_out(settled, &key, None, setting).await?, in_flight))
     }
 
     async fn update(
         &self,
         found: &Found,
-        setting: &Setting,
+        setting: &Arc<Setting>,
+        author: &Author,
         deadline: Instant,
-    ) -> Result<ReplicaCount, RequestError> {
-        let Found { key, uid, generation, said, .. } = found;
+    ) -> Result<(ReplicaCount, InFlight<'_>), RequestError> {
+        let Found { key, generation, said, .. } = found;
+        let in_flight = self.kept.begin_change(key, author, Some(setting));
         let annotations = annotations(setting, generation + u64::from(!said.is_same_spec(setting)));
         let request = Request::Update { found, patch: said.patch(setting), annotations };
         let settled = self.settle(&request, deadline).await;
-        self.find_out(settled, key, Some(uid), setting).await
+        Ok((self.find_out(settled, key, Some(found), setting).await?, in_flight))
     }
 
     /// What became of a request, if a repetition only shows that somebody has changed the object meanwhile.
@@ -211,26 +220,35 @@ impl Changer<'_> {
         &self,
         Settled { answer, was_unknown }: Settled,
         key: &ObjectKey,
-        uid: Option<&str>,
+        found: Option<&Found>,
         setting: &Setting,
     ) -> Result<ReplicaCount, RequestError> {
         match answer {
             Err(RequestError::Conflict(_) | RequestError::NotFound) if was_unknown => {
                 let changed = || RequestError::Unknown("somebody else has changed it since".to_owned());
-                let object = get(self.client, key).await.map_err(unknown)?.ok_or_else(changed)?;
-                let is_same = uid.is_none_or(|uid| uid == object.uid());
+                let object =
+                    get(self.client, key).await.map_err(|error| unknown(&error))?.ok_or_else(changed)?;
+                let is_same = found.is_none_or(|found| *found.uid == *object.uid());
                 let is_ours = is_same
                     && object.set() == (setting.set_by.clone(), setting.set_at)
-                    && Said::of(&object, Replicas::MAX)
-                        .is_ok_and(|said| said.is_same_spec(setting));
-                if is_ours { Ok(object) } else { Err(changed()) }
+                    && Said::of(&object, Replicas::MAX).is_ok_and(|said| said.is_same_spec(setting));
+                if is_ours {
+                    return Ok(object);
+                }
+                // With another version and the same generation, no request of ours was or will be carried out.
+                let is_unchanged =
+                    is_same && found.is_some_and(|found| found.generation == object.generation());
+                Err(if is_unchanged { RequestError::Conflict("its version".to_owned()) } else { changed() })
             }
-            other => other?.ok_or_else(|| RequestError::Unknown("there is no object in the answer".to_owned())),
+            other => {
+                other?.ok_or_else(|| RequestError::Unknown("there is no object in the answer".to_owned()))
+            }
         }
     }
 
     async fn delete(&self, found: &Found, author: &Author, deadline: Instant) -> Result<(), RequestError> {
         let Found { key, uid, .. } = found;
+        let _in_flight = self.kept.begin_change(key, author, None);
         let Settled { answer, was_unknown } = self.settle(&Request::Delete(found), deadline).await;
         match answer {
             Ok(_) => {}
@@ -244,7 +262,7 @@ impl Changer<'_> {
     }
 
     async fn is_gone(&self, key: &ObjectKey, uid: &str) -> Result<bool, RequestError> {
-        let object = get(self.client, key).await.map_err(unknown)?;
+        let object = get(self.client, key).await.map_err(|error| unknown(&error))?;
         Ok(object.is_none_or(|object| object.uid() != uid || object.is_being_deleted()))
     }
 
@@ -270,7 +288,8 @@ impl Changer<'_> {
             sleep(REPEAT_DELAY).await;
             self.metrics.repeats.inc();
             match self.send(request).await {
-                Err(RequestError::Unknown(_) | RequestError::NotSent(_) | RequestError::Throttled { .. }) => {}
+                Err(RequestError::Unknown(_) | RequestError::NotSent(_) | RequestError::Throttled { .. }) => {
+                }
                 other => {
                     answer = other;
                     break;
@@ -301,11 +320,11 @@ fn annotations(setting: &Setting, generation: u64) -> Annotations {
 }
 
 /// What was asked of the API server before is not known, whatever the answer to a question about it is.
-fn unknown(error: RequestError) -> RequestError {
+fn unknown(error: &RequestError) -> RequestError {
     RequestError::Unknown(error.to_string())
 }
 
-fn malformed(error: MalformedObject) -> RequestError {
+fn malformed(error: &MalformedObject) -> RequestError {
     RequestError::Unknown(error.to_string())
 }
 

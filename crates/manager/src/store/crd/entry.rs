@@ -118,7 +118,7 @@ impl Said {
 }
 
 /// The `spec` of a new object that stands for a setting.
-pub fn spec_of(target: &Target, object_name: &str, setting: &Setting) -> Value {
+pub(super) fn spec_of(target: &Target, object_name: &str, setting: &Setting) -> Value {
     let mut spec = Map::new();
     if target.kind() != Kind::default() || target.name() != object_name {
         spec.insert("target".to_owned(), json!({ "kind": target.kind().as_str(), "name": target.name() }));
@@ -228,7 +228,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let until = "2026-01-02T00:00:00Z".parse().ok();
-        for enforcement in [Enforcement::Enforce, Enforcement::Ignore { until }, Enforcement::Ignore { until: None }] {
+        for enforcement in
+            [Enforcement::Enforce, Enforcement::Ignore { until }, Enforcement::Ignore { until: None }]
+        {
             let reason = Some("sale".to_owned());
             let setting =
                 Setting { generation: 2, enforcement, reason, ..Setting::of(Replicas::new(0).unwrap()) };

@@ -58,8 +58,9 @@ pub(super) fn unread() -> StoreError {
 }
 
 pub(super) fn busy() -> StoreError {
-    let message =
-        format!("nothing was stored: {QUEUE_CHANGES} changes are already waiting for the API server; try again");
+    let message = format!(
+        "nothing was stored: {QUEUE_CHANGES} changes are already waiting for the API server; try again"
+    );
     failure(BackendReason::Busy, message, None)
 }
 

@@ -2,9 +2,9 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;

@@ -1,5 +1,6 @@
 //! The objects, and the memory and the subscriber that follow them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -28,6 +29,22 @@ pub struct Kept {
     /// Tells the watch not to wait any longer.
     pub(super) restart: Notify,
     doubtful: Mutex<Vec<ObjectKey>>,
+    in_flight: Mutex<HashMap<ObjectKey, Ours>>,
+}
+
+/// Who changes an object, and the setting that it gets. `None`: it is deleted.
+type Ours = (Author, Option<Arc<Setting>>);
+
+/// A change of this server that has not ended yet. The watch may show it before the answer arrives.
+pub(super) struct InFlight<'a> {
+    kept: &'a Kept,
+    key: ObjectKey,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.kept.in_flight().remove(&self.key);
+    }
 }
 
 /// Who changes an object, as it is reported.
@@ -76,8 +93,9 @@ impl Kept {
         subscriber: Box<dyn Subscriber + Send + Sync>,
     ) -> Self {
         let feed = Feed::new(mirror, subscriber);
-        let (attention, restart, doubtful) = (Notify::new(), Notify::new(), Mutex::default());
-        Self { objects: Mutex::new(objects), feed, reading, attention, restart, doubtful }
+        let (attention, restart) = (Notify::new(), Notify::new());
+        let (objects, doubtful, in_flight) = (Mutex::new(objects), Mutex::default(), Mutex::default());
+        Self { objects, feed, reading, attention, restart, doubtful, in_flight }
     }
 
     /// What is known of an object. `None`: it does not exist.
@@ -130,7 +148,11 @@ impl Kept {
         objects.of_target(target).skip(1).filter_map(found).collect()
     }
 
-    pub(super) fn record_answer(&self, object: &ReplicaCount, author: &Author) -> Result<(), MalformedObject> {
+    pub(super) fn record_answer(
+        &self,
+        object: &ReplicaCount,
+        author: &Author,
+    ) -> Result<(), MalformedObject> {
         let mut objects = self.lock();
         let effect = objects.record_answer(object)?;
         self.publish(&objects, vec![effect], author);
@@ -147,14 +169,47 @@ impl Kept {
         let mut objects = self.lock();
         let effect = objects.observe(object)?;
         let (by, at) = object.set();
-        self.publish(&objects, vec![effect], &Author { by, at });
+        let mut author = Author { by, at };
+        for Transition { before, after, .. } in &effect.transitions {
+            // Who set the count is not who has changed its enforcement.
+            if let (Some(Entry::Setting(before)), Some(Entry::Setting(after))) = (before, after)
+                && before.is_same_count_as(after)
+            {
+                author = Author::default();
+            }
+        }
+        if let Some((ours, Some(setting))) = self.in_flight().get(&object.key())
+            && objects.get(&object.key()).is_some_and(|known| known.said.is_same_spec(setting))
+        {
+            author = ours.clone();
+        }
+        self.publish(&objects, vec![effect], &author);
         Ok(())
     }
 
     pub(super) fn remove(&self, object: &ReplicaCount) {
         let mut objects = self.lock();
         let effect = objects.remove(&object.key(), object.uid(), object.version());
-        self.publish(&objects, vec![effect], &Author::default());
+        let author = match self.in_flight().get(&object.key()) {
+            Some((ours, None)) => ours.clone(),
+            Some((_, Some(_))) | None => Author::default(),
+        };
+        self.publish(&objects, vec![effect], &author);
+    }
+
+    /// Records that this server changes an object; `None` deletes it.
+    pub(super) fn begin_change(
+        &self,
+        key: &ObjectKey,
+        author: &Author,
+        setting: Option<&Arc<Setting>>,
+    ) -> InFlight<'_> {
+        self.in_flight().insert(key.clone(), (author.clone(), setting.cloned()));
+        InFlight { kept: self, key: key.clone() }
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<ObjectKey, Ours>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn begin_listing(&self) {

@@ -50,7 +50,9 @@ impl CrdMetrics {
                     BackendReason::Refused => "refused",
                     BackendReason::Uncertain => "uncertain",
                     BackendReason::Busy | BackendReason::Full | BackendReason::TooMany => "busy",
-                    BackendReason::Unavailable | BackendReason::Unread | BackendReason::Closed => "unavailable",
+                    BackendReason::Unavailable | BackendReason::Unread | BackendReason::Closed => {
+                        "unavailable"
+                    }
                 };
                 self.failures.get_or_create(&FailureLabels { reason }).inc();
             }

@@ -161,7 +161,8 @@ impl Objects {
     /// Records that the watch has shown the end of an object.
     pub(super) fn remove(&mut self, key: &ObjectKey, uid: &str, version: u64) -> Effect {
         self.deleted.remove(uid);
-        let is_this = self.by_key.get(key).is_some_and(|known| *known.uid == *uid && known.version <= version);
+        let is_this =
+            self.by_key.get(key).is_some_and(|known| *known.uid == *uid && known.version <= version);
         if is_this { self.forget(key) } else { Effect::default() }
     }
 
@@ -249,9 +250,8 @@ mod tests {
     #[track_caller]
     fn check(objects: &Objects, expected: Option<(&str, i32)>) {
         let counting = objects.counting(&Target::deployment("shop", "web").unwrap().into());
-        let counting = counting.map(|(key, known)| {
-            (&*key.name, known.said.setting().expect("a setting").replicas.get())
-        });
+        let counting = counting
+            .map(|(key, known)| (&*key.name, known.said.setting().expect("a setting").replicas.get()));
         assert_eq!(counting, expected);
     }
 
@@ -259,7 +259,9 @@ mod tests {
     fn the_oldest_object_counts() {
         let mut objects = objects();
         let effect = objects.observe(&object("b", "1", 1, 5, 3)).unwrap();
-        assert!(effect.transitions.iter().all(|change| change.before.is_none()) && effect.transitions.len() == 1);
+        assert!(
+            effect.transitions.iter().all(|change| change.before.is_none()) && effect.transitions.len() == 1
+        );
         let effect = objects.observe(&object("c", "2", 2, 9, 4)).unwrap();
         assert_eq!((effect.transitions, effect.objects), (vec![], vec![key("b"), key("c")]));
         check(&objects, Some(("b", 3)));
@@ -317,7 +319,8 @@ mod tests {
     fn a_status_changes_nothing_that_counts() {
         let mut objects = objects();
         objects.observe(&object("web", "1", 1, 0, 3)).unwrap();
-        let mut json = json!({ "metadata": { "namespace": "shop", "name": "web", "uid": "1", "resourceVersion": "2" } });
+        let mut json =
+            json!({ "metadata": { "namespace": "shop", "name": "web", "uid": "1", "resourceVersion": "2" } });
         json["metadata"]["generation"] = 1.into();
         json["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
         json["spec"] = json!({ "target": { "name": "web" }, "replicas": 3 });

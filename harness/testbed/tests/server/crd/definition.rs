@@ -27,15 +27,19 @@ async fn the_server_needs_the_definition() {
     control_plane.install_replica_counts().await.unwrap();
     let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.admin().await.unwrap());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/temporary";
-    let patch: Patch<()> = Patch::Json(
-        serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap(),
-    );
+    let patch: Patch<()> =
+        Patch::Json(serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap());
     definitions.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
     let admin = control_plane.admin().await.unwrap();
     eventually("the API server publishes the schema", async || {
-        let request = http::Request::get("/openapi/v3/apis/replicacount.dev/v1alpha1").body(Vec::new()).unwrap();
+        let request =
+            http::Request::get("/openapi/v3/apis/replicacount.dev/v1alpha1").body(Vec::new()).unwrap();
         let schema = admin.request_text(request).await.unwrap_or_default();
-        if schema.contains("enforcementUntil") && !schema.contains("temporary") { Ok(()) } else { Err("not yet") }
+        if schema.contains("enforcementUntil") && !schema.contains("temporary") {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
     })
     .await;
     let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
@@ -53,7 +57,8 @@ async fn a_deleted_definition_is_told_and_comes_back() {
     wait_for_metric(&fixture.manager, "store_available 0").await;
     eventually("the log says it once", async || {
         let log = fixture.manager.log();
-        let lines = log.iter().filter(|line| line.contains("ERROR") && line.contains("does not show ReplicaCounts"));
+        let lines =
+            log.iter().filter(|line| line.contains("ERROR") && line.contains("does not show ReplicaCounts"));
         let lines: Vec<_> = lines.cloned().collect();
         match &lines[..] {
             [line] if line.contains("install them: replica-count-manager crd") => Ok(()),

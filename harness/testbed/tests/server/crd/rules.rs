@@ -1,11 +1,13 @@
 //! Objects that break a rule: of the definition, or one that only the server knows.
 
-use replica_count_api::proto::DeploymentState;
+use replica_count_api::proto::{self, DeploymentState};
 use replica_count_testbed::control_plane::Scope;
 use serde_json::{Value, json};
+use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::with_crd;
-use crate::fixture::{Fixture, eventually, options, shared};
+use crate::fixture::{Fixture, eventually, options, own};
 
 #[tokio::test]
 async fn the_api_server_refuses_what_the_definition_forbids() {
@@ -99,7 +101,7 @@ async fn what_only_the_server_knows_is_told_in_a_condition() {
 
 #[tokio::test]
 async fn an_excluded_namespace_and_the_own_workload_are_not_enforced() {
-    let control_plane = shared().await;
+    let control_plane = &own().await;
     let excluded = control_plane.namespace("excluded").await.unwrap();
     for (flag, value, words) in [
         ("--exclude-namespaces", excluded.clone(), "is excluded"),
@@ -107,7 +109,7 @@ async fn an_excluded_namespace_and_the_own_workload_are_not_enforced() {
     ] {
         control_plane.install_replica_counts().await.unwrap();
         let options = options(control_plane, &Scope::Cluster, &["--store", "crd", flag, &value]).await;
-        let fixture = Fixture::start(control_plane, excluded.clone(), options).await;
+        let mut fixture = Fixture::start(control_plane, excluded.clone(), options).await;
         if fixture.object("web").await.is_none() {
             fixture.create("web", 1).await;
             fixture.create_object("web", json!({ "replicas": 3 })).await.unwrap();
@@ -118,5 +120,13 @@ async fn an_excluded_namespace_and_the_own_workload_are_not_enforced() {
         })
         .await;
         assert_eq!(fixture.count("web").await, Some(1));
+        let request = proto::SetDeploymentRequest {
+            namespace: "no-such-namespace".to_owned(),
+            allow_missing: true,
+            ..fixture.set_request("web", 1)
+        };
+        let refused = fixture.client.set_deployment(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
+        assert_eq!(refused.get_details_error_info().unwrap().reason, "NAMESPACE_NOT_FOUND");
     }
 }

@@ -21,7 +21,10 @@ async fn the_status_says_what_happened() {
     })
     .await;
     assert_eq!(status["lastDrift"]["by"], SOMEBODY);
-    assert_eq!((&status["lastDrift"]["subresource"], &status["lastDrift"]["from"]), (&json!("scale"), &json!(3)));
+    assert_eq!(
+        (&status["lastDrift"]["subresource"], &status["lastDrift"]["from"]),
+        (&json!("scale"), &json!(3))
+    );
     assert_eq!(status["target"], "Deployment/web");
     assert_eq!((&status["setBy"], &status["observedGeneration"]), (&json!("client"), &json!(1)));
     eventually("the status is that after the repair", async || {
