@@ -54,6 +54,7 @@ extraContainers: [{name: c, image: c}]
 extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: "{{ .Release.Name }}-x"}}]
 YAML
 echo 'tls: {source: existingSecret, existingSecret: {server: s, client: c}}' >"$scratch/values/secrets.yaml"
+echo '{store: crd, config: {namespace: shop}}' >"$scratch/values/crd.yaml"
 echo '{persistence: {enabled: false}, rbac: {create: false}, serviceAccount: {create: false}, replicas: 0}' \
   >"$scratch/values/little.yaml"
 

@@ -115,10 +115,10 @@ annotations:
 {{/* Refuses invalid combinations of values. Single values are checked by values.schema.json. */}}
 {{- define "rcm.validate" -}}
 {{- if gt (int .Values.replicas) 1 -}}
-{{- fail "replicas must be 0 or 1: the file store supports only one server at a time." -}}
+{{- fail "replicas must be 0 or 1: only one server at a time may enforce the counts." -}}
 {{- end -}}
 {{- if ne .Values.strategy.type "Recreate" -}}
-{{- fail "strategy.type must be Recreate: with the file store, a new server can only start after the old one has ended." -}}
+{{- fail "strategy.type must be Recreate: a new server can only start after the old one has ended." -}}
 {{- end -}}
 {{- if lt (int .Values.terminationGracePeriodSeconds) 20 -}}
 {{- fail "terminationGracePeriodSeconds must be 20 or more: requests in flight get 10 seconds, then queued changes are written." -}}
@@ -189,11 +189,19 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* Where the counts are kept. An upgrade with --reuse-values from a chart without this value keeps the file. */}}
+{{- define "rcm.store" -}}
+{{- default "file" .Values.store -}}
+{{- end -}}
+
 {{/* The environment of the server. */}}
 {{- define "rcm.settings" -}}
 GRPC_ADDRESS: "{{ include "rcm.listenAddress" . }}:8080"
 HTTP_ADDRESS: "{{ include "rcm.listenAddress" . }}:8081"
+STORE: {{ include "rcm.store" . }}
+{{- if eq (include "rcm.store" .) "file" }}
 FILE_PATH: /mnt/replicas.json
+{{- end }}
 CERT_FILE: /certificates/server.crt
 KEY_FILE: /certificates/server.key
 CA_CERT_FILE: /certificates/ca.crt

@@ -7,6 +7,9 @@ use std::fmt;
 pub struct Replicas(i32);
 
 impl Replicas {
+    /// The largest count that Kubernetes can store.
+    pub const MAX: Self = Self(i32::MAX);
+
     /// Accepts a count that is not negative.
     pub fn new(count: i32) -> Result<Self, ReplicasError> {
         if count < 0 { Err(ReplicasError::Negative(count)) } else { Ok(Self(count)) }

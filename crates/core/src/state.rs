@@ -34,6 +34,22 @@ pub enum State {
 }
 
 impl State {
+    /// Its name in objects of Kubernetes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::Unmanaged => "Unmanaged",
+            Self::InSync => "InSync",
+            Self::Drifted => "Drifted",
+            Self::Contested => "Contested",
+            Self::Autoscaled => "Autoscaled",
+            Self::Ignored => "Ignored",
+            Self::Missing => "Missing",
+            Self::OutOfScope => "OutOfScope",
+            Self::Unsupported => "Unsupported",
+        }
+    }
+
     /// The state of a target. Without a setting and a workload it is `Missing`. `is_suspended`: the guard of the
     /// namespace is.
     pub fn of(

@@ -1,7 +1,7 @@
 //! The only code that talks to the Kubernetes API server.
 //!
 //! Reads: a watch for each kind of workload, one for autoscalers and one for guards, and a GET where the watch may lag
-//! behind. Writes: only the `scale` of workloads, in [`scale`], and guards.
+//! behind. Writes: only the `scale` of workloads, in [`scale`], guards, and [`replica_count`]s.
 //!
 //! [`source`] reads where the API server is and who the server is to it, [`renewal`] keeps that current, and each request
 //! is sent with what is current then.
@@ -23,6 +23,7 @@ pub mod probe;
 mod proxy;
 pub mod reads;
 pub mod renewal;
+pub mod replica_count;
 mod retry_after;
 pub mod scale;
 pub mod source;
@@ -32,4 +33,4 @@ pub mod workload;
 
 pub use access::Unusable;
 pub use malformed::MalformedObject;
-pub use path::{autoscalers, guards, workloads};
+pub use path::{autoscalers, guards, replica_counts, workloads};

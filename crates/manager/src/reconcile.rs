@@ -14,3 +14,6 @@ pub mod observed;
 pub mod reconciler;
 pub mod records;
 pub mod report;
+mod status;
+pub mod status_keeper;
+pub mod statuses;

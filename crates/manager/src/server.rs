@@ -11,4 +11,5 @@ pub mod serve;
 mod shared;
 mod signals;
 mod tasks;
+pub mod transfer;
 mod watches;

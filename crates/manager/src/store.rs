@@ -5,6 +5,7 @@
 //! by others arrive through the same feed.
 
 mod backend;
+mod crd;
 mod error;
 mod feed;
 mod file;
@@ -16,15 +17,26 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, ChangeError, Changed};
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::{Setting, Settings};
 use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 
 use self::backend::Backend;
+pub use self::crd::{Importer, Kept, NotEnforced, ObjectView, ReplicaCountSink, Unstarted, Writer};
 pub use self::error::{BackendError, BackendReason, StoreError};
 pub use self::feed::Subscriber;
 pub use self::file::{Committer, Disk, OpenError, RealDisk};
 use self::mirror::Mirror;
+
+/// What makes changes durable, before it runs.
+#[derive(Debug)]
+pub enum Backing {
+    /// Writes the settings file.
+    File(Committer),
+    /// Writes ReplicaCounts.
+    Crd(Unstarted),
+}
 
 /// A handle to the store. All clones share it.
 #[derive(Clone, Debug)]
@@ -47,6 +59,12 @@ impl Store {
     pub fn open_file_on(path: &Path, disk: Box<dyn Disk>) -> Result<(Self, Committer), OpenError> {
         let (mirror, handle, committer) = file::open(path, disk)?;
         Ok((Self { mirror, backend: Arc::new(handle) }, committer))
+    }
+
+    /// The store of ReplicaCounts, of which nothing has been read. Counts above `max_replicas` are not enforced.
+    pub fn open_crd(max_replicas: Replicas) -> (Self, Unstarted) {
+        let (mirror, handle, unstarted) = crd::open(max_replicas);
+        (Self { mirror, backend: Arc::new(handle) }, unstarted)
     }
 
     /// The setting of `target`, if it is managed.
@@ -105,6 +123,16 @@ impl Store {
     /// Whether no other server can use the same settings. Otherwise nothing may be enforced.
     pub fn is_locked(&self) -> bool {
         self.backend.is_locked()
+    }
+
+    /// Whether all settings have been read. Otherwise nothing is known of any target.
+    pub fn is_read(&self) -> bool {
+        self.backend.is_read()
+    }
+
+    /// Whether the settings in memory are those that are stored, apart from a delay. Otherwise nothing may be enforced.
+    pub fn is_current(&self) -> bool {
+        self.backend.is_current()
     }
 
     /// Registers the metrics of the store, under names that begin with `store_`.

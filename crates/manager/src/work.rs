@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use replica_count_core::queue::Queue;
 use replica_count_core::target::Target;
@@ -61,6 +62,11 @@ impl<K: Clone + Eq + Hash + Ord> Work<K> {
         self.marked.notify_one();
     }
 
+    /// Whether a key has been due for so long, and nobody has taken it.
+    pub fn is_behind(&self, lag: Duration) -> bool {
+        self.queue().next_due().is_some_and(|due| due + lag < Instant::now().into_std())
+    }
+
     /// How many keys are waiting or in work.
     pub fn depth(&self) -> usize {
         self.queue().len()
@@ -73,8 +79,6 @@ impl<K: Clone + Eq + Hash + Ord> Work<K> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn target(name: &str) -> Target {

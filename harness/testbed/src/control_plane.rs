@@ -8,6 +8,7 @@ mod guard;
 mod kubeconfig;
 pub(crate) mod objects;
 mod options;
+mod replica_counts;
 mod rights;
 mod tokens;
 
@@ -22,6 +23,7 @@ use api_server::ApiServer;
 pub(crate) use authority::CertificateFiles;
 use authority::{Authority, Identity, file_name};
 use kube::Client;
+use kube::api::{Api, DynamicObject};
 use kubeconfig::{Credentials, Endpoint};
 pub use options::Options;
 pub use rights::Scope;
@@ -237,6 +239,18 @@ impl ControlPlane {
     /// namespace. Returns whether this API server can correct counts; older ones cannot.
     pub async fn install_guard(&self, name: &str) -> Result<bool> {
         guard::install(&self.admin().await?, name).await
+    }
+
+    /// Installs the definition of ReplicaCounts, and grants the server of the whole cluster the rights for `--store=crd`.
+    pub async fn install_replica_counts(&self) -> Result<()> {
+        let client = self.admin().await?;
+        replica_counts::install(&client).await?;
+        replica_counts::grant(&client).await
+    }
+
+    /// The ReplicaCounts of a namespace.
+    pub async fn replica_counts(&self, namespace: &str) -> Result<Api<DynamicObject>> {
+        Ok(Api::namespaced_with(self.admin().await?, namespace, &replica_counts::kind()))
     }
 
     /// Kills the API server. etcd keeps its data. The testbed does not reuse its port.

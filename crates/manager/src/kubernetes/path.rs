@@ -23,6 +23,11 @@ pub fn guards(namespace: Option<&str>) -> String {
     collection("replicacount.dev/v1alpha1", "replicaguards", namespace)
 }
 
+/// The path of all ReplicaCounts, or of those in one namespace.
+pub fn replica_counts(namespace: Option<&str>) -> String {
+    collection("replicacount.dev/v1alpha1", "replicacounts", namespace)
+}
+
 fn collection(api_version: &str, resource: &str, namespace: Option<&str>) -> String {
     match namespace {
         Some(namespace) => format!("/apis/{api_version}/namespaces/{namespace}/{resource}"),

@@ -96,6 +96,10 @@ impl GuardKeeper {
 
     /// Brings the guard of a namespace up to date; returns the namespace, whose work is then done.
     async fn keep(&self, namespace: Arc<str>) -> Arc<str> {
+        // Otherwise it would look as if no count were stored. Once the settings are read, all guards are marked.
+        if !self.marker.store.is_current() {
+            return namespace;
+        }
         let Some(snapshot) = self.guards.snapshot(&namespace) else {
             return namespace;
         };

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::marker::Marker;
 use super::records::Records;
 use super::report::Report;
+use super::statuses::Statuses;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
@@ -55,6 +56,8 @@ pub struct Reconciler {
     pub client: Client,
     /// Where events are reported.
     pub report: Report,
+    /// The status of ReplicaCounts, if there are any.
+    pub statuses: Option<Arc<Statuses>>,
 }
 
 impl Reconciler {
@@ -92,7 +95,8 @@ impl Reconciler {
 
     /// Makes a step of a due target; returns the write that it needs.
     fn reconcile(&self, target: &Target) -> Option<Repair> {
-        let setting = self.marker.store.get(target)?;
+        // What is not known to be current is not enforced; once it is, all targets are marked.
+        let setting = self.marker.store.get(target).filter(|_| self.marker.store.is_current())?;
         let now = clock::now();
         let step = {
             let view = self.cluster.view();
@@ -158,6 +162,9 @@ impl Reconciler {
     fn carry_out(&self, target: &Target, Step { next, events }: Step) -> Option<Repair> {
         for event in events {
             self.report.emit(event);
+        }
+        if let Some(statuses) = &self.statuses {
+            statuses.mark(target);
         }
         match next {
             Next::AwaitChange => None,

@@ -96,6 +96,9 @@ pub(super) enum Refusal {
         "too many answers have not been read yet: {0}; read them, ask for pages (PageSize), or try again"
     )]
     TooManyAnswers(Exhausted),
+    /// The settings are not known yet.
+    #[error("the settings have not been read yet; try again shortly")]
+    Unread,
     /// The setting was not stored, or its outcome is unknown.
     #[error(transparent)]
     Store(BackendError),
@@ -143,7 +146,11 @@ impl Refusal {
             Self::Unreachable(_) => (Code::Unavailable, "KUBERNETES_UNREACHABLE"),
             Self::TooManyRequests(_) => (Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
             Self::TooManyAnswers(_) => (Code::ResourceExhausted, "TOO_MANY_ANSWERS"),
+            Self::Unread => (Code::Unavailable, "STORE_NOT_READ"),
             Self::Store(error) => match error.reason {
+                BackendReason::Unread => (Code::Unavailable, "STORE_NOT_READ"),
+                BackendReason::NoNamespace => (Code::NotFound, "NAMESPACE_NOT_FOUND"),
+                BackendReason::Refused => (Code::FailedPrecondition, "STORE_REFUSED"),
                 BackendReason::Full => (Code::ResourceExhausted, "STORE_FULL"),
                 BackendReason::TooMany => (Code::ResourceExhausted, "TOO_MANY_SETTINGS"),
                 BackendReason::Busy => (Code::ResourceExhausted, "STORE_BUSY"),
@@ -163,6 +170,7 @@ impl From<Refusal> for Status {
             Refusal::Store(BackendError { reason: BackendReason::Unavailable, message, .. }) => {
                 format!("{message}; ask the operators of this server")
             }
+            Refusal::Store(BackendError { message, .. }) => message.to_string(),
             other => other.to_string(),
         };
         let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
@@ -181,10 +189,11 @@ impl From<Refusal> for Status {
                 details.add_precondition_failure_violation(reason, resource, message.clone());
             }
             Refusal::Unknown(Unknown::Unread)
+            | Refusal::Unread
             | Refusal::Unreachable(_)
             | Refusal::TooManyRequests(_)
             | Refusal::TooManyAnswers(_)
-            | Refusal::Store(BackendError { reason: BackendReason::Busy, .. }) => {
+            | Refusal::Store(BackendError { reason: BackendReason::Busy | BackendReason::Unread, .. }) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             Refusal::OutOfScope(_)
@@ -240,6 +249,13 @@ mod tests {
             (Refusal::TooManyRequests(Exhausted::ForUser), Refusal::TooManyAnswers(Exhausted::ForAll));
         check(requests, Code::ResourceExhausted, "TOO_MANY_REQUESTS", "one user");
         check(answers, Code::ResourceExhausted, "TOO_MANY_ANSWERS", "PageSize");
+        check(Refusal::Unread, Code::Unavailable, "STORE_NOT_READ", "have not been read yet");
+        check(store(BackendReason::NoNamespace), Code::NotFound, "NAMESPACE_NOT_FOUND", "full");
+        let refused = Status::from(store(BackendReason::Refused));
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::FailedPrecondition, "nothing was stored: full")
+        );
         check(store(BackendReason::Full), Code::ResourceExhausted, "STORE_FULL", "full");
         let unavailable = "nothing was stored: full; ask the operators of this server";
         check(store(BackendReason::Unavailable), Code::Unavailable, "STORE_UNAVAILABLE", unavailable);

@@ -21,6 +21,7 @@ use crate::net::tls::TlsFiles;
 use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
+use crate::server::transfer::TransferArgs;
 
 const AFTER_HELP: &str = "\
 Without a command, the server starts. Every flag can also be set by the environment variable that its help names.
@@ -52,6 +53,12 @@ pub enum Command {
     Certs(MovedArgs),
     /// Call a server over mutual TLS, to check that it is healthy and lists what it manages
     Check(CheckArgs),
+    /// Store the settings of the file as ReplicaCounts
+    Import(TransferArgs),
+    /// Store the ReplicaCounts in the file, as settings
+    Export(TransferArgs),
+    /// Print the CustomResourceDefinition of ReplicaCounts, for `kubectl apply --server-side -f -`
+    Crd,
     /// Print a script that completes this command line in your shell
     Completions {
         /// The shell
@@ -101,6 +108,9 @@ pub struct ListenArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
+    /// Where settings are kept
+    #[arg(long, env, value_enum, default_value_t = StoreArg::File)]
+    pub store: StoreArg,
     /// File of the desired counts, a JSON array; created if it does not exist
     #[arg(long, env, value_name = "FILE", default_value = "/mnt/replicas.json")]
     pub file_path: PathBuf,
@@ -122,7 +132,7 @@ pub struct TlsArgs {
 }
 
 /// The cluster.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct KubernetesArgs {
     /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
@@ -189,6 +199,22 @@ pub struct LogArgs {
     /// Form of a log line
     #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// Where settings are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreArg {
+    /// In the file of --file-path
+    File,
+    /// As ReplicaCounts, objects of the API server
+    Crd,
+}
+
+impl StoreArgs {
+    /// Whether settings are objects with a status.
+    pub fn has_statuses(&self) -> bool {
+        self.store == StoreArg::Crd
+    }
 }
 
 /// One namespace, or all.

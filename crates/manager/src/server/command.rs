@@ -7,9 +7,11 @@ use clap::{CommandFactory, Parser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::kubernetes::replica_count::definition;
 use crate::server::args::{Cli, Command, ServeArgs, one_line};
 use crate::server::log::Log;
 use crate::server::serve::{self, ServeError};
+use crate::server::transfer::TransferError;
 
 /// A flag, or a file that it names, is not usable (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -34,11 +36,30 @@ pub fn run() -> ExitCode {
             let name = command.get_name().to_owned();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, name, &mut script);
-            match io::stdout().write_all(&script) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&format!("standard output is not writable: {error}"), 1),
-            }
+            print(&script)
         }
+        Some(Command::Import(args)) => transfer(args.import()),
+        Some(Command::Export(args)) => transfer(args.export()),
+        Some(Command::Crd) => print(definition().as_bytes()),
+    }
+}
+
+fn transfer(command: impl Future<Output = Result<(), TransferError>>) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
+    };
+    match runtime.block_on(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(TransferError::Usage(reason)) => fail(&reason, EXIT_USAGE),
+        Err(TransferError::Failed(reason)) => fail(&reason, 1),
+    }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("standard output is not writable: {error}"), 1),
     }
 }
 

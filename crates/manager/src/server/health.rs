@@ -31,13 +31,17 @@ impl http::Health for Health {
         self.probe.check().await
     }
 
-    /// The store is open from the start, so readiness depends only on the cluster. The server does not wait for a
+    /// A settings file is open from the start, so readiness depends on the cluster, and on ReplicaCounts. The server does not wait for a
     /// resource that it may not read, unless it may not read any kind of workload. Once the cluster has been read, the
     /// server stays ready: it answers from memory, and stores settings.
     fn ready(&self) -> Result<(), String> {
-        readiness(&self.cluster, &self.kinds).map_err(|reason| match self.unauthenticated() {
-            None => reason,
-            Some(cause) => format!("{reason}: {cause}"),
+        let stored =
+            if self.store.is_read() { Ok(()) } else { Err("the settings have not been read yet".to_owned()) };
+        stored.and_then(|()| readiness(&self.cluster, &self.kinds)).map_err(|reason| {
+            match self.unauthenticated() {
+                None => reason,
+                Some(cause) => format!("{reason}: {cause}"),
+            }
         })
     }
 

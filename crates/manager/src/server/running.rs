@@ -23,7 +23,7 @@ use crate::net::tls::reload::Reload;
 use crate::reconcile::report::Reporter;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
-use crate::store::{Committer, Store};
+use crate::store::{Backing, Store};
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The parts that are not made from what the others share.
 pub(super) struct Parts {
     pub(super) log: Arc<Lines>,
-    pub(super) committer: Committer,
+    pub(super) backing: Backing,
     pub(super) reporter: Reporter,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
@@ -79,7 +79,7 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, committer, reporter, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, reporter, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let (stop_requests, stop_work) = (CancellationToken::new(), CancellationToken::new());
@@ -91,11 +91,29 @@ impl Running {
         log.register(&mut registry);
         peers.register(&mut registry);
         shared.register(&mut registry);
-        let subscriber = shared.subscriber();
-        writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
         work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
-        Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown }.start();
+        let mut watches =
+            Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown };
+        let kept = match backing {
+            Backing::File(committer) => {
+                let subscriber = shared.subscriber();
+                writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
+                None
+            }
+            Backing::Crd(unstarted) => {
+                let subscriber = Box::new(shared.subscriber());
+                let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
+                writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
+                watches.start_replica_counts(sink);
+                Some(kept)
+            }
+        };
+        watches.start();
+        if let (Some(statuses), Some(kept)) = (shared.statuses.clone(), kept) {
+            let keeper = shared.status_keeper(statuses, kept);
+            work.spawn_on(reconcile_runtime, "the keeper of statuses", keeper.run(stop_work.clone()));
+        }
         let reconciler = shared.reconciler();
         work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
         match args.guard_settings() {

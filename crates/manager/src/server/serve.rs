@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
-use super::args::ServeArgs;
+use super::args::{ServeArgs, StoreArg};
 use super::log::Lines;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
@@ -17,13 +17,14 @@ use super::signals::Signals;
 use crate::guards::Guards;
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::probe::Probe;
+use crate::kubernetes::replica_count::Missing;
 use crate::kubernetes::source::Opened;
 use crate::net::listener;
 use crate::net::tls::{self, Credentials};
 use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
-use crate::store::{Committer, Store};
+use crate::store::{Backing, Store};
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +48,7 @@ struct Validated {
     credentials: Credentials,
     kubernetes: Opened,
     store: Store,
-    committer: Committer,
+    backing: Backing,
 }
 
 /// Serves until SIGTERM or SIGINT, and then drains until done or the next signal. Watches and repairs run on
@@ -61,7 +62,7 @@ pub(super) async fn run(
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, committer } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -90,14 +91,14 @@ pub(super) async fn run(
         records: Arc::default(),
         policy: Arc::new(policy),
         guard_metrics: GuardMetrics::default(),
+        statuses: args.store.has_statuses().then(Arc::default),
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
         client,
         report,
     };
     shared.mark_stored();
-    let listeners = bind(&args)?;
-    let parts = Parts { log, committer, reporter, credentials, renewal, listeners };
+    let parts = Parts { log, backing, reporter, credentials, renewal, listeners: bind(&args)? };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -116,7 +117,15 @@ pub(super) async fn run(
     if stopped.is_ok() {
         info!("stopped");
     }
-    Ok(outcome.and(stopped)?)
+    outcome.and(stopped).map_err(classify)
+}
+
+/// A store that does not exist is like a file that is not usable.
+fn classify(error: anyhow::Error) -> ServeError {
+    match error.downcast_ref::<Missing>() {
+        Some(missing) => ServeError::usage(missing.clone()),
+        None => error.into(),
+    }
 }
 
 /// The policy of the flags, unless another server may enforce the same settings. Logs what does not work.
@@ -150,8 +159,17 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
     args.check().map_err(ServeError::Usage)?;
     let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
     let kubernetes = args.source().open().map_err(ServeError::usage)?;
-    let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;
-    Ok(Validated { credentials, kubernetes, store, committer })
+    let (store, backing) = match args.store.store {
+        StoreArg::File => {
+            let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;
+            (store, Backing::File(committer))
+        }
+        StoreArg::Crd => {
+            let (store, unstarted) = Store::open_crd(args.policy.max_replicas);
+            (store, Backing::Crd(unstarted))
+        }
+    };
+    Ok(Validated { credentials, kubernetes, store, backing })
 }
 
 fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {

@@ -7,10 +7,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
-use replica_count_core::target::Target;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::health::Health;
 use crate::cluster::Cluster;
@@ -27,9 +25,12 @@ use crate::reconcile::marker::Marker;
 use crate::reconcile::reconciler::Reconciler;
 use crate::reconcile::records::Records;
 use crate::reconcile::report::Report;
+use crate::reconcile::status_keeper::StatusKeeper;
+use crate::reconcile::statuses::Statuses;
 use crate::rpc::context::Context;
 use crate::rpc::list_queue::ListQueue;
 use crate::rpc::service::Deployments;
+use crate::store::{Kept, Subscriber as _};
 
 /// What all parts of the server share.
 pub(super) struct Shared {
@@ -44,25 +45,16 @@ pub(super) struct Shared {
     pub(super) probe: Probe<Client>,
     pub(super) standing: Standing,
     pub(super) report: Report,
+    /// The status of ReplicaCounts, with the store that has them.
+    pub(super) statuses: Option<Arc<Statuses>>,
 }
 
 impl Shared {
-    /// Marks all stored targets, and warns about what this server never enforces.
+    /// Marks all stored targets, and warns about what this server never enforces. A store that has not been read does that
+    /// later.
     pub(super) fn mark_stored(&self) {
-        self.marker.store.read_all(|stored| {
-            for (target, entry) in &stored.unsupported {
-                warn!(%target, reason = &*entry.reason, "stored by another version, kept but not enforced");
-            }
-        });
-        let managed: Vec<(Target, Replicas)> = self.marker.store.read(|settings| {
-            settings.iter().map(|(target, setting)| (target.clone(), setting.replicas)).collect()
-        });
-        for (target, desired) in managed {
-            if let Err(reason) = self.policy.scope.check(&target) {
-                warn!(%target, %reason, "stored but not enforced");
-            }
-            self.records.insert_stored(target.clone(), desired);
-            self.marker.work.mark(target);
+        if self.marker.store.is_read() {
+            self.subscriber().filled();
         }
     }
 
@@ -75,9 +67,25 @@ impl Shared {
     pub(super) fn subscriber(&self) -> DesiredSubscriber {
         DesiredSubscriber {
             records: Arc::clone(&self.records),
-            work: Arc::clone(&self.marker.work),
+            marker: self.marker.clone(),
+            policy: Arc::clone(&self.policy),
             guards: Arc::clone(&self.guards),
             report: self.report.clone(),
+            statuses: self.statuses.clone(),
+        }
+    }
+
+    /// Keeps the status of ReplicaCounts.
+    pub(super) fn status_keeper(&self, statuses: Arc<Statuses>, kept: Arc<Kept>) -> StatusKeeper {
+        StatusKeeper {
+            statuses,
+            kept,
+            marker: self.marker.clone(),
+            cluster: Arc::clone(&self.cluster),
+            records: Arc::clone(&self.records),
+            policy: Arc::clone(&self.policy),
+            guards: Arc::clone(&self.guards),
+            client: self.client.clone(),
         }
     }
 
@@ -122,6 +130,7 @@ impl Shared {
             guards: Arc::clone(&self.guards),
             client: self.client.clone(),
             report: self.report.clone(),
+            statuses: self.statuses.clone(),
         }
     }
 
@@ -155,6 +164,9 @@ impl Shared {
         self.marker.store.register(registry);
         if self.guards.is_on() {
             self.guard_metrics.register(registry);
+        }
+        if let Some(statuses) = &self.statuses {
+            statuses.metrics.register(registry);
         }
         let gauges = Gauges {
             store: self.marker.store.clone(),

@@ -11,10 +11,11 @@ use super::shared::Shared;
 use super::tasks::Tasks;
 use crate::kubernetes::watch::{Sink, Watch, WatchMetrics};
 use crate::kubernetes::workload::{Deployment, OfKind, StatefulSet};
-use crate::kubernetes::{autoscalers, guards as guards_path, workloads};
+use crate::kubernetes::{autoscalers, guards as guards_path, replica_counts, workloads};
 use crate::reconcile::gauges::watch_prefix;
 use crate::reconcile::guard_sink::GuardSink;
 use crate::reconcile::observed::{AutoscalerSink, WorkloadSink};
+use crate::store::ReplicaCountSink;
 
 /// Starts watches.
 pub(super) struct Watches<'a> {
@@ -43,6 +44,24 @@ impl Watches<'_> {
         }
         let sink = AutoscalerSink { cluster, marker: marker.clone(), guards };
         self.start_one(autoscalers(self.shared.namespace()), sink, "autoscaler_");
+    }
+
+    /// Starts the watch of the store. It does not wait for long when the API server knows ReplicaCounts again.
+    pub(super) fn start_replica_counts(&mut self, sink: ReplicaCountSink) {
+        let metrics = WatchMetrics::default();
+        metrics.register(self.registry, "store_");
+        let (client, path) = (self.shared.client.clone(), replica_counts(self.shared.namespace()));
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn_on(self.runtime, "the watch of replicacounts", async move {
+            while !shutdown.is_cancelled() {
+                let (client, path, metrics) = (client.clone(), path.clone(), metrics.clone());
+                let watch = Watch { client, path, sink: sink.clone(), metrics };
+                tokio::select! {
+                    () = watch.run(shutdown.clone()) => {}
+                    () = sink.restart() => {}
+                }
+            }
+        });
     }
 
     fn start_workloads<K: OfKind>(&mut self) {

@@ -26,6 +26,12 @@ pub(super) trait Backend: Debug + Send + Sync {
     /// Whether no other server can use the same settings.
     fn is_locked(&self) -> bool;
 
+    /// Whether all settings have been read.
+    fn is_read(&self) -> bool;
+
+    /// Whether the settings in memory are those that are stored, apart from a delay. Otherwise nothing may be enforced.
+    fn is_current(&self) -> bool;
+
     /// Registers the metrics of the backend.
     fn register(&self, registry: &mut Registry);
 }

@@ -37,8 +37,14 @@ pub enum BackendReason {
     TooMany,
     /// The settings cannot be written. Nothing was stored.
     Unavailable,
-    /// The change is in effect, but may be lost after a crash.
+    /// The change is in effect, but may be lost after a crash; or it is not known whether it was stored.
     Uncertain,
+    /// The settings have not been read yet. Nothing was stored.
+    Unread,
+    /// The namespace does not exist, or is being deleted. Nothing was stored.
+    NoNamespace,
+    /// A rule of others refuses the change. Nothing was stored.
+    Refused,
     /// Too many changes are queued. Nothing was stored.
     Busy,
     /// The store does not accept changes, because the server is shutting down. Nothing was stored.

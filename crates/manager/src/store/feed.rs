@@ -1,14 +1,45 @@
 //! The feed of durable changes: updates memory, and then notifies the subscriber.
 
 use replica_count_core::change::Changed;
+use replica_count_core::stored::{Entry, Stored};
 
 use super::mirror::Mirror;
+use crate::kubernetes::replica_count::ObjectKey;
 
 /// Is notified of the changes of a store.
 pub trait Subscriber {
     /// A setting has changed. Memory is up to date, but the caller has no answer yet. So the resulting work is not lost
     /// if nobody waits for the answer. All callers wait for this, so it must be quick.
     fn changed(&self, changed: &Changed);
+
+    /// All settings have been read for the first time. Memory is up to date.
+    fn filled(&self) {}
+
+    /// Settings may be enforced again, after a time in which they may not have been current.
+    fn resumed(&self) {}
+
+    /// These objects of the API server have changed, or what counts beside them.
+    fn objects_changed(&self, keys: &[ObjectKey]) {
+        let _ = keys;
+    }
+}
+
+impl Subscriber for Box<dyn Subscriber + Send + Sync> {
+    fn changed(&self, changed: &Changed) {
+        (**self).changed(changed);
+    }
+
+    fn filled(&self) {
+        (**self).filled();
+    }
+
+    fn resumed(&self) {
+        (**self).resumed();
+    }
+
+    fn objects_changed(&self, keys: &[ObjectKey]) {
+        (**self).objects_changed(keys);
+    }
 }
 
 impl<F: Fn(&Changed)> Subscriber for F {
@@ -31,6 +62,22 @@ impl<S: Subscriber> Feed<S> {
     /// The current settings in memory.
     pub(super) fn mirror(&self) -> &Mirror {
         &self.mirror
+    }
+
+    pub(super) fn subscriber(&self) -> &S {
+        &self.subscriber
+    }
+
+    /// Publishes all that is stored, for the first time.
+    pub(super) fn fill(&self, stored: Stored) {
+        self.mirror.fill(stored);
+        self.subscriber.filled();
+    }
+
+    /// Publishes a change after which `entry` is stored.
+    pub(super) fn publish_entry(&self, changed: &Changed, entry: Option<Entry>) {
+        self.mirror.set(&changed.target, entry);
+        self.subscriber.changed(changed);
     }
 
     /// Publishes changes, in the order in which they were applied.

@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::Changed;
 use replica_count_core::entry_target::EntryTarget;
-use replica_count_core::stored::Stored;
+use replica_count_core::stored::{Entry, Stored};
 
 /// A copy of the backend's settings in memory. All clones share it. Only the [`Feed`](super::feed::Feed) changes it.
 #[derive(Clone, Debug)]
@@ -52,6 +52,32 @@ impl Mirror {
                 Some(after) => stored.settings.insert(target.clone(), Arc::clone(after)),
                 None => stored.settings.remove(target),
             };
+        }
+        self.show_counts(&stored);
+    }
+
+    /// Replaces all that is stored.
+    pub(super) fn fill(&self, stored: Stored) {
+        let mut current = self.stored.write().unwrap_or_else(PoisonError::into_inner);
+        *current = stored;
+        self.show_counts(&current);
+    }
+
+    /// Replaces what is stored for a target.
+    pub(super) fn set(&self, target: &EntryTarget, entry: Option<Entry>) {
+        let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
+        stored.unsupported.remove(target);
+        if let Some(target) = target.known() {
+            stored.settings.remove(target);
+        }
+        match (entry, target) {
+            (Some(Entry::Setting(setting)), EntryTarget::Known(target)) => {
+                stored.settings.insert(target.clone(), setting);
+            }
+            (Some(Entry::Unsupported(entry)), target) => {
+                stored.unsupported.insert(target.clone(), entry);
+            }
+            (Some(Entry::Setting(_)) | None, _) => {}
         }
         self.show_counts(&stored);
     }

@@ -11,6 +11,7 @@ mod certificates;
 mod check;
 mod connections;
 mod contested;
+mod crd;
 mod credentials;
 mod drift;
 mod durability;

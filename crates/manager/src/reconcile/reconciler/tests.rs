@@ -133,6 +133,7 @@ impl Fixture {
             guards: Arc::default(),
             client: mock(Arc::clone(&writes), answer),
             report,
+            statuses: None,
         };
         Self {
             writes,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use replica_count_core::change::{ChangeError, Changed};
 use replica_count_core::settings_file::Text;
+use replica_count_core::stored::Stored;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
@@ -44,6 +45,11 @@ struct Decided {
 }
 
 impl Committer {
+    /// Replaces all that is stored, for commands: no server runs. The error is one line.
+    pub fn replace_all(&self, stored: &Stored) -> Result<(), String> {
+        self.file.replace(Text::of(stored).current()).map_err(|error| error.to_string())
+    }
+
     /// Commits changes until [`Store::close`](crate::store::Store::close) is called or all handles are dropped.
     ///
     /// Blocks on the disk, so it runs on a separate thread that the caller joins (`spawn_blocking` is one). It ends

@@ -54,6 +54,15 @@ impl Backend for Handle {
         self.is_locked
     }
 
+    /// The file is read when it is opened.
+    fn is_read(&self) -> bool {
+        true
+    }
+
+    fn is_current(&self) -> bool {
+        true
+    }
+
     fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);
         registry.register(

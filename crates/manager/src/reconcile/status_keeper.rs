@@ -1,0 +1,170 @@
+//! Writes the status of ReplicaCounts: rarely, after everything else, and only what has changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use kube::Client;
+use replica_count_core::observed::Observation;
+use replica_count_core::policy::Policy;
+use replica_count_core::record::Record;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::marker::Marker;
+use super::records::Records;
+use super::status::{Known, status};
+use super::statuses::Statuses;
+use crate::clock;
+use crate::cluster::Cluster;
+use crate::guards::Guards;
+use crate::kubernetes::replica_count::{ObjectKey, ReplicaCountStatus, RequestError, write_status};
+use crate::store::{Kept, ObjectView};
+
+/// Writes in flight.
+const MAX_AT_ONCE: usize = 4;
+/// The time between writes: at most 100 a second.
+const PACE: Duration = Duration::from_millis(10);
+/// The time between two writes of one object.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// How long a target may be overdue before statuses wait for the repairs.
+const LAG: Duration = Duration::from_millis(50);
+/// How soon statuses look again whether repairs are behind, and how often at most: in the end, people want to see why.
+const YIELD: Duration = Duration::from_millis(100);
+const MAX_YIELDS: u32 = 100;
+/// How soon a write is repeated that failed.
+const RETRY: Duration = Duration::from_secs(10);
+/// How many times of last writes are kept before the old ones are dropped.
+const KEPT_TIMES: usize = 4096;
+
+/// Keeps the status of each object.
+pub struct StatusKeeper {
+    /// What may need a write.
+    pub statuses: Arc<Statuses>,
+    /// The objects.
+    pub kept: Arc<Kept>,
+    /// The desired state and the queue of repairs.
+    pub marker: Marker,
+    /// The observed state.
+    pub cluster: Arc<Cluster>,
+    /// The records of managed targets.
+    pub records: Arc<Records>,
+    /// The server-wide policy.
+    pub policy: Arc<Policy>,
+    /// What the API server keeps.
+    pub guards: Arc<Guards>,
+    /// The API server.
+    pub client: Client,
+}
+
+impl StatusKeeper {
+    /// Runs until `shutdown`. What is not written then is written by the next process.
+    pub async fn run(self, shutdown: CancellationToken) {
+        self.statuses.start(Arc::clone(&self.kept));
+        let (work, mut writes) = (&self.statuses.work, FuturesUnordered::new());
+        let mut last_writes: HashMap<ObjectKey, Instant> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(ended) = writes.next() => {
+                    let (key, retry): (ObjectKey, Option<Duration>) = ended;
+                    if let Some(delay) = retry {
+                        work.mark_at(key.clone(), (Instant::now() + delay).into_std());
+                    }
+                    work.done(&key);
+                }
+                key = work.next(), if writes.len() < MAX_AT_ONCE => {
+                    let due = last_writes.get(&key).map(|last| *last + INTERVAL);
+                    match self.wanted(&key) {
+                        None => work.done(&key),
+                        Some(_) if due.is_some_and(|due| due > Instant::now()) => {
+                            work.mark_at(key.clone(), due.unwrap_or_else(Instant::now).into_std());
+                            work.done(&key);
+                        }
+                        Some((object, status)) => {
+                            if last_writes.len() >= KEPT_TIMES {
+                                last_writes.retain(|_, last| last.elapsed() < INTERVAL);
+                            }
+                            last_writes.insert(key.clone(), Instant::now());
+                            writes.push(self.write(key, object, status));
+                            tokio::select! {
+                                () = shutdown.cancelled() => return,
+                                () = self.wait_for_turn() => {}
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets repairs go first.
+    async fn wait_for_turn(&self) {
+        sleep(PACE).await;
+        for _ in 0..MAX_YIELDS {
+            if !self.marker.work.is_behind(LAG) {
+                return;
+            }
+            sleep(YIELD).await;
+        }
+    }
+
+    /// The status to write. `None`: the object has it, or does not exist.
+    fn wanted(&self, key: &ObjectKey) -> Option<(ObjectView, ReplicaCountStatus)> {
+        if !self.marker.store.is_current() {
+            return None;
+        }
+        let object = self.kept.view(key)?;
+        let target = object.target.known();
+        let record = target.and_then(|target| self.records.get(target)).unwrap_or_default();
+        // What happened to the workload is said once, where the count is.
+        let record = if object.superseded_by.is_none() { record } else { Record::default() };
+        let view = self.cluster.view();
+        let known = Known {
+            observation: target.map_or(Observation::Unread, |target| view.observation(target)),
+            autoscaler: target.and_then(|target| view.autoscaler(target)).map(|name| &**name),
+            record: &record,
+            is_suspended: self.guards.is_suspended(&key.namespace),
+            policy: &self.policy,
+            now: clock::now(),
+        };
+        let status = status(&object, &known);
+        drop(view);
+        (*object.status != status).then_some((object, status))
+    }
+
+    /// Writes; returns the object, and how soon that must be repeated.
+    async fn write(
+        &self,
+        key: ObjectKey,
+        object: ObjectView,
+        status: ReplicaCountStatus,
+    ) -> (ObjectKey, Option<Duration>) {
+        let retry = match write_status(&self.client, &key, &object.uid, &status).await {
+            Ok(written) => {
+                self.statuses.metrics.writes.inc();
+                self.kept.record_status(&written);
+                None
+            }
+            // Deleted, or created anew: the watch shows it, and marks it.
+            Err(RequestError::Conflict(_) | RequestError::NotFound | RequestError::NoNamespace(_)) => None,
+            Err(error) => {
+                self.statuses.metrics.failures.inc();
+                let retry = match &error {
+                    RequestError::Throttled { retry_after, .. } => *retry_after,
+                    _ => RETRY,
+                };
+                if self.statuses.metrics.failures.get() == 1 {
+                    warn!(namespace = &*key.namespace, name = &*key.name, %error, "status not written");
+                } else {
+                    debug!(namespace = &*key.namespace, name = &*key.name, %error, "status not written");
+                }
+                Some(retry.mul_f64(1.0 + fastrand::f64()))
+            }
+        };
+        (key, retry)
+    }
+}

@@ -1,0 +1,271 @@
+//! The entry that an object stands for, and the `spec` that stands for a setting.
+
+use std::sync::Arc;
+
+use replica_count_core::entry_target::{EntryTarget, OtherTarget};
+use replica_count_core::kind::Kind;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::{Enforcement, Setting};
+use replica_count_core::stored::{Entry, Unsupported};
+use replica_count_core::target::Target;
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+
+use crate::kubernetes::MalformedObject;
+use crate::kubernetes::replica_count::{EnforcementMode, ReplicaCount, ReplicaCountSpec, TargetRef};
+
+/// Why an object is not enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotEnforced {
+    /// Its count is above `--max-replicas`.
+    AboveMaximum(Arc<str>),
+    /// It has a temporary count.
+    Temporary(Arc<str>),
+    /// It has something that this version does not know.
+    Unsupported(Arc<str>),
+}
+
+impl NotEnforced {
+    /// The reason in a sentence.
+    pub fn message(&self) -> &Arc<str> {
+        match self {
+            Self::AboveMaximum(message) | Self::Temporary(message) | Self::Unsupported(message) => message,
+        }
+    }
+
+    /// The reason in one word, for conditions.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::AboveMaximum(_) => "AboveMaximum",
+            Self::Temporary(_) => "TemporaryNotSupported",
+            Self::Unsupported(_) => "NotSupported",
+        }
+    }
+}
+
+/// What an object says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) target: EntryTarget,
+    /// The setting, if this version knows all of it.
+    setting: Option<Arc<Setting>>,
+    not_enforced: Option<NotEnforced>,
+    generation: u64,
+    spec: Box<str>,
+}
+
+impl Said {
+    /// Reads an object on a server that accepts counts up to `max_replicas`.
+    pub(super) fn of(object: &ReplicaCount, max_replicas: Replicas) -> Result<Self, MalformedObject> {
+        let target = target(object)?;
+        let generation = object.generation();
+        let spec = object.spec.to_string().into();
+        let (setting, not_enforced) = match setting(object, &target) {
+            Ok((setting, has_temporary)) => {
+                let not_enforced = not_enforced(&setting, has_temporary, max_replicas);
+                (Some(Arc::new(setting)), not_enforced)
+            }
+            Err(reason) => (None, Some(NotEnforced::Unsupported(reason.into()))),
+        };
+        Ok(Self { target, setting, not_enforced, generation, spec })
+    }
+
+    /// What is stored, as everybody sees it.
+    pub(super) fn entry(&self) -> Entry {
+        match (&self.not_enforced, &self.setting) {
+            (None, Some(setting)) => Entry::Setting(Arc::clone(setting)),
+            (not_enforced, _) => {
+                let reason = not_enforced.as_ref().map_or_else(|| "".into(), |why| Arc::clone(why.message()));
+                let (generation, json) = (self.generation, self.spec.clone());
+                Entry::Unsupported(Arc::new(Unsupported { reason, generation, json }))
+            }
+        }
+    }
+
+    /// What is stored, as a change sees it: a new count replaces one that is only refused.
+    pub(super) fn entry_to_change(&self) -> Entry {
+        match &self.setting {
+            Some(setting) => Entry::Setting(Arc::clone(setting)),
+            None => self.entry(),
+        }
+    }
+
+    pub(super) fn not_enforced(&self) -> Option<&NotEnforced> {
+        self.not_enforced.as_ref()
+    }
+
+    pub(super) fn setting(&self) -> Option<&Arc<Setting>> {
+        self.setting.as_ref()
+    }
+
+    /// The patch of the `spec` after which it stands for `setting` and for nothing else.
+    pub(super) fn patch(&self, setting: &Setting) -> Value {
+        let spec: Map<String, Value> = serde_json::from_str(&self.spec).unwrap_or_default();
+        let mut patch: Map<String, Value> = spec.into_iter().map(|(key, _)| (key, Value::Null)).collect();
+        patch.remove("target");
+        patch.extend(fields(setting));
+        Value::Object(patch)
+    }
+
+    /// Whether the `spec` already stands for `setting`, so that a patch would not raise the generation.
+    pub(super) fn is_same_spec(&self, setting: &Setting) -> bool {
+        self.setting.as_ref().is_some_and(|own| {
+            (own.replicas, own.enforcement) == (setting.replicas, setting.enforcement)
+                && own.reason == setting.reason
+                && !matches!(self.not_enforced, Some(NotEnforced::Temporary(_)))
+        })
+    }
+}
+
+/// The `spec` of a new object that stands for a setting.
+pub(super) fn spec_of(target: &Target, object_name: &str, setting: &Setting) -> Value {
+    let mut spec = Map::new();
+    if target.kind() != Kind::default() || target.name() != object_name {
+        spec.insert("target".to_owned(), json!({ "kind": target.kind().as_str(), "name": target.name() }));
+    }
+    spec.extend(fields(setting));
+    Value::Object(spec)
+}
+
+fn fields(setting: &Setting) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("replicas".to_owned(), setting.replicas.get().into());
+    if let Enforcement::Ignore { until } = setting.enforcement {
+        fields.insert("enforcement".to_owned(), EnforcementMode::Ignore.as_str().into());
+        if let Some(until) = until {
+            fields.insert("enforcementUntil".to_owned(), until.to_string().into());
+        }
+    }
+    if let Some(reason) = &setting.reason {
+        fields.insert("reason".to_owned(), reason.as_str().into());
+    }
+    fields
+}
+
+fn target(object: &ReplicaCount) -> Result<EntryTarget, MalformedObject> {
+    let key = object.key();
+    let field = |name: &str| object.spec["target"][name].as_str();
+    let name = field("name").unwrap_or(&key.name);
+    let kind = field("kind").unwrap_or(Kind::default().as_str());
+    let target = match Kind::from_name(kind) {
+        Some(kind) => Target::new(kind, &key.namespace, name).map(EntryTarget::Known).map_err(text),
+        None => OtherTarget::new(kind, &key.namespace, name).map(EntryTarget::Other).map_err(text),
+    };
+    target.map_err(|reason| MalformedObject {
+        kind: "ReplicaCount",
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+        reason,
+    })
+}
+
+fn text(error: impl std::error::Error) -> String {
+    error.to_string()
+}
+
+/// The setting, and whether there is a temporary one beside it. The error says what is not supported.
+fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<(Setting, bool), String> {
+    let unknown = |what: &str, word: &str| Err(format!("this version does not know the {what} {word:?}"));
+    if target.known().is_none() {
+        return unknown("kind", target.kind());
+    }
+    let spec = ReplicaCountSpec::deserialize(&object.spec).map_err(|error| format!("its spec: {error}"))?;
+    let keys = spec.unknown.keys();
+    let target_keys = spec.target.iter().flat_map(|TargetRef { unknown, .. }| unknown.keys());
+    if let Some(key) = keys.chain(target_keys).next() {
+        return unknown("field", key);
+    }
+    let until = spec.enforcement_until;
+    let enforcement = match spec.enforcement.as_deref().map(|mode| (mode, EnforcementMode::from_name(mode))) {
+        None | Some((_, Some(EnforcementMode::Enforce))) => Enforcement::Enforce,
+        Some((_, Some(EnforcementMode::Ignore))) => Enforcement::Ignore { until },
+        Some((mode, None)) => return unknown("enforcement", mode),
+    };
+    let (set_by, set_at) = object.set();
+    let setting = Setting {
+        replicas: Replicas::new(spec.replicas).map_err(text)?,
+        generation: object.generation(),
+        enforcement,
+        set_by,
+        set_at,
+        reason: spec.reason,
+    };
+    Ok((setting, spec.temporary.is_some()))
+}
+
+fn not_enforced(setting: &Setting, has_temporary: bool, max_replicas: Replicas) -> Option<NotEnforced> {
+    let Setting { replicas, .. } = setting;
+    if has_temporary {
+        let message = "this version does not support spec.temporary, so nothing of the object is enforced";
+        return Some(NotEnforced::Temporary(message.into()));
+    }
+    (*replicas > max_replicas).then(|| {
+        let message = format!("{replicas} replicas are above the maximum of {max_replicas} (--max-replicas)");
+        NotEnforced::AboveMaximum(message.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(spec: &Value) -> Said {
+        let metadata = json!({ "namespace": "shop", "name": "web", "uid": "u", "generation": 2 });
+        let object = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
+        Said::of(&object, Replicas::new(10).unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn check_refused(spec: &Value, expected: &str) -> Said {
+        let said = said(spec);
+        match said.entry() {
+            Entry::Unsupported(entry) => assert!(entry.reason.contains(expected), "{}", entry.reason),
+            Entry::Setting(setting) => panic!("{setting:?}"),
+        }
+        said
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let until = "2026-01-02T00:00:00Z".parse().ok();
+        for enforcement in
+            [Enforcement::Enforce, Enforcement::Ignore { until }, Enforcement::Ignore { until: None }]
+        {
+            let reason = Some("sale".to_owned());
+            let setting =
+                Setting { generation: 2, enforcement, reason, ..Setting::of(Replicas::new(0).unwrap()) };
+            for name in ["web", "api"] {
+                let target = Target::new(Kind::StatefulSet, "shop", name).unwrap();
+                let said = said(&spec_of(&target, "web", &setting));
+                assert_eq!(said.entry(), Entry::Setting(Arc::new(setting.clone())));
+                assert_eq!(said.target, target.into());
+                assert!(said.is_same_spec(&setting));
+            }
+        }
+        assert_eq!(said(&json!({ "replicas": 3 })).target, Target::deployment("shop", "web").unwrap().into());
+    }
+
+    #[test]
+    fn what_is_not_supported_is_not_enforced() {
+        check_refused(&json!({ "replicas": 3, "floor": 1 }), "the field \"floor\"");
+        check_refused(&json!({ "replicas": 3, "target": { "version": "v1" } }), "the field \"version\"");
+        check_refused(&json!({ "replicas": 3, "enforcement": "Maybe" }), "the enforcement \"Maybe\"");
+        check_refused(&json!({ "replicas": -1 }), "-1 is negative");
+        check_refused(&json!({ "replicas": "3" }), "its spec: ");
+        let other = check_refused(&json!({ "replicas": 3, "target": { "kind": "Rollout" } }), "\"Rollout\"");
+        assert_eq!(other.target.to_string(), "shop/Rollout/web");
+    }
+
+    #[test]
+    fn a_new_count_replaces_one_that_is_only_refused() {
+        let temporary = json!({ "replicas": 1, "until": "2026-01-02T00:00:00Z" });
+        let setting = Setting::of(Replicas::new(4).unwrap());
+        for spec in [json!({ "replicas": 11 }), json!({ "replicas": 4, "temporary": temporary })] {
+            let said = check_refused(&spec, if spec["temporary"].is_null() { "above" } else { "temporary" });
+            assert!(matches!(said.entry_to_change(), Entry::Setting(_)));
+            assert!(!said.is_same_spec(&setting));
+        }
+        let said = said(&json!({ "replicas": 4, "temporary": temporary, "target": {}, "reason": "sale" }));
+        assert_eq!(said.patch(&setting), json!({ "replicas": 4, "temporary": null, "reason": null }));
+    }
+}

@@ -1,0 +1,84 @@
+//! The handle of callers to the backend.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use replica_count_core::change::{Change, Changed};
+use replica_count_core::entry_target::EntryTarget;
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure;
+use super::metrics::CrdMetrics;
+use super::queue::{Message, Submission};
+use super::reading::Reading;
+use crate::store::backend::Backend;
+use crate::store::error::StoreError;
+
+/// Submits changes to the writer.
+#[derive(Debug)]
+pub(in crate::store) struct Handle {
+    pub(super) queue: mpsc::Sender<Message>,
+    pub(super) metrics: CrdMetrics,
+    pub(super) reading: Reading,
+}
+
+impl Backend for Handle {
+    fn apply(&self, target: EntryTarget, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let submitted = self.queue.try_send(Message::Apply(Submission { target, change, answer }));
+        async move {
+            submitted.map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => failure::busy(),
+                mpsc::error::TrySendError::Closed(_) => failure::closed(),
+            })?;
+            // The writer answers every change that it took. If it died before that, the outcome is unknown.
+            answered.await.unwrap_or_else(|_| Err(failure::uncertain(None)))
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            // An error means that the writer has already ended.
+            let _ = self.queue.send(Message::Close).await;
+        }
+        .boxed()
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.reading.problem()
+    }
+
+    /// The API server orders the changes of all servers.
+    fn is_locked(&self) -> bool {
+        true
+    }
+
+    fn is_read(&self) -> bool {
+        self.reading.is_read()
+    }
+
+    fn is_current(&self) -> bool {
+        self.reading.is_current()
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        registry.register_collector(Box::new(Available(self.reading.clone())));
+    }
+}
+
+/// Whether settings are readable, on each scrape.
+#[derive(Debug)]
+struct Available(Reading);
+
+impl Collector for Available {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauge = ConstGauge::new(i64::from(self.0.is_current()));
+        let help = "Whether the API server shows ReplicaCounts; otherwise nothing is enforced.";
+        gauge.encode(encoder.encode_descriptor("available", help, None, gauge.metric_type())?)
+    }
+}

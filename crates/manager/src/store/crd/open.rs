@@ -1,0 +1,51 @@
+//! Creates the parts of the store, of which nothing runs yet.
+
+use std::sync::Arc;
+
+use kube::Client;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::stored::Stored;
+use tokio::sync::mpsc;
+
+use super::handle::Handle;
+use super::kept::Kept;
+use super::metrics::CrdMetrics;
+use super::objects::Objects;
+use super::queue::{Message, QUEUE_CHANGES};
+use super::reading::Reading;
+use super::sink::ReplicaCountSink;
+use super::writer::Writer;
+use crate::store::feed::Subscriber;
+use crate::store::mirror::Mirror;
+
+/// The parts of the store before it has a subscriber.
+#[derive(Debug)]
+pub struct Unstarted {
+    mirror: Mirror,
+    queue: mpsc::Receiver<Message>,
+    metrics: CrdMetrics,
+    reading: Reading,
+    max_replicas: Replicas,
+}
+
+/// Creates a store in which nothing has been read.
+pub(in crate::store) fn open(max_replicas: Replicas) -> (Mirror, Handle, Unstarted) {
+    let (sender, queue) = mpsc::channel(QUEUE_CHANGES);
+    let (metrics, reading, mirror) = (CrdMetrics::new(), Reading::default(), Mirror::new(Stored::default()));
+    let handle = Handle { queue: sender, metrics: metrics.clone(), reading: reading.clone() };
+    (mirror.clone(), handle, Unstarted { mirror, queue, metrics, reading, max_replicas })
+}
+
+impl Unstarted {
+    /// The objects, the receiver of their watch, and the writer of changes.
+    pub fn start(
+        self,
+        client: Client,
+        subscriber: Box<dyn Subscriber + Send + Sync>,
+    ) -> (Arc<Kept>, ReplicaCountSink, Writer) {
+        let Self { mirror, queue, metrics, reading, max_replicas } = self;
+        let kept = Arc::new(Kept::new(Objects::new(max_replicas), mirror, reading, subscriber));
+        let sink = ReplicaCountSink(Arc::clone(&kept));
+        (Arc::clone(&kept), sink, Writer { kept, client, queue, metrics })
+    }
+}

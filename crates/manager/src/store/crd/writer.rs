@@ -1,0 +1,151 @@
+//! The writer: carries out changes, those of one target one after the other, and finds out why the API server does not
+//! show the objects.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use kube::Client;
+use replica_count_core::entry_target::EntryTarget;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{debug, error, warn};
+
+use super::change::Changer;
+use super::kept::Kept;
+use super::metrics::CrdMetrics;
+use super::queue::{Lanes, Message, QUEUE_CHANGES, Submission};
+use crate::kubernetes::replica_count::{Missing, check_installed, get};
+
+/// Changes that are carried out at once.
+const MAX_AT_ONCE: usize = 64;
+/// How soon it is looked again whether the API server knows ReplicaCounts.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long they must be missing at the start: an API server that has just got the definition does not serve it yet.
+const MISSING_AFTER: Duration = Duration::from_secs(2);
+
+/// Writes ReplicaCounts.
+pub struct Writer {
+    pub(super) kept: Arc<Kept>,
+    pub(super) client: Client,
+    pub(super) queue: mpsc::Receiver<Message>,
+    pub(super) metrics: CrdMetrics,
+}
+
+impl Writer {
+    /// Carries out changes until [`Store::close`](crate::store::Store::close) is called or all handles are dropped, and
+    /// then those that wait. Fails if the API server lacks the definition before anything was read.
+    pub async fn run(self) -> Result<(), Missing> {
+        let Self { kept, client, queue, metrics } = self;
+        let changer = Changer { kept: &kept, client: &client, metrics: &metrics };
+        tokio::select! {
+            () = carry_out(changer, queue) => Ok(()),
+            missing = supervise(&kept, &client) => Err(missing),
+        }
+    }
+}
+
+async fn carry_out(changer: Changer<'_>, mut queue: mpsc::Receiver<Message>) {
+    let (mut lanes, mut running, mut is_open) = (Lanes::default(), FuturesUnordered::new(), true);
+    loop {
+        tokio::select! {
+            Some(target) = running.next() => {
+                running.extend(lanes.next(&target).map(|submission| carry_out_one(changer, submission)));
+            }
+            message = queue.recv(), if is_open && running.len() < MAX_AT_ONCE && lanes.waiting() < QUEUE_CHANGES => {
+                match message {
+                    Some(Message::Apply(submission)) => {
+                        running.extend(lanes.add(submission).map(|submission| carry_out_one(changer, submission)));
+                    }
+                    // Queued messages still arrive; after that the queue ends.
+                    Some(Message::Close) => queue.close(),
+                    None => is_open = false,
+                }
+            }
+            else => return,
+        }
+    }
+}
+
+async fn carry_out_one(changer: Changer<'_>, submission: Submission) -> EntryTarget {
+    let Submission { target, change, answer } = submission;
+    let outcome = changer.apply(&target, &change).await;
+    // An error means that the caller no longer waits for the answer.
+    let _ = answer.send(outcome);
+    target
+}
+
+/// Looks after what the watch cannot know. Returns only if the definition is missing at the start.
+async fn supervise(kept: &Kept, client: &Client) -> Missing {
+    if let Some(missing) = missing_at_start(kept, client).await {
+        return missing;
+    }
+    let (mut was_missing, mut is_logged) = (false, false);
+    loop {
+        read_doubtful(kept, client).await;
+        if kept.reading.refused().is_none() {
+            (was_missing, is_logged) = (false, false);
+            kept.attention.notified().await;
+            continue;
+        }
+        match check_installed(client).await {
+            Ok(Some(missing)) => {
+                was_missing = true;
+                kept.reading.record_refused(format!("nothing is enforced: {missing}"));
+            }
+            Ok(None) => {
+                if std::mem::take(&mut was_missing) {
+                    kept.restart.notify_one();
+                }
+            }
+            Err(error) => debug!(%error, "cannot ask whether the API server knows ReplicaCounts"),
+        }
+        if let Some(problem) = kept.reading.refused().filter(|_| !is_logged) {
+            is_logged = true;
+            error!(problem, "the API server does not show ReplicaCounts");
+        }
+        wait(kept).await;
+    }
+}
+
+/// What the API server lacks at the start, and after some time. `None`: nothing.
+async fn missing_at_start(kept: &Kept, client: &Client) -> Option<Missing> {
+    let mut missing_since = None;
+    loop {
+        match check_installed(client).await {
+            Ok(None) => return None,
+            Ok(Some(missing)) => {
+                if missing_since.get_or_insert_with(Instant::now).elapsed() >= MISSING_AFTER {
+                    return Some(missing);
+                }
+            }
+            Err(error) => debug!(%error, "cannot ask whether the API server knows ReplicaCounts"),
+        }
+        wait(kept).await;
+    }
+}
+
+/// Reads what the last listing should have contained.
+async fn read_doubtful(kept: &Kept, client: &Client) {
+    for key in kept.take_doubtful() {
+        let read = match get(client, &key).await {
+            Ok(Some(object)) => kept.observe(&object).map_err(|error| error.to_string()),
+            Ok(None) => {
+                kept.record_absent(&key);
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = read {
+            warn!(namespace = &*key.namespace, name = &*key.name, error, "not read");
+        }
+    }
+}
+
+async fn wait(kept: &Kept) {
+    tokio::select! {
+        () = kept.attention.notified() => {}
+        () = sleep(CHECK_INTERVAL) => {}
+    }
+}

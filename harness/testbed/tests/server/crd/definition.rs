@@ -1,0 +1,103 @@
+//! Without the definition, with another one, and without the right to read.
+
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use replica_count_api::proto::DeploymentState;
+use replica_count_testbed::Manager;
+use replica_count_testbed::control_plane::Scope;
+use serde_json::json;
+use tonic::Code;
+
+use super::on;
+use crate::fixture::{eventually, options, own, wait_for_metric};
+
+const NAME: &str = "replicacounts.replicacount.dev";
+
+#[tokio::test]
+async fn the_server_needs_the_definition() {
+    let control_plane = own().await;
+    let options = options(&control_plane, &Scope::Cluster, &["--store", "crd"]).await;
+    let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
+    assert_eq!(status.code(), Some(64), "{log:?}");
+    let last = log.last().unwrap();
+    assert!(last.contains("replica-count-manager crd | kubectl apply --server-side -f -"), "{log:?}");
+
+    // An older definition.
+    control_plane.install_replica_counts().await.unwrap();
+    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.admin().await.unwrap());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/temporary";
+    let patch: Patch<()> =
+        Patch::Json(serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap());
+    definitions.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
+    let admin = control_plane.admin().await.unwrap();
+    eventually("the API server publishes the schema", async || {
+        let request =
+            http::Request::get("/openapi/v3/apis/replicacount.dev/v1alpha1").body(Vec::new()).unwrap();
+        let schema = admin.request_text(request).await.unwrap_or_default();
+        if schema.contains("enforcementUntil") && !schema.contains("temporary") {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
+    })
+    .await;
+    let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
+    assert_eq!(status.code(), Some(64), "{log:?}");
+    assert!(log.last().unwrap().contains("have no spec.temporary"), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_definition_is_told_and_comes_back() {
+    let control_plane = own().await;
+    let mut fixture = on(&control_plane, &[]).await;
+    fixture.create_managed("web", 3).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.admin().await.unwrap());
+    definitions.delete(NAME, &DeleteParams::default()).await.unwrap();
+    wait_for_metric(&fixture.manager, "store_available 0").await;
+    eventually("the log says it once", async || {
+        let log = fixture.manager.log();
+        let lines =
+            log.iter().filter(|line| line.contains("ERROR") && line.contains("does not show ReplicaCounts"));
+        let lines: Vec<_> = lines.cloned().collect();
+        match &lines[..] {
+            [line] if line.contains("install them: replica-count-manager crd") => Ok(()),
+            _ => Err(log),
+        }
+    })
+    .await;
+    // Reads go on, nothing is enforced, and a change is refused.
+    fixture.scale("web", 5).await;
+    let read = fixture.wait_for("web", |answer| answer.current_replicas == Some(5)).await;
+    assert_eq!(read.state(), DeploymentState::Unmanaged, "the API server has deleted the objects, too");
+    let refused = fixture.client.set_deployment(fixture.set_request("web", 4)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(refused.message().contains("does not know ReplicaCounts"), "{refused:?}");
+    let (_, ready) = fixture.manager.get("/readyz").await.unwrap();
+    assert!(ready.contains("nothing is enforced"), "{ready}");
+
+    control_plane.install_replica_counts().await.unwrap();
+    wait_for_metric(&fixture.manager, "store_available 1").await;
+    fixture.create_object("web", json!({ "replicas": 2 })).await.unwrap();
+    fixture.wait_for_count("web", 2).await;
+    fixture.set("web", 4).await;
+    fixture.wait_for_count("web", 4).await;
+}
+
+#[tokio::test]
+async fn without_the_right_to_read_nothing_is_enforced() {
+    let control_plane = own().await;
+    let mut fixture = on(&control_plane, &[]).await;
+    fixture.create_managed("web", 3).await;
+    let bindings: Api<ClusterRoleBinding> = Api::all(control_plane.admin().await.unwrap());
+    bindings.delete("replica-count-manager-store", &DeleteParams::default()).await.unwrap();
+    wait_for_metric(&fixture.manager, "store_available 0").await;
+    fixture.scale("web", 5).await;
+    let read = fixture.wait_for("web", |answer| answer.current_replicas == Some(5)).await;
+    assert_eq!(read.desired_replicas, Some(3), "reads go on");
+    let refused = fixture.client.set_deployment(fixture.set_request("web", 4)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert_eq!(fixture.count("web").await, Some(5));
+    control_plane.install_replica_counts().await.unwrap();
+    fixture.wait_for_count("web", 3).await;
+}

@@ -1,0 +1,228 @@
+//! Set, SetEnforcement and Delete, and what others do with kubectl.
+
+use std::time::Duration;
+
+use kube::api::DynamicObject;
+use replica_count_api::proto::{self, DeploymentState, EnforcementMode};
+use replica_count_testbed::Manager;
+use replica_count_testbed::control_plane::Scope;
+use serde_json::json;
+use tokio::time::{self, Instant};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use super::{in_namespace, with_crd};
+use crate::fixture::{Fixture, eventually, options};
+
+fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
+    object.metadata.annotations.as_ref()?.get(&format!("replicacount.dev/{name}")).map(String::as_str)
+}
+
+#[tokio::test]
+async fn a_set_is_an_object_that_is_enforced() {
+    let mut fixture = with_crd(&[]).await;
+    fixture.create("web", 1).await;
+    let mut request = fixture.set_request("web", 3);
+    request.reason = "sale".to_owned();
+    let answer = fixture.client.set_deployment(request).await.unwrap().into_inner();
+    assert_eq!((answer.old_replicas, answer.new_replicas, answer.generation), (Some(1), Some(3), 1));
+    // Read your writes, at once.
+    let read = fixture.get("web").await.unwrap();
+    assert_eq!(
+        (read.desired_replicas, read.set_by.as_str(), read.reason.as_str()),
+        (Some(3), "client", "sale")
+    );
+    fixture.wait_for_count("web", 3).await;
+    fixture.scale("web", 7).await;
+    fixture.wait_for_count("web", 3).await;
+
+    let object = fixture.object("web").await.unwrap();
+    assert_eq!(object.data["spec"], json!({ "replicas": 3, "reason": "sale" }));
+    assert_eq!((annotation(&object, "set-by"), object.metadata.generation), (Some("client"), Some(1)));
+
+    // The generation grows with each change of the spec.
+    let answer = fixture.set("web", 4).await;
+    assert_eq!(answer.generation, 2);
+    let until = jiff::Timestamp::now() + Duration::from_secs(3600);
+    fixture.ignore("web", Some(until)).await;
+    let read = fixture.get("web").await.unwrap();
+    assert_eq!((read.generation, read.enforcement()), (3, EnforcementMode::Ignore));
+    assert_eq!((read.set_by.as_str(), read.desired_replicas), ("client", Some(4)));
+    let object = fixture.object("web").await.unwrap();
+    assert_eq!(object.data["spec"]["enforcement"], "Ignore");
+    assert!(object.data["spec"].get("reason").is_none(), "{:?}", object.data["spec"]);
+
+    fixture.delete_setting("web").await;
+    assert!(fixture.object("web").await.is_none());
+    let read = fixture.get("web").await.unwrap();
+    assert_eq!((read.desired_replicas, read.state()), (None, DeploymentState::Unmanaged));
+}
+
+#[tokio::test]
+async fn kubectl_does_the_same_as_the_rpcs() {
+    let mut fixture = with_crd(&[]).await;
+    fixture.create("web", 1).await;
+    fixture.create_object("web", json!({ "replicas": 2 })).await.unwrap();
+    fixture.wait_for_count("web", 2).await;
+    // Through the API, then by kubectl: the user of the first one has not set the second one.
+    fixture.set("web", 3).await;
+    fixture.patch_object("web", json!({ "replicas": 5 })).await.unwrap();
+    let read = fixture.wait_for("web", |answer| answer.desired_replicas == Some(5)).await;
+    assert_eq!((read.set_by.as_str(), read.generation), ("", 3));
+    fixture.wait_for_count("web", 5).await;
+    fixture.patch_object("web", json!({ "enforcement": "Ignore" })).await.unwrap();
+    fixture.wait_for("web", |answer| answer.enforcement() == EnforcementMode::Ignore).await;
+    fixture.delete_object("web").await;
+    fixture.wait_for_state("web", DeploymentState::Unmanaged).await;
+}
+
+#[tokio::test]
+async fn errors_are_those_of_the_file() {
+    let mut fixture = with_crd(&[]).await;
+    fixture.create_managed("web", 2).await;
+    let mut request = fixture.set_request("web", 3);
+    request.expected_generation = Some(7);
+    let refused = fixture.client.set_deployment(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "GENERATION_MISMATCH");
+    let mut request = fixture.set_request("web", 3);
+    request.expected_generation = Some(1);
+    assert_eq!(fixture.client.set_deployment(request).await.unwrap().into_inner().generation, 2);
+
+    fixture.create("api", 1).await;
+    let request = proto::DeleteDeploymentRequest {
+        name: "api".to_owned(),
+        namespace: fixture.namespace.clone(),
+        ..proto::DeleteDeploymentRequest::default()
+    };
+    let refused = fixture.client.delete_deployment(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "DEPLOYMENT_NOT_MANAGED");
+}
+
+#[tokio::test]
+async fn names_of_objects_do_not_collide() {
+    let mut fixture = with_crd(&[]).await;
+    // An object with the name that a Set would use, for another workload.
+    fixture.create("web", 1).await;
+    fixture.create("other", 1).await;
+    fixture.create_object("web", json!({ "target": { "name": "other" }, "replicas": 4 })).await.unwrap();
+    fixture.wait_for_count("other", 4).await;
+    fixture.set("web", 2).await;
+    fixture.wait_for_count("web", 2).await;
+    assert_eq!(fixture.count("other").await, Some(4));
+    fixture.delete_setting("web").await;
+    assert_eq!(fixture.get("other").await.unwrap().desired_replicas, Some(4));
+
+    fixture.control_plane.stateful_set(&fixture.namespace, "web", 1).await.unwrap();
+    let request = proto::SetDeploymentRequest {
+        kind: proto::Kind::StatefulSet.into(),
+        ..fixture.set_request("web", 3)
+    };
+    fixture.client.set_deployment(request).await.unwrap();
+    let object = fixture.object("web.statefulset").await.unwrap();
+    assert_eq!(object.data["spec"]["target"], json!({ "kind": "StatefulSet", "name": "web" }));
+}
+
+/// A second server that only watches: it must see and store the same.
+async fn second(fixture: &Fixture<'_>) -> Manager {
+    let options = options(fixture.control_plane, &Scope::Cluster, &["--enforcement", "ignore"]).await;
+    let mut manager = Manager::start(&in_namespace(options, &fixture.namespace)).await.unwrap();
+    manager.wait_ready().await.unwrap();
+    manager
+}
+
+#[tokio::test]
+async fn another_server_follows_and_does_not_refuse_what_it_has_not_seen() {
+    let mut fixture = with_crd(&[]).await;
+    let other = second(&fixture).await;
+    let mut other = other.client().await.unwrap();
+    fixture.create("web", 1).await;
+    let mut lags = Vec::new();
+    for round in 0..50 {
+        let generation = fixture.set("web", 2 + round).await.generation;
+        // With the generation that it may not have seen yet.
+        let mut request = fixture.set_request("web", 100 + round);
+        request.expected_generation = Some(generation);
+        let answer = other.set_deployment(request).await.unwrap().into_inner();
+        assert_eq!(answer.generation, generation + 1);
+        let generation =
+            fixture.wait_for("web", |answer| answer.desired_replicas == Some(100 + round)).await.generation;
+        assert_eq!(generation, answer.generation);
+        let written = Instant::now();
+        fixture.set("web", 200 + round).await;
+        loop {
+            let request = proto::GetDeploymentRequest {
+                name: "web".to_owned(),
+                namespace: fixture.namespace.clone(),
+                ..proto::GetDeploymentRequest::default()
+            };
+            let read = other.get_deployment(request).await.unwrap().into_inner();
+            if read.desired_replicas == Some(200 + round) {
+                break;
+            }
+            assert!(written.elapsed() < Duration::from_secs(5), "{read:?}");
+            time::sleep(Duration::from_millis(1)).await;
+        }
+        lags.push(written.elapsed());
+    }
+    lags.sort();
+    println!(
+        "a Set is seen by another server {:?} after it was sent (median of {}; most {:?})",
+        lags[25],
+        lags.len(),
+        lags[49]
+    );
+    assert!(lags[45] < Duration::from_secs(1), "{lags:?}");
+}
+
+#[tokio::test]
+async fn sets_at_once_are_all_stored_or_refused() {
+    let mut fixture = with_crd(&[]).await;
+    let other = second(&fixture).await;
+    fixture.create_managed("web", 1).await;
+    let before = fixture.get("web").await.unwrap().generation;
+    let clients = [fixture.manager.client().await.unwrap(), other.client().await.unwrap()];
+    let sets = (0..40).map(|round| {
+        let (mut client, request) =
+            (clients[round % 2].clone(), fixture.set_request("web", 10 + i32::try_from(round).unwrap()));
+        async move { client.set_deployment(request).await.map(tonic::Response::into_inner) }
+    });
+    let answers = futures_util::future::join_all(sets).await;
+    let mut generations: Vec<i64> = answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            Ok(answer) => Some(answer.generation),
+            Err(status) => {
+                assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+                None
+            }
+        })
+        .collect();
+    let stored = generations.len();
+    generations.sort_unstable();
+    generations.dedup();
+    assert_eq!(generations.len(), stored, "no two changes have the same generation");
+    println!("{stored} of 40 concurrent Sets of one target through two servers were stored");
+    let generation = eventually("both servers agree", async || {
+        let object = fixture.object("web").await.unwrap();
+        object.metadata.generation.ok_or("no generation")
+    })
+    .await;
+    assert_eq!(generation, before + i64::try_from(stored).unwrap());
+}
+
+#[tokio::test]
+async fn settings_survive_a_restart() {
+    let mut fixture = with_crd(&[]).await;
+    fixture.create_managed("web", 3).await;
+    let mut fixture = fixture
+        .restart(async |deployments| {
+            let patch = kube::api::Patch::Merge(json!({ "spec": { "replicas": 9 } }));
+            deployments.patch_scale("web", &kube::api::PatchParams::default(), &patch).await.unwrap();
+        })
+        .await;
+    fixture.wait_for_count("web", 3).await;
+    let read = fixture.get("web").await.unwrap();
+    assert_eq!((read.desired_replicas, read.set_by.as_str(), read.generation), (Some(3), "client", 1));
+}
