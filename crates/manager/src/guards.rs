@@ -334,6 +334,7 @@ impl Guards {
 
 #[cfg(test)]
 mod tests {
+    use replica_count_core::damping::QUIET;
     use replica_count_core::guard::Kept;
     use replica_count_core::replicas::Replicas;
     use serde_json::json;
@@ -471,7 +472,7 @@ mod tests {
         Change::Drift { by: None, is_contested }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_fight_over_a_guard_is_damped() {
         let guards = marked();
         guards.record_written("shop", Some(&object(1, 3, false)));
@@ -492,5 +493,9 @@ mod tests {
         assert_eq!(guards.record_repair("shop", 0.0), None, "told once");
         assert!(matches!(guards.record_quiet("shop"), Quiet::EndsAt(_)));
         assert_eq!(guards.snapshot("shop").unwrap().drift, None);
+        tokio::time::advance(QUIET).await;
+        assert_eq!(guards.record_quiet("shop"), Quiet::Ended);
+        assert_eq!(Summary::of(&guards).contested, 0);
+        assert_eq!(guards.record_repair("shop", 0.0), None, "with a full budget");
     }
 }

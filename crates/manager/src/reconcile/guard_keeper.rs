@@ -210,14 +210,14 @@ impl GuardKeeper {
     }
 
     fn failed(&self, namespace: &Arc<str>, error: &GuardError) {
+        let failures = self.guards.record_failure(namespace);
         if matches!(error, GuardError::Changed(_)) {
-            // The watch shows the newer object.
+            // The watch shows the newer object, if it works.
             debug!(%namespace, %error, "the guard has changed meanwhile");
             self.guards.record_not_written(namespace);
-            self.recheck(namespace, BACKOFF.delay(1, fastrand::f64()));
+            self.recheck(namespace, BACKOFF.delay(failures, fastrand::f64()));
             return;
         }
-        let failures = self.guards.record_failure(namespace);
         if matches!(error, GuardError::NoPlace(_)) {
             debug!(%namespace, %error, "no guard");
             self.guards.record_no_place(namespace);

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::future::FusedFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use kube::Client;
 use replica_count_core::backoff::Backoff;
 use replica_count_core::guard::{Counts, Mode, target};
@@ -64,16 +65,17 @@ impl GuardProver {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut proving = FuturesUnordered::new();
         let (mut checked_at, mut check_at) = (Instant::now(), Instant::now());
+        let mut checking = Box::pin(self.check().fuse());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = tokio::time::sleep_until(check_at) => tokio::select! {
-                    () = shutdown.cancelled() => break,
-                    is_known = self.check() => {
-                        checked_at = Instant::now();
-                        check_at = checked_at + if is_known { INTERVAL } else { CHECK_RETRY };
-                    }
-                },
+                () = tokio::time::sleep_until(check_at), if checking.is_terminated() => {
+                    checking = Box::pin(self.check().fuse());
+                }
+                is_known = &mut checking => {
+                    checked_at = Instant::now();
+                    check_at = checked_at + if is_known { INTERVAL } else { CHECK_RETRY };
+                }
                 () = self.failed.notified() => check_at = check_at.min(checked_at + CHECK_RETRY),
                 Some(namespace) = proving.next() => self.guards.proofs.done(&namespace),
                 namespace = self.guards.proofs.next(), if proving.len() < MAX_PROOFS => {

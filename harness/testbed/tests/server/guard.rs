@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use replica_count_api::proto::{DeploymentState, GuardState};
-use replica_count_testbed::Webhook;
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::webhook::Verdict;
+use replica_count_testbed::{Manager, Webhook};
 use serde_json::{Value, json};
 use tokio::time;
 
@@ -240,6 +240,36 @@ async fn a_fight_over_a_guard_is_damped_and_a_new_setting_is_not() {
     fixture.set("web", 4).await;
     fixture.wait_for_kept("web", Some(4)).await;
     fixture.wait_for_count("web", 4).await;
+}
+
+#[tokio::test]
+async fn two_servers_with_the_same_guard_do_not_fight_for_ever() {
+    let (mut fixture, _) = guarded("warn").await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_kept("web", Some(3)).await;
+    let name = fixture.guard().await.unwrap().metadata.name.unwrap();
+    let arguments = ["--guard", "warn", "--guard-name", &name];
+    let other = options(fixture.control_plane, &Scope::Cluster, &arguments).await;
+    let mut other = Manager::start(&other).await.unwrap();
+    other.wait_ready().await.unwrap();
+    other.client().await.unwrap().set_deployment(fixture.set_request("web", 4)).await.unwrap();
+
+    let is_told = |manager: &Manager| {
+        let line = |line: &String| {
+            line.contains("the guard is contested") && line.contains(r#""by":"replica-count-manager""#)
+        };
+        manager.log().iter().any(line)
+    };
+    eventually("one of them names the other", async || {
+        let is_told = is_told(&fixture.manager) || is_told(&other);
+        if is_told { Ok(()) } else { Err((fixture.manager.log(), other.log())) }
+    })
+    .await;
+    let version = async || fixture.guard().await.and_then(|guard| guard.metadata.resource_version);
+    time::sleep(Duration::from_millis(500)).await;
+    let before = version().await;
+    time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(version().await, before, "the fight rests");
 }
 
 #[tokio::test]
