@@ -7,6 +7,7 @@
 //! is sent with what is current then.
 
 mod access;
+pub mod access_review;
 pub mod autoscaler;
 mod cause;
 pub mod connect;

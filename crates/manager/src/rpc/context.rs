@@ -6,6 +6,7 @@ use kube::Client;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 
+use super::authorize::Authorizer;
 use super::list_queue::ListQueue;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
@@ -16,6 +17,8 @@ use crate::store::Store;
 pub struct Context {
     /// The desired state.
     pub store: Store,
+    /// What clients may do.
+    pub authorizer: Authorizer,
     /// The observed state.
     pub cluster: Arc<Cluster>,
     /// The records of managed targets.

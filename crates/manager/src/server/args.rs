@@ -17,7 +17,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::guards::Guards;
 use crate::kubernetes::source::Source;
-use crate::net::tls::TlsFiles;
+use crate::net::tls::{AuthorityFile, TlsFiles};
 use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
@@ -71,6 +71,9 @@ pub struct ServeArgs {
     /// The files of mutual TLS.
     #[command(flatten)]
     pub tls: TlsArgs,
+    /// What clients may do.
+    #[command(flatten)]
+    pub authorization: AuthorizationArgs,
     /// The cluster.
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
@@ -119,6 +122,19 @@ pub struct TlsArgs {
     /// Certificates of the authorities that sign client certificates and this server's certificate (PEM)
     #[arg(long, env, value_name = "FILE", default_value = "/certificates/ca.crt")]
     pub ca_cert_file: PathBuf,
+    /// Certificates of the authorities that sign client certificates (PEM), if others sign this server's; then
+    /// --ca-cert-file is not read [default: --ca-cert-file]
+    #[arg(long, env, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// What clients may do.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Authorization")]
+pub struct AuthorizationArgs {
+    /// Who decides what a client with a valid certificate may do
+    #[arg(long, env, value_enum, default_value_t = AuthorizationMode::AlwaysAllow)]
+    pub authorization_mode: AuthorizationMode,
 }
 
 /// The cluster.
@@ -223,6 +239,15 @@ pub enum EnforcementArg {
     Ignore,
 }
 
+/// Who decides what a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuthorizationMode {
+    /// Nobody: everything
+    AlwaysAllow,
+    /// The RBAC rules of Kubernetes for `replicacounts.replicacount.dev`
+    Rbac,
+}
+
 /// What the API server does with other counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GuardArg {
@@ -310,7 +335,10 @@ impl ServeArgs {
         TlsFiles {
             cert: self.tls.cert_file.clone(),
             key: self.tls.key_file.clone(),
-            ca: self.tls.ca_cert_file.clone(),
+            ca: match &self.tls.client_ca_file {
+                None => AuthorityFile::OfBoth(self.tls.ca_cert_file.clone()),
+                Some(file) => AuthorityFile::OfClients(file.clone()),
+            },
         }
     }
 }

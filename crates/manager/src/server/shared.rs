@@ -11,6 +11,7 @@ use replica_count_core::target::Target;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::args::AuthorizationMode;
 use super::health::Health;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
@@ -24,6 +25,7 @@ use crate::reconcile::marker::Marker;
 use crate::reconcile::reconciler::Reconciler;
 use crate::reconcile::records::Records;
 use crate::reconcile::report::Report;
+use crate::rpc::authorize::Authorizer;
 use crate::rpc::context::Context;
 use crate::rpc::list_queue::ListQueue;
 use crate::rpc::service::Deployments;
@@ -103,9 +105,10 @@ impl Shared {
         }
     }
 
-    pub(super) fn service(&self, max_replicas: Replicas) -> Deployments {
+    pub(super) fn service(&self, max_replicas: Replicas, authorizer: Authorizer) -> Deployments {
         Deployments(Context {
             store: self.marker.store.clone(),
+            authorizer,
             cluster: Arc::clone(&self.cluster),
             records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
@@ -114,6 +117,14 @@ impl Shared {
             client: self.client.clone(),
             lists: ListQueue::default(),
         })
+    }
+
+    /// How it is decided what clients may do.
+    pub(super) fn authorizer(&self, mode: AuthorizationMode, registry: &mut Registry) -> Authorizer {
+        match mode {
+            AuthorizationMode::AlwaysAllow => Authorizer::always_allow(),
+            AuthorizationMode::Rbac => Authorizer::rbac(self.client.clone(), registry),
+        }
     }
 
     pub(super) fn health(&self) -> Health {

@@ -6,6 +6,7 @@ mod address_families;
 mod admission;
 mod another_server;
 mod audit;
+mod authorization;
 mod autoscaled;
 mod certificates;
 mod check;
