@@ -15,7 +15,7 @@ const DENIED_FOR: Duration = Duration::from_secs(2);
 /// The answers that are still good, by question.
 #[derive(Debug)]
 pub struct Answers<K> {
-    answers: HashMap<K, Answer>,
+    by_question: HashMap<K, Answer>,
     /// The order in which answers end, one queue for each verdict. What was answered anew is there twice.
     allowed: VecDeque<(Instant, K)>,
     denied: VecDeque<(Instant, K)>,
@@ -31,12 +31,12 @@ struct Answer {
 impl<K: Clone + Eq + Hash> Answers<K> {
     /// Keeps at most so many answers.
     pub fn new(capacity: usize) -> Self {
-        Self { answers: HashMap::new(), allowed: VecDeque::new(), denied: VecDeque::new(), capacity }
+        Self { by_question: HashMap::new(), allowed: VecDeque::new(), denied: VecDeque::new(), capacity }
     }
 
     /// The answer to a question, if it is still good at `now`.
     pub fn get(&self, question: &K, now: Instant) -> Option<Verdict> {
-        self.answers.get(question).filter(|answer| now < answer.ends).map(|answer| answer.verdict)
+        self.by_question.get(question).filter(|answer| now < answer.ends).map(|answer| answer.verdict)
     }
 
     /// Keeps the answer to a question that was asked at `asked`: what the API server knew before counts from then. If
@@ -48,7 +48,7 @@ impl<K: Clone + Eq + Hash> Answers<K> {
         };
         let ends = asked + lifetime;
         queue.push_back((ends, question.clone()));
-        self.answers.insert(question, Answer { verdict, ends });
+        self.by_question.insert(question, Answer { verdict, ends });
         while self.next_end().is_some_and(|end| end <= now || self.len() > self.capacity) {
             self.forget_next();
         }
@@ -74,9 +74,9 @@ impl<K: Clone + Eq + Hash> Answers<K> {
         let queues = [&mut self.denied, &mut self.allowed];
         let next = queues.into_iter().find(|queue| queue.front().map(|(ends, _)| *ends) == end);
         if let Some((ends, question)) = next.and_then(VecDeque::pop_front)
-            && self.answers.get(&question).is_some_and(|answer| answer.ends == ends)
+            && self.by_question.get(&question).is_some_and(|answer| answer.ends == ends)
         {
-            self.answers.remove(&question);
+            self.by_question.remove(&question);
         }
     }
 }
@@ -98,8 +98,8 @@ mod tests {
         for (verdict, lifetime) in [(Verdict::Allowed, 10), (Verdict::Denied, 2)] {
             let mut answers = Answers::new(10);
             answers.insert("a", verdict, asked, asked + seconds(1));
-            let last = asked + seconds(lifetime) - Duration::from_nanos(1);
-            assert_eq!(answers.get(&"a", last), Some(verdict));
+            let almost = Duration::from_millis(lifetime * 1000 - 1);
+            assert_eq!(answers.get(&"a", asked + almost), Some(verdict));
             assert_eq!(answers.get(&"a", asked + seconds(lifetime)), None);
             assert_eq!(answers.get(&"b", asked), None);
         }
@@ -138,7 +138,7 @@ mod tests {
                 answers.insert(question, verdict, asked, now);
                 latest.insert(question, (verdict, asked));
                 prop_assert!(answers.len() <= capacity);
-                prop_assert!(answers.answers.len() <= answers.len());
+                prop_assert!(answers.by_question.len() <= answers.len());
                 for (question, (verdict, asked)) in &latest {
                     let lifetime = if *verdict == Verdict::Allowed { ALLOWED_FOR } else { DENIED_FOR };
                     let expected = (now < *asked + lifetime).then_some(*verdict);

@@ -1,6 +1,7 @@
 //! Answers questions from the cache, or asks Kubernetes: once for all who ask the same at the same time.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -163,7 +164,10 @@ fn subject(identity: &Identity) -> Subject {
     if !groups.iter().any(|group| group == AUTHENTICATED) {
         groups.push(AUTHENTICATED.to_owned());
     }
-    let digits: String = identity.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
-    let extra = [(CREDENTIAL, vec![format!("X509SHA256={digits}")])].into();
+    let mut credential = "X509SHA256=".to_owned();
+    for byte in identity.fingerprint {
+        write!(credential, "{byte:02x}").expect("a string takes everything");
+    }
+    let extra = [(CREDENTIAL, vec![credential])].into();
     Subject { user: identity.user.to_string(), groups, extra }
 }
