@@ -18,6 +18,8 @@ pub mod failures;
 pub mod guard;
 pub mod index;
 pub mod kind;
+pub mod leader;
+pub mod lease;
 pub mod managed_fields;
 pub mod observed;
 pub mod ordered_lookup;
