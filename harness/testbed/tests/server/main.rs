@@ -22,6 +22,7 @@ mod guard;
 mod guard_policies;
 mod hostile;
 mod kinds;
+mod leader;
 mod listing;
 mod mass;
 mod namespaced;
