@@ -8,7 +8,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use replica_count_core::leader::{Term, Timing};
+use replica_count_core::leader::{Outcome, Request, Term, Timing};
+use replica_count_core::lease::{Holder, Lease as HeldLease};
 use replica_count_manager::kubernetes::lease::LeaseClient;
 use replica_count_manager::server::leader::Leader;
 use replica_count_testbed::ControlPlane;
@@ -85,6 +86,16 @@ impl Election {
         self.leases().create(&PostParams::default(), &lease).await.unwrap();
     }
 
+    fn lease_client(&self, identity: &str) -> LeaseClient {
+        LeaseClient {
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            name: NAME.to_owned(),
+            identity: identity.to_owned(),
+            duration: TIMING.duration,
+        }
+    }
+
     fn start(&mut self) {
         self.start_as(self.client.clone());
     }
@@ -92,13 +103,7 @@ impl Election {
     fn start_as(&mut self, client: Client) {
         self.started += 1;
         let identity = format!("candidate-{}", self.started);
-        let lease = LeaseClient {
-            client,
-            namespace: self.namespace.clone(),
-            name: NAME.to_owned(),
-            identity: identity.clone(),
-            duration: TIMING.duration,
-        };
+        let lease = LeaseClient { client, ..self.lease_client(&identity) };
         let leader = Leader::new(lease, TIMING);
         let term = leader.term();
         let recorder = tokio::spawn(record(identity.clone(), term.clone(), Arc::clone(&self.windows)));
@@ -246,6 +251,38 @@ async fn the_lease_of_another_program_is_taken_when_it_expires() {
     election.holder().await;
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_older_version_or_another_object_is_refused() {
+    let election = Election::new(shared().await).await;
+    election.create_released().await;
+    let lease = election.lease_client("me");
+    let send = async |request: Request| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        lease.send(&request, (None, 0), deadline).await.0
+    };
+    let Outcome::Read(Some(first)) = send(Request::Read).await else { panic!("it exists") };
+    let hold = |lease: &HeldLease| Request::Hold(lease.uid.clone(), lease.version);
+    let Outcome::Written(second) = send(hold(&first)).await else { panic!("it is free") };
+    assert_eq!(second.identity(), Some("me"));
+    assert_eq!(send(hold(&first)).await, Outcome::Refused, "an older version");
+    assert_eq!(send(Request::Release(first.uid.clone(), first.version)).await, Outcome::Refused);
+    assert_eq!(send(Request::Create).await, Outcome::Refused);
+    let Outcome::Written(third) = send(hold(&second)).await else { panic!("it is the newest version") };
+    let released = send(Request::Release(third.uid.clone(), third.version)).await;
+    assert!(matches!(released, Outcome::Written(lease) if lease.holder == Holder::Released));
+
+    election.leases().delete(NAME, &DeleteParams::default()).await.unwrap();
+    assert_eq!(send(hold(&third)).await, Outcome::Refused, "there is none");
+    assert_eq!(send(Request::Read).await, Outcome::Read(None));
+    let Outcome::Written(other) = send(Request::Create).await else { panic!("there is none") };
+    assert_eq!(other.holder, Holder::Never);
+    assert_eq!(
+        send(hold(&HeldLease { version: other.version, ..third })).await,
+        Outcome::Refused,
+        "another object"
+    );
 }
 
 #[tokio::test]
