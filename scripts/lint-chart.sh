@@ -22,6 +22,7 @@ commonLabels: {team: a}
 commonAnnotations: {note: b}
 config: {namespace: shop, enforcement: ignore, listenAddress: 0.0.0.0}
 guard: {mode: deny, how: ask the shop team}
+authorization: {mode: rbac}
 imagePullSecrets: [{name: registry}]
 image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
 namespace: {create: true}
@@ -53,7 +54,7 @@ initContainers: [{name: i, image: i}]
 extraContainers: [{name: c, image: c}]
 extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: "{{ .Release.Name }}-x"}}]
 YAML
-echo 'tls: {source: existingSecret, existingSecret: {server: s, client: c}}' >"$scratch/values/secrets.yaml"
+echo 'tls: {source: existingSecret, existingSecret: {server: s, client: c}, clientCA: {secret: a}}' >"$scratch/values/secrets.yaml"
 echo '{store: crd, config: {namespace: shop}}' >"$scratch/values/crd.yaml"
 echo '{persistence: {enabled: false}, rbac: {create: false}, serviceAccount: {create: false}, replicas: 0}' \
   >"$scratch/values/little.yaml"

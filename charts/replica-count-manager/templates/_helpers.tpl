@@ -138,6 +138,12 @@ annotations:
 {{- if and (ne .Values.tls.source "existingSecret") (not (regexMatch "^[^,=+<>#;\"\\\\]{1,64}$" .Values.tls.client.user)) -}}
 {{- fail "tls.client.user must have 1 to 64 characters, and none of , = + < > # ; \" \\" -}}
 {{- end -}}
+{{- if and (eq (include "rcm.authorizationMode" .) "rbac") (ne .Values.tls.source "existingSecret") (hasPrefix "system:" .Values.tls.client.user) -}}
+{{- fail "tls.client.user begins with system:, which belongs to Kubernetes and is refused with authorization.mode=rbac: choose another name." -}}
+{{- end -}}
+{{- if and (include "rcm.clientCASecret" .) (ne .Values.tls.source "existingSecret") .Values.tls.client.create -}}
+{{- fail "tls.clientCA names another CA for clients, which would refuse the client certificate that this chart makes: set tls.client.create to false." -}}
+{{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.service.http.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled needs service.http.enabled: Prometheus finds the metrics through the Service." -}}
 {{- end -}}
@@ -194,6 +200,22 @@ true
 {{- default "file" .Values.store -}}
 {{- end -}}
 
+{{/* Who decides what clients may do. An upgrade with --reuse-values from a chart without it has no such value: then
+everything stays allowed. */}}
+{{- define "rcm.authorizationMode" -}}
+{{- $mode := dig "mode" "always-allow" (default dict .Values.authorization) -}}
+{{- if ne $mode "auto" -}}
+{{- $mode -}}
+{{- else -}}
+{{- ternary "always-allow" "rbac" (ne .Values.config.namespace "") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the CA of the clients; empty if the CA of the server signs them, too. */}}
+{{- define "rcm.clientCASecret" -}}
+{{- dig "clientCA" "secret" "" .Values.tls -}}
+{{- end -}}
+
 {{/* The environment of the server. */}}
 {{- define "rcm.settings" -}}
 GRPC_ADDRESS: "{{ include "rcm.listenAddress" . }}:8080"
@@ -205,6 +227,10 @@ FILE_PATH: /mnt/replicas.json
 CERT_FILE: /certificates/server.crt
 KEY_FILE: /certificates/server.key
 CA_CERT_FILE: /certificates/ca.crt
+{{- if include "rcm.clientCASecret" . }}
+CLIENT_CA_FILE: /client-ca/ca.crt
+{{- end }}
+AUTHORIZATION_MODE: {{ include "rcm.authorizationMode" . }}
 NAMESPACE: {{ .Values.config.namespace | quote }}
 ENFORCEMENT: {{ .Values.config.enforcement }}
 EXCLUDE_NAMESPACES: {{ join "," .Values.config.excludeNamespaces | quote }}

@@ -14,12 +14,26 @@ use crate::stored::{Entry, Unsupported};
 pub struct Change {
     /// The generation that the setting must have; 0 means that there must be none. `None`: any.
     pub expected_generation: Option<u64>,
+    /// Whether there must be something stored already.
+    pub existing: Existing,
     /// The user.
     pub by: String,
     /// When the user requested it.
     pub at: Timestamp,
     /// What to do.
     pub action: Action,
+}
+
+/// What must be stored for the target of a change, if the user may only create or only change settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Anything or nothing.
+    #[default]
+    Any,
+    /// Something.
+    Required,
+    /// Nothing.
+    Refused,
 }
 
 /// What to do to a setting.
@@ -73,6 +87,9 @@ pub enum ChangeError {
         /// What is stored; 0 when nothing is.
         actual: u64,
     },
+    /// Something was stored, or deleted, since the user's rights were checked.
+    #[error("the setting was created or deleted meanwhile")]
+    Existing,
     /// There is no setting to change.
     #[error("no replica count is stored")]
     NotManaged,
@@ -119,6 +136,10 @@ impl Change {
         before: Option<&Entry>,
     ) -> Result<Option<Setting>, ChangeError> {
         let is_stored = before.is_some();
+        match (self.existing, is_stored) {
+            (Existing::Any, _) | (Existing::Required, true) | (Existing::Refused, false) => {}
+            (Existing::Required, false) | (Existing::Refused, true) => return Err(ChangeError::Existing),
+        }
         let (before, actual) = match before {
             Some(Entry::Setting(setting)) => (Some(&**setting), setting.generation),
             Some(Entry::Unsupported(entry)) => {
@@ -170,7 +191,13 @@ mod tests {
     use crate::target::Target;
 
     fn change(expected_generation: Option<u64>, action: Action) -> Change {
-        Change { expected_generation, by: "alice".into(), at: Timestamp::UNIX_EPOCH, action }
+        Change {
+            expected_generation,
+            existing: Existing::Any,
+            by: "alice".into(),
+            at: Timestamp::UNIX_EPOCH,
+            action,
+        }
     }
 
     fn set(count: i32) -> Action {
@@ -263,5 +290,27 @@ mod tests {
         for action in [Action::Delete, Action::Enforce(Enforcement::Enforce)] {
             assert_eq!(apply(&change(None, action), None), Err(ChangeError::NotManaged));
         }
+    }
+    #[test]
+    fn who_may_only_create_changes_nothing_and_the_other_way_round() {
+        let current = Arc::new(Setting { generation: 7, ..Setting::of(Replicas::new(1).expect("valid")) });
+        for (existing, setting, is_accepted) in [
+            (Existing::Any, Some(&current), true),
+            (Existing::Any, None, true),
+            (Existing::Required, Some(&current), true),
+            (Existing::Required, None, false),
+            (Existing::Refused, Some(&current), false),
+            (Existing::Refused, None, true),
+        ] {
+            let applied = apply(&Change { existing, ..change(None, set(1)) }, setting);
+            let refused = applied.err().map(|error| error == ChangeError::Existing);
+            assert_eq!(refused, (!is_accepted).then_some(true), "{existing:?} {setting:?}");
+        }
+    }
+
+    #[test]
+    fn the_generation_matters_only_to_those_with_the_right() {
+        let change = Change { existing: Existing::Required, ..change(Some(3), set(1)) };
+        assert_eq!(apply(&change, None), Err(ChangeError::Existing));
     }
 }

@@ -203,7 +203,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::{Action, Change};
+    use crate::change::{Action, Change, Existing};
     use crate::setting::Setting;
     use crate::stored::Entry;
 
@@ -211,7 +211,7 @@ mod tests {
     fn check(before: Option<&Arc<Setting>>, action: Action, expected: (Option<u64>, EventKind)) {
         let target = Target::deployment("shop", "web").expect("valid");
         let (by, at) = ("alice".to_owned(), Timestamp::UNIX_EPOCH);
-        let change = Change { expected_generation: None, by, at, action };
+        let change = Change { expected_generation: None, existing: Existing::Any, by, at, action };
         let before = before.cloned().map(Entry::Setting);
         let changed = change.apply(target.into(), before).expect("accepted");
         let event = Event::of_change(&changed).map(|event| (event.generation, event.kind));

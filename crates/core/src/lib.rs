@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, a socket or the environment: time and randomness are parameters, so every rule
 //! can be tested as a table. `DESIGN.md` defines the terms.
 
+pub mod authorization;
 pub mod autoscalers;
 pub mod backoff;
 pub mod change;
@@ -17,6 +18,8 @@ pub mod failures;
 pub mod guard;
 pub mod index;
 pub mod kind;
+pub mod leader;
+pub mod lease;
 pub mod managed_fields;
 pub mod observed;
 pub mod ordered_lookup;

@@ -1,12 +1,14 @@
 //! The only code that talks to the Kubernetes API server.
 //!
 //! Reads: a watch for each kind of workload, one for autoscalers and one for guards, and a GET where the watch may lag
-//! behind. Writes: only the `scale` of workloads, in [`scale`], guards, and [`replica_count`]s.
+//! behind. Writes: only the `scale` of workloads, in [`scale`], guards, [`replica_count`]s, and the Lease of the
+//! election, in [`lease`].
 //!
 //! [`source`] reads where the API server is and who the server is to it, [`renewal`] keeps that current, and each request
 //! is sent with what is current then.
 
 mod access;
+pub mod access_review;
 pub mod autoscaler;
 mod cause;
 pub mod connect;
@@ -15,6 +17,7 @@ mod connector;
 mod credentials;
 mod exchange;
 pub mod guard;
+pub mod lease;
 mod malformed;
 mod metadata;
 mod path;
@@ -33,4 +36,4 @@ pub mod workload;
 
 pub use access::Unusable;
 pub use malformed::MalformedObject;
-pub use path::{autoscalers, guards, replica_counts, workloads};
+pub use path::{autoscalers, guards, leases, replica_counts, workloads};

@@ -1,6 +1,6 @@
 //! The gRPC API: the services on their port, authorization, and the mapping of errors to statuses.
 
-mod authorize;
+pub mod authorize;
 pub mod context;
 mod get;
 pub mod in_flight;

@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod command;
 mod health;
+pub mod leader;
 mod log;
 pub mod moved;
 mod running;

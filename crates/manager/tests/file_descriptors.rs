@@ -14,7 +14,7 @@ use replica_count_cli::certs::CertsArgs;
 use replica_count_manager::net::tls::acceptor::{AcceptLimits, accept};
 use replica_count_manager::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use replica_count_manager::net::tls::reload::Reload;
-use replica_count_manager::net::tls::{TlsFiles, load};
+use replica_count_manager::net::tls::{AuthorityFile, TlsFiles, load};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -42,7 +42,7 @@ async fn the_acceptor_survives_a_lack_of_file_descriptors() -> Result<(), Box<dy
     let files = TlsFiles {
         cert: server.join("server.crt"),
         key: server.join("server.key"),
-        ca: server.join("ca.crt"),
+        ca: AuthorityFile::OfBoth(server.join("ca.crt")),
     };
     let credentials = load(&files)?;
     let reload = Reload::new(files, credentials, CertificateMetrics::default());

@@ -102,6 +102,34 @@ pub struct CrossVersionObjectReference {
     pub api_version: Bytes,
 }
 
+/// `coordination.k8s.io/v1` Lease.
+#[derive(Clone, PartialEq, Message)]
+pub struct Lease {
+    /// `metadata`.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<ObjectMeta>,
+    /// `spec`.
+    #[prost(message, optional, tag = "2")]
+    pub spec: Option<LeaseSpec>,
+}
+
+/// The `spec` of a Lease.
+#[derive(Clone, PartialEq, Message)]
+pub struct LeaseSpec {
+    /// `holderIdentity`.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub holder_identity: Bytes,
+    /// `leaseDurationSeconds`.
+    #[prost(int32, optional, tag = "2")]
+    pub lease_duration_seconds: Option<i32>,
+    /// `renewTime`, without what is smaller than a second.
+    #[prost(message, optional, tag = "4")]
+    pub renew_time: Option<Time>,
+    /// `leaseTransitions`.
+    #[prost(int32, optional, tag = "5")]
+    pub lease_transitions: Option<i32>,
+}
+
 /// The `metadata` of an object.
 #[derive(Clone, PartialEq, Message)]
 pub struct ObjectMeta {

@@ -5,7 +5,7 @@ mod trial;
 
 use crash_disk::{Fault, Kind};
 use fastrand::Rng;
-use replica_count_core::change::{Action, Change};
+use replica_count_core::change::{Action, Change, Existing};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use rustix::io::Errno;
@@ -80,7 +80,7 @@ fn delete() -> Change {
 
 fn change(action: Action) -> Change {
     let (by, at) = ("alice".to_owned(), "2026-01-01T00:00:00Z".parse().expect("valid"));
-    Change { expected_generation: None, by, at, action }
+    Change { expected_generation: None, existing: Existing::Any, by, at, action }
 }
 
 impl Kind {

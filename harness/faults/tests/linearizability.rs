@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use replica_count_core::change::{Action, Change, ChangeError, Changed};
+use replica_count_core::change::{Action, Change, ChangeError, Changed, Existing};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use replica_count_faults::history::{Operation, Outcome, Request, Stored};
@@ -85,7 +85,7 @@ impl Clients {
             Request::Delete => Action::Delete,
         };
         let (by, at) = ("alice".to_owned(), "2026-01-01T00:00:00Z".parse().unwrap());
-        let change = Change { expected_generation: None, by, at, action };
+        let change = Change { expected_generation: None, existing: Existing::Any, by, at, action };
         match self.store.apply(target.clone(), change).await {
             Ok(Changed { after: Some(setting), .. }) => {
                 Outcome::Set { generation: setting.generation.cast_signed() }

@@ -4,6 +4,7 @@
 
 mod budget;
 mod damping;
+mod election;
 mod failures;
 mod index;
 mod rhythm;

@@ -28,6 +28,11 @@ pub fn replica_counts(namespace: Option<&str>) -> String {
     collection("replicacount.dev/v1alpha1", "replicacounts", namespace)
 }
 
+/// The path of all Leases in a namespace.
+pub fn leases(namespace: &str) -> String {
+    collection("coordination.k8s.io/v1", "leases", Some(namespace))
+}
+
 fn collection(api_version: &str, resource: &str, namespace: Option<&str>) -> String {
     match namespace {
         Some(namespace) => format!("/apis/{api_version}/namespaces/{namespace}/{resource}"),

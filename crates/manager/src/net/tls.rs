@@ -19,4 +19,4 @@ mod trust;
 
 pub use connection::{Connection, Peer};
 pub use credentials::{Credentials, load};
-pub use files::{Problem, TlsError, TlsFiles};
+pub use files::{AuthorityFile, Problem, TlsError, TlsFiles};

@@ -213,6 +213,7 @@ mod tests {
             uid: "w".into(),
             resource_version: None,
             replicas: count(replicas),
+            ready_before: 0,
             ready: 0,
             deleting: false,
             owner: None,

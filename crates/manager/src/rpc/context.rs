@@ -6,7 +6,9 @@ use kube::Client;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 
+use super::authorize::Authorizer;
 use super::list_queue::ListQueue;
+use super::status::Refusal;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
 use crate::reconcile::records::Records;
@@ -16,6 +18,8 @@ use crate::store::Store;
 pub struct Context {
     /// The desired state.
     pub store: Store,
+    /// What clients may do.
+    pub authorizer: Authorizer,
     /// The observed state.
     pub cluster: Arc<Cluster>,
     /// The records of managed targets.
@@ -30,4 +34,11 @@ pub struct Context {
     pub client: Client,
     /// Serialises ListDeployments calls.
     pub lists: ListQueue,
+}
+
+impl Context {
+    /// Checks that the settings are known.
+    pub(super) fn check_read(&self) -> Result<(), Refusal> {
+        if self.store.is_read() { Ok(()) } else { Err(Refusal::Unread) }
+    }
 }

@@ -262,7 +262,7 @@ mod tests {
         let body = move || Body::new(axum::body::Body::from_stream(chunks()));
         let answer = move |_| future::ok::<_, Infallible>(Response::new(body()));
         let mut request = Request::new(());
-        let identity = Identity { user: user.into(), groups: Vec::new() };
+        let identity = Identity { user: user.into(), groups: Vec::new(), fingerprint: [0; 32] };
         request
             .extensions_mut()
             .insert(Peer { address: ([127, 0, 0, 1], 1).into(), identity: Arc::new(identity) });

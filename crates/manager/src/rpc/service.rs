@@ -3,10 +3,11 @@
 use replica_count_api::proto::deployments_service_server::DeploymentsService;
 use replica_count_api::request::{self, EnforcementRequest, ListRequest, SetRequest};
 use replica_count_api::{proto, response};
-use replica_count_core::change::{Action, Change};
+use replica_count_core::authorization::Access;
+use replica_count_core::change::{Action, Change, Existing};
 use tonic::{Request, Response, Status};
 
-use super::authorize::{Access, Caller, authorize};
+use super::authorize::Caller;
 use super::context::Context;
 use super::get::get;
 use super::in_flight::InFlight;
@@ -18,6 +19,12 @@ use crate::clock;
 /// The service behind `proto.DeploymentsService`.
 pub struct Deployments(pub Context);
 
+impl Deployments {
+    async fn authorize(&self, caller: &Caller, access: Access<'_>) -> Result<(), Refusal> {
+        self.0.authorizer.authorize(&self.0.policy, caller, access).await
+    }
+}
+
 #[tonic::async_trait]
 impl DeploymentsService for Deployments {
     async fn list_deployments(
@@ -27,8 +34,8 @@ impl DeploymentsService for Deployments {
         let caller = Caller::of(&request);
         let in_flight = request.extensions().get::<InFlight>().cloned();
         let request = ListRequest::parse(request.into_inner()).map_err(Refusal::from)?;
-        authorize(&self.0.policy, &caller, Access::List(request.namespace.as_deref()))?;
-        let _turn = self.0.lists.turn(&caller.user).await;
+        self.authorize(&caller, Access::List(request.namespace.as_deref())).await?;
+        let _turn = self.0.lists.turn(caller.user()).await;
         Ok(Response::new(list(&self.0, &request, in_flight.as_ref())?))
     }
 
@@ -40,7 +47,7 @@ impl DeploymentsService for Deployments {
         let request = request.into_inner();
         let proto::GetDeploymentRequest { name, namespace, kind, other_kind } = request;
         let target = request::entry_target(kind, &other_kind, &namespace, &name).map_err(Refusal::from)?;
-        authorize(&self.0.policy, &caller, Access::Get(&target))?;
+        self.authorize(&caller, Access::Get(&target)).await?;
         Ok(Response::new(get(&self.0, &target)?))
     }
 
@@ -50,8 +57,7 @@ impl DeploymentsService for Deployments {
     ) -> Result<Response<proto::SetDeploymentResponse>, Status> {
         let caller = Caller::of(&request);
         let request = SetRequest::parse(request.into_inner(), self.0.max_replicas).map_err(Refusal::from)?;
-        authorize(&self.0.policy, &caller, Access::Set(&request.target))?;
-        Ok(Response::new(set(&self.0, request, caller.user).await?))
+        Ok(Response::new(set(&self.0, &caller, &request).await?))
     }
 
     async fn delete_deployment(
@@ -63,9 +69,9 @@ impl DeploymentsService for Deployments {
         let proto::DeleteDeploymentRequest { name, namespace, kind, other_kind, .. } = request;
         let target = request::entry_target(kind, &other_kind, &namespace, &name).map_err(Refusal::from)?;
         let expected_generation = request::generation(request.expected_generation).map_err(Refusal::from)?;
-        authorize(&self.0.policy, &caller, Access::Delete(&target))?;
-        let (by, at) = (caller.user, clock::now().wall);
-        let change = Change { expected_generation, by, at, action: Action::Delete };
+        self.authorize(&caller, Access::Delete(&target)).await?;
+        let (by, at) = (caller.user().to_owned(), clock::now().wall);
+        let change = Change { expected_generation, existing: Existing::Any, by, at, action: Action::Delete };
         let changed = apply(&self.0, &target, change).await.map_err(|refusal| match refusal {
             // The advice to set a count first would be wrong.
             Refusal::NotManaged(ref target) => {
@@ -90,9 +96,15 @@ impl DeploymentsService for Deployments {
         let request = request.into_inner();
         let EnforcementRequest { target, enforcement, expected_generation } =
             EnforcementRequest::parse(&request, at).map_err(Refusal::from)?;
-        authorize(&self.0.policy, &caller, Access::SetEnforcement(&target))?;
-        let change =
-            Change { expected_generation, by: caller.user, at, action: Action::Enforce(enforcement) };
+        self.authorize(&caller, Access::SetEnforcement(&target)).await?;
+        let by = caller.user().to_owned();
+        let change = Change {
+            expected_generation,
+            existing: Existing::Any,
+            by,
+            at,
+            action: Action::Enforce(enforcement),
+        };
         let changed = apply(&self.0, &target.clone().into(), change).await?;
         let (mode, until) = response::enforcement(enforcement);
         Ok(Response::new(proto::SetEnforcementResponse {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use replica_count_api::request::SetRequest;
 use replica_count_api::{proto, response};
-use replica_count_core::change::{Action, Change, Changed};
+use replica_count_core::authorization::Access;
+use replica_count_core::change::{Action, Change, Changed, Existing};
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::guard::GuardState;
 use replica_count_core::observed::Observation;
@@ -12,6 +13,7 @@ use replica_count_core::stored::Unsupported;
 use replica_count_core::target::Target;
 use tracing::{info, warn};
 
+use super::authorize::Caller;
 use super::context::Context;
 use super::get::guard_state;
 use super::status::Refusal;
@@ -20,21 +22,40 @@ use crate::clock;
 use crate::cluster::{Freshness, Watched};
 use crate::kubernetes::reads;
 
+/// How often the rights are checked again because somebody else has created or deleted the setting meanwhile.
+const RETRIES: usize = 3;
+
 pub(super) async fn set(
     context: &Context,
-    request: SetRequest,
-    by: String,
+    caller: &Caller,
+    request: &SetRequest,
 ) -> Result<proto::SetDeploymentResponse, Refusal> {
+    for _ in 0..RETRIES {
+        match authorized_set(context, caller, request.clone()).await {
+            Err(Refusal::Existing(_)) => {}
+            outcome => return outcome,
+        }
+    }
+    authorized_set(context, caller, request.clone()).await
+}
+
+async fn authorized_set(
+    context: &Context,
+    caller: &Caller,
+    request: SetRequest,
+) -> Result<proto::SetDeploymentResponse, Refusal> {
+    let existing = authorize(context, caller, &request.target).await?;
     let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
     let SetRequest { allow_missing, allow_autoscaled, replace_unknown, .. } = request;
-    check_read(context)?;
+    context.check_read()?;
     let old_replicas = current_replicas(context, &target, allow_missing).await?;
     if !allow_autoscaled {
         check_not_autoscaled(context, &target, allow_missing)?;
     }
     let action =
         if replace_unknown { Action::Replace { replicas, reason } } else { Action::Set { replicas, reason } };
-    let change = Change { expected_generation, by, at: clock::now().wall, action };
+    let change =
+        Change { expected_generation, existing, by: caller.user().to_owned(), at: clock::now().wall, action };
     let changed = if is_dry_run {
         let checked = context.store.check(&target, &change);
         checked.map_err(|error| Refusal::of_change(&target.clone().into(), error))?
@@ -57,9 +78,17 @@ pub(super) async fn set(
     })
 }
 
-/// Checks that the settings are known.
-pub(super) fn check_read(context: &Context) -> Result<(), Refusal> {
-    if context.store.is_read() { Ok(()) } else { Err(Refusal::Unread) }
+/// Checks that `caller` may create or change the setting, whichever it is. Returns what must still be so when it is
+/// stored.
+async fn authorize(context: &Context, caller: &Caller, target: &Target) -> Result<Existing, Refusal> {
+    let is_stored = context.store.read_all(|stored| stored.get(&target.clone().into()).is_some());
+    let access = Access::Set { target, is_stored };
+    context.authorizer.authorize(&context.policy, caller, access).await?;
+    Ok(match is_stored {
+        _ if !context.authorizer.distinguishes_users() => Existing::Any,
+        true => Existing::Required,
+        false => Existing::Refused,
+    })
 }
 
 /// Applies a change and returns when it is durable.
@@ -68,7 +97,7 @@ pub(super) async fn apply(
     target: &EntryTarget,
     change: Change,
 ) -> Result<Changed, Refusal> {
-    check_read(context)?;
+    context.check_read()?;
     let applied = context.store.apply(target.clone(), change).await;
     let changed = applied.map_err(|error| Refusal::of_store(target, error))?;
     if let Some(Unsupported { json, .. }) = changed.unsupported.as_deref() {

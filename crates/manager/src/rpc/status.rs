@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use replica_count_api::request::FieldError;
+use replica_count_core::authorization::Denial;
 use replica_count_core::change::ChangeError;
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::scope::OutOfScope;
@@ -15,6 +16,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tracing::error;
 
 use super::unknown::Unknown;
+use crate::kubernetes::access_review::ReviewError;
 use crate::net::quota::Exhausted;
 use crate::store::{BackendError, BackendReason, StoreError};
 
@@ -32,6 +34,23 @@ pub(super) enum Refusal {
     /// The namespace is not managed here.
     #[error(transparent)]
     OutOfScope(#[from] OutOfScope),
+    /// No rule of Kubernetes allows this to the user.
+    #[error(transparent)]
+    Denied(Denial),
+    /// The client certificate has a name that only Kubernetes itself may give.
+    #[error(
+        "the client certificate names {0:?}, which belongs to Kubernetes; use one without `system:` names"
+    )]
+    ReservedName(String),
+    /// Kubernetes cannot be asked what the user may do.
+    #[error("cannot ask the Kubernetes API server whether you may do this; {}", match .0 {
+        ReviewError::Forbidden => "ask the operators of this server, which lacks the right to ask",
+        ReviewError::Deadline | ReviewError::Failed(_) => "try again",
+    })]
+    NotAuthorizable(ReviewError),
+    /// A setting was created or deleted since the user's rights were checked.
+    #[error("the setting of {0} was created or deleted meanwhile; try again")]
+    Existing(EntryTarget),
     /// The workload does not exist.
     #[error(
         "{} does not exist; check the name, or set AllowMissing to store a count before it is created",
@@ -111,6 +130,7 @@ impl Refusal {
                 EntryTarget::Known(target) => Self::NotManaged(target.clone()),
                 EntryTarget::Other(_) => Self::NotStored(target.clone()),
             },
+            ChangeError::Existing => Self::Existing(target.clone()),
             ChangeError::Unsupported { reason } => Self::Unsupported { target: target.clone(), reason },
             ChangeError::Generation { expected, actual } => {
                 Self::Generation { target: target.clone(), expected, actual }
@@ -136,6 +156,10 @@ impl Refusal {
             Self::OutOfScope(OutOfScope::Other { .. }) => (Code::PermissionDenied, "NAMESPACE_NOT_MANAGED"),
             Self::OutOfScope(OutOfScope::Kind(_)) => (Code::PermissionDenied, "KIND_NOT_MANAGED"),
             Self::OutOfScope(OutOfScope::Own(_)) => (Code::PermissionDenied, "OWN_WORKLOAD"),
+            Self::Denied(_) => (Code::PermissionDenied, "NOT_AUTHORIZED"),
+            Self::ReservedName(_) => (Code::PermissionDenied, "RESERVED_NAME"),
+            Self::NotAuthorizable(_) => (Code::Unavailable, "AUTHORIZATION_UNAVAILABLE"),
+            Self::Existing(_) => (Code::Aborted, "SETTING_RACED"),
             Self::NotFound(_) => (Code::NotFound, "DEPLOYMENT_NOT_FOUND"),
             Self::NotManaged(_) | Self::NotStored(_) => (Code::NotFound, "DEPLOYMENT_NOT_MANAGED"),
             Self::Unsupported { .. } => (Code::FailedPrecondition, "ENTRY_UNSUPPORTED"),
@@ -191,12 +215,16 @@ impl From<Refusal> for Status {
             Refusal::Unknown(Unknown::Unread)
             | Refusal::Unread
             | Refusal::Unreachable(_)
+            | Refusal::NotAuthorizable(_)
+            | Refusal::Existing(_)
             | Refusal::TooManyRequests(_)
             | Refusal::TooManyAnswers(_)
             | Refusal::Store(BackendError { reason: BackendReason::Busy | BackendReason::Unread, .. }) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             Refusal::OutOfScope(_)
+            | Refusal::Denied(_)
+            | Refusal::ReservedName(_)
             | Refusal::NotFound(_)
             | Refusal::NotManaged(_)
             | Refusal::NotStored(_)

@@ -1,7 +1,8 @@
 //! The command line and the environment, validated before anything is bound or connected.
 
-use std::collections::BTreeSet;
-use std::fmt;
+pub mod kubernetes;
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,12 +13,13 @@ use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::Scope;
 use replica_count_core::setting::Enforcement;
-use replica_count_core::target::{Target, check_name, check_namespace};
 use tracing::level_filters::LevelFilter;
 
+use self::kubernetes::KubernetesArgs;
+use self::values::{KindSet, NamespaceSet, OwnWorkload, kinds, name, namespaces, own_workload, replicas};
 use crate::guards::Guards;
 use crate::kubernetes::source::Source;
-use crate::net::tls::TlsFiles;
+use crate::net::tls::{AuthorityFile, TlsFiles};
 use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
@@ -78,6 +80,9 @@ pub struct ServeArgs {
     /// The files of mutual TLS.
     #[command(flatten)]
     pub tls: TlsArgs,
+    /// What clients may do.
+    #[command(flatten)]
+    pub authorization: AuthorizationArgs,
     /// The cluster.
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
@@ -129,21 +134,19 @@ pub struct TlsArgs {
     /// Certificates of the authorities that sign client certificates and this server's certificate (PEM)
     #[arg(long, env, value_name = "FILE", default_value = "/certificates/ca.crt")]
     pub ca_cert_file: PathBuf,
+    /// Certificates of the authorities that sign client certificates (PEM), if others sign this server's; then
+    /// --ca-cert-file is not read [default: --ca-cert-file]
+    #[arg(long, env, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
 }
 
-/// The cluster.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Kubernetes")]
-pub struct KubernetesArgs {
-    /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig [default: its current context]
-    #[arg(long, env = "KUBE_CONTEXT", value_name = "NAME")]
-    pub context: Option<String>,
-    /// Manage this namespace only; needs no rights in others [default: all namespaces]
-    #[arg(long, env, value_name = "NAMESPACE", value_parser = namespace_or_all, default_value = "", hide_default_value = true)]
-    pub namespace: OneOrAll,
+/// What clients may do.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Authorization")]
+pub struct AuthorizationArgs {
+    /// Who decides what a client with a valid certificate may do
+    #[arg(long, env, value_enum, default_value_t = AuthorizationMode::AlwaysAllow)]
+    pub authorization_mode: AuthorizationMode,
 }
 
 /// What is managed.
@@ -217,29 +220,6 @@ impl StoreArgs {
     }
 }
 
-/// One namespace, or all.
-#[derive(Clone, Debug)]
-pub struct OneOrAll(pub Option<String>);
-
-/// The workload that the server runs in. `None`: not known.
-#[derive(Clone, Debug)]
-pub struct OwnWorkload(pub Option<Target>);
-
-/// A set of namespaces.
-#[derive(Clone, Debug)]
-pub struct NamespaceSet(pub BTreeSet<String>);
-
-/// A set of kinds, written as resource names.
-#[derive(Clone, Debug)]
-pub struct KindSet(pub BTreeSet<Kind>);
-
-impl fmt::Display for KindSet {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(|kind| kind.resource()).collect();
-        formatter.write_str(&names.join(","))
-    }
-}
-
 /// Whether drift is repaired.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EnforcementArg {
@@ -247,6 +227,15 @@ pub enum EnforcementArg {
     Enforce,
     /// Only watch and count
     Ignore,
+}
+
+/// Who decides what a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuthorizationMode {
+    /// Nobody: everything
+    AlwaysAllow,
+    /// The RBAC rules of Kubernetes for `replicacounts.replicacount.dev`
+    Rbac,
 }
 
 /// What the API server does with other counts.
@@ -336,54 +325,12 @@ impl ServeArgs {
         TlsFiles {
             cert: self.tls.cert_file.clone(),
             key: self.tls.key_file.clone(),
-            ca: self.tls.ca_cert_file.clone(),
+            ca: match &self.tls.client_ca_file {
+                None => AuthorityFile::OfBoth(self.tls.ca_cert_file.clone()),
+                Some(file) => AuthorityFile::OfClients(file.clone()),
+            },
         }
     }
-}
-
-fn namespace_or_all(text: &str) -> Result<OneOrAll, String> {
-    if text.is_empty() {
-        return Ok(OneOrAll(None));
-    }
-    check_namespace(text).map_err(|error| error.to_string())?;
-    Ok(OneOrAll(Some(text.to_owned())))
-}
-
-fn namespaces(text: &str) -> Result<NamespaceSet, String> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names
-        .map(|name| check_namespace(name).map(|()| name.to_owned()).map_err(|error| error.to_string()))
-        .collect::<Result<_, _>>()
-        .map(NamespaceSet)
-}
-
-fn kinds(text: &str) -> Result<KindSet, String> {
-    let all = || KindSet(Kind::ALL.into());
-    let kind = |name: &str| Kind::from_resource(&name.to_ascii_lowercase());
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let kinds: BTreeSet<Kind> = names
-        .map(|name| kind(name).ok_or_else(|| format!("{name:?} is not known; known are: {}", all())))
-        .collect::<Result<_, _>>()?;
-    if kinds.is_empty() { Err(format!("name at least one of: {}", all())) } else { Ok(KindSet(kinds)) }
-}
-
-fn name(text: &str) -> Result<String, String> {
-    check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn own_workload(text: &str) -> Result<OwnWorkload, String> {
-    if text.is_empty() {
-        return Ok(OwnWorkload(None));
-    }
-    let others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::default());
-    let forms: Vec<_> = others.map(|kind| format!("NAMESPACE/{}/NAME", kind.singular())).collect();
-    let refused = |_| format!("write NAMESPACE/NAME for a {}, or {}", Kind::default(), forms.join(", "));
-    text.parse().map(|target| OwnWorkload(Some(target))).map_err(refused)
-}
-
-fn replicas(text: &str) -> Result<Replicas, String> {
-    let count: i32 = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
-    Replicas::new(count).map_err(|error| error.to_string())
 }
 
 /// The error message of the command-line parser, in one line.
@@ -396,7 +343,10 @@ pub fn one_line(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
+    use replica_count_core::target::Target;
 
     use super::*;
 

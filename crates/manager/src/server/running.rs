@@ -130,11 +130,12 @@ impl Running {
             // Another server may keep them.
             Some(_) | None => {}
         }
+        let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
         let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
         let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let grpc = Grpc {
-            service: shared.service(args.policy.max_replicas),
+            service: shared.service(args.policy.max_replicas, authorizer),
             health: shared.health(),
             credentials: reload.current(),
             connections: peers.connections,
@@ -200,7 +201,7 @@ async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
 mod tests {
     use std::future::pending;
 
-    use replica_count_core::change::{Action, Change, Changed};
+    use replica_count_core::change::{Action, Change, Changed, Existing};
     use replica_count_core::replicas::Replicas;
     use replica_count_core::target::Target;
     use tempfile::TempDir;
@@ -248,7 +249,7 @@ mod tests {
         writing.spawn_blocking("the store's writer", move || committer.run(panics));
         let action = Action::Set { replicas: Replicas::new(1).unwrap(), reason: None };
         let (by, at) = ("alice".to_owned(), jiff::Timestamp::UNIX_EPOCH);
-        let change = Change { expected_generation: None, by, at, action };
+        let change = Change { expected_generation: None, existing: Existing::Any, by, at, action };
         let target = Target::deployment("shop", "web").unwrap();
         let submitted = store.apply(target, change);
         let (_, closed) = tokio::join!(submitted, close(&store, &mut writing));

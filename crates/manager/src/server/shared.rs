@@ -10,6 +10,7 @@ use replica_count_core::replicas::Replicas;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::args::AuthorizationMode;
 use super::health::Health;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
@@ -27,6 +28,7 @@ use crate::reconcile::records::Records;
 use crate::reconcile::report::Report;
 use crate::reconcile::status_keeper::StatusKeeper;
 use crate::reconcile::statuses::Statuses;
+use crate::rpc::authorize::Authorizer;
 use crate::rpc::context::Context;
 use crate::rpc::list_queue::ListQueue;
 use crate::rpc::service::Deployments;
@@ -134,9 +136,10 @@ impl Shared {
         }
     }
 
-    pub(super) fn service(&self, max_replicas: Replicas) -> Deployments {
+    pub(super) fn service(&self, max_replicas: Replicas, authorizer: Authorizer) -> Deployments {
         Deployments(Context {
             store: self.marker.store.clone(),
+            authorizer,
             cluster: Arc::clone(&self.cluster),
             records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
@@ -145,6 +148,14 @@ impl Shared {
             client: self.client.clone(),
             lists: ListQueue::default(),
         })
+    }
+
+    /// How it is decided what clients may do.
+    pub(super) fn authorizer(&self, mode: AuthorizationMode, registry: &mut Registry) -> Authorizer {
+        match mode {
+            AuthorizationMode::AlwaysAllow => Authorizer::always_allow(),
+            AuthorizationMode::Rbac => Authorizer::rbac(self.client.clone(), registry),
+        }
     }
 
     pub(super) fn health(&self) -> Health {

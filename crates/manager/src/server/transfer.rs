@@ -17,7 +17,7 @@ use replica_count_core::stored::{Stored, Unsupported};
 use replica_count_core::target::Target;
 use tokio_util::sync::CancellationToken;
 
-use super::args::KubernetesArgs;
+use super::args::kubernetes::KubernetesArgs;
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::replica_count::{check_installed, list};
 use crate::kubernetes::source::Source;

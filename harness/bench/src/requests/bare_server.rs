@@ -18,7 +18,7 @@ use replica_count_api::proto::{
     GetDeploymentResponse, ListDeploymentsRequest, SetDeploymentRequest, SetDeploymentResponse,
     SetEnforcementRequest, SetEnforcementResponse,
 };
-use replica_count_manager::net::tls::{self, TlsFiles};
+use replica_count_manager::net::tls::{self, AuthorityFile, TlsFiles};
 use replica_count_manager::rpc::port;
 use replica_count_testbed::manager::Certificates;
 use replica_count_testbed::{parent_death, workspace};
@@ -123,7 +123,11 @@ impl Answers {
 /// Runs as the server. Prints its address on stdout.
 pub(crate) fn run(arguments: &arguments::BareServer) -> Result<()> {
     let arguments::BareServer { cert_file, key_file, ca_cert_file, answers } = arguments;
-    let files = TlsFiles { cert: cert_file.clone(), key: key_file.clone(), ca: ca_cert_file.clone() };
+    let files = TlsFiles {
+        cert: cert_file.clone(),
+        key: key_file.clone(),
+        ca: AuthorityFile::OfBoth(ca_cert_file.clone()),
+    };
     let acceptor = TlsAcceptor::from(tls::load(&files)?.server());
     let service = DeploymentsServiceServer::new(Answers::read(answers)?);
     Runtime::new()?.block_on(async {

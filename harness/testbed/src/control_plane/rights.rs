@@ -55,11 +55,11 @@ pub(super) async fn grant(client: &Client, scope: &Scope) -> Result<String> {
     match scope {
         Scope::Cluster => {
             ensure::<Namespace>(&Api::all(client.clone()), metadata.clone()).await?;
-            ensure::<ClusterRole>(&Api::all(client.clone()), role()).await?;
+            ensure::<ClusterRole>(&Api::all(client.clone()), role(scope)).await?;
             ensure::<ClusterRoleBinding>(&Api::all(client.clone()), binding("ClusterRole", home)).await?;
         }
         Scope::Namespace(namespace) => {
-            ensure::<Role>(&Api::namespaced(client.clone(), namespace), role()).await?;
+            ensure::<Role>(&Api::namespaced(client.clone(), namespace), role(scope)).await?;
             ensure::<RoleBinding>(&Api::namespaced(client.clone(), namespace), binding("Role", home)).await?;
         }
     }
@@ -67,32 +67,41 @@ pub(super) async fn grant(client: &Client, scope: &Scope) -> Result<String> {
     request_token(&accounts).await
 }
 
-fn role() -> Value {
+fn role(scope: &Scope) -> Value {
     let workloads = Kind::ALL.map(Kind::resource);
     let scales = workloads.map(|resource| format!("{resource}/scale"));
-    json!({
-        "metadata": { "name": NAME },
-        "rules": [
-            { "apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list", "watch"] },
-            { "apiGroups": ["apps"], "resources": scales, "verbs": ["patch"] },
-            { "apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list", "watch"] },
-            {
-                "apiGroups": ["replicacount.dev"],
-                "resources": ["replicaguards"],
-                "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-            },
-            {
-                "apiGroups": ["admissionregistration.k8s.io"],
-                "resources": [
-                    "validatingadmissionpolicies",
-                    "validatingadmissionpolicybindings",
-                    "mutatingadmissionpolicies",
-                    "mutatingadmissionpolicybindings",
-                ],
-                "verbs": ["get"],
-            },
-        ],
-    })
+    let mut rules = vec![
+        json!({ "apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list", "watch"] }),
+        json!({ "apiGroups": ["apps"], "resources": scales, "verbs": ["patch"] }),
+        json!({
+            "apiGroups": ["autoscaling"],
+            "resources": ["horizontalpodautoscalers"],
+            "verbs": ["list", "watch"],
+        }),
+        json!({
+            "apiGroups": ["replicacount.dev"],
+            "resources": ["replicaguards"],
+            "verbs": ["list", "watch", "create", "patch", "delete"],
+        }),
+        json!({
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": [
+                "validatingadmissionpolicies",
+                "validatingadmissionpolicybindings",
+                "mutatingadmissionpolicies",
+                "mutatingadmissionpolicybindings",
+            ],
+            "verbs": ["get"],
+        }),
+    ];
+    if *scope == Scope::Cluster {
+        rules.push(json!({
+            "apiGroups": ["authorization.k8s.io"],
+            "resources": ["subjectaccessreviews"],
+            "verbs": ["create"],
+        }));
+    }
+    json!({ "metadata": { "name": NAME }, "rules": rules })
 }
 
 fn binding(kind: &str, home: &str) -> Value {

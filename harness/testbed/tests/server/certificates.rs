@@ -1,10 +1,11 @@
 //! Certificates change while the server runs, swapped as in a mounted Kubernetes secret.
 
+use std::fs;
 use std::time::Duration;
 
 use replica_count_testbed::Manager;
 use replica_count_testbed::frames::{self, DATA, HEALTH_WATCH, PING};
-use replica_count_testbed::manager::{Certificates, Mount, Secret, TlsClient};
+use replica_count_testbed::manager::{Certificates, Mount, Secret, TlsClient, alert};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -21,8 +22,12 @@ struct Watcher(TlsStream<TcpStream>);
 
 impl Watcher {
     async fn new(manager: &Manager, certificates: &Certificates) -> Self {
-        let mut stream =
-            TlsClient::GOOD.connect(manager.grpc_address(), certificates, certificates).await.unwrap();
+        Self::trusting(manager, certificates, certificates).await
+    }
+
+    /// With a certificate of `theirs`, and trusting the authority of `ours`.
+    async fn trusting(manager: &Manager, ours: &Certificates, theirs: &Certificates) -> Self {
+        let mut stream = TlsClient::GOOD.connect(manager.grpc_address(), ours, theirs).await.unwrap();
         stream.write_all(&frames::preface(&[])).await.unwrap();
         stream.write_all(&frames::whole_call(1, HEALTH_WATCH)).await.unwrap();
         while frames::receive(&mut stream).await.unwrap().kind != DATA {}
@@ -84,4 +89,26 @@ async fn certificates_change_under_a_running_server() {
     wait_for_metric(&manager, "certificate_reloads_total 2").await;
     wait_for_metric(&manager, "certificate_files_refused 0").await;
     after.check_open().await;
+}
+
+#[tokio::test]
+async fn clients_may_have_an_authority_of_their_own() {
+    let (standalone, private, next) = (Standalone::new(), Standalone::new(), Standalone::new());
+    let public = standalone.options(&[]).certificates().unwrap();
+    let private = private.options(&[]).certificates().unwrap();
+    let clients = standalone.path("clients.crt");
+    fs::copy(private.authority(), &clients).unwrap();
+    let missing = standalone.path("missing");
+    let arguments =
+        ["--client-ca-file", clients.to_str().unwrap(), "--ca-cert-file", missing.to_str().unwrap()];
+    let manager = Manager::start(&standalone.options(&arguments)).await.unwrap();
+    let mut client = Watcher::trusting(&manager, &public, &private).await;
+    let refused = TlsClient::GOOD.connect(manager.grpc_address(), &public, &public).await;
+    assert!(alert(refused).await.is_some(), "who signs the server does not sign clients");
+
+    let next = next.options(&[]).certificates().unwrap();
+    client.check_open().await;
+    fs::copy(next.authority(), &clients).unwrap();
+    client.wait_until_closed().await;
+    Watcher::trusting(&manager, &public, &next).await.check_open().await;
 }

@@ -167,7 +167,8 @@ async fn a_bad_certificate_is_named() {
     let [client_crt, client_key] = ["crt", "key"].map(|suffix| format!("{client}.{suffix}"));
     let (cert, key, ca) = ("--cert-file", "--key-file", "--ca-cert-file");
     write_authority(&standalone, "other");
-    let cases: [Case<'_>; 20] = [
+    let clients = "--client-ca-file";
+    let cases: [Case<'_>; 23] = [
         (&[(ca, "other.crt")], "other.crt", "does not chain to"),
         (&[(ca, "other.crt")], &server_crt, "does not chain to"),
         (&[(cert, "missing")], "missing", "does not exist"),
@@ -188,6 +189,9 @@ async fn a_bad_certificate_is_named() {
         (&[(ca, &server_key)], &server_key, "a private key"),
         (&[(ca, &client_crt)], &client_crt, "is not a CA"),
         (&[(ca, &server_crt)], &server_crt, "is not a CA"),
+        (&[(clients, "missing")], "missing", "does not exist"),
+        (&[(clients, &server_crt)], &server_crt, "is not a CA"),
+        (&[(clients, "other.crt"), (cert, &client_crt)], &client_crt, "is not for a server"),
     ];
     for (files, named, words) in cases {
         let paths = files.iter().map(|(flag, file)| (*flag, standalone.path(file)));

@@ -20,7 +20,7 @@ use rustls::{CertificateError, ConfigBuilder, Error, RootCertStore, WantsVerifie
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use super::expiry::Validity;
-use super::files::{Contents, Problem, Role, Source, TlsError, TlsFiles};
+use super::files::{AuthorityFile, Contents, Problem, Role, Source, TlsError, TlsFiles};
 use crate::clock;
 
 /// The credentials from a checked set of files. They are only replaced as a whole.
@@ -55,12 +55,17 @@ impl Credentials {
         let provider = Arc::new(provider());
         let certificate = Source::parse(Role::ServerCertificate, &files.cert, contents.cert)?;
         let key = Source::parse(Role::ServerKey, &files.key, contents.key)?;
-        let ca = Source::parse(Role::ClientCa, &files.ca, contents.ca)?;
+        let ca = Source::parse(Role::ClientCa, files.ca.path(), contents.ca)?;
 
         let (certified, server_validity) = certified_key(&certificate, &key, &provider, now)?;
         let (roots, ca_validity) = roots(&ca, now)?;
         let roots = Arc::new(roots);
-        check_chain(&certificate, &certified.cert, &ca, &roots, &provider, now)?;
+        match files.ca {
+            AuthorityFile::OfBoth(_) => {
+                check_chain(&certificate, &certified.cert, &ca, &roots, &provider, now)?;
+            }
+            AuthorityFile::OfClients(_) => {}
+        }
         let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
             .map_err(|error| ca.problem(Problem::UnusableCertificate(error.to_string())))?;

@@ -23,14 +23,36 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// The private key of the certificate, PEM without passphrase.
     pub key: PathBuf,
-    /// The CAs that sign clients, and the server, PEM.
-    pub ca: PathBuf,
+    /// The CAs.
+    pub ca: AuthorityFile,
+}
+
+/// The file of the CAs, PEM.
+#[derive(Clone, Debug)]
+pub enum AuthorityFile {
+    /// They sign the clients and the server.
+    OfBoth(PathBuf),
+    /// They sign the clients. Who signs the server is for the clients to know.
+    OfClients(PathBuf),
+}
+
+impl AuthorityFile {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::OfBoth(path) | Self::OfClients(path) => path,
+        }
+    }
 }
 
 impl TlsFiles {
     /// Reads all three files, one after the other.
     pub(super) fn read(&self) -> Contents {
-        Contents { cert: read_bounded(&self.cert), key: read_bounded(&self.key), ca: read_bounded(&self.ca) }
+        Contents {
+            cert: read_bounded(&self.cert),
+            key: read_bounded(&self.key),
+            ca: read_bounded(self.ca.path()),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Identity {
     pub user: Arc<str>,
     /// The organizations, in the order of the certificate.
     pub groups: Vec<String>,
+    /// The SHA-256 of the certificate, which stands for all of this.
+    pub fingerprint: [u8; 32],
 }
 
 /// Why a certificate has no usable identity.
@@ -79,8 +81,13 @@ impl Identity {
             .into_iter()
             .map(|organization| checked("organization", organization, MAX_NAME))
             .collect::<Result<_, _>>()?;
-        Ok(Self { user: user.into(), groups })
+        Ok(Self { user: user.into(), groups, fingerprint: fingerprint(der) })
     }
+}
+
+fn fingerprint(der: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+    digest.as_ref().try_into().expect("a SHA-256 has 32 bytes")
 }
 
 fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Result<Vec<&'a str>, IdentityError> {

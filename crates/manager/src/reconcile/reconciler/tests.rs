@@ -12,7 +12,7 @@ use http::{Method, Request, Response, header};
 use kube::client::Body;
 use prometheus_client::registry::Registry;
 use replica_count_core::autoscalers::Autoscaler;
-use replica_count_core::change::{Action, Change, Changed};
+use replica_count_core::change::{Action, Change, Changed, Existing};
 use replica_count_core::damping::REFILL;
 use replica_count_core::failures::BACKOFF;
 use replica_count_core::kind::Kind;
@@ -221,7 +221,9 @@ fn version(number: usize) -> u64 {
 fn set(replicas: i32) -> Changed {
     let action = Action::Set { replicas: count(replicas), reason: None };
     let (by, at) = ("alice".to_owned(), clock::now().wall);
-    Change { expected_generation: None, by, at, action }.apply(target(0).into(), None).unwrap()
+    Change { expected_generation: None, existing: Existing::Any, by, at, action }
+        .apply(target(0).into(), None)
+        .unwrap()
 }
 
 fn store(folder: &TempDir, targets: usize) -> Store {

@@ -75,7 +75,7 @@ fn key(target: &EntryTarget) -> (String, String, String) {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use replica_count_core::change::Action;
+    use replica_count_core::change::{Action, Existing};
     use replica_count_core::target::Target;
 
     use super::*;
@@ -83,7 +83,7 @@ mod tests {
     fn submission(name: &str, by: &str) -> Submission {
         let target = Target::deployment("shop", name).unwrap().into();
         let (at, action) = (Timestamp::UNIX_EPOCH, Action::Delete);
-        let change = Change { expected_generation: None, by: by.into(), at, action };
+        let change = Change { expected_generation: None, existing: Existing::Any, by: by.into(), at, action };
         Submission { target, change, answer: oneshot::channel().0 }
     }
 

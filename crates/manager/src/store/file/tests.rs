@@ -16,7 +16,7 @@ use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::{Action, Change, ChangeError, Changed};
+use replica_count_core::change::{Action, Change, ChangeError, Changed, Existing};
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::{Setting, Settings};
 use replica_count_core::settings_file;
@@ -123,7 +123,13 @@ fn delete() -> Change {
 }
 
 fn change(action: Action) -> Change {
-    Change { expected_generation: None, by: "alice".into(), at: Timestamp::UNIX_EPOCH, action }
+    Change {
+        expected_generation: None,
+        existing: Existing::Any,
+        by: "alice".into(),
+        at: Timestamp::UNIX_EPOCH,
+        action,
+    }
 }
 
 fn count_of(setting: Option<&Arc<Setting>>) -> Option<i32> {

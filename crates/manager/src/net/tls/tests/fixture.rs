@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 
-use crate::net::tls::TlsFiles;
+use crate::net::tls::{AuthorityFile, TlsFiles};
 
 #[derive(Parser)]
 struct Cli {
@@ -113,7 +113,7 @@ impl Certificates {
         TlsFiles {
             cert: self.path("server/server.crt"),
             key: self.path("server/server.key"),
-            ca: self.path("server/ca.crt"),
+            ca: AuthorityFile::OfBoth(self.path("server/ca.crt")),
         }
     }
 

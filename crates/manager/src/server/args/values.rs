@@ -1,0 +1,82 @@
+//! The values of flags that are more than text.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use replica_count_core::kind::Kind;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::{Target, check_name, check_namespace};
+
+/// One namespace, or all.
+#[derive(Clone, Debug)]
+pub struct OneOrAll(pub Option<String>);
+
+/// The workload that the server runs in. `None`: not known.
+#[derive(Clone, Debug)]
+pub struct OwnWorkload(pub Option<Target>);
+
+/// A set of namespaces.
+#[derive(Clone, Debug)]
+pub struct NamespaceSet(pub BTreeSet<String>);
+
+/// A set of kinds, written as resource names.
+#[derive(Clone, Debug)]
+pub struct KindSet(pub BTreeSet<Kind>);
+
+impl fmt::Display for KindSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|kind| kind.resource()).collect();
+        formatter.write_str(&names.join(","))
+    }
+}
+
+/// Parses a namespace; an empty text means all.
+pub(super) fn namespace_or_all(text: &str) -> Result<OneOrAll, String> {
+    if text.is_empty() {
+        return Ok(OneOrAll(None));
+    }
+    check_namespace(text).map_err(|error| error.to_string())?;
+    Ok(OneOrAll(Some(text.to_owned())))
+}
+
+/// Parses namespaces that commas separate.
+pub(super) fn namespaces(text: &str) -> Result<NamespaceSet, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| check_namespace(name).map(|()| name.to_owned()).map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()
+        .map(NamespaceSet)
+}
+
+/// Parses kinds that commas separate.
+pub(super) fn kinds(text: &str) -> Result<KindSet, String> {
+    let all = || KindSet(Kind::ALL.into());
+    let kind = |name: &str| Kind::from_resource(&name.to_ascii_lowercase());
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let kinds: BTreeSet<Kind> = names
+        .map(|name| kind(name).ok_or_else(|| format!("{name:?} is not known; known are: {}", all())))
+        .collect::<Result<_, _>>()?;
+    if kinds.is_empty() { Err(format!("name at least one of: {}", all())) } else { Ok(KindSet(kinds)) }
+}
+
+/// Parses the name of an object.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Parses a workload; an empty text means that it is not known.
+pub(super) fn own_workload(text: &str) -> Result<OwnWorkload, String> {
+    if text.is_empty() {
+        return Ok(OwnWorkload(None));
+    }
+    let others = Kind::ALL.into_iter().filter(|kind| *kind != Kind::default());
+    let forms: Vec<_> = others.map(|kind| format!("NAMESPACE/{}/NAME", kind.singular())).collect();
+    let refused = |_| format!("write NAMESPACE/NAME for a {}, or {}", Kind::default(), forms.join(", "));
+    text.parse().map(|target| OwnWorkload(Some(target))).map_err(refused)
+}
+
+/// Parses a count.
+pub(super) fn replicas(text: &str) -> Result<Replicas, String> {
+    let count: i32 = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
+    Replicas::new(count).map_err(|error| error.to_string())
+}
