@@ -127,11 +127,12 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     let start = || Box::pin(Site::start(plan));
     let (first, second) = tokio::try_join!(start(), start())?;
     let sites = [first, second];
-    let manager = sites[0].guard(plan).await?;
-    let (in_force_rows, in_force) = in_force::measure(plan, &sites[0].client, &manager).await?;
-    manager.kill()?;
-    // The guards stay, and so do the policies. Both API servers are alone then, as one of them has no guard.
+    // The guards stay, and so do the policies.
     sites[1].guard(plan).await?.kill()?;
+    let manager = sites[0].guard(plan).await?;
+    let (in_force_rows, in_force) = in_force::measure(plan, &sites, &manager).await?;
+    // What others pay does not depend on it, and the other API server has none.
+    manager.kill()?;
     let (mut rows, writes) = writes::measure(plan, &sites).await?;
     rows.extend(in_force_rows);
     let [site, _] = sites;
