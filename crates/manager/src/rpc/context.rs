@@ -7,6 +7,7 @@ use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 
 use super::list_queue::ListQueue;
+use super::status::Refusal;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
 use crate::reconcile::records::Records;
@@ -30,4 +31,11 @@ pub struct Context {
     pub client: Client,
     /// Serialises ListDeployments calls.
     pub lists: ListQueue,
+}
+
+impl Context {
+    /// Checks that the settings are known.
+    pub(super) fn check_read(&self) -> Result<(), Refusal> {
+        if self.store.is_read() { Ok(()) } else { Err(Refusal::Unread) }
+    }
 }

@@ -14,7 +14,6 @@ use replica_count_core::target::Target;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::set::check_read;
 use super::state_reason::StateReason;
 use super::status::Refusal;
 use super::unknown::Unknown;
@@ -22,7 +21,7 @@ use crate::clock;
 use crate::cluster::{Cluster, View, Watched};
 
 pub(super) fn get(context: &Context, target: &EntryTarget) -> Result<proto::GetDeploymentResponse, Refusal> {
-    check_read(context)?;
+    context.check_read()?;
     match (target, context.store.read_all(|stored| stored.get(target))) {
         (_, Some(Entry::Unsupported(entry))) => Ok(of_unsupported(&context.cluster, target, &entry)),
         (EntryTarget::Known(target), Some(Entry::Setting(setting))) => {

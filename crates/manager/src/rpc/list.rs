@@ -24,7 +24,6 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::in_flight::InFlight;
-use super::set::check_read;
 use super::state_reason::StateReason;
 use super::status::Refusal;
 use super::unknown::Unknown;
@@ -40,7 +39,7 @@ pub(super) fn list(
     request: &ListRequest,
     in_flight: Option<&InFlight>,
 ) -> Result<proto::DeploymentsReplicaConfigs, Refusal> {
-    check_read(context)?;
+    context.check_read()?;
     if request.include_unmanaged {
         for kind in &request.kinds {
             context.policy.scope.check_watched(request.namespace.as_deref(), *kind)?;

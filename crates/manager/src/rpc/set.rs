@@ -27,7 +27,7 @@ pub(super) async fn set(
 ) -> Result<proto::SetDeploymentResponse, Refusal> {
     let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
     let SetRequest { allow_missing, allow_autoscaled, replace_unknown, .. } = request;
-    check_read(context)?;
+    context.check_read()?;
     let old_replicas = current_replicas(context, &target, allow_missing).await?;
     if !allow_autoscaled {
         check_not_autoscaled(context, &target, allow_missing)?;
@@ -57,18 +57,13 @@ pub(super) async fn set(
     })
 }
 
-/// Checks that the settings are known.
-pub(super) fn check_read(context: &Context) -> Result<(), Refusal> {
-    if context.store.is_read() { Ok(()) } else { Err(Refusal::Unread) }
-}
-
 /// Applies a change and returns when it is durable.
 pub(super) async fn apply(
     context: &Context,
     target: &EntryTarget,
     change: Change,
 ) -> Result<Changed, Refusal> {
-    check_read(context)?;
+    context.check_read()?;
     let applied = context.store.apply(target.clone(), change).await;
     let changed = applied.map_err(|error| Refusal::of_store(target, error))?;
     if let Some(Unsupported { json, .. }) = changed.unsupported.as_deref() {
