@@ -14,10 +14,9 @@ use replica_count_core::scope::Scope;
 use replica_count_core::setting::{Enforcement, Setting, Settings};
 use replica_count_core::settings_file;
 use replica_count_core::stored::{Stored, Unsupported};
-use replica_count_core::target::Target;
+use replica_count_core::target::{Target, check_namespace};
 use tokio_util::sync::CancellationToken;
 
-use super::args::kubernetes::KubernetesArgs;
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::replica_count::{check_installed, list};
 use crate::kubernetes::source::Source;
@@ -35,9 +34,15 @@ pub struct TransferArgs {
     /// Leave out entries that this version does not support, instead of refusing them
     #[arg(long)]
     skip_unsupported: bool,
-    /// The cluster.
-    #[command(flatten)]
-    kubernetes: KubernetesArgs,
+    /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, env = "KUBE_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+    /// Only this namespace [default: all namespaces]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    namespace: Option<String>,
 }
 
 /// Why a command failed. Each message is one line.
@@ -143,13 +148,13 @@ impl TransferArgs {
     }
 
     fn is_in(&self, target: &Target) -> bool {
-        let scope = Scope { only: self.kubernetes.namespace.0.clone(), ..Scope::default() };
+        let scope = Scope { only: self.namespace.clone(), ..Scope::default() };
         scope.check_watched(Some(target.namespace()), target.kind()).is_ok()
     }
 
     async fn connect(&self) -> Result<(Client, CancellationToken), TransferError> {
-        let KubernetesArgs { kubeconfig, context, .. } = self.kubernetes.clone();
-        let opened = Source { kubeconfig, context }.open().map_err(TransferError::usage)?;
+        let source = Source { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
+        let opened = source.open().map_err(TransferError::usage)?;
         let (client, renewal) = connect(opened).map_err(TransferError::usage)?;
         let stop = CancellationToken::new();
         tokio::spawn(renewal.run(stop.clone()));
@@ -161,8 +166,7 @@ impl TransferArgs {
     }
 
     async fn importer(&self, client: Client) -> Result<Importer, TransferError> {
-        let objects =
-            list(&client, self.kubernetes.namespace.0.as_deref()).await.map_err(TransferError::failed)?;
+        let objects = list(&client, self.namespace.as_deref()).await.map_err(TransferError::failed)?;
         Importer::new(client, &objects).map_err(TransferError::failed)
     }
 }
@@ -244,6 +248,10 @@ fn check_free(
 /// Whether a failure says nothing about the other settings.
 fn is_of_one(error: &StoreError) -> bool {
     matches!(error.backend_reason(), None | Some(BackendReason::NoNamespace | BackendReason::Refused))
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    check_namespace(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn read_file(path: &Path) -> Result<Stored, TransferError> {

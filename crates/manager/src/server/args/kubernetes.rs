@@ -7,7 +7,7 @@ use clap::Args;
 use super::values::{OneOrAll, namespace_or_all};
 
 /// The cluster.
-#[derive(Clone, Debug, Args)]
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct KubernetesArgs {
     /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod]

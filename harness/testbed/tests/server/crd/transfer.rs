@@ -39,7 +39,7 @@ async fn a_running_installation_moves_there_and_back() {
     fixture.create_managed("web", 3).await;
     fixture.create_managed("api", 2).await;
     fixture.set("api", 4).await;
-    fixture.ignore("api", Some(jiff::Timestamp::now() + std::time::Duration::from_secs(3600))).await;
+    fixture.ignore("api", Some(jiff::Timestamp::now() + std::time::Duration::from_hours(1))).await;
     let before: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
 
     // While the server runs: a dry run, then the import, and once more.

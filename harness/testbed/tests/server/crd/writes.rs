@@ -43,7 +43,7 @@ async fn a_set_is_an_object_that_is_enforced() {
     // The generation grows with each change of the spec.
     let answer = fixture.set("web", 4).await;
     assert_eq!(answer.generation, 2);
-    let until = jiff::Timestamp::now() + Duration::from_secs(3600);
+    let until = jiff::Timestamp::now() + Duration::from_hours(1);
     fixture.ignore("web", Some(until)).await;
     let read = fixture.get("web").await.unwrap();
     assert_eq!((read.generation, read.enforcement()), (3, EnforcementMode::Ignore));
