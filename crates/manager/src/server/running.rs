@@ -23,7 +23,7 @@ use crate::net::tls::reload::Reload;
 use crate::reconcile::report::Reporter;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
-use crate::store::{Backing, Store};
+use crate::store::{Backing, Kept, Store};
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,26 +110,7 @@ impl Running {
             }
         };
         watches.start();
-        if let (Some(statuses), Some(kept)) = (shared.statuses.clone(), kept) {
-            let keeper = shared.status_keeper(statuses, kept);
-            work.spawn_on(reconcile_runtime, "the keeper of statuses", keeper.run(stop_work.clone()));
-        }
-        let reconciler = shared.reconciler();
-        work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
-        match args.guard_settings() {
-            Some(settings) if shared.guards.is_on() => {
-                let prover = shared.guard_prover(&settings);
-                work.spawn_on(reconcile_runtime, "the prover of guards", prover.run(stop_work.clone()));
-                let keeper = shared.guard_keeper(settings);
-                work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(stop_work.clone()));
-            }
-            None if shared.marker.store.is_locked() => {
-                let removal = shared.guard_removal(args.guard.guard_name.clone());
-                work.spawn("the removal of guards", removal.run(stop_work.clone()));
-            }
-            // Another server may keep them.
-            Some(_) | None => {}
-        }
+        enforce(args, shared, kept, &mut work, reconcile_runtime, &stop_work);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
         let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
@@ -195,6 +176,37 @@ async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
         return Err(anyhow!("the settings file could not be written within {CLOSE_TIMEOUT:?}"));
     }
     writing.outcome()
+}
+
+/// Starts what puts counts into effect: the reconciler, and what keeps statuses and guards.
+fn enforce(
+    args: &ServeArgs,
+    shared: &Shared,
+    kept: Option<Arc<Kept>>,
+    work: &mut Tasks,
+    runtime: &Handle,
+    stop_work: &CancellationToken,
+) {
+    if let (Some(statuses), Some(kept)) = (shared.statuses.clone(), kept) {
+        let keeper = shared.status_keeper(statuses, kept);
+        work.spawn_on(runtime, "the keeper of statuses", keeper.run(stop_work.clone()));
+    }
+    let reconciler = shared.reconciler();
+    work.spawn_on(runtime, "the reconciler", reconciler.run(stop_work.clone()));
+    match args.guard_settings() {
+        Some(settings) if shared.guards.is_on() => {
+            let prover = shared.guard_prover(&settings);
+            work.spawn_on(runtime, "the prover of guards", prover.run(stop_work.clone()));
+            let keeper = shared.guard_keeper(settings);
+            work.spawn_on(runtime, "the keeper of guards", keeper.run(stop_work.clone()));
+        }
+        None if shared.marker.store.is_locked() => {
+            let removal = shared.guard_removal(args.guard.guard_name.clone());
+            work.spawn("the removal of guards", removal.run(stop_work.clone()));
+        }
+        // Another server may keep them.
+        Some(_) | None => {}
+    }
 }
 
 #[cfg(test)]
