@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use replica_count_core::backoff::Backoff;
 use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::kind::Kind;
@@ -27,8 +28,8 @@ use crate::kubernetes::replica_count::{
 };
 use crate::store::error::StoreError;
 
-/// How often a change is decided anew because somebody else was faster.
-const ATTEMPTS: u32 = 8;
+/// How long a change waits at most before it is decided anew, because somebody else was faster.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(4), cap: Duration::from_millis(200) };
 /// How long a change may take. After that, its outcome is given up.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How soon a request without an answer is repeated.
@@ -72,9 +73,12 @@ impl Changer<'_> {
         }
         let deadline = Instant::now() + PATIENCE;
         let (mut is_fresh, mut last) = (false, RequestError::NotFound);
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0.. {
             if attempt > 0 {
                 self.metrics.repeats.inc();
+            }
+            if Instant::now() >= deadline {
+                break;
             }
             let found = self.kept.find(target);
             let before = found.as_ref().map(|found| found.said.entry_to_change());
@@ -93,6 +97,10 @@ impl Changer<'_> {
                     debug!(%target, %error, "decided again");
                     last = error;
                     self.refresh(target, found.as_ref()).await.map_err(|error| self.give_up(error))?;
+                    // The first time, it is usually not a race.
+                    if is_fresh {
+                        sleep(BACKOFF.delay(attempt, fastrand::f64())).await;
+                    }
                     is_fresh = true;
                 }
                 Err(RequestError::Throttled { retry_after, .. })

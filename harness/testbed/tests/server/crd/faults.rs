@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use replica_count_api::proto;
 use replica_count_testbed::control_plane::Scope;
-use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, Plan};
-use replica_count_testbed::{FaultProxy, manager};
+use replica_count_testbed::fault_proxy::{Encodings, Fault, Kind, Plan, StreamFault};
+use replica_count_testbed::{FaultProxy, Manager, manager};
 use tokio::time::Instant;
 
-use super::in_namespace;
+use super::{in_namespace, with_crd};
 use crate::fixture::{Fixture, shared, testbed};
 
 /// The faults of the next writes of settings, and of statuses.
@@ -99,6 +101,50 @@ async fn a_change_without_an_answer_is_stored_once() {
 }
 
 #[tokio::test]
+async fn a_server_whose_watch_lags_asks_before_it_refuses() {
+    let mut fixture = with_crd(&[]).await;
+    let lag = Fault::Stream(StreamFault::Lag { ms: 3000 });
+    let plan: Plan =
+        Box::new(move |_, kind, path| (kind == Kind::Watch && path.contains("replicacounts")).then_some(lag));
+    let control_plane = fixture.control_plane;
+    let proxy = FaultProxy::start(control_plane, Encodings::AsAsked, plan, Box::new(|_| {})).await.unwrap();
+    let kubeconfig = proxy.manager_kubeconfig(control_plane, &Scope::Cluster).await.unwrap();
+    let folder = control_plane.folder("lagging").unwrap();
+    let options = manager::Options::new(testbed(), &kubeconfig, &folder).unwrap();
+    let options = options.argument("--enforcement").argument("ignore");
+    let mut lagging = Manager::start(&in_namespace(options, &fixture.namespace)).await.unwrap();
+    lagging.wait_ready().await.unwrap();
+    let mut other = lagging.client().await.unwrap();
+
+    fixture.create("web", 1).await;
+    let generation = Some(fixture.set("web", 2).await.generation);
+    let request =
+        proto::SetDeploymentRequest { expected_generation: generation, ..fixture.set_request("web", 3) };
+    assert_eq!(other.set_deployment(request).await.unwrap().into_inner().generation, 2);
+    fixture.wait_for("web", |answer| answer.generation == 2).await;
+    let generation = Some(fixture.set("web", 4).await.generation);
+    let request = proto::DeleteDeploymentRequest {
+        name: "web".to_owned(),
+        namespace: fixture.namespace.clone(),
+        expected_generation: generation,
+        ..proto::DeleteDeploymentRequest::default()
+    };
+    other.delete_deployment(request).await.unwrap();
+    // What it has deleted is not shown again by what the watch still has.
+    let request = proto::GetDeploymentRequest {
+        name: "web".to_owned(),
+        namespace: fixture.namespace.clone(),
+        ..proto::GetDeploymentRequest::default()
+    };
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(7) {
+        let read = other.get_deployment(request.clone()).await.unwrap().into_inner();
+        assert_eq!(read.desired_replicas, None, "{read:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_outcome_that_stays_unknown_is_told() {
     let faults = Faults::default();
     let (mut fixture, _proxy) = with_faults(&faults).await;
@@ -124,7 +170,7 @@ async fn statuses_survive_refusals() {
     for count in 4..8 {
         fixture.scale("web", count).await;
         fixture.wait_for_count("web", 3).await;
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
     crate::fixture::eventually("the last drift is shown", async || {
         let status = fixture.object("web").await.unwrap().data["status"].clone();
