@@ -240,7 +240,7 @@ impl World {
                 self.replicas[replica].delays = (now + lasts, there, back);
             }
             Fault::LoseRequests { replica, lasts } => {
-                self.replicas[replica].lose_requests_until = now + lasts
+                self.replicas[replica].lose_requests_until = now + lasts;
             }
             Fault::LoseAnswers { replica, lasts } => self.replicas[replica].lose_answers_until = now + lasts,
             Fault::BreakWatch { replica, lasts } => self.replicas[replica].watch_broken_until = now + lasts,
@@ -348,6 +348,16 @@ impl World {
             }
             replica.elector.drained();
         }
+        self.act(index);
+        if self.replicas[index].is_finished {
+            self.restart(index);
+        }
+    }
+
+    /// Does what the elector says, until it waits.
+    fn act(&mut self, index: usize) {
+        let (now, replica) = (self.now, &mut self.replicas[index]);
+        let clock = replica.clock(now);
         loop {
             match replica.elector.next(clock) {
                 Action::Begin(term) => self.windows.push(Window {
@@ -389,9 +399,6 @@ impl World {
                     break;
                 }
             }
-        }
-        if replica.is_finished {
-            self.restart(index);
         }
     }
 
