@@ -215,7 +215,9 @@ impl Guards {
             (Some(kept), Some(known)) if kept.replicas == setting.replicas => {
                 match (known.proof, guard.and_then(|guard| guard.mode)) {
                     (Proven::Inactive, _) | (_, None) => GuardState::Unguarded,
-                    (Proven::NotYet | Proven::Active(_), Some(mode)) => GuardState::InForce(mode),
+                    (Proven::NotYet | Proven::Active(_) | Proven::Doubted, Some(mode)) => {
+                        GuardState::InForce(mode)
+                    }
                 }
             }
             (None, Some(known)) if known.is_full => GuardState::Unguarded,
@@ -429,6 +431,27 @@ mod tests {
         assert!(guards.subject("shop", INTERVAL).is_none(), "somebody has changed it");
         guards.observe(&object(10, 4, true));
         assert!(guards.subject("shop", INTERVAL).is_none(), "suspended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_connection_makes_a_proof_due() {
+        let guards = marked();
+        guards.snapshot("shop").unwrap();
+        guards.record_written("shop", Some(&object(7, 3, false)));
+        guards.record_kept("shop", false);
+        assert!(guards.record_active("shop", Some(7)));
+        let proven = |guards: &Guards| guards.proven_state_of(&target(), &setting(3), false);
+        assert_eq!(proven(&guards), GuardState::InForce(Mode::Correct));
+
+        guards.doubt_all();
+        assert_eq!(proven(&guards), GuardState::Behind);
+        assert_eq!(guards.subject("shop", INTERVAL).unwrap().due, None);
+        assert!(!guards.record_active("shop", Some(7)), "that is no news");
+        assert_eq!(proven(&guards), GuardState::InForce(Mode::Correct));
+
+        guards.record_inactive("shop", Some(7));
+        guards.doubt_all();
+        check(&guards, 3, GuardState::Unguarded);
     }
 
     #[tokio::test]

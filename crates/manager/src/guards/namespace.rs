@@ -90,6 +90,8 @@ pub(super) enum Proven {
     #[default]
     NotYet,
     Active(Instant),
+    /// It was, before the connection to the API server was lost.
+    Doubted,
     Inactive,
 }
 

@@ -18,7 +18,7 @@ impl Guards {
         })?;
         let is_steady = matches!(known.writing, Writing::Nothing) && known.drift.is_none();
         let due = match known.proof {
-            Proven::NotYet | Proven::Inactive => None,
+            Proven::NotYet | Proven::Doubted | Proven::Inactive => None,
             Proven::Active(at) => Some(at + proof_every).filter(|due| *due > Instant::now()),
         };
         let is_inactive = matches!(known.proof, Proven::Inactive);
@@ -34,13 +34,24 @@ impl Guards {
         }
     }
 
+    /// Takes no guard for being in force until that is proven again: the API server may have been restarted, and evaluates
+    /// no policies with parameters for up to half a minute.
+    pub fn doubt_all(&self) {
+        for known in self.lock().namespaces.values_mut() {
+            if matches!(known.proof, Proven::Active(_)) {
+                known.proof = Proven::Doubted;
+            }
+        }
+        self.mark_proofs();
+    }
+
     /// Records that the guard of a namespace is in force; returns whether that is new.
     pub fn record_active(&self, namespace: &str, version: Option<u64>) -> bool {
         let mut inner = self.lock();
         let Some(known) = proven(inner.namespaces.get_mut(namespace), version) else { return false };
         known.trials = 0;
         let before = std::mem::replace(&mut known.proof, Proven::Active(Instant::now()));
-        !matches!(before, Proven::Active(_))
+        !matches!(before, Proven::Active(_) | Proven::Doubted)
     }
 
     /// Records that the guard of a namespace is not in force; returns how often that was seen in a row. 0: another version

@@ -49,7 +49,7 @@ impl Summary {
                     summary.guarded += guard.counts.len();
                 }
                 Proven::Inactive => summary.inactive += 1,
-                Proven::NotYet => {}
+                Proven::NotYet | Proven::Doubted => {}
             }
         }
         summary

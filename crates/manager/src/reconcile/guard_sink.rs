@@ -92,7 +92,9 @@ impl Sink for GuardSink {
 
     fn live(&self) {}
 
-    fn stale(&self, _since: Instant) {}
+    fn stale(&self, _since: Instant) {
+        self.guards.doubt_all();
+    }
 
     fn refused(&self, reason: &str, is_first: bool) {
         self.guards.set_refused();
