@@ -51,7 +51,7 @@ impl Subscriber for DesiredSubscriber {
         let store = &self.marker.store;
         store.read_all(|stored| {
             for (target, entry) in &stored.unsupported {
-                warn!(%target, reason = &*entry.reason, "stored but not supported, so it is kept and not enforced");
+                warn!(%target, reason = &*entry.reason, "stored and kept, but not enforced");
             }
         });
         let managed: Vec<(Target, Replicas)> = store.read(|settings| {

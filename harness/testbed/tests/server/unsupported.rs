@@ -133,7 +133,11 @@ async fn it_is_shown_with_the_reason_and_not_enforced() {
     assert_eq!((fixture.count("floor").await, fixture.count("warn").await), (Some(1), Some(1)));
     assert_eq!(fixture.unsupported().await, 3);
     let log = fixture.manager.log();
-    assert_eq!(log.iter().filter(|line| line.contains("stored by another version")).count(), 3, "{log:#?}");
+    assert_eq!(
+        log.iter().filter(|line| line.contains("stored and kept, but not enforced")).count(),
+        3,
+        "{log:#?}"
+    );
 }
 
 #[tokio::test]

@@ -232,15 +232,20 @@ impl Kept {
         } else {
             self.publish(&objects, effects, &Author::default());
         }
-        self.live();
+        self.resume(&objects);
         count
     }
 
     /// The watch is open again.
     pub(super) fn live(&self) {
+        self.resume(&self.lock());
+    }
+
+    fn resume(&self, objects: &Objects) {
         if self.reading.record_live() {
             info!("the API server shows ReplicaCounts again: counts are enforced");
             self.feed.subscriber().resumed();
+            self.feed.subscriber().objects_changed(&objects.keys());
         }
     }
 
