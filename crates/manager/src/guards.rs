@@ -422,6 +422,9 @@ mod tests {
         guards.record_written("shop", Some(&object(8, 4, false)));
         assert_eq!(guards.record_inactive("shop", subject.version), 0);
         assert!(!guards.record_active("shop", subject.version));
+        guards.set_mode(Mode::Warn);
+        assert!(!guards.record_active("shop", Some(8)), "it has another mode than is wanted by now");
+        guards.set_mode(Mode::Correct);
         assert!(guards.record_active("shop", Some(8)));
         let due = guards.subject("shop", INTERVAL).unwrap().due;
         assert_eq!(due, Some(Instant::now() + INTERVAL));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::namespace::{Namespace, Proven, Writing};
-use super::{Guards, Subject};
+use super::namespace::{Held, Namespace, Proven, Writing};
+use super::{Guards, Inner, Subject};
 
 impl Guards {
     /// What to prove of the guard of a namespace. `None`: there is nothing to prove, or it is about to change.
@@ -37,18 +37,22 @@ impl Guards {
     /// Takes no guard for being in force until that is proven again: the API server may have been restarted, and evaluates
     /// no policies with parameters for up to half a minute.
     pub fn doubt_all(&self) {
-        for known in self.lock().namespaces.values_mut() {
+        let mut doubted = Vec::new();
+        for (namespace, known) in &mut self.lock().namespaces {
             if matches!(known.proof, Proven::Active(_)) {
                 known.proof = Proven::Doubted;
+                doubted.push(Arc::clone(namespace));
             }
         }
-        self.mark_proofs();
+        for namespace in doubted {
+            self.proofs.mark(namespace);
+        }
     }
 
     /// Records that the guard of a namespace is in force; returns whether that is new.
     pub fn record_active(&self, namespace: &str, version: Option<u64>) -> bool {
         let mut inner = self.lock();
-        let Some(known) = proven(inner.namespaces.get_mut(namespace), version) else { return false };
+        let Some(known) = proven(&mut inner, namespace, version) else { return false };
         known.trials = 0;
         let before = std::mem::replace(&mut known.proof, Proven::Active(Instant::now()));
         !matches!(before, Proven::Active(_) | Proven::Doubted)
@@ -58,7 +62,7 @@ impl Guards {
     /// of it is in the API server by now.
     pub fn record_inactive(&self, namespace: &str, version: Option<u64>) -> u32 {
         let mut inner = self.lock();
-        let Some(known) = proven(inner.namespaces.get_mut(namespace), version) else { return 0 };
+        let Some(known) = proven(&mut inner, namespace, version) else { return 0 };
         known.proof = Proven::Inactive;
         known.trials = known.trials.saturating_add(1);
         known.trials
@@ -73,7 +77,9 @@ impl Guards {
     }
 }
 
-/// The namespace, if its guard still has the version that a proof was about.
-fn proven(known: Option<&mut Namespace>, version: Option<u64>) -> Option<&mut Namespace> {
-    known.filter(|known| known.held.as_ref().is_some_and(|held| held.version == version))
+/// The namespace, if its guard still has the version that a proof was about, and the mode that is wanted now.
+fn proven<'a>(inner: &'a mut Inner, namespace: &str, version: Option<u64>) -> Option<&'a mut Namespace> {
+    let mode = inner.mode;
+    let is_same = |held: &Held| held.version == version && held.guard.mode == mode;
+    inner.namespaces.get_mut(namespace).filter(|known| known.held.as_ref().is_some_and(is_same))
 }
