@@ -122,7 +122,7 @@ KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
 # The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
-((${#settings[@]} == 18)) || fail "the ConfigMap has ${#settings[@]} settings"
+((${#settings[@]} == 19)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
   --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \
@@ -209,5 +209,21 @@ is_gone() { ! kubectl get validatingadmissionpolicies,validatingadmissionpolicyb
 until_true "the guard is gone" is_gone
 scale >/dev/null
 ! may create replicaguards.replicacount.dev --namespace shop 2>/dev/null || fail 'its rights are left'
+
+step "counts move to ReplicaCounts as documented, and survive store=file and an uninstall"
+"$built/replica-count-manager" crd | kubectl apply --server-side -f - >/dev/null
+kubectl wait --for=condition=Established crd/replicacounts.replicacount.dev >/dev/null
+echo '[{"name":"web","namespace":"shop","replicas":3}]' >"$scratch/counts.json"
+"$built/replica-count-manager" import --file-path "$scratch/counts.json" >/dev/null
+upgrade --set guard.mode=off --set store=crd --take-ownership
+upgrade --set guard.mode=off --set store=crd
+[[ $(kubectl get crd replicacounts.replicacount.dev -o jsonpath='{.metadata.labels.app\.kubernetes\.io/managed-by}') == Helm ]] ||
+  fail 'the definition is not part of the release'
+count() { kubectl get replicacounts --namespace shop web -o jsonpath='{.spec.replicas}'; }
+upgrade --set guard.mode=off
+same 3 "$(count)" 'the count after store=file'
+upgrade --set guard.mode=off --set store=crd --take-ownership
+"$helm" uninstall "$name" --namespace "$name" >/dev/null
+same 3 "$(count)" 'the count after an uninstall'
 
 printf '\nThe chart works with %s.\n' "$("$helm" version --short)"
