@@ -44,7 +44,7 @@ async fn with_faults(faults: &Faults) -> (Fixture<'static>, FaultProxy) {
     let folder = control_plane.folder("faults").unwrap();
     let options = manager::Options::new(testbed(), &kubeconfig, &folder).unwrap();
     let namespace = control_plane.namespace("faults").await.unwrap();
-    let options = in_namespace(options, &namespace);
+    let options = in_namespace(control_plane, options, &namespace).await;
     (Fixture::start(control_plane, namespace, options).await, proxy)
 }
 
