@@ -117,6 +117,8 @@ async fn a_server_that_crashes_is_replaced_after_the_duration() {
 async fn a_server_that_stood_still_changes_nothing_newer() {
     let (mut fixture, follower) = two().await;
     fixture.create_managed("web", 3).await;
+    fixture.scale("web", 5).await;
+    fixture.wait_for_count("web", 3).await;
     fixture.manager.pause().unwrap();
     wait_for_metric(&follower, "leader 1").await;
     let mut client = follower.client().await.unwrap();
