@@ -105,6 +105,7 @@ impl GuardKeeper {
     async fn keep(&self, namespace: Arc<str>) -> Arc<str> {
         if self.leadership.term().is_none() {
             self.guards.record_kept_by_other(&namespace);
+            self.guards.proofs.mark(Arc::clone(&namespace));
             return namespace;
         }
         // Otherwise it would look as if no count were stored. Once the settings are read, all guards are marked.

@@ -19,7 +19,7 @@ use crate::fixture::{Fixture, SOMEBODY, eventually, options, shared};
 const LEASE: &str = "manager";
 
 /// A server that keeps its settings in ReplicaCounts, on the shared control plane.
-async fn with_crd(arguments: &[&str]) -> Fixture<'static> {
+pub(crate) async fn with_crd(arguments: &[&str]) -> Fixture<'static> {
     let control_plane = shared().await;
     on(control_plane, arguments).await
 }
