@@ -114,11 +114,13 @@ annotations:
 
 {{/* Refuses invalid combinations of values. Single values are checked by values.schema.json. */}}
 {{- define "rcm.validate" -}}
-{{- if gt (int .Values.replicas) 1 -}}
-{{- fail "replicas must be 0 or 1: only one server at a time may enforce the counts." -}}
+{{- $isFile := eq (include "rcm.store" .) "file" -}}
+{{- if and $isFile (gt (int .Values.replicas) 1) -}}
+{{- fail "replicas must be 0 or 1 with store=file: only one server may use the file. With store=crd there may be more." -}}
 {{- end -}}
-{{- if ne .Values.strategy.type "Recreate" -}}
-{{- fail "strategy.type must be Recreate: a new server can only start after the old one has ended." -}}
+{{- $type := dig "type" "" (default dict .Values.strategy) -}}
+{{- if and $isFile $type (ne $type "Recreate") -}}
+{{- fail "strategy.type must be Recreate with store=file: a new server can only start after the old one has ended." -}}
 {{- end -}}
 {{- if lt (int .Values.terminationGracePeriodSeconds) 20 -}}
 {{- fail "terminationGracePeriodSeconds must be 20 or more: requests in flight get 10 seconds, then queued changes are written." -}}
@@ -152,6 +154,20 @@ annotations:
 {{- end -}}
 {{- if has .Values.config.namespace .Values.config.excludeNamespaces -}}
 {{- fail (printf "config.namespace is %s, which config.excludeNamespaces excludes: nothing would be managed." .Values.config.namespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* How a new pod replaces the old one: only servers without a file can run side by side. */}}
+{{- define "rcm.strategy" -}}
+{{- if .Values.strategy -}}
+{{- toYaml .Values.strategy -}}
+{{- else if eq (include "rcm.store" .) "file" -}}
+type: Recreate
+{{- else -}}
+type: RollingUpdate
+rollingUpdate:
+  maxUnavailable: 0
+  maxSurge: 1
 {{- end -}}
 {{- end -}}
 
@@ -223,6 +239,14 @@ HTTP_ADDRESS: "{{ include "rcm.listenAddress" . }}:8081"
 STORE: {{ include "rcm.store" . }}
 {{- if eq (include "rcm.store" .) "file" }}
 FILE_PATH: /mnt/replicas.json
+{{- else }}
+LEASE_NAMESPACE: {{ .Release.Namespace | quote }}
+LEASE_NAME: {{ include "rcm.fullname" . | quote }}
+{{- with default dict .Values.lease }}
+LEASE_DURATION: {{ dig "duration" "15s" . | quote }}
+LEASE_RENEW_DEADLINE: {{ dig "renewDeadline" "10s" . | quote }}
+LEASE_RETRY_PERIOD: {{ dig "retryPeriod" "2s" . | quote }}
+{{- end }}
 {{- end }}
 CERT_FILE: /certificates/server.crt
 KEY_FILE: /certificates/server.key

@@ -321,6 +321,19 @@ impl Guards {
         }
     }
 
+    /// Records that another server keeps the guard of a namespace: nothing is late, and no change is a drift.
+    pub fn record_kept_by_other(&self, namespace: &str) {
+        if let Some(known) = self.lock().namespaces.get_mut(namespace) {
+            known.follow();
+        }
+    }
+
+    /// A term begins: what is held now is what an earlier one left.
+    pub fn begin_term(&self) {
+        self.lock().namespaces.values_mut().for_each(Namespace::follow);
+        self.mark_all();
+    }
+
     /// Records that the guard of a namespace could not be kept; returns how often in a row.
     pub fn record_failure(&self, namespace: &str) -> u32 {
         let mut inner = self.lock();

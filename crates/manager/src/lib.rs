@@ -7,6 +7,7 @@ mod clock;
 pub mod cluster;
 pub mod guards;
 pub mod kubernetes;
+pub mod leadership;
 pub mod net;
 pub mod reconcile;
 pub mod rpc;

@@ -248,6 +248,12 @@ impl ControlPlane {
         replica_counts::grant(&client).await
     }
 
+    /// Creates a Lease that its last holder has given up, so that the first server need not wait, unless
+    /// there is one.
+    pub async fn create_released_lease(&self, namespace: &str, name: &str) -> Result<()> {
+        objects::create_released_lease(&self.admin().await?, namespace, name).await
+    }
+
     /// The ReplicaCounts of a namespace.
     pub async fn replica_counts(&self, namespace: &str) -> Result<Api<DynamicObject>> {
         Ok(Api::namespaced_with(self.admin().await?, namespace, &replica_counts::kind()))

@@ -102,6 +102,21 @@ impl Manager {
         self.component.kill()
     }
 
+    /// Freezes it with SIGSTOP.
+    pub fn pause(&self) -> Result<()> {
+        self.component.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen one go on.
+    pub fn resume(&self) -> Result<()> {
+        self.component.signal(Signal::CONT)
+    }
+
+    /// Sends SIGTERM. [`Self::wait`] waits until it has drained.
+    pub fn begin_termination(&self) -> Result<()> {
+        self.component.signal(Signal::TERM)
+    }
+
     /// Sends SIGTERM and waits until it has drained.
     pub async fn terminate(self) -> Result<ExitStatus> {
         self.component.signal(Signal::TERM)?;

@@ -45,6 +45,13 @@ impl Namespace {
         self.changed_at.is_some() && self.failures == 0 && self.damping.contested().is_none()
     }
 
+    /// Another server keeps it, or did until now.
+    pub(super) fn follow(&mut self) {
+        (self.written, self.writing, self.drift) = (None, Writing::Nothing, None);
+        (self.changed_at, self.changed_since, self.failures) = (None, None, 0);
+        self.damping = Damping::default();
+    }
+
     /// The API server does not hold it any more.
     pub(super) fn lose(&mut self) {
         self.held = None;

@@ -8,4 +8,4 @@ mod write;
 pub use lack::{Lack, diagnose, missing_for};
 pub use object::{Guard, Identity, ReplicaGuard};
 pub use proof::{Proof, Trial, prove};
-pub use write::{GuardError, apply, delete, list};
+pub use write::{DEADLINE, GuardError, apply, delete, list};

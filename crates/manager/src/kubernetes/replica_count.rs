@@ -14,4 +14,4 @@ pub use refusal::RequestError;
 pub use schema::{
     Condition, EnforcementMode, LastDrift, ReplicaCountSpec, ReplicaCountStatus, TargetRef, Temporary,
 };
-pub use write::{Annotations, create, delete, get, list, update, write_status};
+pub use write::{Annotations, WRITE_DEADLINE, create, delete, get, list, update, write_status};

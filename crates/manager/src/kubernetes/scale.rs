@@ -14,16 +14,16 @@ use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::cause::{Cause, chain};
 use super::exchange::exchange;
 use super::{path, retry_after};
+use crate::leadership::{Leadership, NoAnswer};
 
 /// The message of an API server for a JSON Patch with a failed test: 422 without any detail.
 const FAILED_TEST: &str = "the server rejected our request";
-/// How much sooner than this server the API server gives up, so that its answer says so.
+/// How much sooner than this server the API server gives up, so that its answer says so; a tenth of a short time.
 const MARGIN: Duration = Duration::from_millis(500);
 /// The longest message that is kept of a failure, in bytes: the API server may repeat whole objects.
 const LONGEST_MESSAGE: usize = 1024;
@@ -37,6 +37,21 @@ pub struct Written {
     pub replicas: Replicas,
 }
 
+/// Why a write has stored nothing, as far as is known.
+#[derive(Debug)]
+pub enum NotWritten {
+    /// This server may not write.
+    NotSent,
+    /// It failed.
+    Failed(WriteError),
+}
+
+impl From<WriteError> for NotWritten {
+    fn from(error: WriteError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// When a write that the guard is to do is repeated: the guard follows its object within 5 to 20 ms.
 const GUARD_DELAYS: [Duration; 5] = [
     Duration::from_millis(5),
@@ -48,38 +63,61 @@ const GUARD_DELAYS: [Duration; 5] = [
 
 /// Writes the desired count if the workload has not changed since the decision. If the guard is to do that, and it does
 /// not in time, what was stored has another count.
-pub async fn write(client: &Client, target: &Target, repair: &Repair) -> Result<Written, WriteError> {
+pub async fn write(
+    client: &Client,
+    leadership: &Leadership,
+    target: &Target,
+    repair: &Repair,
+) -> Result<Written, NotWritten> {
     let repeats = match repair.method {
         Method::Guarded => &GUARD_DELAYS[..],
         Method::Patch | Method::Apply { .. } => &[],
     };
-    let mut written = write_once(client, target, repair).await?;
+    let mut written = write_once(client, leadership, target, repair).await?;
     for delay in repeats {
         if written.replicas == repair.to {
             break;
         }
         tokio::time::sleep(*delay).await;
-        written = write_once(client, target, repair).await?;
+        written = write_once(client, leadership, target, repair).await?;
     }
     Ok(written)
 }
 
-async fn write_once(client: &Client, target: &Target, repair: &Repair) -> Result<Written, WriteError> {
-    let request =
-        request(target, repair).map_err(|error| failed(Failure::Failed, None, error.to_string()))?;
-    let deadline = repair.deadline;
-    let answer = timeout(deadline, exchange(client, request)).await.map_err(|_elapsed| {
-        failed(Failure::Deadline, None, format!("no answer within {deadline:?}; the write may have happened"))
-    })?;
-    let (head, body) = answer.map_err(|error| unreachable(&error))?;
+async fn write_once(
+    client: &Client,
+    leadership: &Leadership,
+    target: &Target,
+    repair: &Repair,
+) -> Result<Written, NotWritten> {
+    let send = async |time| {
+        let request = request(target, repair, time);
+        let request = request.map_err(|error| failed(Failure::Failed, None, error.to_string()))?;
+        exchange(client, request).await.map_err(|error| unreachable(&error))
+    };
+    let (head, body) = leadership.write(repair.deadline, send).await.map_err(unanswered)??;
     if !head.status.is_success() {
-        return Err(refusal(&head, &body));
+        return Err(refusal(&head, &body).into());
     }
     written(&body).ok_or_else(|| {
         let text = &body[..body.len().min(LONGEST_MESSAGE)];
         warn!(%target, text = ?String::from_utf8_lossy(text), "the answer to a write is not a Scale");
-        failed(Failure::Failed, Some(head.status), "the answer is not a Scale; see the log".to_owned())
+        failed(Failure::Failed, Some(head.status), "the answer is not a Scale; see the log".to_owned()).into()
     })
+}
+
+fn unanswered(why: NoAnswer) -> NotWritten {
+    let (after, hint) = match why {
+        NoAnswer::NotSent => return NotWritten::NotSent,
+        NoAnswer::Deadline { after, is_cut: false } => (after, ""),
+        NoAnswer::Deadline { after, is_cut: true } => (
+            after,
+            "; this server may write no longer before it renews its lease: if admission needs more time, raise \
+             --lease-renew-deadline and --lease-duration",
+        ),
+    };
+    let message = format!("no answer within {after:?}; the write may have happened{hint}");
+    failed(Failure::Deadline, None, message).into()
 }
 
 /// There was no answer. Clients see the message, so it is only the kind of the cause.
@@ -121,9 +159,9 @@ fn written(body: &[u8]) -> Option<Written> {
     Some(Written { version, replicas: Replicas::new(spec.replicas).ok()? })
 }
 
-/// The request that writes the desired count, if the workload is still what the decision was based on.
-fn request(target: &Target, repair: &Repair) -> Result<Request<Vec<u8>>, http::Error> {
-    let timeout = repair.deadline.saturating_sub(MARGIN).as_millis();
+/// The request that writes the desired count within `time`, if the workload is still what the decision was based on.
+fn request(target: &Target, repair: &Repair, time: Duration) -> http::Result<Request<Vec<u8>>> {
+    let timeout = time.saturating_sub(MARGIN.min(time / 10)).as_millis();
     let uri = format!("{}/scale?fieldManager={FIELD_MANAGER}&timeout={timeout}ms", path::workload(target));
     let (uri, content_type, body) = match repair.method {
         Method::Patch => (uri, "application/json-patch+json", patch(repair)),
@@ -236,7 +274,8 @@ mod tests {
     #[track_caller]
     fn check(from: i32, to: i32, method: Method, uri: &str, expected: &Value) {
         let target = Target::deployment("shop", "web").expect("valid");
-        let request = request(&target, &repair(from, to, method)).expect("a valid request");
+        let repair = repair(from, to, method);
+        let request = request(&target, &repair, repair.deadline).expect("a valid request");
         assert_eq!(request.method(), "PATCH");
         assert_eq!(request.uri(), uri);
         let body: Value = serde_json::from_slice(request.body()).expect("JSON");
@@ -377,8 +416,11 @@ mod tests {
             let service = tower::service_fn(move |_: Request<Body>| std::future::ready(answer()));
             let target = Target::deployment("shop", "web").expect("valid");
             let repair = repair(5, 0, Method::Patch);
-            let error = write(&Client::new(service, "default"), &target, &repair).await.expect_err("failed");
-            assert_eq!(error.message, expected);
+            let client = Client::new(service, "default");
+            match write(&client, &Leadership::default(), &target, &repair).await {
+                Err(NotWritten::Failed(error)) => assert_eq!(error.message, expected),
+                other => panic!("{other:?}"),
+            }
         };
         check(
             || Ok(http::Response::new(Body::from(b"<p>10.0.0.7</p>".to_vec()))),

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::cluster::{Cluster, Freshness, Watched};
 use crate::guards::{Drift, Guards, PATIENCE, Snapshot};
 use crate::kubernetes::guard::{self, Guard, GuardError};
+use crate::leadership::{Leadership, NoAnswer};
 
 /// Namespaces that are kept at once.
 const MAX_AT_ONCE: usize = 8;
@@ -53,6 +54,8 @@ pub struct GuardKeeper {
     pub cluster: Arc<Cluster>,
     /// The server-wide policy.
     pub policy: Arc<Policy>,
+    /// The right to write.
+    pub leadership: Leadership,
     /// The API server.
     pub client: Client,
     /// The metrics.
@@ -67,13 +70,17 @@ impl GuardKeeper {
             let name = self.guards.name();
             warn!(name, "nothing is enforced, so nothing is guarded: the guards of this name are removed");
         }
-        let mut keeping = FuturesUnordered::new();
+        let (mut keeping, mut terms) = (FuturesUnordered::new(), self.leadership.terms());
         // Then counts are repaired that have waited for their guard in vain.
         let mut patience = Box::pin(tokio::time::sleep(PATIENCE).fuse());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = &mut patience => self.marker.mark_all(),
+                Some(_) = terms.changed() => {
+                    self.guards.begin_term();
+                    self.mark_stored();
+                }
                 Some(namespace) = keeping.next() => self.guards.work.done(&namespace),
                 namespace = self.guards.work.next(), if keeping.len() < MAX_AT_ONCE => {
                     keeping.push(self.keep(namespace));
@@ -96,6 +103,11 @@ impl GuardKeeper {
 
     /// Brings the guard of a namespace up to date; returns the namespace, whose work is then done.
     async fn keep(&self, namespace: Arc<str>) -> Arc<str> {
+        if self.leadership.term().is_none() {
+            self.guards.record_kept_by_other(&namespace);
+            self.guards.proofs.mark(Arc::clone(&namespace));
+            return namespace;
+        }
         // Otherwise it would look as if no count were stored. Once the settings are read, all guards are marked.
         if !self.marker.store.is_current() {
             return namespace;
@@ -167,12 +179,14 @@ impl GuardKeeper {
             // A suspended guard is what somebody wants to find again.
             Some(held) if guard.counts.is_empty() && !held.guard.is_suspended => {
                 self.guards.record_writing(namespace, None);
-                guard::delete(&self.client, namespace, name, &held.identity).await?;
+                let send = async |_| guard::delete(&self.client, namespace, name, &held.identity).await;
+                self.leadership.write(guard::DEADLINE, send).await.map_err(unanswered)??;
                 self.guards.record_written(namespace, None);
             }
             Some(_) | None => {
                 self.guards.record_writing(namespace, Some(guard));
-                let written = guard::apply(&self.client, namespace, name, guard).await?;
+                let send = async |time| guard::apply(&self.client, namespace, name, guard, time).await;
+                let written = self.leadership.write(guard::DEADLINE, send).await.map_err(unanswered)??;
                 self.guards.record_written(namespace, Some(&written));
             }
         }
@@ -241,6 +255,11 @@ impl GuardKeeper {
     fn recheck(&self, namespace: &Arc<str>, delay: Duration) {
         self.guards.work.mark_at(Arc::clone(namespace), (Instant::now() + delay).into_std());
     }
+}
+
+/// There was no answer before the term may have ended.
+fn unanswered(_: NoAnswer) -> GuardError {
+    GuardError::Unreachable("no answer in time".to_owned())
 }
 
 /// Whether nothing has to be written for the guard to hold this.

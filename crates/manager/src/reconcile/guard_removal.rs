@@ -8,12 +8,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::kubernetes::guard::{self, GuardError};
+use crate::leadership::Leadership;
 
 /// The delays between attempts.
 const BACKOFF: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_mins(5) };
 
 /// Removes guards.
 pub struct GuardRemoval {
+    /// The right to write.
+    pub leadership: Leadership,
     /// The API server.
     pub client: Client,
     /// The only namespace to look at. `None`: all.
@@ -27,8 +30,13 @@ impl GuardRemoval {
     pub async fn run(self, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = self.remove() => shutdown.cancelled().await,
+            () = self.remove_when_leading() => shutdown.cancelled().await,
         }
+    }
+
+    async fn remove_when_leading(&self) {
+        self.leadership.terms().begun().await;
+        self.remove().await;
     }
 
     /// Removes all of them. Without guards in this cluster, or without the right to remove them, there is nothing to do.
@@ -57,7 +65,9 @@ impl GuardRemoval {
     async fn remove_once(&self) -> Result<usize, GuardError> {
         let guards = guard::list(&self.client, self.namespace.as_deref(), &self.name).await?;
         for (namespace, identity) in &guards {
-            guard::delete(&self.client, namespace, &self.name, identity).await?;
+            let send = async |_| guard::delete(&self.client, namespace, &self.name, identity).await;
+            let unanswered = |_| GuardError::Unreachable("no answer in time".to_owned());
+            self.leadership.write(guard::DEADLINE, send).await.map_err(unanswered)??;
         }
         Ok(guards.len())
     }

@@ -11,6 +11,7 @@ use crate::guards::{Change, Guards};
 use crate::kubernetes::MalformedObject;
 use crate::kubernetes::guard::ReplicaGuard;
 use crate::kubernetes::watch::Sink;
+use crate::leadership::Leadership;
 
 /// Receives the guards.
 pub struct GuardSink {
@@ -18,6 +19,8 @@ pub struct GuardSink {
     pub guards: Arc<Guards>,
     /// Marks targets.
     pub marker: Marker,
+    /// Who keeps them.
+    pub leadership: Leadership,
     /// Counts drifts.
     pub metrics: GuardMetrics,
 }
@@ -33,6 +36,8 @@ impl GuardSink {
         let by = object.author().unwrap_or("unknown");
         match change {
             Change::None => return,
+            // It is told by whoever keeps it.
+            _ if self.leadership.term().is_none() => {}
             Change::Drift { by, is_contested } => {
                 self.metrics.drifts.inc();
                 let by = by.as_deref().unwrap_or("unknown");

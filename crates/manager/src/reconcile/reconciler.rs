@@ -8,6 +8,7 @@ mod tests;
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -29,7 +30,8 @@ use super::statuses::Statuses;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
-use crate::kubernetes::scale::{self, Written};
+use crate::kubernetes::scale::{self, NotWritten, Written};
+use crate::leadership::Leadership;
 
 /// Writes in flight at once: enough to use a fast API server, few enough to leave capacity for others.
 const MAX_WRITES: usize = 32;
@@ -52,6 +54,10 @@ pub struct Reconciler {
     pub policy: Arc<Policy>,
     /// What the API server keeps.
     pub guards: Arc<Guards>,
+    /// The right to write.
+    pub leadership: Leadership,
+    /// The term that the records are of.
+    pub term: AtomicU64,
     /// The API server.
     pub client: Client,
     /// Where events are reported.
@@ -64,12 +70,14 @@ impl Reconciler {
     /// Runs until `shutdown`, then waits for the writes in flight, but not longer than for a single fast one.
     pub async fn run(self, shutdown: CancellationToken) {
         let work = Arc::clone(&self.marker.work);
+        let mut terms = self.leadership.terms();
         let (mut writes, mut slow_writes) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut resync = tokio::time::interval(RESYNC);
         resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                term = terms.changed() => self.turn(term),
                 _ = resync.tick() => self.marker.mark_all(),
                 Some(target) = writes.next() => work.done(&target),
                 Some(target) = slow_writes.next() => work.done(&target),
@@ -93,8 +101,26 @@ impl Reconciler {
         let _ = tokio::time::timeout(WRITE_DEADLINES[0], ended).await;
     }
 
+    /// A term begins, or none. What happened before is not known to whoever writes next, so the records begin anew.
+    fn turn(&self, term: Option<u64>) {
+        self.records.begin_anew(&self.marker.store);
+        if let Some(term) = term {
+            self.term.store(term, Ordering::Relaxed);
+            self.marker.mark_all();
+        }
+    }
+
+    /// Whether the records are those of the current term.
+    fn is_current(&self) -> bool {
+        self.leadership.term() == Some(self.term.load(Ordering::Relaxed))
+    }
+
     /// Makes a step of a due target; returns the write that it needs.
     fn reconcile(&self, target: &Target) -> Option<Repair> {
+        // Once a term begins, all targets are marked.
+        if !self.is_current() {
+            return None;
+        }
         // What is not known to be current is not enforced; once it is, all targets are marked.
         let setting = self.marker.store.get(target).filter(|_| self.marker.store.is_current())?;
         let now = clock::now();
@@ -111,8 +137,8 @@ impl Reconciler {
 
     /// Writes, and makes a step with the outcome; returns the target, whose work is then done.
     async fn write(&self, target: Target, mut repair: Repair) -> Target {
-        let started = Instant::now();
-        let mut answer = scale::write(&self.client, &target, &repair).await;
+        let (started, term) = (Instant::now(), self.term.load(Ordering::Relaxed));
+        let mut answer = self.send(&target, &repair).await;
         if let Ok(Written { replicas, .. }) = answer
             && repair.method == Method::Guarded
             && replicas != repair.to
@@ -120,10 +146,10 @@ impl Reconciler {
             answer = if self.is_still_guarded(&target, &repair) {
                 self.guards.disprove(target.namespace());
                 (repair.from, repair.method) = (replicas, Method::Patch);
-                scale::write(&self.client, &target, &repair).await
+                self.send(&target, &repair).await
             } else {
                 let message = "the setting or its guard has changed meanwhile".to_owned();
-                Err(WriteError::new(Failure::Stale, None, message))
+                Err(WriteError::new(Failure::Stale, None, message).into())
             };
         }
         let outcome = match answer {
@@ -133,20 +159,26 @@ impl Reconciler {
                 }
                 Outcome::of_write(&repair, replicas, started.elapsed())
             }
-            Err(error) => Outcome::Failed(error),
+            Err(NotWritten::Failed(error)) => Outcome::Failed(error),
+            // Whoever may write now sees the drift, too.
+            Err(NotWritten::NotSent) => return target,
         };
         let now = clock::now();
         let is_written = matches!(outcome, Outcome::Written { .. });
         let cause = Cause::WriteEnded { repair: &repair, outcome };
         let next_step = self.records.update_or_default(&target, |record, is_managed| {
-            // Without a setting, a failure does not matter to anybody.
-            (is_managed || is_written)
-                .then(|| step(record, &target, cause, &self.policy, now, fastrand::f64()))
+            // Without a setting, a failure does not matter to anybody, nor does one of an earlier term.
+            let matters = is_managed && self.term.load(Ordering::Relaxed) == term;
+            (matters || is_written).then(|| step(record, &target, cause, &self.policy, now, fastrand::f64()))
         });
         if let Some(step) = next_step {
             self.carry_out(&target, step);
         }
         target
+    }
+
+    async fn send(&self, target: &Target, repair: &Repair) -> Result<Written, NotWritten> {
+        scale::write(&self.client, &self.leadership, target, repair).await
     }
 
     /// Whether the guard should still have the count of a repair.

@@ -11,6 +11,8 @@ use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 
+use crate::store::Store;
+
 /// The records of all managed targets since the process started.
 #[derive(Debug, Default)]
 pub struct Records(Mutex<BTreeMap<Target, Record>>);
@@ -29,6 +31,17 @@ impl Records {
     /// Adds the record of a setting that was stored when the process started.
     pub fn insert_stored(&self, target: Target, desired: Replicas) {
         self.lock().insert(target, Record::of_stored_setting(desired));
+    }
+
+    /// Forgets what happened: each target gets the record of a setting that was stored before.
+    pub fn begin_anew(&self, store: &Store) {
+        let desired = |target: &Target| store.get(target).map(|setting| setting.replicas);
+        // The settings are locked before the records.
+        let targets: Vec<Target> = self.lock().keys().cloned().collect();
+        for target in targets {
+            let Some(desired) = desired(&target) else { continue };
+            self.update(&target, |record| *record = Record::of_stored_setting(desired));
+        }
     }
 
     /// Applies a change of a setting, so that exactly the managed targets have records.

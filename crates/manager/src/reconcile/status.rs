@@ -69,7 +69,13 @@ pub(super) fn status(object: &ObjectView, known: &Known<'_>) -> ReplicaCountStat
         set_by: object.setting.as_ref().and_then(|setting| setting.set_by.clone()),
         conflict: conflict(known.record, known.now),
         autoscaler: known.autoscaler.map(str::to_owned),
-        last_drift: known.record.last_drift.as_ref().map(last_drift),
+        // A new holder does not know what happened before.
+        last_drift: known
+            .record
+            .last_drift
+            .as_ref()
+            .map(last_drift)
+            .or_else(|| object.status.last_drift.clone()),
         conditions: vec![condition(IN_EFFECT, in_effect), condition(ENFORCED, enforced)],
     }
 }

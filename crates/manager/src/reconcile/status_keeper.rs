@@ -21,7 +21,10 @@ use super::statuses::Statuses;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
-use crate::kubernetes::replica_count::{ObjectKey, ReplicaCountStatus, RequestError, write_status};
+use crate::kubernetes::replica_count::{
+    ObjectKey, ReplicaCountStatus, RequestError, WRITE_DEADLINE, write_status,
+};
+use crate::leadership::Leadership;
 use crate::store::{Kept, ObjectView};
 
 /// Writes in flight.
@@ -56,6 +59,8 @@ pub struct StatusKeeper {
     pub policy: Arc<Policy>,
     /// What the API server keeps.
     pub guards: Arc<Guards>,
+    /// The right to write.
+    pub leadership: Leadership,
     /// The API server.
     pub client: Client,
 }
@@ -64,11 +69,13 @@ impl StatusKeeper {
     /// Runs until `shutdown`. What is not written then is written by the next process.
     pub async fn run(self, shutdown: CancellationToken) {
         self.statuses.start(Arc::clone(&self.kept));
+        let mut terms = self.leadership.terms();
         let (work, mut writes) = (&self.statuses.work, FuturesUnordered::new());
         let mut last_writes: HashMap<ObjectKey, Instant> = HashMap::new();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                Some(_) = terms.changed() => self.kept.keys().into_iter().for_each(|key| self.statuses.mark_object(key)),
                 Some(ended) = writes.next() => {
                     let (key, retry): (ObjectKey, Option<Duration>) = ended;
                     if let Some(delay) = retry {
@@ -114,7 +121,8 @@ impl StatusKeeper {
 
     /// The status to write. `None`: the object has it, or does not exist.
     fn wanted(&self, key: &ObjectKey) -> Option<(ObjectView, ReplicaCountStatus)> {
-        if !self.marker.store.is_current() {
+        // Once a term begins, all objects are marked.
+        if self.leadership.term().is_none() || !self.marker.store.is_current() {
             return None;
         }
         let object = self.kept.view(key)?;
@@ -143,7 +151,9 @@ impl StatusKeeper {
         object: ObjectView,
         status: ReplicaCountStatus,
     ) -> (ObjectKey, Option<Duration>) {
-        let retry = match write_status(&self.client, &key, &object.uid, &status).await {
+        let send = async |_| write_status(&self.client, &key, &object.uid, &status).await;
+        let Ok(answer) = self.leadership.write(WRITE_DEADLINE, send).await else { return (key, Some(RETRY)) };
+        let retry = match answer {
             Ok(written) => {
                 self.statuses.metrics.writes.inc();
                 self.kept.record_status(&written);

@@ -1,6 +1,7 @@
 //! The command line and the environment, validated before anything is bound or connected.
 
 pub mod kubernetes;
+pub mod lease;
 mod values;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use replica_count_core::setting::Enforcement;
 use tracing::level_filters::LevelFilter;
 
 use self::kubernetes::KubernetesArgs;
+use self::lease::LeaseArgs;
 use self::values::{KindSet, NamespaceSet, OwnWorkload, kinds, name, namespaces, own_workload, replicas};
 use crate::guards::Guards;
 use crate::kubernetes::source::Source;
@@ -92,6 +94,9 @@ pub struct ServeArgs {
     /// What the API server keeps.
     #[command(flatten)]
     pub guard: GuardArgs,
+    /// The election.
+    #[command(flatten)]
+    pub lease: LeaseArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
@@ -265,6 +270,7 @@ pub enum LogFormat {
 impl ServeArgs {
     /// Checks flags that are valid alone, but not together. The error is one line.
     pub fn check(&self) -> Result<(), String> {
+        self.lease.check()?;
         let Scope { only, excluded, .. } = self.policy().scope;
         match only {
             Some(only) if excluded.contains(&only) => {

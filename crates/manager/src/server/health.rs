@@ -11,6 +11,7 @@ use crate::guards::Guards;
 use crate::guards::summary::Summary;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::standing::Standing;
+use crate::leadership::{Holder, Leadership};
 use crate::net::http;
 use crate::store::Store;
 
@@ -21,6 +22,7 @@ pub(super) struct Health {
     pub(super) standing: Standing,
     pub(super) cluster: Arc<Cluster>,
     pub(super) store: Store,
+    pub(super) leadership: Leadership,
     pub(super) guards: Arc<Guards>,
     /// The kinds that are managed.
     pub(super) kinds: BTreeSet<Kind>,
@@ -48,7 +50,8 @@ impl http::Health for Health {
     fn problems(&self) -> Vec<String> {
         let unlocked = unlocked(self.store.is_locked()).map(str::to_owned);
         let guard = Summary::of(&self.guards).problem();
-        let stored = unlocked.into_iter().chain(self.store.problem());
+        let stored =
+            unlocked.into_iter().chain(self.store.problem()).chain(who_enforces(self.leadership.holder()));
         stored.chain(self.unauthenticated()).chain(guard).collect()
     }
 }
@@ -56,6 +59,16 @@ impl http::Health for Health {
 /// What follows if the settings could not be locked at the start.
 fn unlocked(is_locked: bool) -> Option<&'static str> {
     (!is_locked).then_some("the settings file could not be locked: nothing is enforced")
+}
+
+/// Who enforces, if that is somebody of several.
+fn who_enforces(holder: Holder) -> Option<String> {
+    match holder {
+        Holder::Alone => None,
+        Holder::This => Some("this server holds the lease, and enforces".to_owned()),
+        Holder::Other(other) => Some(format!("{other} holds the lease, and enforces")),
+        Holder::Nobody => Some("nobody holds the lease: nothing is enforced".to_owned()),
+    }
 }
 
 impl Health {

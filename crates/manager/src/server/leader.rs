@@ -212,6 +212,7 @@ impl Leader {
             let is_new = shown.as_deref() != elector.holder();
             if is_new {
                 *shown = elector.holder().map(str::to_owned);
+                self.metrics.show_held(shown.is_some());
                 info!(holder = shown.as_deref().unwrap_or("nobody"), "the lease is held");
             }
             is_new

@@ -1,5 +1,6 @@
 //! The running parts of the server, and the order in which they end.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::args::ServeArgs;
+use super::leader::Leader;
 use super::log::Lines;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::watches::Watches;
 use crate::kubernetes::renewal::Renewal;
+use crate::leadership::Leadership;
 use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
@@ -23,10 +26,13 @@ use crate::net::tls::reload::Reload;
 use crate::reconcile::report::Reporter;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
-use crate::store::{Backing, Kept, Store};
+use crate::store::{Backing, Store};
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long giving up the Lease may take once nothing else runs. It usually has happened long before.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the parts may take to end when the server is to end at once.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,6 +41,8 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Parts {
     pub(super) log: Arc<Lines>,
     pub(super) backing: Backing,
+    /// `None`: there is no election.
+    pub(super) leader: Option<Leader>,
     pub(super) reporter: Reporter,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
@@ -63,9 +71,11 @@ impl PeerMetrics {
     }
 }
 
-/// Everything that runs. Requests end first, then the work that they may have caused, then the store, then the report
+/// Everything that runs. The term of this server ends first, so that another one takes over at once. Then requests end, then the work that they may have caused, then the store, then the report
 /// of what happened.
 pub(super) struct Running {
+    stop_election: CancellationToken,
+    election: Tasks,
     stop_requests: CancellationToken,
     requests: Tasks,
     stop_work: CancellationToken,
@@ -79,18 +89,19 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, reporter, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, leader, reporter, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
-        let (stop_requests, stop_work) = (CancellationToken::new(), CancellationToken::new());
-        let (mut requests, mut work, mut writing) = (Tasks::default(), Tasks::default(), Tasks::default());
-        let (mut reporting, stop_reporting) = (Tasks::default(), CancellationToken::new());
+        let [stop_requests, stop_work, stop_election, stop_reporting]: [CancellationToken; 4] =
+            Default::default();
+        let [mut requests, mut work, mut writing, mut reporting]: [Tasks; 4] = Default::default();
         reporting.spawn_on(reconcile_runtime, "the reporter", reporter.run(stop_reporting.clone()));
         let peers = PeerMetrics::default();
         let mut registry = Registry::with_prefix("replica_count_manager");
         log.register(&mut registry);
         peers.register(&mut registry);
         shared.register(&mut registry);
+        let election = start_election(leader, shared, &mut registry, &stop_election);
         work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
         let mut watches =
@@ -110,7 +121,13 @@ impl Running {
             }
         };
         watches.start();
-        enforce(args, shared, kept, &mut work, reconcile_runtime, &stop_work);
+        if let (Some(statuses), Some(kept)) = (shared.statuses.clone(), kept) {
+            let keeper = shared.status_keeper(statuses, kept);
+            work.spawn_on(reconcile_runtime, "the keeper of statuses", keeper.run(stop_work.clone()));
+        }
+        let reconciler = shared.reconciler();
+        work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
+        start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
         let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
@@ -124,12 +141,23 @@ impl Running {
         };
         work.spawn("the certificates", reload.run(stop_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, stop_requests.clone()));
-        Self { stop_requests, requests, stop_work, work, writing, stop_reporting, reporting }
+        Self {
+            stop_election,
+            election,
+            stop_requests,
+            requests,
+            stop_work,
+            work,
+            writing,
+            stop_reporting,
+            reporting,
+        }
     }
 
     /// Waits for the first part to end. None may end: a server without one of its parts must not continue.
     pub(super) async fn first_to_end(&mut self) -> anyhow::Error {
         tokio::select! {
+            error = self.election.first_to_end() => error,
             error = self.requests.first_to_end() => error,
             error = self.work.first_to_end() => error,
             error = self.writing.first_to_end() => error,
@@ -140,6 +168,7 @@ impl Running {
     /// Ends everything in order. Requests in flight get some time; what they stored is kept in any case. Returns the
     /// first failure.
     pub(super) async fn stop(&mut self, store: &Store) -> anyhow::Result<()> {
+        self.stop_election.cancel();
         self.stop_requests.cancel();
         if tokio::time::timeout(DRAIN, self.requests.join_all()).await.is_err() {
             // Their connections are tasks of tonic, which run until the process ends, soon after.
@@ -149,12 +178,17 @@ impl Running {
         }
         self.stop_work.cancel();
         self.work.join_all().await;
+        if tokio::time::timeout(RELEASE_TIMEOUT, self.election.join_all()).await.is_err() {
+            warn!("the lease is not given up: another server has to wait until it expires");
+            self.election.abort_all();
+            self.election.join_all().await;
+        }
         let closed = close(store, &mut self.writing).await;
         self.stop_reporting.cancel();
         self.reporting.join_all().await;
-        let [requests, work, reporting] =
-            [&mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
-        closed.and(work).and(requests).and(reporting)
+        let [election, requests, work, reporting] =
+            [&mut self.election, &mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
+        closed.and(work).and(requests).and(election).and(reporting)
     }
 
     /// Ends at once. A credential plugin is still killed, which would otherwise outlive the server.
@@ -162,6 +196,65 @@ impl Running {
         self.work.abort_all();
         // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
+    }
+}
+
+/// Starts what keeps and proves guards, or what removes those of an earlier run.
+fn start_guards(
+    args: &ServeArgs,
+    shared: &Shared,
+    work: &mut Tasks,
+    runtime: &Handle,
+    shutdown: &CancellationToken,
+) {
+    match args.guard_settings() {
+        Some(settings) if shared.guards.is_on() => {
+            let prover = shared.guard_prover(&settings);
+            work.spawn_on(runtime, "the prover of guards", prover.run(shutdown.clone()));
+            let keeper = shared.guard_keeper(settings);
+            work.spawn_on(runtime, "the keeper of guards", keeper.run(shutdown.clone()));
+        }
+        None if shared.marker.store.is_locked() => {
+            let removal = shared.guard_removal(args.guard.guard_name.clone());
+            work.spawn("the removal of guards", removal.run(shutdown.clone()));
+        }
+        // Another server may keep them.
+        Some(_) | None => {}
+    }
+}
+
+/// Starts to take part in the election, if there is one.
+fn start_election(
+    leader: Option<Leader>,
+    shared: &Shared,
+    registry: &mut Registry,
+    stop: &CancellationToken,
+) -> Tasks {
+    let mut election = Tasks::default();
+    if let Some(leader) = leader {
+        leader.register(registry);
+        let leadership = shared.leadership.clone();
+        election.spawn("the election", take_part(leader, leadership, stop.clone()));
+    }
+    election
+}
+
+/// Takes part in the election until `stop`, and then gives up the Lease once no write of this server is in flight.
+async fn take_part(leader: Leader, leadership: Leadership, stop: CancellationToken) {
+    let drained = CancellationToken::new();
+    let mut terms = leadership.terms();
+    let draining = async {
+        stop.cancelled().await;
+        while leadership.term().is_some() {
+            terms.changed().await;
+        }
+        leadership.drained().await;
+        drained.cancel();
+        pending::<()>().await;
+    };
+    tokio::select! {
+        () = leader.run(stop.clone(), drained.clone()) => {}
+        () = draining => {}
     }
 }
 
@@ -178,41 +271,8 @@ async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
     writing.outcome()
 }
 
-/// Starts what puts counts into effect: the reconciler, and what keeps statuses and guards.
-fn enforce(
-    args: &ServeArgs,
-    shared: &Shared,
-    kept: Option<Arc<Kept>>,
-    work: &mut Tasks,
-    runtime: &Handle,
-    stop_work: &CancellationToken,
-) {
-    if let (Some(statuses), Some(kept)) = (shared.statuses.clone(), kept) {
-        let keeper = shared.status_keeper(statuses, kept);
-        work.spawn_on(runtime, "the keeper of statuses", keeper.run(stop_work.clone()));
-    }
-    let reconciler = shared.reconciler();
-    work.spawn_on(runtime, "the reconciler", reconciler.run(stop_work.clone()));
-    match args.guard_settings() {
-        Some(settings) if shared.guards.is_on() => {
-            let prover = shared.guard_prover(&settings);
-            work.spawn_on(runtime, "the prover of guards", prover.run(stop_work.clone()));
-            let keeper = shared.guard_keeper(settings);
-            work.spawn_on(runtime, "the keeper of guards", keeper.run(stop_work.clone()));
-        }
-        None if shared.marker.store.is_locked() => {
-            let removal = shared.guard_removal(args.guard.guard_name.clone());
-            work.spawn("the removal of guards", removal.run(stop_work.clone()));
-        }
-        // Another server may keep them.
-        Some(_) | None => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-
     use replica_count_core::change::{Action, Change, Changed, Existing};
     use replica_count_core::replicas::Replicas;
     use replica_count_core::target::Target;
@@ -234,6 +294,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_aborted_has_ended() {
         let mut running = Running {
+            stop_election: CancellationToken::new(),
+            election: Tasks::default(),
             stop_requests: CancellationToken::new(),
             requests: Tasks::default(),
             stop_work: CancellationToken::new(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use kube::Client;
 use replica_count_core::policy::Policy;
 use replica_count_core::setting::Enforcement;
 use tokio::runtime::Handle;
@@ -10,15 +11,18 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use super::args::{ServeArgs, StoreArg};
+use super::leader::{Leader, identity};
 use super::log::Lines;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
 use crate::guards::Guards;
 use crate::kubernetes::connect::connect;
+use crate::kubernetes::lease::LeaseClient;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::replica_count::Missing;
 use crate::kubernetes::source::Opened;
+use crate::leadership::Leadership;
 use crate::net::listener;
 use crate::net::tls::{self, Credentials};
 use crate::reconcile::guard_metrics::GuardMetrics;
@@ -49,6 +53,8 @@ struct Validated {
     kubernetes: Opened,
     store: Store,
     backing: Backing,
+    /// `None`: there is no election, because one server has the file.
+    lease_namespace: Option<String>,
 }
 
 /// Serves until SIGTERM or SIGINT, and then drains until done or the next signal. Watches and repairs run on
@@ -62,7 +68,7 @@ pub(super) async fn run(
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, backing } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing, lease_namespace } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -83,6 +89,7 @@ pub(super) async fn run(
         let _entered = reconcile_runtime.enter();
         connect(kubernetes).map_err(ServeError::usage)?
     };
+    let leader = lease_namespace.map(|namespace| leader(&args, &client, namespace));
     let (report, reporter) = report();
     let shared = Shared {
         guards: Arc::new(guards(&args, &store)),
@@ -94,12 +101,19 @@ pub(super) async fn run(
         statuses: args.store.has_statuses().then(Arc::default),
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
+        leadership: leader.as_ref().map(leadership).unwrap_or_default(),
         client,
         report,
     };
     shared.mark_stored();
-    let parts = Parts { log, backing, reporter, credentials, renewal, listeners: bind(&args)? };
+    let listeners = bind(&args)?;
+    let parts = Parts { log, backing, leader, reporter, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
+    serve(&mut running, &mut signals, &shared.marker.store).await
+}
+
+/// Serves until a signal or the end of a part, and then drains until done or the next signal.
+async fn serve(running: &mut Running, signals: &mut Signals, store: &Store) -> Result<(), ServeError> {
     let outcome = tokio::select! {
         signal = signals.next() => {
             info!(signal, "draining");
@@ -108,7 +122,7 @@ pub(super) async fn run(
         error = running.first_to_end() => Err(error),
     };
     let stopped = tokio::select! {
-        stopped = running.stop(&shared.marker.store) => stopped,
+        stopped = running.stop(store) => stopped,
         signal = signals.next() => {
             running.abort().await;
             Err(anyhow!("{signal} while draining: ended immediately"))
@@ -159,17 +173,42 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
     args.check().map_err(ServeError::Usage)?;
     let credentials = tls::load(&args.tls_files()).map_err(ServeError::usage)?;
     let kubernetes = args.source().open().map_err(ServeError::usage)?;
-    let (store, backing) = match args.store.store {
+    let (store, backing, lease_namespace) = match args.store.store {
         StoreArg::File => {
             let (store, committer) = Store::open_file(&args.store.file_path).map_err(ServeError::usage)?;
-            (store, Backing::File(committer))
+            (store, Backing::File(committer), None)
         }
         StoreArg::Crd => {
+            let namespace = args.lease.namespace().map_err(ServeError::Usage)?;
             let (store, unstarted) = Store::open_crd(args.policy.max_replicas);
-            (store, Backing::Crd(unstarted))
+            (store, Backing::Crd(unstarted), Some(namespace))
         }
     };
-    Ok(Validated { credentials, kubernetes, store, backing })
+    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace })
+}
+
+/// A participant of the election.
+fn leader(args: &ServeArgs, client: &Client, namespace: String) -> Leader {
+    let timing = args.lease.timing();
+    let lease = LeaseClient {
+        client: client.clone(),
+        namespace,
+        name: args.lease.lease_name.clone(),
+        identity: identity(&args.lease.pod()),
+        duration: timing.duration,
+    };
+    info!(
+        identity = lease.identity,
+        namespace = lease.namespace,
+        name = lease.name,
+        "taking part in the election"
+    );
+    Leader::new(lease, timing)
+}
+
+/// The right to write of whoever holds the Lease.
+fn leadership(leader: &Leader) -> Leadership {
+    Leadership::elected(leader.term(), leader.holder())
 }
 
 fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {

@@ -1,6 +1,7 @@
 //! What the parts of the server share, and how each part is created from it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use kube::Client;
 use prometheus_client::collector::Collector;
@@ -16,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::guards::Guards;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::standing::Standing;
+use crate::leadership::Leadership;
 use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
 use crate::reconcile::guard_keeper::{GuardKeeper, GuardSettings};
@@ -43,6 +45,7 @@ pub(super) struct Shared {
     pub(super) policy: Arc<Policy>,
     pub(super) guards: Arc<Guards>,
     pub(super) guard_metrics: GuardMetrics,
+    pub(super) leadership: Leadership,
     pub(super) client: Client,
     pub(super) probe: Probe<Client>,
     pub(super) standing: Standing,
@@ -87,6 +90,7 @@ impl Shared {
             records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
             guards: Arc::clone(&self.guards),
+            leadership: self.leadership.clone(),
             client: self.client.clone(),
         }
     }
@@ -99,6 +103,7 @@ impl Shared {
             marker: self.marker.clone(),
             cluster: Arc::clone(&self.cluster),
             policy: Arc::clone(&self.policy),
+            leadership: self.leadership.clone(),
             client: self.client.clone(),
             metrics: self.guard_metrics.clone(),
         }
@@ -120,7 +125,7 @@ impl Shared {
     /// Removes the guards of this name.
     pub(super) fn guard_removal(&self, name: String) -> GuardRemoval {
         let namespace = self.namespace().map(str::to_owned);
-        GuardRemoval { client: self.client.clone(), namespace, name }
+        GuardRemoval { leadership: self.leadership.clone(), client: self.client.clone(), namespace, name }
     }
 
     pub(super) fn reconciler(&self) -> Reconciler {
@@ -130,6 +135,8 @@ impl Shared {
             records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
             guards: Arc::clone(&self.guards),
+            leadership: self.leadership.clone(),
+            term: AtomicU64::default(),
             client: self.client.clone(),
             report: self.report.clone(),
             statuses: self.statuses.clone(),
@@ -164,6 +171,7 @@ impl Shared {
             standing: self.standing.clone(),
             cluster: Arc::clone(&self.cluster),
             store: self.marker.store.clone(),
+            leadership: self.leadership.clone(),
             guards: Arc::clone(&self.guards),
             kinds: self.policy.scope.kinds.clone(),
         }

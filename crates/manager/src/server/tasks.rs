@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, pending};
 
 use anyhow::anyhow;
 use tokio::runtime::Handle;
@@ -67,13 +67,13 @@ impl Tasks {
         self.names.insert(task.id(), name.into());
     }
 
-    /// Waits for the first task to end, and returns which one ended and why.
+    /// Waits for the first task to end, and returns which one ended and why; for ever, if there are none.
     pub(super) async fn first_to_end(&mut self) -> anyhow::Error {
         match self.running.join_next_with_id().await {
             Some(Ok((id, Ok(())))) => anyhow!("{} ended", self.name(id)),
             Some(Ok((id, Err(error)))) => error.context(format!("{} failed", self.name(id))),
             Some(Err(error)) => self.broken(error),
-            None => anyhow!("there are no tasks"),
+            None => pending().await,
         }
     }
 

@@ -35,11 +35,11 @@ impl Watches<'_> {
                 Kind::StatefulSet => self.start_workloads::<StatefulSet>(),
             }
         }
-        let Shared { cluster, marker, guards, guard_metrics, .. } = self.shared;
+        let Shared { cluster, marker, guards, guard_metrics, leadership, .. } = self.shared;
         let (cluster, guards) = (Arc::clone(cluster), Arc::clone(guards));
         if guards.is_on() {
             let (guards, metrics) = (Arc::clone(&guards), guard_metrics.clone());
-            let sink = GuardSink { guards, marker: marker.clone(), metrics };
+            let sink = GuardSink { guards, marker: marker.clone(), leadership: leadership.clone(), metrics };
             self.start_one(guards_path(self.shared.namespace()), sink, "guard_");
         }
         let sink = AutoscalerSink { cluster, marker: marker.clone(), guards };

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
@@ -21,6 +22,13 @@ pub(super) async fn create_namespace(client: &Client, prefix: &str) -> Result<St
 
 pub(super) async fn create_named_namespace(client: &Client, name: &str) -> Result<()> {
     ensure::<Namespace>(&Api::all(client.clone()), json!({ "metadata": { "name": name } })).await
+}
+
+/// Creates a Lease that its last holder has given up, unless there is one.
+pub(super) async fn create_released_lease(client: &Client, namespace: &str, name: &str) -> Result<()> {
+    let spec = json!({ "renewTime": "2026-01-01T00:00:00.000000Z" });
+    let lease = json!({ "metadata": { "name": name }, "spec": spec });
+    ensure::<Lease>(&Api::namespaced(client.clone(), namespace), lease).await
 }
 
 /// Creates a Deployment of the pause container.

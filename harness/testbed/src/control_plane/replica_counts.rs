@@ -56,6 +56,11 @@ pub(super) async fn grant(client: &Client) -> Result<()> {
                 "verbs": ["get", "list", "watch", "create", "patch", "delete"],
             },
             { "apiGroups": ["replicacount.dev"], "resources": ["replicacounts/status"], "verbs": ["patch"] },
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "verbs": ["get", "list", "watch", "create", "patch"],
+            },
         ],
     });
     let binding = json!({

@@ -1,6 +1,7 @@
 //! `--store=crd`: settings are ReplicaCounts, objects of the API server.
 
 mod definition;
+mod election;
 mod faults;
 mod rules;
 mod status;
@@ -14,8 +15,11 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOMEBODY, eventually, options, shared};
 
+/// The name of the Lease.
+const LEASE: &str = "manager";
+
 /// A server that keeps its settings in ReplicaCounts, on the shared control plane.
-async fn with_crd(arguments: &[&str]) -> Fixture<'static> {
+pub(crate) async fn with_crd(arguments: &[&str]) -> Fixture<'static> {
     let control_plane = shared().await;
     on(control_plane, arguments).await
 }
@@ -25,12 +29,20 @@ async fn on<'a>(control_plane: &'a ControlPlane, arguments: &[&str]) -> Fixture<
     control_plane.install_replica_counts().await.unwrap();
     let namespace = control_plane.namespace("crd").await.unwrap();
     let options = options(control_plane, &Scope::Cluster, arguments).await;
-    let options = in_namespace(options, &namespace);
+    let options = in_namespace(control_plane, options, &namespace).await;
     Fixture::start(control_plane, namespace, options).await
 }
 
-fn in_namespace(options: manager::Options, namespace: &str) -> manager::Options {
-    options.argument("--store").argument("crd").argument("--namespace").argument(namespace)
+/// Servers of one namespace have an election of their own. Nobody has to wait for a first holder.
+async fn in_namespace(
+    control_plane: &ControlPlane,
+    options: manager::Options,
+    namespace: &str,
+) -> manager::Options {
+    control_plane.create_released_lease(namespace, LEASE).await.unwrap();
+    let flags =
+        ["--store", "crd", "--namespace", namespace, "--lease-namespace", namespace, "--lease-name", LEASE];
+    flags.into_iter().fold(options, manager::Options::argument)
 }
 
 impl Fixture<'_> {

@@ -10,6 +10,7 @@ use replica_count_testbed::{Manager, Webhook};
 use serde_json::{Value, json};
 use tokio::time;
 
+use crate::crd::with_crd;
 use crate::fixture::{Fixture, SOMEBODY, eventually, options, own, shared, wait_for_metric};
 
 /// A server with a guard of its own, under its own name, and whether the API server can correct counts.
@@ -478,4 +479,37 @@ async fn without_policies_the_server_watches_and_repairs() {
     let answer = fixture.wait_for("web", |answer| answer.drift_count == 1).await;
     assert_eq!((answer.guard(), answer.guarded), (GuardState::Unguarded, false));
     fixture.wait_for_count("web", 3).await;
+}
+
+#[tokio::test]
+async fn of_several_servers_the_holder_keeps_it() {
+    let control_plane = shared().await;
+    let name = control_plane.namespace("guard").await.unwrap();
+    control_plane.install_guard(&name).await.unwrap();
+    let mut fixture = with_crd(&["--guard", "deny", "--guard-name", &name]).await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_until_in_force("web", GuardState::GuardDenies).await;
+    let mut follower = Manager::start(&fixture.options).await.unwrap();
+    follower.wait_ready().await.unwrap();
+    wait_for_metric(&follower, "guard_active_namespaces 1.0").await;
+    for count in [4, 5] {
+        fixture.set("web", count).await;
+        fixture.wait_for_count("web", count).await;
+    }
+    fixture.wait_for_kept("web", Some(5)).await;
+    let version = fixture.guard().await.unwrap().metadata.resource_version;
+
+    // The follower takes over: it leaves the guard as it is, and keeps it from then on.
+    std::mem::replace(&mut fixture.manager, follower).terminate().await.unwrap();
+    fixture.client = fixture.manager.client().await.unwrap();
+    wait_for_metric(&fixture.manager, "leader 1").await;
+    fixture.wait_for_guard("web", GuardState::GuardDenies).await;
+    assert_eq!(fixture.guard().await.unwrap().metadata.resource_version, version);
+    fixture.set("web", 6).await;
+    fixture.wait_for_count("web", 6).await;
+    fixture.wait_for_kept("web", Some(6)).await;
+    wait_for_metric(&fixture.manager, "guard_drifts_total 0").await;
+    fixture.patch_guard(json!({ "spec": { "counts": null } })).await;
+    fixture.wait_for_kept("web", Some(6)).await;
+    wait_for_metric(&fixture.manager, "guard_drifts_total 1").await;
 }

@@ -13,7 +13,7 @@ use super::object::{API_VERSION, Guard, Identity, KIND, ReplicaGuard, Spec};
 use crate::kubernetes::{cause, path};
 
 /// How long one request may take: writing 5,000 counts takes a third of a second.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a request about guards failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +54,13 @@ impl From<kube::Error> for GuardError {
     }
 }
 
-/// Makes the guard of a namespace hold this, whoever changed it. Returns what it holds then.
+/// Makes the guard of a namespace hold this within `time`, whoever changed it. Returns what it holds then.
 pub async fn apply(
     client: &Client,
     namespace: &str,
     name: &str,
     guard: &Guard,
+    time: Duration,
 ) -> Result<ReplicaGuard, GuardError> {
     let object = json!({
         "apiVersion": API_VERSION,
@@ -67,7 +68,8 @@ pub async fn apply(
         "metadata": { "name": name, "namespace": namespace },
         "spec": Spec::from(guard),
     });
-    let uri = format!("{}/{name}?fieldManager={FIELD_MANAGER}&force=true", path::guards(Some(namespace)));
+    let (path, timeout) = (path::guards(Some(namespace)), time.as_millis());
+    let uri = format!("{path}/{name}?fieldManager={FIELD_MANAGER}&force=true&timeout={timeout}ms");
     let request = Request::patch(uri)
         .header(header::CONTENT_TYPE, "application/apply-patch+yaml")
         .body(object.to_string().into_bytes());

@@ -18,7 +18,7 @@ use crate::kubernetes::exchange::exchange;
 use crate::kubernetes::path;
 
 /// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// The same, as the API server is told. It gives up sooner, so that its answer says so.
 const SERVER_TIMEOUT: &str = "4500ms";
 /// Objects in a page of a list.
@@ -175,9 +175,9 @@ pub(super) async fn send<T: DeserializeOwned>(
 ) -> Result<T, RequestError> {
     let mut request = request.map_err(|error| RequestError::NotSent(error.to_string()))?;
     request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
-    let answer = timeout(DEADLINE, exchange(client, request)).await;
+    let answer = timeout(WRITE_DEADLINE, exchange(client, request)).await;
     let answer =
-        answer.map_err(|_elapsed| RequestError::Unknown(format!("no answer within {DEADLINE:?}")))?;
+        answer.map_err(|_elapsed| RequestError::Unknown(format!("no answer within {WRITE_DEADLINE:?}")))?;
     let (head, body) = answer.map_err(|error| RequestError::of_silence(&error))?;
     if !head.status.is_success() {
         return Err(RequestError::of_answer(&head, &body));

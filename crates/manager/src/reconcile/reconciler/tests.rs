@@ -131,6 +131,8 @@ impl Fixture {
             records: Arc::clone(&records),
             policy: Arc::default(),
             guards: Arc::default(),
+            leadership: Leadership::default(),
+            term: AtomicU64::default(),
             client: mock(Arc::clone(&writes), answer),
             report,
             statuses: None,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
@@ -79,4 +80,35 @@ pub(super) fn own_workload(text: &str) -> Result<OwnWorkload, String> {
 pub(super) fn replicas(text: &str) -> Result<Replicas, String> {
     let count: i32 = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
     Replicas::new(count).map_err(|error| error.to_string())
+}
+
+/// Parses a namespace.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    check_namespace(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Parses a time in seconds or milliseconds, such as `15s` or `500ms`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let number = |digits: &str| digits.parse::<u32>().map(u64::from);
+    let parsed = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => number(digits).map(Duration::from_millis),
+        (None, Some(digits)) => number(digits).map(Duration::from_secs),
+        (None, None) => return Err("write a number and s or ms, such as 15s or 500ms".to_owned()),
+    };
+    parsed.map_err(|_| "write a whole number before s or ms, such as 15s or 500ms".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        for (text, expected) in [("15s", Some(15_000)), ("500ms", Some(500)), ("0s", Some(0))] {
+            assert_eq!(duration(text).ok(), expected.map(Duration::from_millis), "{text}");
+        }
+        for text in ["", "s", "ms", "15", "-1s", "1.5s", "5m", "99999999999s"] {
+            duration(text).unwrap_err();
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::kubernetes::lease::LeaseError;
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeaderMetrics {
     is_leader: Gauge,
+    is_held: Gauge,
     terms: Counter,
     failures: Family<ReasonLabels, Counter>,
     is_failing: Arc<AtomicBool>,
@@ -40,6 +41,11 @@ impl LeaderMetrics {
             "1 while this server holds the lease and enforces, else 0",
             self.is_leader.clone(),
         );
+        registry.register(
+            "lease_held",
+            "1 while this server or another one holds the lease, as far as this one knows, else 0",
+            self.is_held.clone(),
+        );
         registry.register("leader_terms", "Terms of this server", self.terms.clone());
         registry.register(
             "lease_failures",
@@ -55,6 +61,10 @@ impl LeaderMetrics {
 
     pub(super) fn end(&self) {
         self.is_leader.set(0);
+    }
+
+    pub(super) fn show_held(&self, is_held: bool) {
+        self.is_held.set(is_held.into());
     }
 
     /// Counts a failure. Returns whether the request before had failed, too.

@@ -117,6 +117,11 @@ impl Kept {
         })
     }
 
+    /// All objects.
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        self.lock().keys()
+    }
+
     /// The objects of a target.
     pub fn objects_of(&self, target: &EntryTarget) -> Vec<ObjectKey> {
         self.lock().of_target(target).cloned().collect()

@@ -17,7 +17,8 @@ const NAME: &str = "replicacounts.replicacount.dev";
 #[tokio::test]
 async fn the_server_needs_the_definition() {
     let control_plane = own().await;
-    let options = options(&control_plane, &Scope::Cluster, &["--store", "crd"]).await;
+    let options =
+        options(&control_plane, &Scope::Cluster, &["--store", "crd", "--lease-namespace", "default"]).await;
     let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
     assert_eq!(status.code(), Some(64), "{log:?}");
     let last = log.last().unwrap();

@@ -46,7 +46,7 @@ async fn with_faults(faults: &Faults) -> (Fixture<'static>, FaultProxy) {
     let folder = control_plane.folder("faults").unwrap();
     let options = manager::Options::new(testbed(), &kubeconfig, &folder).unwrap();
     let namespace = control_plane.namespace("faults").await.unwrap();
-    let options = in_namespace(options, &namespace);
+    let options = in_namespace(control_plane, options, &namespace).await;
     (Fixture::start(control_plane, namespace, options).await, proxy)
 }
 
@@ -165,7 +165,8 @@ async fn statuses_survive_refusals() {
     let faults = Faults::default();
     let (mut fixture, _proxy) = with_faults(&faults).await;
     fixture.create_managed("web", 3).await;
-    let statuses = [refuse(429, Some(1)), refuse(409, None), refuse(404, None), Fault::Cut];
+    // The last one is repeated soonest.
+    let statuses = [Fault::Cut, refuse(404, None), refuse(409, None), refuse(429, Some(1))];
     faults.statuses.lock().unwrap().extend(statuses);
     for count in 4..8 {
         fixture.scale("web", count).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use super::with_crd;
+use super::{LEASE, with_crd};
 use crate::fixture::{Fixture, eventually, options, own};
 
 #[tokio::test]
@@ -108,7 +108,10 @@ async fn an_excluded_namespace_and_the_own_workload_are_not_enforced() {
         ("--own-workload", format!("{excluded}/web"), "it never manages"),
     ] {
         control_plane.install_replica_counts().await.unwrap();
-        let options = options(control_plane, &Scope::Cluster, &["--store", "crd", flag, &value]).await;
+        control_plane.create_released_lease(&excluded, LEASE).await.unwrap();
+        let lease = ["--lease-namespace", &excluded, "--lease-name", LEASE];
+        let arguments = [&["--store", "crd", flag, &value], &lease[..]].concat();
+        let options = options(control_plane, &Scope::Cluster, &arguments).await;
         let mut fixture = Fixture::start(control_plane, excluded.clone(), options).await;
         if fixture.object("web").await.is_none() {
             fixture.create("web", 1).await;

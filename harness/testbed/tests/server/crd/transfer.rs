@@ -58,7 +58,7 @@ async fn a_running_installation_moves_there_and_back() {
     manager.terminate().await.unwrap();
     let patch = kube::api::Patch::Merge(json!({ "spec": { "replicas": 9 } }));
     deployments.patch_scale("web", &kube::api::PatchParams::default(), &patch).await.unwrap();
-    let of_crd = in_namespace(of_file.clone(), &namespace);
+    let of_crd = in_namespace(control_plane, of_file.clone(), &namespace).await;
     let mut fixture = Fixture::start(control_plane, namespace.clone(), of_crd).await;
     fixture.wait_for_count("web", 3).await;
     let read = fixture.get("api").await.unwrap();

@@ -127,7 +127,8 @@ async fn names_of_objects_do_not_collide() {
 /// A second server that only watches: it must see and store the same.
 async fn second(fixture: &Fixture<'_>) -> Manager {
     let options = options(fixture.control_plane, &Scope::Cluster, &["--enforcement", "ignore"]).await;
-    let mut manager = Manager::start(&in_namespace(options, &fixture.namespace)).await.unwrap();
+    let options = in_namespace(fixture.control_plane, options, &fixture.namespace).await;
+    let mut manager = Manager::start(&options).await.unwrap();
     manager.wait_ready().await.unwrap();
     manager
 }
