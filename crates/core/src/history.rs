@@ -20,6 +20,16 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
+impl Bounds {
+    /// The default: 100 entries of each target, and 16 MiB.
+    pub const DEFAULT: Self = Self { per_target: 100, bytes: 16 << 20 };
+
+    /// Whether anything is kept.
+    pub fn keep_something(&self) -> bool {
+        self.per_target > 0 && self.bytes > 0
+    }
+}
+
 /// What happened.
 #[derive(Debug)]
 pub struct History {

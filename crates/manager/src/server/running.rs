@@ -15,6 +15,7 @@ use super::log::Lines;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::watches::Watches;
+use crate::history::writer::HistoryWriter;
 use crate::kubernetes::renewal::Renewal;
 use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
@@ -36,6 +37,8 @@ pub(super) struct Parts {
     pub(super) log: Arc<Lines>,
     pub(super) backing: Backing,
     pub(super) reporter: Reporter,
+    /// Who writes the history to its file. `None`: it is in memory only.
+    pub(super) history: Option<HistoryWriter>,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
@@ -79,13 +82,16 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, reporter, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, reporter, history, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let (stop_requests, stop_work) = (CancellationToken::new(), CancellationToken::new());
         let (mut requests, mut work, mut writing) = (Tasks::default(), Tasks::default(), Tasks::default());
         let (mut reporting, stop_reporting) = (Tasks::default(), CancellationToken::new());
         reporting.spawn_on(reconcile_runtime, "the reporter", reporter.run(stop_reporting.clone()));
+        if let Some(writer) = history {
+            reporting.spawn_blocking("the writer of the history", move || writer.run());
+        }
         let peers = PeerMetrics::default();
         let mut registry = Registry::with_prefix("replica_count_manager");
         log.register(&mut registry);
@@ -135,7 +141,7 @@ impl Running {
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
         let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let grpc = Grpc {
-            service: shared.service(args.policy.max_replicas, authorizer),
+            service: shared.service(args.policy.max_replicas, authorizer, stop_requests.clone()),
             health: shared.health(),
             credentials: reload.current(),
             connections: peers.connections,
@@ -170,7 +176,9 @@ impl Running {
         self.work.join_all().await;
         let closed = close(store, &mut self.writing).await;
         self.stop_reporting.cancel();
-        self.reporting.join_all().await;
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.reporting.join_all()).await.is_err() {
+            warn!(after = ?CLOSE_TIMEOUT, "not waiting for the history to be written");
+        }
         let [requests, work, reporting] =
             [&mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
         closed.and(work).and(requests).and(reporting)

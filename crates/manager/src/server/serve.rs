@@ -15,6 +15,9 @@ use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
 use crate::guards::Guards;
+use crate::history::file::HistoryFile;
+use crate::history::writer::HistoryWriter;
+use crate::history::{Recorder, SharedHistory};
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::replica_count::Missing;
@@ -25,6 +28,9 @@ use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
 use crate::store::{Backing, Store};
+
+/// What the path of the history file has after that of the settings file.
+const HISTORY_SUFFIX: &str = ".history";
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,14 @@ struct Validated {
     kubernetes: Opened,
     store: Store,
     backing: Backing,
+    remembered: Remembered,
+}
+
+/// What is known of the past, who adds to it, and who writes it to its file. `None`: it is in memory only.
+struct Remembered {
+    history: SharedHistory,
+    recorder: Recorder,
+    writer: Option<HistoryWriter>,
 }
 
 /// Serves until SIGTERM or SIGINT, and then drains until done or the next signal. Watches and repairs run on
@@ -62,7 +76,7 @@ pub(super) async fn run(
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, backing } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing, remembered } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -83,7 +97,7 @@ pub(super) async fn run(
         let _entered = reconcile_runtime.enter();
         connect(kubernetes).map_err(ServeError::usage)?
     };
-    let (report, reporter) = report();
+    let (report, reporter) = report(remembered.recorder);
     let shared = Shared {
         guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
@@ -96,9 +110,11 @@ pub(super) async fn run(
         standing: renewal.standing(),
         client,
         report,
+        history: remembered.history,
     };
     shared.mark_stored();
-    let parts = Parts { log, backing, reporter, credentials, renewal, listeners: bind(&args)? };
+    let (history, listeners) = (remembered.writer, bind(&args)?);
+    let parts = Parts { log, backing, reporter, history, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -147,6 +163,23 @@ fn guards(args: &ServeArgs, store: &Store) -> Guards {
     if store.is_locked() { args.guards() } else { Guards::default() }
 }
 
+/// The history, which is in a file beside the settings if no other server may write that file.
+fn remember(args: &ServeArgs, store: &Store, backing: &Backing) -> Remembered {
+    let bounds = args.history_bounds();
+    match backing {
+        Backing::File(committer) if store.is_locked() && bounds.keep_something() => {
+            let (path, settings) = (committer.beside(HISTORY_SUFFIX), committer.beside(""));
+            let (file, entries) = HistoryFile::open(path, settings, bounds.bytes as u64);
+            let (history, recorder, writer) = SharedHistory::in_file(bounds, file, entries);
+            Remembered { history, recorder, writer: Some(writer) }
+        }
+        Backing::File(_) | Backing::Crd(_) => {
+            let (history, recorder) = SharedHistory::in_memory(bounds);
+            Remembered { history, recorder, writer: None }
+        }
+    }
+}
+
 fn word(enforcement: Enforcement) -> &'static str {
     match enforcement {
         Enforcement::Enforce => "enforce",
@@ -169,7 +202,8 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
             (store, Backing::Crd(unstarted))
         }
     };
-    Ok(Validated { credentials, kubernetes, store, backing })
+    let remembered = remember(args, &store, &backing);
+    Ok(Validated { credentials, kubernetes, store, backing, remembered })
 }
 
 fn bind(args: &ServeArgs) -> anyhow::Result<Listeners> {

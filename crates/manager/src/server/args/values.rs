@@ -80,3 +80,12 @@ pub(super) fn replicas(text: &str) -> Result<Replicas, String> {
     let count: i32 = text.parse().map_err(|error: std::num::ParseIntError| error.to_string())?;
     Replicas::new(count).map_err(|error| error.to_string())
 }
+
+/// A parser of numbers from 0 to `limit`.
+pub(super) fn at_most(limit: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if number > limit => Err(format!("at most {limit} are allowed")),
+        Ok(number) => Ok(number),
+        Err(_) => Err("write a number that is not negative".to_owned()),
+    }
+}
