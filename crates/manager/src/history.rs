@@ -5,116 +5,39 @@
 
 pub mod file;
 pub mod metrics;
+pub mod shared;
 pub mod writer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use prometheus_client::registry::Registry;
-use replica_count_core::event::Event;
 use replica_count_core::history::entry::Entry;
 use replica_count_core::history::{Bounds, History};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use self::file::HistoryFile;
-use self::metrics::HistoryMetrics;
+use self::shared::{Recorder, SharedHistory};
 use self::writer::HistoryWriter;
 
-/// How many events a watcher may be behind before it misses some. They are shared by all watchers.
-const MAX_UNREAD: usize = 16_384;
 /// How many events may wait for the writer. If more do, it writes all that is in memory instead.
 const MAX_UNWRITTEN: usize = 16_384;
 
-/// The history in memory. Clones share it.
-#[derive(Clone, Debug)]
-pub struct SharedHistory(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    history: Mutex<History>,
-    watchers: broadcast::Sender<Arc<Entry>>,
-    metrics: HistoryMetrics,
+/// A history within these bounds that is lost with the process, and who fills it.
+pub fn in_memory(bounds: Bounds) -> (SharedHistory, Recorder) {
+    let history = SharedHistory::new(History::new(bounds));
+    (history.clone(), Recorder::new(history, None))
 }
 
-impl SharedHistory {
-    /// Shares a history.
-    pub fn new(history: History) -> Self {
-        let metrics = HistoryMetrics::default();
-        metrics.show(&history);
-        let (watchers, _) = broadcast::channel(MAX_UNREAD);
-        Self(Arc::new(Inner { history: Mutex::new(history), watchers, metrics }))
-    }
-
-    /// A history within these bounds that is lost with the process, and who fills it.
-    pub fn in_memory(bounds: Bounds) -> (Self, Recorder) {
-        let history = Self::new(History::new(bounds));
-        (history.clone(), Recorder { history, unwritten: None })
-    }
-
-    /// The history that `file` has, who fills it, and who writes the file.
-    pub fn in_file(
-        bounds: Bounds,
-        file: HistoryFile,
-        entries: Vec<Entry>,
-    ) -> (Self, Recorder, HistoryWriter) {
-        let history = Self::new(History::restore(bounds, entries));
-        let (sender, queue) = mpsc::channel(MAX_UNWRITTEN);
-        let is_behind = Arc::new(AtomicBool::new(false));
-        let recorder =
-            Recorder { history: history.clone(), unwritten: Some((sender, Arc::clone(&is_behind))) };
-        let writer = HistoryWriter::new(history.clone(), file, queue, is_behind);
-        (history, recorder, writer)
-    }
-
-    /// Calls `reader` with the history. The recorder waits for it, so it must only read.
-    pub fn read<T>(&self, reader: impl FnOnce(&History) -> T) -> T {
-        reader(&self.lock())
-    }
-
-    /// Receives what happens from now on. A receiver that is too slow is told how many events it has missed.
-    pub fn watch(&self) -> broadcast::Receiver<Arc<Entry>> {
-        self.0.watchers.subscribe()
-    }
-
-    /// Its metrics.
-    pub fn metrics(&self) -> &HistoryMetrics {
-        &self.0.metrics
-    }
-
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        self.0.metrics.register(registry);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, History> {
-        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Adds events to the history. The writer of the file ends after it was dropped.
-#[derive(Debug)]
-pub struct Recorder {
-    history: SharedHistory,
-    /// The queue of the writer, and whether something found no room in it.
-    unwritten: Option<(mpsc::Sender<Arc<Entry>>, Arc<AtomicBool>)>,
-}
-
-impl Recorder {
-    /// Adds an event.
-    pub fn record(&self, event: &Event) {
-        let Some(entry) = Entry::of(event) else { return };
-        let entry = {
-            let mut history = self.history.lock();
-            let entry = history.push(entry);
-            self.history.0.metrics.show(&history);
-            entry
-        };
-        // It fails if nobody watches.
-        let _ = self.history.0.watchers.send(Arc::clone(&entry));
-        if let Some((queue, is_behind)) = &self.unwritten
-            && queue.try_send(entry).is_err()
-        {
-            is_behind.store(true, Ordering::Relaxed);
-        }
-    }
+/// The history that `file` has, who fills it, and who writes the file.
+pub fn in_file(
+    bounds: Bounds,
+    file: HistoryFile,
+    entries: Vec<Entry>,
+) -> (SharedHistory, Recorder, HistoryWriter) {
+    let history = SharedHistory::new(History::restore(bounds, entries));
+    let (sender, queue) = mpsc::channel(MAX_UNWRITTEN);
+    let is_behind = Arc::new(AtomicBool::new(false));
+    let recorder = Recorder::new(history.clone(), Some((sender, Arc::clone(&is_behind))));
+    let writer = HistoryWriter::new(history.clone(), file, queue, is_behind);
+    (history, recorder, writer)
 }

@@ -289,7 +289,7 @@ mod count {
 
     use crate::replicas::Replicas;
 
-    #[expect(clippy::ref_option, reason = "as serde calls it")]
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     pub(super) fn serialize<S: Serializer>(
         count: &Option<Replicas>,
         serializer: S,

@@ -11,8 +11,8 @@ use replica_count_core::history::line::encode;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::SharedHistory;
 use super::file::HistoryFile;
+use super::shared::SharedHistory;
 
 /// How many events share a write.
 const BATCH: usize = 1024;
@@ -59,15 +59,12 @@ impl HistoryWriter {
 
     /// Appends entries, or writes all that is in memory if that is due.
     fn write(&mut self, entries: &[Arc<Entry>]) {
-        let mut lines = Vec::new();
         let is_due = self.is_behind.swap(false, Ordering::Relaxed) || self.file.is_due();
         let written = if is_due {
-            let entries: Vec<_> = self.history.read(|history| history.entries().cloned().collect());
-            entries.iter().for_each(|entry| encode(entry, &mut lines));
-            self.file.replace(&lines)
+            let all: Vec<_> = self.history.read(|history| history.entries().cloned().collect());
+            self.file.replace(&lines(&all))
         } else {
-            entries.iter().for_each(|entry| encode(entry, &mut lines));
-            self.file.append(&lines)
+            self.file.append(&lines(entries))
         };
         let path = self.file.path().display();
         match written {
@@ -87,6 +84,14 @@ impl HistoryWriter {
     }
 }
 
+fn lines(entries: &[Arc<Entry>]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for entry in entries {
+        encode(entry, &mut lines);
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -99,6 +104,7 @@ mod tests {
     use replica_count_core::target::Target;
     use tempfile::TempDir;
 
+    use super::super::in_file;
     use super::*;
 
     const BOUNDS: Bounds = Bounds { per_target: 10, bytes: 64 * 1024 };
@@ -112,7 +118,7 @@ mod tests {
     fn run(path: &Path, bounds: Bounds, events: usize) -> (Vec<Arc<Entry>>, SharedHistory) {
         let (file, entries) =
             HistoryFile::open(path.to_owned(), path.with_extension("json"), bounds.bytes as u64);
-        let (history, recorder, writer) = SharedHistory::in_file(bounds, file, entries);
+        let (history, recorder, writer) = in_file(bounds, file, entries);
         let writing = std::thread::spawn(|| writer.run());
         for n in 0..events {
             recorder.record(&event(&format!("web-{}", n % 7), EventKind::Calmed));
@@ -177,7 +183,7 @@ mod tests {
         fs::remove_dir(&path).unwrap();
 
         let (file, entries) = HistoryFile::open(path.clone(), path.clone(), 1024);
-        let (_, recorder, mut writer) = SharedHistory::in_file(BOUNDS, file, entries);
+        let (_, recorder, mut writer) = in_file(BOUNDS, file, entries);
         recorder.record(&event("web", EventKind::Calmed));
         writer.is_behind.store(true, Ordering::Relaxed);
         writer.write(&[]);

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::metrics::ReconcileMetrics;
-use crate::history::Recorder;
+use crate::history::shared::Recorder;
 
 /// How many events may wait for the reporter: those of a mass drift of 10,000 targets, several times over.
 const MAX_WAITING: usize = 65_536;

@@ -13,7 +13,7 @@ use super::list_queue::ListQueue;
 use super::status::Refusal;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
-use crate::history::SharedHistory;
+use crate::history::shared::SharedHistory;
 use crate::reconcile::records::Records;
 use crate::store::Store;
 

@@ -212,8 +212,7 @@ pub struct HistoryArgs {
         allow_negative_numbers = true
     )]
     pub history_per_target: usize,
-    /// How much memory all remembered events may take together, in bytes, and about half as much as their file, which
-    /// is beside --file-path; 0 is none
+    /// How much memory all remembered events may take together, in bytes; 0 is none
     #[arg(
         long,
         env,

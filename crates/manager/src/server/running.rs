@@ -122,20 +122,7 @@ impl Running {
         }
         let reconciler = shared.reconciler();
         work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
-        match args.guard_settings() {
-            Some(settings) if shared.guards.is_on() => {
-                let prover = shared.guard_prover(&settings);
-                work.spawn_on(reconcile_runtime, "the prover of guards", prover.run(stop_work.clone()));
-                let keeper = shared.guard_keeper(settings);
-                work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(stop_work.clone()));
-            }
-            None if shared.marker.store.is_locked() => {
-                let removal = shared.guard_removal(args.guard.guard_name.clone());
-                work.spawn("the removal of guards", removal.run(stop_work.clone()));
-            }
-            // Another server may keep them.
-            Some(_) | None => {}
-        }
+        start_guards(args, shared, &mut work, &stop_work, reconcile_runtime);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
         let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
@@ -189,6 +176,30 @@ impl Running {
         self.work.abort_all();
         // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
+    }
+}
+
+/// Keeps the guards, or removes those of an earlier run.
+fn start_guards(
+    args: &ServeArgs,
+    shared: &Shared,
+    work: &mut Tasks,
+    shutdown: &CancellationToken,
+    reconcile_runtime: &Handle,
+) {
+    match args.guard_settings() {
+        Some(settings) if shared.guards.is_on() => {
+            let prover = shared.guard_prover(&settings);
+            work.spawn_on(reconcile_runtime, "the prover of guards", prover.run(shutdown.clone()));
+            let keeper = shared.guard_keeper(settings);
+            work.spawn_on(reconcile_runtime, "the keeper of guards", keeper.run(shutdown.clone()));
+        }
+        None if shared.marker.store.is_locked() => {
+            let removal = shared.guard_removal(args.guard.guard_name.clone());
+            work.spawn("the removal of guards", removal.run(shutdown.clone()));
+        }
+        // Another server may keep them.
+        Some(_) | None => {}
     }
 }
 

@@ -15,9 +15,10 @@ use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
 use crate::guards::Guards;
+use crate::history;
 use crate::history::file::HistoryFile;
+use crate::history::shared::{Recorder, SharedHistory};
 use crate::history::writer::HistoryWriter;
-use crate::history::{Recorder, SharedHistory};
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::replica_count::Missing;
@@ -84,14 +85,7 @@ pub(super) async fn run(
         }
     };
     let policy = policy(&args, &store);
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        cluster = %kubernetes.server(),
-        namespace = policy.scope.only.as_deref().unwrap_or("all"),
-        settings = store.len(),
-        enforcement = word(policy.enforcement),
-        "starting"
-    );
+    log_start(&policy, &kubernetes, &store);
     let (client, renewal) = {
         // The client's own task also runs there, or it would have to be woken on another thread.
         let _entered = reconcile_runtime.enter();
@@ -136,6 +130,17 @@ pub(super) async fn run(
     outcome.and(stopped).map_err(classify)
 }
 
+fn log_start(policy: &Policy, kubernetes: &Opened, store: &Store) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        cluster = %kubernetes.server(),
+        namespace = policy.scope.only.as_deref().unwrap_or("all"),
+        settings = store.len(),
+        enforcement = word(policy.enforcement),
+        "starting"
+    );
+}
+
 /// A store that does not exist is like a file that is not usable.
 fn classify(error: anyhow::Error) -> ServeError {
     match error.downcast_ref::<Missing>() {
@@ -170,11 +175,11 @@ fn remember(args: &ServeArgs, store: &Store, backing: &Backing) -> Remembered {
         Backing::File(committer) if store.is_locked() && bounds.keep_something() => {
             let (path, settings) = (committer.beside(HISTORY_SUFFIX), committer.beside(""));
             let (file, entries) = HistoryFile::open(path, settings, bounds.bytes as u64);
-            let (history, recorder, writer) = SharedHistory::in_file(bounds, file, entries);
+            let (history, recorder, writer) = history::in_file(bounds, file, entries);
             Remembered { history, recorder, writer: Some(writer) }
         }
         Backing::File(_) | Backing::Crd(_) => {
-            let (history, recorder) = SharedHistory::in_memory(bounds);
+            let (history, recorder) = history::in_memory(bounds);
             Remembered { history, recorder, writer: None }
         }
     }

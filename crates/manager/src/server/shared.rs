@@ -15,7 +15,7 @@ use super::args::AuthorizationMode;
 use super::health::Health;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
-use crate::history::SharedHistory;
+use crate::history::shared::SharedHistory;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::standing::Standing;
 use crate::reconcile::desired::DesiredSubscriber;

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
-use crate::history::SharedHistory;
+use crate::history;
 use crate::reconcile::metrics::ReconcileMetrics;
 use crate::reconcile::report::report;
 use crate::store::Store;
@@ -124,7 +124,7 @@ impl Fixture {
         }
         cluster.end_listing(Kind::Deployment);
         let (writes, work) = (Arc::<Writes>::default(), Arc::<Work>::default());
-        let (report, reporter) = report(SharedHistory::in_memory(Bounds::DEFAULT).1);
+        let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1);
         tokio::spawn(reporter.run(CancellationToken::new()));
         let (metrics, shutdown) = (report.metrics.clone(), CancellationToken::new());
         let reconciler = Reconciler {

@@ -12,7 +12,7 @@ use replica_count_core::target::Target;
 use tracing::Level;
 
 use super::*;
-use crate::history::SharedHistory;
+use crate::history;
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -76,7 +76,7 @@ async fn logged_at(events: impl IntoIterator<Item = (i64, EventKind)>) -> Vec<St
         .with_writer(move || writer.clone())
         .finish();
     let _logging = tracing::subscriber::set_default(logging);
-    let (report, reporter) = report(SharedHistory::in_memory(Bounds::DEFAULT).1);
+    let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1);
     for (second, kind) in events {
         report.emit(Event { at: Timestamp::from_second(second).expect("in range"), ..event(kind) });
     }
@@ -186,7 +186,7 @@ async fn lines_about_conflicts_are_as_documented() {
 
 #[tokio::test]
 async fn an_event_that_finds_no_room_is_counted() {
-    let (report, _reporter) = report(SharedHistory::in_memory(Bounds::DEFAULT).1);
+    let (report, _reporter) = report(history::in_memory(Bounds::DEFAULT).1);
     for _ in 0..MAX_WAITING + 2 {
         report.emit(event(EventKind::Calmed));
     }
