@@ -261,6 +261,8 @@ EXCLUDE_NAMESPACES: {{ join "," .Values.config.excludeNamespaces | quote }}
 KINDS: {{ include "rcm.kinds" . | fromJsonArray | join "," | quote }}
 OWN_WORKLOAD: {{ printf "%s/%s" .Release.Namespace (include "rcm.fullname" .) | quote }}
 MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
+HISTORY_PER_TARGET: {{ dig "historyPerTarget" 100 .Values.config | int64 | quote }}
+HISTORY_BYTES: {{ dig "historyBytes" 16777216 .Values.config | int64 | quote }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_FORMAT: {{ .Values.config.logFormat }}
 GUARD: {{ include "rcm.guardMode" . | quote }}

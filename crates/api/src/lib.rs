@@ -1,5 +1,6 @@
 //! The gRPC API: generated code, and its conversion to and from the types of the domain.
 
+pub mod event;
 pub mod request;
 pub mod response;
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use replica_count_core::entry_target::{EntryTarget, OtherTarget, OtherTargetError};
+use replica_count_core::history::entry::What;
+use replica_count_core::history::query::Filter;
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Enforcement;
@@ -13,6 +15,11 @@ use crate::proto;
 
 /// The longest reason, in bytes.
 const MAX_REASON_BYTES: usize = 1024;
+/// Events on a page: by default, and at most.
+const EVENTS: usize = 100;
+const MAX_EVENTS: usize = 1000;
+/// Rows in a message of a snapshot, which is then far below the 4 MiB that clients accept by default.
+const SNAPSHOT_ROWS: usize = 500;
 
 /// A refused field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +104,7 @@ impl EnforcementRequest {
     /// Parses a request. The end of `IGNORE` must be after `now`.
     pub fn parse(request: &proto::SetEnforcementRequest, now: Timestamp) -> Result<Self, FieldError> {
         let target = target(request.kind, &request.namespace, &request.name)?;
-        let until = request.until.as_ref().map(timestamp).transpose()?;
+        let until = request.until.as_ref().map(|until| timestamp("Until", until)).transpose()?;
         let enforcement = match (proto::EnforcementMode::try_from(request.mode), until) {
             (Ok(proto::EnforcementMode::Enforce), None) => Enforcement::Enforce,
             (Ok(proto::EnforcementMode::Enforce), Some(_)) => {
@@ -145,13 +152,8 @@ pub struct ListRequest {
 impl ListRequest {
     /// Parses a request.
     pub fn parse(request: proto::ListDeploymentsRequest) -> Result<Self, FieldError> {
-        let namespace = Some(request.namespace).filter(|namespace| !namespace.is_empty());
-        let name = Some(request.name).filter(|name| !name.is_empty());
-        namespace.as_deref().map_or(Ok(()), check_namespace).map_err(name_error)?;
-        name.as_deref().map_or(Ok(()), check_name).map_err(name_error)?;
-        let page_size = usize::try_from(request.page_size).map_err(|_| {
-            FieldError::new("PageSize", format!("{} is negative; 0 means all rows", request.page_size))
-        })?;
+        let (namespace, name) = names(request.namespace, request.name)?;
+        let page_size = page_size(request.page_size, "all rows")?;
         Ok(Self {
             namespace,
             name,
@@ -183,6 +185,95 @@ impl ListRequest {
         self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
             && self.name.as_deref().is_none_or(|wanted| wanted == name)
     }
+}
+
+/// `ListEvents`, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsRequest {
+    /// Which events.
+    pub filter: Filter,
+    /// Only events before the one with this id.
+    pub before: Option<u64>,
+    /// At most this many events, at least 1.
+    pub page_size: usize,
+}
+
+impl EventsRequest {
+    /// Parses a request.
+    pub fn parse(request: proto::ListEventsRequest) -> Result<Self, FieldError> {
+        let (namespace, name) = names(request.namespace, request.name)?;
+        let time = |field, time: Option<&_>| time.map(|time| timestamp(field, time)).transpose();
+        let page_size = match page_size(request.page_size, "100 events")? {
+            0 => EVENTS,
+            size => size.min(MAX_EVENTS),
+        };
+        let token = Some(request.page_token).filter(|token| !token.is_empty());
+        Ok(Self {
+            filter: Filter {
+                namespace,
+                name,
+                kind: request.kind.map(|kind| self::kind("Kind", kind)).transpose()?,
+                since: time("Since", request.since.as_ref())?,
+                until: time("Until", request.until.as_ref())?,
+                whats: whats(&request.types)?,
+            },
+            before: token.map(|token| token.parse().map_err(|_| token_error())).transpose()?,
+            page_size,
+        })
+    }
+}
+
+/// `WatchDeployments`, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchRequest {
+    /// The rows of the snapshot, page by page, and the targets of the events.
+    pub list: ListRequest,
+    /// Only these events. Empty: all.
+    pub whats: BTreeSet<What>,
+}
+
+impl WatchRequest {
+    /// Parses a request.
+    pub fn parse(request: proto::WatchDeploymentsRequest) -> Result<Self, FieldError> {
+        let (namespace, name) = names(request.namespace, request.name)?;
+        let list = ListRequest {
+            namespace,
+            name,
+            kinds: kinds(&request.kinds)?,
+            include_unmanaged: request.include_unmanaged,
+            page_size: Some(SNAPSHOT_ROWS),
+            after: None,
+        };
+        Ok(Self { list, whats: whats(&request.types)? })
+    }
+}
+
+/// Parses the types of events.
+fn whats(types: &[i32]) -> Result<BTreeSet<What>, FieldError> {
+    let what = |number: &i32| {
+        let known = proto::EventType::try_from(*number).ok().and_then(Option::from);
+        known.ok_or_else(|| FieldError::new("Types", format!("{number} is unknown: use an EventType")))
+    };
+    types.iter().map(what).collect()
+}
+
+/// Parses the namespace and the name of a filter; each may be empty.
+fn names(namespace: String, name: String) -> Result<(Option<String>, Option<String>), FieldError> {
+    let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
+    let name = Some(name).filter(|name| !name.is_empty());
+    namespace.as_deref().map_or(Ok(()), check_namespace).map_err(name_error)?;
+    name.as_deref().map_or(Ok(()), check_name).map_err(name_error)?;
+    Ok((namespace, name))
+}
+
+/// Parses the size of a page. `default` is what 0 means.
+fn page_size(size: i32, default: &str) -> Result<usize, FieldError> {
+    let negative = |_| FieldError::new("PageSize", format!("{size} is negative; 0 means {default}"));
+    usize::try_from(size).map_err(negative)
+}
+
+fn token_error() -> FieldError {
+    FieldError::new("PageToken", "is not the NextPageToken of an earlier response")
 }
 
 /// Parses the target of a request.
@@ -248,13 +339,12 @@ fn page_token(token: &str) -> Result<Option<EntryTarget>, FieldError> {
     if token.is_empty() {
         return Ok(None);
     }
-    let refused = |_| FieldError::new("PageToken", "is not the NextPageToken of an earlier response");
-    token.parse().map(Some).map_err(refused)
+    token.parse().map(Some).map_err(|_| token_error())
 }
 
-fn timestamp(timestamp: &prost_types::Timestamp) -> Result<Timestamp, FieldError> {
+fn timestamp(field: &'static str, timestamp: &prost_types::Timestamp) -> Result<Timestamp, FieldError> {
     Timestamp::new(timestamp.seconds, timestamp.nanos)
-        .map_err(|error| FieldError::new("Until", error.to_string()))
+        .map_err(|error| FieldError::new(field, error.to_string()))
 }
 
 #[cfg(test)]
@@ -407,5 +497,26 @@ mod tests {
             let number = proto::Kind::from(kind).into();
             assert_eq!(parse(vec![number, number]), Ok(BTreeSet::from([kind])));
         }
+    }
+
+    #[test]
+    fn events_accept_only_valid_requests() {
+        let check = |request: proto::ListEventsRequest, expected: Result<(Option<u64>, usize), &str>| {
+            let parsed = EventsRequest::parse(request).map(|parsed| (parsed.before, parsed.page_size));
+            assert_eq!(parsed.map_err(|error| error.field), expected);
+        };
+        let request = proto::ListEventsRequest::default;
+        check(request(), Ok((None, 100)));
+        check(proto::ListEventsRequest { page_size: 5000, ..request() }, Ok((None, 1000)));
+        check(proto::ListEventsRequest { page_token: "17".into(), ..request() }, Ok((Some(17), 100)));
+        check(proto::ListEventsRequest { page_token: "x".into(), ..request() }, Err("PageToken"));
+        check(proto::ListEventsRequest { page_size: -1, ..request() }, Err("PageSize"));
+        check(proto::ListEventsRequest { types: vec![0], ..request() }, Err("Types"));
+        check(proto::ListEventsRequest { kind: Some(9), ..request() }, Err("Kind"));
+        check(proto::ListEventsRequest { namespace: "A".into(), ..request() }, Err("Namespace"));
+        let since = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
+        check(proto::ListEventsRequest { since, ..request() }, Err("Since"));
+        let watch = proto::WatchDeploymentsRequest { types: vec![18], ..Default::default() };
+        assert_eq!(WatchRequest::parse(watch).map_err(|error| error.field), Err("Types"));
     }
 }

@@ -196,6 +196,69 @@ fn messages_within_responses_keep_their_fields() {
 }
 
 #[test]
+fn events_keep_their_fields() {
+    check(
+        "Event",
+        &[
+            "1 Id Id int64",
+            "2 Name Name string",
+            "3 Namespace Namespace string",
+            "4 Kind Kind .proto.Kind",
+            "5 Type Type .proto.EventType",
+            "6 At At .google.protobuf.Timestamp",
+            "7 Generation Generation int64",
+            "8 From From int32?",
+            "9 To To int32?",
+            "10 By By string",
+            "11 Certainty Certainty .proto.AuthorCertainty",
+            "12 Operation Operation string",
+            "13 Subresource Subresource string",
+            "14 Reason Reason string",
+            "15 Message Message string",
+            "16 Code Code int32?",
+            "17 Took Took .google.protobuf.Duration",
+            "18 Wait Wait .google.protobuf.Duration",
+            "19 PodsLost PodsLost int32?",
+            "20 Times Times int64",
+            "21 Until Until .google.protobuf.Timestamp",
+            "22 Autoscaler Autoscaler string",
+        ],
+    );
+    check(
+        "ListEventsRequest",
+        &[
+            NAME,
+            NAMESPACE,
+            "3 Kind Kind .proto.Kind?",
+            "4 Since Since .google.protobuf.Timestamp",
+            "5 Until Until .google.protobuf.Timestamp",
+            "6 Types Types .proto.EventType*",
+            "7 PageSize PageSize int32",
+            "8 PageToken PageToken string",
+        ],
+    );
+    check("ListEventsResponse", &["1 Events Events .proto.Event*", "2 NextPageToken NextPageToken string"]);
+    check(
+        "WatchDeploymentsRequest",
+        &[
+            "1 Namespace Namespace string",
+            "2 Name Name string",
+            "3 Kinds Kinds .proto.Kind*",
+            "4 IncludeUnmanaged IncludeUnmanaged bool",
+            "5 Types Types .proto.EventType*",
+        ],
+    );
+    check(
+        "WatchDeploymentsResponse",
+        &[
+            "1 Rows Rows .proto.DeploymentsReplicaConfig*",
+            "2 SnapshotComplete SnapshotComplete bool",
+            "3 Event Event .proto.Event",
+        ],
+    );
+}
+
+#[test]
 fn the_service_keeps_its_methods() {
     let file = deployments_proto();
     assert_eq!(file.package(), "proto");
@@ -206,9 +269,10 @@ fn the_service_keeps_its_methods() {
         .iter()
         .map(|method| (method.name(), method.client_streaming() || method.server_streaming()))
         .collect();
-    for method in ["ListDeployments", "GetDeployment", "SetDeployment"] {
+    for method in ["ListDeployments", "GetDeployment", "SetDeployment", "ListEvents"] {
         assert!(methods.contains(&(method, false)), "{method} in {methods:?}");
     }
+    assert!(methods.contains(&("WatchDeployments", true)), "{methods:?}");
 }
 
 #[test]
@@ -228,6 +292,29 @@ fn enums_keep_their_names() {
         "5 GUARD_CORRECTS",
     ];
     assert_eq!(names("GuardState"), guard_states);
+    let event_types = [
+        "0 EVENT_UNSPECIFIED",
+        "1 EVENT_SET",
+        "2 EVENT_DELETED",
+        "3 EVENT_ENFORCED",
+        "4 EVENT_IGNORED",
+        "5 EVENT_DRIFTED",
+        "6 EVENT_ANOTHER_SERVER",
+        "7 EVENT_REPAIRED",
+        "8 EVENT_APPLIED",
+        "9 EVENT_RESOLVED",
+        "10 EVENT_LATE_COST",
+        "11 EVENT_CONTESTED",
+        "12 EVENT_CALMED",
+        "13 EVENT_STEADY_CONFLICT",
+        "14 EVENT_STEADY_CONFLICT_ENDED",
+        "15 EVENT_MISSING",
+        "16 EVENT_AUTOSCALED",
+        "17 EVENT_WRITE_FAILED",
+    ];
+    assert_eq!(names("EventType"), event_types);
+    let certainties = ["0 AUTHOR_UNKNOWN", "1 AUTHOR_PROVEN", "2 AUTHOR_CLAIMED", "3 AUTHOR_SUSPECTED"];
+    assert_eq!(names("AuthorCertainty"), certainties);
     assert_eq!(names("EnforcementMode"), ["0 MODE_UNSPECIFIED", "1 ENFORCE", "2 IGNORE"]);
     let states = [
         "0 UNKNOWN",

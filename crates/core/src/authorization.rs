@@ -25,6 +25,20 @@ pub enum Access<'a> {
     List(Option<&'a str>),
     /// Read a target.
     Get(&'a EntryTarget),
+    /// Read what happened to a target, of any kind.
+    GetEvents {
+        /// The namespace of the target.
+        namespace: &'a str,
+        /// The name of the target.
+        name: &'a str,
+    },
+    /// Watch targets.
+    Watch {
+        /// Their namespace. `None`: all namespaces.
+        namespace: Option<&'a str>,
+        /// Their name, within a namespace. `None`: all names.
+        name: Option<&'a str>,
+    },
     /// Store a count.
     Set {
         /// The target of the count.
@@ -45,6 +59,8 @@ pub enum Verb {
     Get,
     /// Read all.
     List,
+    /// Read all, and what happens from then on.
+    Watch,
     /// Make one.
     Create,
     /// Change one.
@@ -59,6 +75,7 @@ impl Verb {
         match self {
             Self::Get => "get",
             Self::List => "list",
+            Self::Watch => "watch",
             Self::Create => "create",
             Self::Update => "update",
             Self::Delete => "delete",
@@ -90,6 +107,12 @@ impl Access<'_> {
                 Question { verb: Verb::List, namespace: namespace.map(Into::into), name: None }
             }
             Self::Get(target) => of(Verb::Get, target.namespace(), target.name()),
+            Self::GetEvents { namespace, name } => of(Verb::Get, namespace, name),
+            Self::Watch { namespace, name } => Question {
+                verb: Verb::Watch,
+                namespace: namespace.map(Into::into),
+                name: name.map(Into::into),
+            },
             Self::Set { target, is_stored: false } => of(Verb::Create, target.namespace(), target.name()),
             Self::Set { target, is_stored: true } | Self::SetEnforcement(target) => {
                 of(Verb::Update, target.namespace(), target.name())
@@ -105,6 +128,12 @@ impl fmt::Display for Access<'_> {
             Self::List(None) => formatter.write_str("list all namespaces"),
             Self::List(Some(namespace)) => write!(formatter, "list {namespace}"),
             Self::Get(target) => write!(formatter, "get {target}"),
+            Self::GetEvents { namespace, name } => write!(formatter, "get the events of {namespace}/{name}"),
+            Self::Watch { namespace: None, .. } => formatter.write_str("watch all namespaces"),
+            Self::Watch { namespace: Some(namespace), name: None } => write!(formatter, "watch {namespace}"),
+            Self::Watch { namespace: Some(namespace), name: Some(name) } => {
+                write!(formatter, "watch {namespace}/{name}")
+            }
             Self::Set { target, .. } => write!(formatter, "set {target}"),
             Self::SetEnforcement(target) => write!(formatter, "set the enforcement of {target}"),
             Self::Delete(target) => write!(formatter, "delete {target}"),
@@ -181,6 +210,10 @@ mod tests {
         check(Access::List(None), "list", None, None);
         check(Access::List(Some("shop")), "list", shop, None);
         check(Access::Get(&entry), "get", shop, name);
+        check(Access::GetEvents { namespace: "shop", name: "web" }, "get", shop, name);
+        check(Access::Watch { namespace: None, name: None }, "watch", None, None);
+        check(Access::Watch { namespace: shop, name: None }, "watch", shop, None);
+        check(Access::Watch { namespace: shop, name }, "watch", shop, name);
         check(Access::Set { target: &target, is_stored: false }, "create", shop, name);
         check(Access::Set { target: &target, is_stored: true }, "update", shop, name);
         check(Access::SetEnforcement(&target), "update", shop, name);

@@ -16,6 +16,7 @@ pub mod entry_target;
 pub mod event;
 pub mod failures;
 pub mod guard;
+pub mod history;
 pub mod index;
 pub mod kind;
 pub mod leader;

@@ -6,6 +6,7 @@
 mod clock;
 pub mod cluster;
 pub mod guards;
+pub mod history;
 pub mod kubernetes;
 pub mod leadership;
 pub mod net;

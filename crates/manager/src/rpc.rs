@@ -2,6 +2,7 @@
 
 pub mod authorize;
 pub mod context;
+mod events;
 mod get;
 pub mod in_flight;
 mod list;
@@ -12,3 +13,4 @@ mod set;
 mod state_reason;
 mod status;
 mod unknown;
+mod watch;

@@ -8,13 +8,15 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use replica_count_api::proto::deployments_service_server::{DeploymentsService, DeploymentsServiceServer};
 use replica_count_api::proto::{
     DeleteDeploymentRequest, DeleteDeploymentResponse, DeploymentsReplicaConfig, DeploymentsReplicaConfigs,
-    GetDeploymentRequest, GetDeploymentResponse, ListDeploymentsRequest, SetDeploymentRequest,
-    SetDeploymentResponse, SetEnforcementRequest, SetEnforcementResponse,
+    GetDeploymentRequest, GetDeploymentResponse, ListDeploymentsRequest, ListEventsRequest,
+    ListEventsResponse, SetDeploymentRequest, SetDeploymentResponse, SetEnforcementRequest,
+    SetEnforcementResponse, WatchDeploymentsRequest, WatchDeploymentsResponse,
 };
 use replica_count_client::CredentialFiles;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+use tonic::codegen::BoxStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, async_trait};
@@ -108,6 +110,8 @@ struct List(Vec<DeploymentsReplicaConfig>);
 
 #[async_trait]
 impl DeploymentsService for List {
+    type WatchDeploymentsStream = BoxStream<WatchDeploymentsResponse>;
+
     /// A page token is the number of its first row.
     async fn list_deployments(
         &self,
@@ -153,6 +157,20 @@ impl DeploymentsService for List {
         &self,
         _: Request<SetEnforcementRequest>,
     ) -> Result<Response<SetEnforcementResponse>, Status> {
+        Err(Status::unimplemented("it only lists"))
+    }
+
+    async fn list_events(
+        &self,
+        _: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, Status> {
+        Err(Status::unimplemented("it only lists"))
+    }
+
+    async fn watch_deployments(
+        &self,
+        _: Request<WatchDeploymentsRequest>,
+    ) -> Result<Response<Self::WatchDeploymentsStream>, Status> {
         Err(Status::unimplemented("it only lists"))
     }
 }

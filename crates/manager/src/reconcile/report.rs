@@ -1,4 +1,4 @@
-//! Reports events to their consumers, which are the metrics and the log.
+//! Reports events to their consumers, which are the metrics, the log and the history.
 //!
 //! Metrics are counted at once. Everything else happens in one task, in the order of the events, so that a slow
 //! consumer delays neither a repair nor the answer to a request.
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::metrics::ReconcileMetrics;
+use crate::history::shared::Recorder;
 
 /// How many events may wait for the reporter: those of a mass drift of 10,000 targets, several times over.
 const MAX_WAITING: usize = 65_536;
@@ -45,10 +46,11 @@ impl Report {
 /// How long another server must be quiet before it is reported as an error again.
 const QUIET: Duration = Duration::from_hours(1);
 
-/// Passes events to the log.
+/// Passes events to the log and to the history.
 #[derive(Debug)]
 pub struct Reporter {
     events: mpsc::Receiver<Event>,
+    recorder: Recorder,
     /// When another server was last seen.
     another_server: Option<Timestamp>,
 }
@@ -74,13 +76,14 @@ impl Reporter {
     /// Passes an event to all consumers.
     fn report(&mut self, event: &Event) {
         log(event, &mut self.another_server);
+        self.recorder.record(event);
     }
 }
 
-/// A report and its reporter.
-pub fn report() -> (Report, Reporter) {
+/// A report and its reporter, which adds to the history with `recorder`.
+pub fn report(recorder: Recorder) -> (Report, Reporter) {
     let (events, waiting) = mpsc::channel(MAX_WAITING);
-    let reporter = Reporter { events: waiting, another_server: None };
+    let reporter = Reporter { events: waiting, recorder, another_server: None };
     (Report { metrics: ReconcileMetrics::default(), events }, reporter)
 }
 

@@ -91,7 +91,11 @@ impl Authorizer {
         }
         match access {
             Access::Set { target, .. } | Access::SetEnforcement(target) => Ok(policy.scope.check(target)?),
-            Access::List(_) | Access::Get(_) | Access::Delete(_) => Ok(()),
+            Access::List(_)
+            | Access::Get(_)
+            | Access::GetEvents { .. }
+            | Access::Watch { .. }
+            | Access::Delete(_) => Ok(()),
         }
     }
 }

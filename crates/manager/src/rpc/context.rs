@@ -6,11 +6,14 @@ use kube::Client;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 
+use tokio_util::sync::CancellationToken;
+
 use super::authorize::Authorizer;
 use super::list_queue::ListQueue;
 use super::status::Refusal;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
+use crate::history::shared::SharedHistory;
 use crate::reconcile::records::Records;
 use crate::store::Store;
 
@@ -28,6 +31,10 @@ pub struct Context {
     pub policy: Arc<Policy>,
     /// What the API server keeps.
     pub guards: Arc<Guards>,
+    /// What happened.
+    pub history: SharedHistory,
+    /// Cancelled when the server ends.
+    pub ending: CancellationToken,
     /// The largest count that is accepted.
     pub max_replicas: Replicas,
     /// The API server, for workloads that the watches may not have shown yet.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use replica_count_api::response::LastFailure;
-use replica_count_api::{proto, response};
+use replica_count_api::{event, proto, response};
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::guard::GuardState;
 use replica_count_core::observed::Observation;
@@ -82,6 +82,10 @@ fn of_supported(
     let is_suspended = guard_state == GuardState::Suspended;
     let state = State::of(target, setting.as_deref(), observation, conflict, policy, is_suspended, now.wall);
     let reason = StateReason::of(state, target, unknown, &context.policy);
+    let (drifts, before) = context.history.read(|history| {
+        let (drifts, last) = history.drifts(target);
+        (drifts, last.cloned())
+    });
     let mut answer = proto::GetDeploymentResponse {
         name: target.name().to_owned(),
         namespace: target.namespace().to_owned(),
@@ -90,8 +94,8 @@ fn of_supported(
         ready_replicas: observed.map(|observed| observed.ready),
         state: proto::DeploymentState::from(state).into(),
         state_reason: reason.map(|reason| reason.to_string()).unwrap_or_default(),
-        last_drift: response::last_drift(&record),
-        drift_count: response::generation(record.drift_count),
+        last_drift: response::last_drift(&record).or_else(|| before.as_deref().map(event::drift)),
+        drift_count: response::generation(drifts.max(record.drift_count)),
         contest: response::contest(&record, now),
         guard: proto::GuardState::from(guard_state).into(),
         guarded: matches!(guard_state, GuardState::InForce(_)),

@@ -1,7 +1,11 @@
 //! The RPCs: each request is parsed, authorized, and then answered from memory or stored.
 
+use std::sync::Arc;
+
 use replica_count_api::proto::deployments_service_server::DeploymentsService;
-use replica_count_api::request::{self, EnforcementRequest, ListRequest, SetRequest};
+use replica_count_api::request::{
+    self, EnforcementRequest, EventsRequest, ListRequest, SetRequest, WatchRequest,
+};
 use replica_count_api::{proto, response};
 use replica_count_core::authorization::Access;
 use replica_count_core::change::{Action, Change, Existing};
@@ -9,15 +13,17 @@ use tonic::{Request, Response, Status};
 
 use super::authorize::Caller;
 use super::context::Context;
+use super::events::{self, events};
 use super::get::get;
 use super::in_flight::InFlight;
 use super::list::list;
 use super::set::{apply, generation, set};
 use super::status::Refusal;
+use super::watch::{self, Messages, watch};
 use crate::clock;
 
 /// The service behind `proto.DeploymentsService`.
-pub struct Deployments(pub Context);
+pub struct Deployments(pub Arc<Context>);
 
 impl Deployments {
     async fn authorize(&self, caller: &Caller, access: Access<'_>) -> Result<(), Refusal> {
@@ -27,6 +33,8 @@ impl Deployments {
 
 #[tonic::async_trait]
 impl DeploymentsService for Deployments {
+    type WatchDeploymentsStream = Messages;
+
     async fn list_deployments(
         &self,
         request: Request<proto::ListDeploymentsRequest>,
@@ -115,5 +123,28 @@ impl DeploymentsService for Deployments {
             until,
             generation: generation(&changed),
         }))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<proto::ListEventsRequest>,
+    ) -> Result<Response<proto::ListEventsResponse>, Status> {
+        let caller = Caller::of(&request);
+        let in_flight = request.extensions().get::<InFlight>().cloned();
+        let request = EventsRequest::parse(request.into_inner()).map_err(Refusal::from)?;
+        self.authorize(&caller, events::access(&request)).await?;
+        let _turn = self.0.lists.turn(caller.user()).await;
+        Ok(Response::new(events(&self.0, &request, in_flight.as_ref())?))
+    }
+
+    async fn watch_deployments(
+        &self,
+        request: Request<proto::WatchDeploymentsRequest>,
+    ) -> Result<Response<Messages>, Status> {
+        let caller = Caller::of(&request);
+        let in_flight = request.extensions().get::<InFlight>().cloned();
+        let request = WatchRequest::parse(request.into_inner()).map_err(Refusal::from)?;
+        self.authorize(&caller, watch::access(&request)).await?;
+        Ok(Response::new(watch(&self.0, caller, request, in_flight)))
     }
 }

@@ -115,6 +115,12 @@ pub(super) enum Refusal {
         "too many answers have not been read yet: {0}; read them, ask for pages (PageSize), or try again"
     )]
     TooManyAnswers(Exhausted),
+    /// A stream was read too slowly.
+    #[error("{0} events were missed because they were not read fast enough; watch again, for a new snapshot")]
+    Missed(u64),
+    /// The server ends, and with it a stream.
+    #[error("the server is shutting down; watch again")]
+    Ending,
     /// The settings are not known yet.
     #[error("the settings have not been read yet; try again shortly")]
     Unread,
@@ -170,6 +176,8 @@ impl Refusal {
             Self::Unreachable(_) => (Code::Unavailable, "KUBERNETES_UNREACHABLE"),
             Self::TooManyRequests(_) => (Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
             Self::TooManyAnswers(_) => (Code::ResourceExhausted, "TOO_MANY_ANSWERS"),
+            Self::Missed(_) => (Code::ResourceExhausted, "EVENTS_MISSED"),
+            Self::Ending => (Code::Unavailable, "SHUTTING_DOWN"),
             Self::Unread => (Code::Unavailable, "STORE_NOT_READ"),
             Self::Store(error) => match error.reason {
                 BackendReason::Unread => (Code::Unavailable, "STORE_NOT_READ"),
@@ -219,6 +227,8 @@ impl From<Refusal> for Status {
             | Refusal::Existing(_)
             | Refusal::TooManyRequests(_)
             | Refusal::TooManyAnswers(_)
+            | Refusal::Missed(_)
+            | Refusal::Ending
             | Refusal::Store(BackendError { reason: BackendReason::Busy | BackendReason::Unread, .. }) => {
                 details.set_retry_info(Some(RETRY_DELAY));
             }
@@ -277,6 +287,8 @@ mod tests {
             (Refusal::TooManyRequests(Exhausted::ForUser), Refusal::TooManyAnswers(Exhausted::ForAll));
         check(requests, Code::ResourceExhausted, "TOO_MANY_REQUESTS", "one user");
         check(answers, Code::ResourceExhausted, "TOO_MANY_ANSWERS", "PageSize");
+        check(Refusal::Missed(7), Code::ResourceExhausted, "EVENTS_MISSED", "7 events were missed");
+        check(Refusal::Ending, Code::Unavailable, "SHUTTING_DOWN", "watch again");
         check(Refusal::Unread, Code::Unavailable, "STORE_NOT_READ", "have not been read yet");
         check(store(BackendReason::NoNamespace), Code::NotFound, "NAMESPACE_NOT_FOUND", "full");
         let refused = Status::from(store(BackendReason::Refused));

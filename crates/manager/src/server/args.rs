@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use replica_count_core::guard::Mode;
+use replica_count_core::history::Bounds;
 use replica_count_core::kind::Kind;
 use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
@@ -18,7 +19,9 @@ use tracing::level_filters::LevelFilter;
 
 use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
-use self::values::{KindSet, NamespaceSet, OwnWorkload, kinds, name, namespaces, own_workload, replicas};
+use self::values::{
+    KindSet, NamespaceSet, OwnWorkload, at_most, kinds, name, namespaces, own_workload, replicas,
+};
 use crate::guards::Guards;
 use crate::kubernetes::source::Source;
 use crate::net::tls::{AuthorityFile, TlsFiles};
@@ -97,6 +100,9 @@ pub struct ServeArgs {
     /// The election.
     #[command(flatten)]
     pub lease: LeaseArgs,
+    /// What is remembered.
+    #[command(flatten)]
+    pub history: HistoryArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
@@ -195,6 +201,32 @@ pub struct GuardArgs {
     /// How people change a count, as the messages of the policies say it
     #[arg(long, env, value_name = "TEXT", default_value = "call SetDeployment of replica-count-manager")]
     pub guard_how: String,
+}
+
+/// What is remembered.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "History")]
+pub struct HistoryArgs {
+    /// How many events of each workload are remembered; 0 is none
+    #[arg(
+        long,
+        env,
+        value_name = "COUNT",
+        value_parser = at_most(10_000),
+        default_value_t = Bounds::DEFAULT.per_target,
+        allow_negative_numbers = true
+    )]
+    pub history_per_target: usize,
+    /// How much memory all remembered events may take together, in bytes; 0 is none
+    #[arg(
+        long,
+        env,
+        value_name = "BYTES",
+        value_parser = at_most(1 << 30),
+        default_value_t = Bounds::DEFAULT.bytes,
+        allow_negative_numbers = true
+    )]
+    pub history_bytes: usize,
 }
 
 /// What is logged.
@@ -303,6 +335,11 @@ impl ServeArgs {
                 EnforcementArg::Ignore => Enforcement::Ignore { until: None },
             },
         }
+    }
+
+    /// How much is remembered.
+    pub fn history_bounds(&self) -> Bounds {
+        Bounds { per_target: self.history.history_per_target, bytes: self.history.history_bytes }
     }
 
     /// The guards, of which nothing is known yet.

@@ -17,6 +17,7 @@ use super::log::Lines;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::watches::Watches;
+use crate::history::writer::HistoryWriter;
 use crate::kubernetes::renewal::Renewal;
 use crate::leadership::Leadership;
 use crate::net::http::{self, HttpState};
@@ -26,7 +27,7 @@ use crate::net::tls::reload::Reload;
 use crate::reconcile::report::Reporter;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
-use crate::store::{Backing, Store};
+use crate::store::{Backing, Kept, Store};
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     /// `None`: there is no election.
     pub(super) leader: Option<Leader>,
     pub(super) reporter: Reporter,
+    /// Who writes the history to its file. `None`: it is in memory only.
+    pub(super) history: Option<HistoryWriter>,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
@@ -89,13 +92,16 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, leader, reporter, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, leader, reporter, history, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let [stop_requests, stop_work, stop_election, stop_reporting]: [CancellationToken; 4] =
             Default::default();
         let [mut requests, mut work, mut writing, mut reporting]: [Tasks; 4] = Default::default();
         reporting.spawn_on(reconcile_runtime, "the reporter", reporter.run(stop_reporting.clone()));
+        if let Some(writer) = history {
+            reporting.spawn_blocking("the writer of the history", move || writer.run());
+        }
         let peers = PeerMetrics::default();
         let mut registry = Registry::with_prefix("replica_count_manager");
         log.register(&mut registry);
@@ -121,19 +127,14 @@ impl Running {
             }
         };
         watches.start();
-        if let (Some(statuses), Some(kept)) = (shared.statuses.clone(), kept) {
-            let keeper = shared.status_keeper(statuses, kept);
-            work.spawn_on(reconcile_runtime, "the keeper of statuses", keeper.run(stop_work.clone()));
-        }
-        let reconciler = shared.reconciler();
-        work.spawn_on(reconcile_runtime, "the reconciler", reconciler.run(stop_work.clone()));
+        start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
         let state = HttpState { health: shared.health(), registry };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
         let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let grpc = Grpc {
-            service: shared.service(args.policy.max_replicas, authorizer),
+            service: shared.service(args.policy.max_replicas, authorizer, stop_requests.clone()),
             health: shared.health(),
             credentials: reload.current(),
             connections: peers.connections,
@@ -185,7 +186,9 @@ impl Running {
         }
         let closed = close(store, &mut self.writing).await;
         self.stop_reporting.cancel();
-        self.reporting.join_all().await;
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.reporting.join_all()).await.is_err() {
+            warn!(after = ?CLOSE_TIMEOUT, "not waiting for the history to be written");
+        }
         let [election, requests, work, reporting] =
             [&mut self.election, &mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
         closed.and(work).and(requests).and(election).and(reporting)
@@ -197,6 +200,21 @@ impl Running {
         // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
     }
+}
+
+/// Starts what puts counts into effect, and with ReplicaCounts, what keeps their status.
+fn start_enforcing(
+    shared: &Shared,
+    kept: Option<Arc<Kept>>,
+    work: &mut Tasks,
+    runtime: &Handle,
+    shutdown: &CancellationToken,
+) {
+    if let (Some(statuses), Some(kept)) = (shared.statuses.clone(), kept) {
+        let keeper = shared.status_keeper(statuses, kept);
+        work.spawn_on(runtime, "the keeper of statuses", keeper.run(shutdown.clone()));
+    }
+    work.spawn_on(runtime, "the reconciler", shared.reconciler().run(shutdown.clone()));
 }
 
 /// Starts what keeps and proves guards, or what removes those of an earlier run.

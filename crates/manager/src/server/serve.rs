@@ -17,6 +17,10 @@ use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
 use crate::guards::Guards;
+use crate::history;
+use crate::history::file::HistoryFile;
+use crate::history::shared::{Recorder, SharedHistory};
+use crate::history::writer::HistoryWriter;
 use crate::kubernetes::connect::connect;
 use crate::kubernetes::lease::LeaseClient;
 use crate::kubernetes::probe::Probe;
@@ -29,6 +33,9 @@ use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
 use crate::store::{Backing, Store};
+
+/// What the path of the history file has after that of the settings file.
+const HISTORY_SUFFIX: &str = ".history";
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +62,14 @@ struct Validated {
     backing: Backing,
     /// `None`: there is no election, because one server has the file.
     lease_namespace: Option<String>,
+    remembered: Remembered,
+}
+
+/// What is known of the past, who adds to it, and who writes it to its file. `None`: it is in memory only.
+struct Remembered {
+    history: SharedHistory,
+    recorder: Recorder,
+    writer: Option<HistoryWriter>,
 }
 
 /// Serves until SIGTERM or SIGINT, and then drains until done or the next signal. Watches and repairs run on
@@ -68,7 +83,7 @@ pub(super) async fn run(
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, backing, lease_namespace } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -76,21 +91,14 @@ pub(super) async fn run(
         }
     };
     let policy = policy(&args, &store);
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        cluster = %kubernetes.server(),
-        namespace = policy.scope.only.as_deref().unwrap_or("all"),
-        settings = store.len(),
-        enforcement = word(policy.enforcement),
-        "starting"
-    );
+    log_start(&policy, &kubernetes, &store);
     let (client, renewal) = {
         // The client's own task also runs there, or it would have to be woken on another thread.
         let _entered = reconcile_runtime.enter();
         connect(kubernetes).map_err(ServeError::usage)?
     };
     let leader = lease_namespace.map(|namespace| leader(&args, &client, namespace));
-    let (report, reporter) = report();
+    let (report, reporter) = report(remembered.recorder);
     let shared = Shared {
         guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
@@ -104,10 +112,11 @@ pub(super) async fn run(
         leadership: leader.as_ref().map(leadership).unwrap_or_default(),
         client,
         report,
+        history: remembered.history,
     };
     shared.mark_stored();
-    let listeners = bind(&args)?;
-    let parts = Parts { log, backing, leader, reporter, credentials, renewal, listeners };
+    let (history, listeners) = (remembered.writer, bind(&args)?);
+    let parts = Parts { log, backing, leader, reporter, history, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     serve(&mut running, &mut signals, &shared.marker.store).await
 }
@@ -132,6 +141,17 @@ async fn serve(running: &mut Running, signals: &mut Signals, store: &Store) -> R
         info!("stopped");
     }
     outcome.and(stopped).map_err(classify)
+}
+
+fn log_start(policy: &Policy, kubernetes: &Opened, store: &Store) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        cluster = %kubernetes.server(),
+        namespace = policy.scope.only.as_deref().unwrap_or("all"),
+        settings = store.len(),
+        enforcement = word(policy.enforcement),
+        "starting"
+    );
 }
 
 /// A store that does not exist is like a file that is not usable.
@@ -161,6 +181,23 @@ fn guards(args: &ServeArgs, store: &Store) -> Guards {
     if store.is_locked() { args.guards() } else { Guards::default() }
 }
 
+/// The history, which is in a file beside the settings if no other server may write that file.
+fn remember(args: &ServeArgs, store: &Store, backing: &Backing) -> Remembered {
+    let bounds = args.history_bounds();
+    match backing {
+        Backing::File(committer) if store.is_locked() && bounds.keep_something() => {
+            let (path, settings) = (committer.beside(HISTORY_SUFFIX), committer.beside(""));
+            let (file, entries) = HistoryFile::open(path, settings, bounds.bytes as u64);
+            let (history, recorder, writer) = history::in_file(bounds, file, entries);
+            Remembered { history, recorder, writer: Some(writer) }
+        }
+        Backing::File(_) | Backing::Crd(_) => {
+            let (history, recorder) = history::in_memory(bounds);
+            Remembered { history, recorder, writer: None }
+        }
+    }
+}
+
 fn word(enforcement: Enforcement) -> &'static str {
     match enforcement {
         Enforcement::Enforce => "enforce",
@@ -184,7 +221,8 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
             (store, Backing::Crd(unstarted), Some(namespace))
         }
     };
-    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace })
+    let remembered = remember(args, &store, &backing);
+    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered })
 }
 
 /// A participant of the election.

@@ -10,11 +10,13 @@ use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::args::AuthorizationMode;
 use super::health::Health;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
+use crate::history::shared::SharedHistory;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::standing::Standing;
 use crate::leadership::Leadership;
@@ -50,6 +52,7 @@ pub(super) struct Shared {
     pub(super) probe: Probe<Client>,
     pub(super) standing: Standing,
     pub(super) report: Report,
+    pub(super) history: SharedHistory,
     /// The status of ReplicaCounts, with the store that has them.
     pub(super) statuses: Option<Arc<Statuses>>,
 }
@@ -143,8 +146,14 @@ impl Shared {
         }
     }
 
-    pub(super) fn service(&self, max_replicas: Replicas, authorizer: Authorizer) -> Deployments {
-        Deployments(Context {
+    /// The RPCs. Streams end with `ending`.
+    pub(super) fn service(
+        &self,
+        max_replicas: Replicas,
+        authorizer: Authorizer,
+        ending: CancellationToken,
+    ) -> Deployments {
+        let context = Context {
             store: self.marker.store.clone(),
             authorizer,
             cluster: Arc::clone(&self.cluster),
@@ -154,7 +163,10 @@ impl Shared {
             max_replicas,
             client: self.client.clone(),
             lists: ListQueue::default(),
-        })
+            history: self.history.clone(),
+            ending,
+        };
+        Deployments(Arc::new(context))
     }
 
     /// How it is decided what clients may do.
@@ -180,6 +192,7 @@ impl Shared {
     /// Registers the metrics of the shared parts.
     pub(super) fn register(&self, registry: &mut Registry) {
         self.report.metrics.register(registry);
+        self.history.register(registry);
         self.marker.store.register(registry);
         if self.guards.is_on() {
             self.guard_metrics.register(registry);

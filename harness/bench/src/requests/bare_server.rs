@@ -15,8 +15,9 @@ use prost::Message;
 use replica_count_api::proto::deployments_service_server::{DeploymentsService, DeploymentsServiceServer};
 use replica_count_api::proto::{
     DeleteDeploymentRequest, DeleteDeploymentResponse, DeploymentsReplicaConfigs, GetDeploymentRequest,
-    GetDeploymentResponse, ListDeploymentsRequest, SetDeploymentRequest, SetDeploymentResponse,
-    SetEnforcementRequest, SetEnforcementResponse,
+    GetDeploymentResponse, ListDeploymentsRequest, ListEventsRequest, ListEventsResponse,
+    SetDeploymentRequest, SetDeploymentResponse, SetEnforcementRequest, SetEnforcementResponse,
+    WatchDeploymentsRequest, WatchDeploymentsResponse,
 };
 use replica_count_manager::net::tls::{self, AuthorityFile, TlsFiles};
 use replica_count_manager::rpc::port;
@@ -26,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::arguments;
@@ -151,6 +153,8 @@ async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor) -> std::io::Resu
 
 #[async_trait]
 impl DeploymentsService for Answers {
+    type WatchDeploymentsStream = BoxStream<WatchDeploymentsResponse>;
+
     async fn get_deployment(
         &self,
         _: Request<GetDeploymentRequest>,
@@ -183,6 +187,20 @@ impl DeploymentsService for Answers {
         &self,
         _: Request<SetEnforcementRequest>,
     ) -> Result<Response<SetEnforcementResponse>, Status> {
+        Err(Status::unimplemented("the bare server has fixed answers only"))
+    }
+
+    async fn list_events(
+        &self,
+        _: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, Status> {
+        Err(Status::unimplemented("the bare server has fixed answers only"))
+    }
+
+    async fn watch_deployments(
+        &self,
+        _: Request<WatchDeploymentsRequest>,
+    ) -> Result<Response<Self::WatchDeploymentsStream>, Status> {
         Err(Status::unimplemented("the bare server has fixed answers only"))
     }
 }

@@ -15,7 +15,7 @@ use tonic_types::StatusExt as _;
 
 use crate::fixture::{Fixture, eventually, options, own, shared, wait_for_metric};
 
-const ALL: [&str; 5] = ["get", "list", "create", "update", "delete"];
+const ALL: [&str; 6] = ["get", "list", "watch", "create", "update", "delete"];
 /// How long an answer of Kubernetes counts.
 const KEPT: Duration = Duration::from_secs(10);
 
@@ -89,13 +89,25 @@ fn delete(namespace: &str, name: &str) -> proto::DeleteDeploymentRequest {
     proto::DeleteDeploymentRequest { name, namespace, ..Default::default() }
 }
 
+fn events(namespace: &str, name: &str) -> proto::ListEventsRequest {
+    let (name, namespace) = (name.to_owned(), namespace.to_owned());
+    proto::ListEventsRequest { name, namespace, ..Default::default() }
+}
+
+fn watch(namespace: &str) -> proto::WatchDeploymentsRequest {
+    proto::WatchDeploymentsRequest { namespace: namespace.to_owned(), ..Default::default() }
+}
+
 /// The outcome of each request: on a managed target `web`, and of Set also on `new`, which is none.
-async fn try_all(client: &Client, namespace: &str) -> [(&'static str, Result<(), Status>); 6] {
+async fn try_all(client: &Client, namespace: &str) -> [(&'static str, Result<(), Status>); 9] {
     let mut client = client.clone();
     let created = proto::SetDeploymentRequest { dry_run: true, ..set(namespace, "new") };
     [
         ("list", client.list_deployments(list(namespace)).await.map(drop)),
         ("get", client.get_deployment(get(namespace, "web")).await.map(drop)),
+        ("list", client.list_events(events(namespace, "")).await.map(drop)),
+        ("get", client.list_events(events(namespace, "web")).await.map(drop)),
+        ("watch", client.watch_deployments(watch(namespace)).await.map(drop)),
         ("create", client.set_deployment(created).await.map(drop)),
         ("update", client.set_deployment(set(namespace, "web")).await.map(drop)),
         ("update", client.set_enforcement(enforce(namespace, "web")).await.map(drop)),
@@ -136,6 +148,10 @@ async fn a_binding_in_one_namespace_counts_only_there_and_only_while_it_lasts() 
     }
     let all = alice.list_deployments(list("")).await.unwrap_err();
     check_denied(&all, "alice", "list", "at the cluster scope");
+    let all = alice.list_events(events("", "web")).await.unwrap_err();
+    check_denied(&all, "alice", "list", "at the cluster scope");
+    let all = alice.watch_deployments(watch("")).await.unwrap_err();
+    check_denied(&all, "alice", "watch", "at the cluster scope");
 
     // The same user of Kubernetes has the same from the same binding.
     let as_alice = |namespace: &str| {

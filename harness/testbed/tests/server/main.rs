@@ -21,6 +21,7 @@ mod fixture;
 mod grpcurl;
 mod guard;
 mod guard_policies;
+mod history;
 mod hostile;
 mod kinds;
 mod leader;

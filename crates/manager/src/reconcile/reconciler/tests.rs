@@ -15,6 +15,7 @@ use replica_count_core::autoscalers::Autoscaler;
 use replica_count_core::change::{Action, Change, Changed, Existing};
 use replica_count_core::damping::REFILL;
 use replica_count_core::failures::BACKOFF;
+use replica_count_core::history::Bounds;
 use replica_count_core::kind::Kind;
 use replica_count_core::observed::Observed;
 use replica_count_core::replicas::Replicas;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
+use crate::history;
 use crate::reconcile::metrics::ReconcileMetrics;
 use crate::reconcile::report::report;
 use crate::store::Store;
@@ -122,7 +124,7 @@ impl Fixture {
         }
         cluster.end_listing(Kind::Deployment);
         let (writes, work) = (Arc::<Writes>::default(), Arc::<Work>::default());
-        let (report, reporter) = report();
+        let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1);
         tokio::spawn(reporter.run(CancellationToken::new()));
         let (metrics, shutdown) = (report.metrics.clone(), CancellationToken::new());
         let reconciler = Reconciler {

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use replica_count_core::event::Resolution;
 use replica_count_core::failures::Failure;
+use replica_count_core::history::Bounds;
 use replica_count_core::managed_fields::{FieldOwner, Operation, Writer};
 use replica_count_core::target::Target;
 use tracing::Level;
 
 use super::*;
+use crate::history;
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -74,7 +76,7 @@ async fn logged_at(events: impl IntoIterator<Item = (i64, EventKind)>) -> Vec<St
         .with_writer(move || writer.clone())
         .finish();
     let _logging = tracing::subscriber::set_default(logging);
-    let (report, reporter) = report();
+    let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1);
     for (second, kind) in events {
         report.emit(Event { at: Timestamp::from_second(second).expect("in range"), ..event(kind) });
     }
@@ -184,7 +186,7 @@ async fn lines_about_conflicts_are_as_documented() {
 
 #[tokio::test]
 async fn an_event_that_finds_no_room_is_counted() {
-    let (report, _reporter) = report();
+    let (report, _reporter) = report(history::in_memory(Bounds::DEFAULT).1);
     for _ in 0..MAX_WAITING + 2 {
         report.emit(event(EventKind::Calmed));
     }

@@ -98,6 +98,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parsed.map_err(|_| "write a whole number before s or ms, such as 15s or 500ms".to_owned())
 }
 
+/// A parser of numbers from 0 to `limit`.
+pub(super) fn at_most(limit: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if number > limit => Err(format!("at most {limit} are allowed")),
+        Ok(number) => Ok(number),
+        Err(_) => Err("write a number that is not negative".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

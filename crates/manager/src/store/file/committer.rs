@@ -1,5 +1,6 @@
 //! The committer: takes the queued changes, makes them durable together, publishes them and answers.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use replica_count_core::change::{ChangeError, Changed};
@@ -45,6 +46,13 @@ struct Decided {
 }
 
 impl Committer {
+    /// The path of the settings file with all links resolved, plus `suffix`: that of another file beside it.
+    pub fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.file.path().as_os_str().to_owned();
+        path.push(suffix);
+        path.into()
+    }
+
     /// Replaces all that is stored, for commands: no server runs. The error is one line.
     pub fn replace_all(&self, stored: &Stored) -> Result<(), String> {
         self.file.replace(Text::of(stored).current()).map_err(|error| error.to_string())

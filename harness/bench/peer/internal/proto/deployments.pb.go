@@ -278,6 +278,175 @@ func (GuardState) EnumDescriptor() ([]byte, []int) {
 	return file_deployments_proto_rawDescGZIP(), []int{3}
 }
 
+// What happened to a workload or to its setting.
+type EventType int32
+
+const (
+	EventType_EVENT_UNSPECIFIED EventType = 0
+	// A count was stored.
+	EventType_EVENT_SET EventType = 1
+	// A setting was deleted.
+	EventType_EVENT_DELETED EventType = 2
+	// A setting is enforced from now on.
+	EventType_EVENT_ENFORCED EventType = 3
+	// A setting is only watched from now on.
+	EventType_EVENT_IGNORED EventType = 4
+	// The count drifted.
+	EventType_EVENT_DRIFTED EventType = 5
+	// Another server of this kind changed the count.
+	EventType_EVENT_ANOTHER_SERVER EventType = 6
+	// A drift was repaired.
+	EventType_EVENT_REPAIRED EventType = 7
+	// A new setting was put into effect.
+	EventType_EVENT_APPLIED EventType = 8
+	// A drift ended without a repair of this server; Reason says how.
+	EventType_EVENT_RESOLVED EventType = 9
+	// A drift that has ended has cost more pods than was said with its end.
+	EventType_EVENT_LATE_COST EventType = 10
+	// Somebody keeps changing the count: repairs are delayed from now on.
+	EventType_EVENT_CONTESTED EventType = 11
+	// Repairs are no longer delayed.
+	EventType_EVENT_CALMED EventType = 12
+	// Somebody changes the count again and again.
+	EventType_EVENT_STEADY_CONFLICT EventType = 13
+	// They have stopped.
+	EventType_EVENT_STEADY_CONFLICT_ENDED EventType = 14
+	// The workload does not exist, or is being deleted.
+	EventType_EVENT_MISSING EventType = 15
+	// Another autoscaler targets the workload, or none does any more.
+	EventType_EVENT_AUTOSCALED EventType = 16
+	// A write failed.
+	EventType_EVENT_WRITE_FAILED EventType = 17
+)
+
+// Enum value maps for EventType.
+var (
+	EventType_name = map[int32]string{
+		0:  "EVENT_UNSPECIFIED",
+		1:  "EVENT_SET",
+		2:  "EVENT_DELETED",
+		3:  "EVENT_ENFORCED",
+		4:  "EVENT_IGNORED",
+		5:  "EVENT_DRIFTED",
+		6:  "EVENT_ANOTHER_SERVER",
+		7:  "EVENT_REPAIRED",
+		8:  "EVENT_APPLIED",
+		9:  "EVENT_RESOLVED",
+		10: "EVENT_LATE_COST",
+		11: "EVENT_CONTESTED",
+		12: "EVENT_CALMED",
+		13: "EVENT_STEADY_CONFLICT",
+		14: "EVENT_STEADY_CONFLICT_ENDED",
+		15: "EVENT_MISSING",
+		16: "EVENT_AUTOSCALED",
+		17: "EVENT_WRITE_FAILED",
+	}
+	EventType_value = map[string]int32{
+		"EVENT_UNSPECIFIED":           0,
+		"EVENT_SET":                   1,
+		"EVENT_DELETED":               2,
+		"EVENT_ENFORCED":              3,
+		"EVENT_IGNORED":               4,
+		"EVENT_DRIFTED":               5,
+		"EVENT_ANOTHER_SERVER":        6,
+		"EVENT_REPAIRED":              7,
+		"EVENT_APPLIED":               8,
+		"EVENT_RESOLVED":              9,
+		"EVENT_LATE_COST":             10,
+		"EVENT_CONTESTED":             11,
+		"EVENT_CALMED":                12,
+		"EVENT_STEADY_CONFLICT":       13,
+		"EVENT_STEADY_CONFLICT_ENDED": 14,
+		"EVENT_MISSING":               15,
+		"EVENT_AUTOSCALED":            16,
+		"EVENT_WRITE_FAILED":          17,
+	}
+)
+
+func (x EventType) Enum() *EventType {
+	p := new(EventType)
+	*p = x
+	return p
+}
+
+func (x EventType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EventType) Descriptor() protoreflect.EnumDescriptor {
+	return file_deployments_proto_enumTypes[4].Descriptor()
+}
+
+func (EventType) Type() protoreflect.EnumType {
+	return &file_deployments_proto_enumTypes[4]
+}
+
+func (x EventType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EventType.Descriptor instead.
+func (EventType) EnumDescriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{4}
+}
+
+// How sure it is who caused an event.
+type AuthorCertainty int32
+
+const (
+	// By is empty: the author is unknown, or there is none.
+	AuthorCertainty_AUTHOR_UNKNOWN AuthorCertainty = 0
+	// A user who has proven who they are, such as by a client certificate.
+	AuthorCertainty_AUTHOR_PROVEN AuthorCertainty = 1
+	// A field manager: a name that the client chose.
+	AuthorCertainty_AUTHOR_CLAIMED AuthorCertainty = 2
+	// A name that is only suspected, because Kubernetes recorded none: see LikelyBy of Drift.
+	AuthorCertainty_AUTHOR_SUSPECTED AuthorCertainty = 3
+)
+
+// Enum value maps for AuthorCertainty.
+var (
+	AuthorCertainty_name = map[int32]string{
+		0: "AUTHOR_UNKNOWN",
+		1: "AUTHOR_PROVEN",
+		2: "AUTHOR_CLAIMED",
+		3: "AUTHOR_SUSPECTED",
+	}
+	AuthorCertainty_value = map[string]int32{
+		"AUTHOR_UNKNOWN":   0,
+		"AUTHOR_PROVEN":    1,
+		"AUTHOR_CLAIMED":   2,
+		"AUTHOR_SUSPECTED": 3,
+	}
+)
+
+func (x AuthorCertainty) Enum() *AuthorCertainty {
+	p := new(AuthorCertainty)
+	*p = x
+	return p
+}
+
+func (x AuthorCertainty) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuthorCertainty) Descriptor() protoreflect.EnumDescriptor {
+	return file_deployments_proto_enumTypes[5].Descriptor()
+}
+
+func (AuthorCertainty) Type() protoreflect.EnumType {
+	return &file_deployments_proto_enumTypes[5]
+}
+
+func (x AuthorCertainty) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuthorCertainty.Descriptor instead.
+func (AuthorCertainty) EnumDescriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{5}
+}
+
 type ListDeploymentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only this namespace. Empty: all namespaces.
@@ -1757,6 +1926,543 @@ func (x *SetEnforcementResponse) GetKind() Kind {
 	return Kind_DEPLOYMENT
 }
 
+// One event. Fields that an event of this type does not have are absent.
+type Event struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Grows with each event. Another history, such as that of a new volume, begins at 1 again.
+	Id        int64     `protobuf:"varint,1,opt,name=Id,proto3" json:"Id,omitempty"`
+	Name      string    `protobuf:"bytes,2,opt,name=Name,proto3" json:"Name,omitempty"`
+	Namespace string    `protobuf:"bytes,3,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
+	Kind      Kind      `protobuf:"varint,4,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
+	Type      EventType `protobuf:"varint,5,opt,name=Type,proto3,enum=proto.EventType" json:"Type,omitempty"`
+	// When it happened, or when it was seen.
+	At *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=At,proto3" json:"At,omitempty"`
+	// The generation of the setting. 0: the setting was deleted.
+	Generation int64 `protobuf:"varint,7,opt,name=Generation,proto3" json:"Generation,omitempty"`
+	// The count before. Of a drift: the desired count.
+	From *int32 `protobuf:"varint,8,opt,name=From,proto3,oneof" json:"From,omitempty"`
+	// The count after. Of a drift: the count that was found.
+	To *int32 `protobuf:"varint,9,opt,name=To,proto3,oneof" json:"To,omitempty"`
+	// Who caused it. Of a repair: who caused the drift.
+	By string `protobuf:"bytes,10,opt,name=By,proto3" json:"By,omitempty"`
+	// How sure that is.
+	Certainty AuthorCertainty `protobuf:"varint,11,opt,name=Certainty,proto3,enum=proto.AuthorCertainty" json:"Certainty,omitempty"`
+	// "Update" or "Apply", if By is a field manager.
+	Operation string `protobuf:"bytes,12,opt,name=Operation,proto3" json:"Operation,omitempty"`
+	// "scale", or empty for the workload itself, if By is a field manager.
+	Subresource string `protobuf:"bytes,13,opt,name=Subresource,proto3" json:"Subresource,omitempty"`
+	// Why: the Reason of SetDeployment, how a drift was resolved, or the reason of a failed write as a stable word.
+	Reason string `protobuf:"bytes,14,opt,name=Reason,proto3" json:"Reason,omitempty"`
+	// The error of a failed write.
+	Message string `protobuf:"bytes,15,opt,name=Message,proto3" json:"Message,omitempty"`
+	// The HTTP status of a failed write. Absent: there was no answer.
+	Code *int32 `protobuf:"varint,16,opt,name=Code,proto3,oneof" json:"Code,omitempty"`
+	// How long the write took.
+	Took *durationpb.Duration `protobuf:"bytes,17,opt,name=Took,proto3" json:"Took,omitempty"`
+	// How long the next repair or write waits, or the period of a steady conflict.
+	Wait *durationpb.Duration `protobuf:"bytes,18,opt,name=Wait,proto3" json:"Wait,omitempty"`
+	// How many pods the drift has cost so far.
+	PodsLost *int32 `protobuf:"varint,19,opt,name=PodsLost,proto3,oneof" json:"PodsLost,omitempty"`
+	// Writes that failed in a row, rounds of a steady conflict, or drifts since the workload is managed.
+	Times int64 `protobuf:"varint,20,opt,name=Times,proto3" json:"Times,omitempty"`
+	// When enforcement resumes.
+	Until *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=Until,proto3" json:"Until,omitempty"`
+	// Kind and name of the autoscaler that targets the workload. Empty: none does any more.
+	Autoscaler    string `protobuf:"bytes,22,opt,name=Autoscaler,proto3" json:"Autoscaler,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_deployments_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_deployments_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Event) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Event) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Event) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Event) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
+func (x *Event) GetType() EventType {
+	if x != nil {
+		return x.Type
+	}
+	return EventType_EVENT_UNSPECIFIED
+}
+
+func (x *Event) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Event) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Event) GetFrom() int32 {
+	if x != nil && x.From != nil {
+		return *x.From
+	}
+	return 0
+}
+
+func (x *Event) GetTo() int32 {
+	if x != nil && x.To != nil {
+		return *x.To
+	}
+	return 0
+}
+
+func (x *Event) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Event) GetCertainty() AuthorCertainty {
+	if x != nil {
+		return x.Certainty
+	}
+	return AuthorCertainty_AUTHOR_UNKNOWN
+}
+
+func (x *Event) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *Event) GetSubresource() string {
+	if x != nil {
+		return x.Subresource
+	}
+	return ""
+}
+
+func (x *Event) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Event) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Event) GetCode() int32 {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return 0
+}
+
+func (x *Event) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *Event) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *Event) GetPodsLost() int32 {
+	if x != nil && x.PodsLost != nil {
+		return *x.PodsLost
+	}
+	return 0
+}
+
+func (x *Event) GetTimes() int64 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *Event) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Event) GetAutoscaler() string {
+	if x != nil {
+		return x.Autoscaler
+	}
+	return ""
+}
+
+type ListEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only workloads of this name. Empty: all names.
+	Name string `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
+	// Only this namespace. Empty: all namespaces.
+	Namespace string `protobuf:"bytes,2,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
+	// Only workloads of this kind. Absent: all kinds.
+	Kind *Kind `protobuf:"varint,3,opt,name=Kind,proto3,enum=proto.Kind,oneof" json:"Kind,omitempty"`
+	// Only events at this time or later.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=Since,proto3" json:"Since,omitempty"`
+	// Only events before this time.
+	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=Until,proto3" json:"Until,omitempty"`
+	// Only events of these types. Empty: all types.
+	Types []EventType `protobuf:"varint,6,rep,packed,name=Types,proto3,enum=proto.EventType" json:"Types,omitempty"`
+	// At most this many events, and never more than 1,000. 0: 100.
+	PageSize int32 `protobuf:"varint,7,opt,name=PageSize,proto3" json:"PageSize,omitempty"`
+	// NextPageToken of the previous page. Empty: the first page.
+	PageToken     string `protobuf:"bytes,8,opt,name=PageToken,proto3" json:"PageToken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsRequest) Reset() {
+	*x = ListEventsRequest{}
+	mi := &file_deployments_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsRequest) ProtoMessage() {}
+
+func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_deployments_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListEventsRequest) Descriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListEventsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetKind() Kind {
+	if x != nil && x.Kind != nil {
+		return *x.Kind
+	}
+	return Kind_DEPLOYMENT
+}
+
+func (x *ListEventsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetTypes() []EventType {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Events []*Event `protobuf:"bytes,1,rep,name=Events,proto3" json:"Events,omitempty"`
+	// The PageToken of the next page. Empty: this is the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=NextPageToken,proto3" json:"NextPageToken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsResponse) Reset() {
+	*x = ListEventsResponse{}
+	mi := &file_deployments_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsResponse) ProtoMessage() {}
+
+func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_deployments_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListEventsResponse) Descriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListEventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type WatchDeploymentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this namespace. Empty: all namespaces.
+	Namespace string `protobuf:"bytes,1,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
+	// Only workloads of this name. Empty: all names.
+	Name string `protobuf:"bytes,2,opt,name=Name,proto3" json:"Name,omitempty"`
+	// As in ListDeployments: only these kinds. Empty: Deployments only.
+	Kinds []Kind `protobuf:"varint,3,rep,packed,name=Kinds,proto3,enum=proto.Kind" json:"Kinds,omitempty"`
+	// Also list unmanaged workloads in the snapshot.
+	IncludeUnmanaged bool `protobuf:"varint,4,opt,name=IncludeUnmanaged,proto3" json:"IncludeUnmanaged,omitempty"`
+	// Only events of these types. Empty: all types.
+	Types         []EventType `protobuf:"varint,5,rep,packed,name=Types,proto3,enum=proto.EventType" json:"Types,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDeploymentsRequest) Reset() {
+	*x = WatchDeploymentsRequest{}
+	mi := &file_deployments_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeploymentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeploymentsRequest) ProtoMessage() {}
+
+func (x *WatchDeploymentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_deployments_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeploymentsRequest.ProtoReflect.Descriptor instead.
+func (*WatchDeploymentsRequest) Descriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *WatchDeploymentsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WatchDeploymentsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WatchDeploymentsRequest) GetKinds() []Kind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *WatchDeploymentsRequest) GetIncludeUnmanaged() bool {
+	if x != nil {
+		return x.IncludeUnmanaged
+	}
+	return false
+}
+
+func (x *WatchDeploymentsRequest) GetTypes() []EventType {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+// First the rows of the snapshot in one or more messages, of which the last says SnapshotComplete, and then one event in
+// each message. An event that happens during the snapshot may already show in its rows.
+type WatchDeploymentsResponse struct {
+	state protoimpl.MessageState      `protogen:"open.v1"`
+	Rows  []*DeploymentsReplicaConfig `protobuf:"bytes,1,rep,name=Rows,proto3" json:"Rows,omitempty"`
+	// The snapshot ends with this message. Only events follow.
+	SnapshotComplete bool   `protobuf:"varint,2,opt,name=SnapshotComplete,proto3" json:"SnapshotComplete,omitempty"`
+	Event            *Event `protobuf:"bytes,3,opt,name=Event,proto3" json:"Event,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *WatchDeploymentsResponse) Reset() {
+	*x = WatchDeploymentsResponse{}
+	mi := &file_deployments_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeploymentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeploymentsResponse) ProtoMessage() {}
+
+func (x *WatchDeploymentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_deployments_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeploymentsResponse.ProtoReflect.Descriptor instead.
+func (*WatchDeploymentsResponse) Descriptor() ([]byte, []int) {
+	return file_deployments_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *WatchDeploymentsResponse) GetRows() []*DeploymentsReplicaConfig {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *WatchDeploymentsResponse) GetSnapshotComplete() bool {
+	if x != nil {
+		return x.SnapshotComplete
+	}
+	return false
+}
+
+func (x *WatchDeploymentsResponse) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
 var File_deployments_proto protoreflect.FileDescriptor
 
 const file_deployments_proto_rawDesc = "" +
@@ -1913,7 +2619,62 @@ const file_deployments_proto_rawDesc = "" +
 	"\n" +
 	"Generation\x18\x05 \x01(\x03R\n" +
 	"Generation\x12\x1f\n" +
-	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04Kind*(\n" +
+	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04Kind\"\xe8\x05\n" +
+	"\x05Event\x12\x0e\n" +
+	"\x02Id\x18\x01 \x01(\x03R\x02Id\x12\x12\n" +
+	"\x04Name\x18\x02 \x01(\tR\x04Name\x12\x1c\n" +
+	"\tNamespace\x18\x03 \x01(\tR\tNamespace\x12\x1f\n" +
+	"\x04Kind\x18\x04 \x01(\x0e2\v.proto.KindR\x04Kind\x12$\n" +
+	"\x04Type\x18\x05 \x01(\x0e2\x10.proto.EventTypeR\x04Type\x12*\n" +
+	"\x02At\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02At\x12\x1e\n" +
+	"\n" +
+	"Generation\x18\a \x01(\x03R\n" +
+	"Generation\x12\x17\n" +
+	"\x04From\x18\b \x01(\x05H\x00R\x04From\x88\x01\x01\x12\x13\n" +
+	"\x02To\x18\t \x01(\x05H\x01R\x02To\x88\x01\x01\x12\x0e\n" +
+	"\x02By\x18\n" +
+	" \x01(\tR\x02By\x124\n" +
+	"\tCertainty\x18\v \x01(\x0e2\x16.proto.AuthorCertaintyR\tCertainty\x12\x1c\n" +
+	"\tOperation\x18\f \x01(\tR\tOperation\x12 \n" +
+	"\vSubresource\x18\r \x01(\tR\vSubresource\x12\x16\n" +
+	"\x06Reason\x18\x0e \x01(\tR\x06Reason\x12\x18\n" +
+	"\aMessage\x18\x0f \x01(\tR\aMessage\x12\x17\n" +
+	"\x04Code\x18\x10 \x01(\x05H\x02R\x04Code\x88\x01\x01\x12-\n" +
+	"\x04Took\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\x04Took\x12-\n" +
+	"\x04Wait\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\x04Wait\x12\x1f\n" +
+	"\bPodsLost\x18\x13 \x01(\x05H\x03R\bPodsLost\x88\x01\x01\x12\x14\n" +
+	"\x05Times\x18\x14 \x01(\x03R\x05Times\x120\n" +
+	"\x05Until\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\x05Until\x12\x1e\n" +
+	"\n" +
+	"Autoscaler\x18\x16 \x01(\tR\n" +
+	"AutoscalerB\a\n" +
+	"\x05_FromB\x05\n" +
+	"\x03_ToB\a\n" +
+	"\x05_CodeB\v\n" +
+	"\t_PodsLost\"\xba\x02\n" +
+	"\x11ListEventsRequest\x12\x12\n" +
+	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
+	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12$\n" +
+	"\x04Kind\x18\x03 \x01(\x0e2\v.proto.KindH\x00R\x04Kind\x88\x01\x01\x120\n" +
+	"\x05Since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05Since\x120\n" +
+	"\x05Until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05Until\x12&\n" +
+	"\x05Types\x18\x06 \x03(\x0e2\x10.proto.EventTypeR\x05Types\x12\x1a\n" +
+	"\bPageSize\x18\a \x01(\x05R\bPageSize\x12\x1c\n" +
+	"\tPageToken\x18\b \x01(\tR\tPageTokenB\a\n" +
+	"\x05_Kind\"`\n" +
+	"\x12ListEventsResponse\x12$\n" +
+	"\x06Events\x18\x01 \x03(\v2\f.proto.EventR\x06Events\x12$\n" +
+	"\rNextPageToken\x18\x02 \x01(\tR\rNextPageToken\"\xc2\x01\n" +
+	"\x17WatchDeploymentsRequest\x12\x1c\n" +
+	"\tNamespace\x18\x01 \x01(\tR\tNamespace\x12\x12\n" +
+	"\x04Name\x18\x02 \x01(\tR\x04Name\x12!\n" +
+	"\x05Kinds\x18\x03 \x03(\x0e2\v.proto.KindR\x05Kinds\x12*\n" +
+	"\x10IncludeUnmanaged\x18\x04 \x01(\bR\x10IncludeUnmanaged\x12&\n" +
+	"\x05Types\x18\x05 \x03(\x0e2\x10.proto.EventTypeR\x05Types\"\x9f\x01\n" +
+	"\x18WatchDeploymentsResponse\x123\n" +
+	"\x04Rows\x18\x01 \x03(\v2\x1f.proto.DeploymentsReplicaConfigR\x04Rows\x12*\n" +
+	"\x10SnapshotComplete\x18\x02 \x01(\bR\x10SnapshotComplete\x12\"\n" +
+	"\x05Event\x18\x03 \x01(\v2\f.proto.EventR\x05Event*(\n" +
 	"\x04Kind\x12\x0e\n" +
 	"\n" +
 	"DEPLOYMENT\x10\x00\x12\x10\n" +
@@ -1942,13 +2703,41 @@ const file_deployments_proto_rawDesc = "" +
 	"\x0fGUARD_SUSPENDED\x10\x02\x12\x0f\n" +
 	"\vGUARD_WARNS\x10\x03\x12\x10\n" +
 	"\fGUARD_DENIES\x10\x04\x12\x12\n" +
-	"\x0eGUARD_CORRECTS\x10\x052\xa4\x03\n" +
+	"\x0eGUARD_CORRECTS\x10\x05*\x8c\x03\n" +
+	"\tEventType\x12\x15\n" +
+	"\x11EVENT_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tEVENT_SET\x10\x01\x12\x11\n" +
+	"\rEVENT_DELETED\x10\x02\x12\x12\n" +
+	"\x0eEVENT_ENFORCED\x10\x03\x12\x11\n" +
+	"\rEVENT_IGNORED\x10\x04\x12\x11\n" +
+	"\rEVENT_DRIFTED\x10\x05\x12\x18\n" +
+	"\x14EVENT_ANOTHER_SERVER\x10\x06\x12\x12\n" +
+	"\x0eEVENT_REPAIRED\x10\a\x12\x11\n" +
+	"\rEVENT_APPLIED\x10\b\x12\x12\n" +
+	"\x0eEVENT_RESOLVED\x10\t\x12\x13\n" +
+	"\x0fEVENT_LATE_COST\x10\n" +
+	"\x12\x13\n" +
+	"\x0fEVENT_CONTESTED\x10\v\x12\x10\n" +
+	"\fEVENT_CALMED\x10\f\x12\x19\n" +
+	"\x15EVENT_STEADY_CONFLICT\x10\r\x12\x1f\n" +
+	"\x1bEVENT_STEADY_CONFLICT_ENDED\x10\x0e\x12\x11\n" +
+	"\rEVENT_MISSING\x10\x0f\x12\x14\n" +
+	"\x10EVENT_AUTOSCALED\x10\x10\x12\x16\n" +
+	"\x12EVENT_WRITE_FAILED\x10\x11*b\n" +
+	"\x0fAuthorCertainty\x12\x12\n" +
+	"\x0eAUTHOR_UNKNOWN\x10\x00\x12\x11\n" +
+	"\rAUTHOR_PROVEN\x10\x01\x12\x12\n" +
+	"\x0eAUTHOR_CLAIMED\x10\x02\x12\x14\n" +
+	"\x10AUTHOR_SUSPECTED\x10\x032\xbe\x04\n" +
 	"\x12DeploymentsService\x12R\n" +
 	"\x0fListDeployments\x12\x1d.proto.ListDeploymentsRequest\x1a .proto.DeploymentsReplicaConfigs\x12J\n" +
 	"\rGetDeployment\x12\x1b.proto.GetDeploymentRequest\x1a\x1c.proto.GetDeploymentResponse\x12J\n" +
 	"\rSetDeployment\x12\x1b.proto.SetDeploymentRequest\x1a\x1c.proto.SetDeploymentResponse\x12S\n" +
 	"\x10DeleteDeployment\x12\x1e.proto.DeleteDeploymentRequest\x1a\x1f.proto.DeleteDeploymentResponse\x12M\n" +
-	"\x0eSetEnforcement\x12\x1c.proto.SetEnforcementRequest\x1a\x1d.proto.SetEnforcementResponseB}\n" +
+	"\x0eSetEnforcement\x12\x1c.proto.SetEnforcementRequest\x1a\x1d.proto.SetEnforcementResponse\x12A\n" +
+	"\n" +
+	"ListEvents\x12\x18.proto.ListEventsRequest\x1a\x19.proto.ListEventsResponse\x12U\n" +
+	"\x10WatchDeployments\x12\x1e.proto.WatchDeploymentsRequest\x1a\x1f.proto.WatchDeploymentsResponse0\x01B}\n" +
 	"\tcom.protoB\x10DeploymentsProtoP\x01Z*replicacount.dev/bench/peer/internal/proto\xa2\x02\x03PXX\xaa\x02\x05Proto\xca\x02\x05Proto\xe2\x02\x11Proto\\GPBMetadata\xea\x02\x05Protob\x06proto3"
 
 var (
@@ -1963,81 +2752,108 @@ func file_deployments_proto_rawDescGZIP() []byte {
 	return file_deployments_proto_rawDescData
 }
 
-var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_deployments_proto_goTypes = []any{
 	(Kind)(0),                         // 0: proto.Kind
 	(DeploymentState)(0),              // 1: proto.DeploymentState
 	(EnforcementMode)(0),              // 2: proto.EnforcementMode
 	(GuardState)(0),                   // 3: proto.GuardState
-	(*ListDeploymentsRequest)(nil),    // 4: proto.ListDeploymentsRequest
-	(*DeploymentsReplicaConfig)(nil),  // 5: proto.DeploymentsReplicaConfig
-	(*DeploymentsReplicaConfigs)(nil), // 6: proto.DeploymentsReplicaConfigs
-	(*GetDeploymentRequest)(nil),      // 7: proto.GetDeploymentRequest
-	(*GetDeploymentResponse)(nil),     // 8: proto.GetDeploymentResponse
-	(*Failure)(nil),                   // 9: proto.Failure
-	(*Contest)(nil),                   // 10: proto.Contest
-	(*SteadyConflict)(nil),            // 11: proto.SteadyConflict
-	(*Drift)(nil),                     // 12: proto.Drift
-	(*SetDeploymentRequest)(nil),      // 13: proto.SetDeploymentRequest
-	(*SetDeploymentResponse)(nil),     // 14: proto.SetDeploymentResponse
-	(*DeleteDeploymentRequest)(nil),   // 15: proto.DeleteDeploymentRequest
-	(*DeleteDeploymentResponse)(nil),  // 16: proto.DeleteDeploymentResponse
-	(*SetEnforcementRequest)(nil),     // 17: proto.SetEnforcementRequest
-	(*SetEnforcementResponse)(nil),    // 18: proto.SetEnforcementResponse
-	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
+	(EventType)(0),                    // 4: proto.EventType
+	(AuthorCertainty)(0),              // 5: proto.AuthorCertainty
+	(*ListDeploymentsRequest)(nil),    // 6: proto.ListDeploymentsRequest
+	(*DeploymentsReplicaConfig)(nil),  // 7: proto.DeploymentsReplicaConfig
+	(*DeploymentsReplicaConfigs)(nil), // 8: proto.DeploymentsReplicaConfigs
+	(*GetDeploymentRequest)(nil),      // 9: proto.GetDeploymentRequest
+	(*GetDeploymentResponse)(nil),     // 10: proto.GetDeploymentResponse
+	(*Failure)(nil),                   // 11: proto.Failure
+	(*Contest)(nil),                   // 12: proto.Contest
+	(*SteadyConflict)(nil),            // 13: proto.SteadyConflict
+	(*Drift)(nil),                     // 14: proto.Drift
+	(*SetDeploymentRequest)(nil),      // 15: proto.SetDeploymentRequest
+	(*SetDeploymentResponse)(nil),     // 16: proto.SetDeploymentResponse
+	(*DeleteDeploymentRequest)(nil),   // 17: proto.DeleteDeploymentRequest
+	(*DeleteDeploymentResponse)(nil),  // 18: proto.DeleteDeploymentResponse
+	(*SetEnforcementRequest)(nil),     // 19: proto.SetEnforcementRequest
+	(*SetEnforcementResponse)(nil),    // 20: proto.SetEnforcementResponse
+	(*Event)(nil),                     // 21: proto.Event
+	(*ListEventsRequest)(nil),         // 22: proto.ListEventsRequest
+	(*ListEventsResponse)(nil),        // 23: proto.ListEventsResponse
+	(*WatchDeploymentsRequest)(nil),   // 24: proto.WatchDeploymentsRequest
+	(*WatchDeploymentsResponse)(nil),  // 25: proto.WatchDeploymentsResponse
+	(*durationpb.Duration)(nil),       // 26: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 27: google.protobuf.Timestamp
 }
 var file_deployments_proto_depIdxs = []int32{
 	0,  // 0: proto.ListDeploymentsRequest.Kinds:type_name -> proto.Kind
 	1,  // 1: proto.DeploymentsReplicaConfig.State:type_name -> proto.DeploymentState
 	0,  // 2: proto.DeploymentsReplicaConfig.Kind:type_name -> proto.Kind
-	9,  // 3: proto.DeploymentsReplicaConfig.LastFailure:type_name -> proto.Failure
-	11, // 4: proto.DeploymentsReplicaConfig.SteadyConflict:type_name -> proto.SteadyConflict
-	5,  // 5: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
-	19, // 6: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
+	11, // 3: proto.DeploymentsReplicaConfig.LastFailure:type_name -> proto.Failure
+	13, // 4: proto.DeploymentsReplicaConfig.SteadyConflict:type_name -> proto.SteadyConflict
+	7,  // 5: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
+	26, // 6: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
 	0,  // 7: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
 	1,  // 8: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
-	20, // 9: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
+	27, // 9: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
 	2,  // 10: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
-	20, // 11: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
-	12, // 12: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
-	19, // 13: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
-	10, // 14: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
+	27, // 11: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
+	14, // 12: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
+	26, // 13: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
+	12, // 14: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
 	0,  // 15: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
-	9,  // 16: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
-	11, // 17: proto.GetDeploymentResponse.SteadyConflict:type_name -> proto.SteadyConflict
+	11, // 16: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
+	13, // 17: proto.GetDeploymentResponse.SteadyConflict:type_name -> proto.SteadyConflict
 	3,  // 18: proto.GetDeploymentResponse.Guard:type_name -> proto.GuardState
-	20, // 19: proto.Failure.Since:type_name -> google.protobuf.Timestamp
-	20, // 20: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
-	20, // 21: proto.Contest.Until:type_name -> google.protobuf.Timestamp
-	19, // 22: proto.SteadyConflict.Period:type_name -> google.protobuf.Duration
-	20, // 23: proto.Drift.At:type_name -> google.protobuf.Timestamp
+	27, // 19: proto.Failure.Since:type_name -> google.protobuf.Timestamp
+	27, // 20: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
+	27, // 21: proto.Contest.Until:type_name -> google.protobuf.Timestamp
+	26, // 22: proto.SteadyConflict.Period:type_name -> google.protobuf.Duration
+	27, // 23: proto.Drift.At:type_name -> google.protobuf.Timestamp
 	0,  // 24: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
 	0,  // 25: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
 	0,  // 26: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
 	0,  // 27: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
 	2,  // 28: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
-	20, // 29: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
+	27, // 29: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
 	0,  // 30: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
 	2,  // 31: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
-	20, // 32: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
+	27, // 32: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
 	0,  // 33: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
-	4,  // 34: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
-	7,  // 35: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
-	13, // 36: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
-	15, // 37: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
-	17, // 38: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
-	6,  // 39: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
-	8,  // 40: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
-	14, // 41: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
-	16, // 42: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
-	18, // 43: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
-	39, // [39:44] is the sub-list for method output_type
-	34, // [34:39] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	0,  // 34: proto.Event.Kind:type_name -> proto.Kind
+	4,  // 35: proto.Event.Type:type_name -> proto.EventType
+	27, // 36: proto.Event.At:type_name -> google.protobuf.Timestamp
+	5,  // 37: proto.Event.Certainty:type_name -> proto.AuthorCertainty
+	26, // 38: proto.Event.Took:type_name -> google.protobuf.Duration
+	26, // 39: proto.Event.Wait:type_name -> google.protobuf.Duration
+	27, // 40: proto.Event.Until:type_name -> google.protobuf.Timestamp
+	0,  // 41: proto.ListEventsRequest.Kind:type_name -> proto.Kind
+	27, // 42: proto.ListEventsRequest.Since:type_name -> google.protobuf.Timestamp
+	27, // 43: proto.ListEventsRequest.Until:type_name -> google.protobuf.Timestamp
+	4,  // 44: proto.ListEventsRequest.Types:type_name -> proto.EventType
+	21, // 45: proto.ListEventsResponse.Events:type_name -> proto.Event
+	0,  // 46: proto.WatchDeploymentsRequest.Kinds:type_name -> proto.Kind
+	4,  // 47: proto.WatchDeploymentsRequest.Types:type_name -> proto.EventType
+	7,  // 48: proto.WatchDeploymentsResponse.Rows:type_name -> proto.DeploymentsReplicaConfig
+	21, // 49: proto.WatchDeploymentsResponse.Event:type_name -> proto.Event
+	6,  // 50: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
+	9,  // 51: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
+	15, // 52: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
+	17, // 53: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
+	19, // 54: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
+	22, // 55: proto.DeploymentsService.ListEvents:input_type -> proto.ListEventsRequest
+	24, // 56: proto.DeploymentsService.WatchDeployments:input_type -> proto.WatchDeploymentsRequest
+	8,  // 57: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
+	10, // 58: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
+	16, // 59: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
+	18, // 60: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
+	20, // 61: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
+	23, // 62: proto.DeploymentsService.ListEvents:output_type -> proto.ListEventsResponse
+	25, // 63: proto.DeploymentsService.WatchDeployments:output_type -> proto.WatchDeploymentsResponse
+	57, // [57:64] is the sub-list for method output_type
+	50, // [50:57] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_deployments_proto_init() }
@@ -2054,13 +2870,15 @@ func file_deployments_proto_init() {
 	file_deployments_proto_msgTypes[11].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[12].OneofWrappers = []any{}
 	file_deployments_proto_msgTypes[13].OneofWrappers = []any{}
+	file_deployments_proto_msgTypes[15].OneofWrappers = []any{}
+	file_deployments_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_deployments_proto_rawDesc), len(file_deployments_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   15,
+			NumEnums:      6,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,8 @@ const (
 	DeploymentsService_SetDeployment_FullMethodName    = "/proto.DeploymentsService/SetDeployment"
 	DeploymentsService_DeleteDeployment_FullMethodName = "/proto.DeploymentsService/DeleteDeployment"
 	DeploymentsService_SetEnforcement_FullMethodName   = "/proto.DeploymentsService/SetEnforcement"
+	DeploymentsService_ListEvents_FullMethodName       = "/proto.DeploymentsService/ListEvents"
+	DeploymentsService_WatchDeployments_FullMethodName = "/proto.DeploymentsService/WatchDeployments"
 )
 
 // DeploymentsServiceClient is the client API for DeploymentsService service.
@@ -49,6 +51,11 @@ type DeploymentsServiceClient interface {
 	DeleteDeployment(ctx context.Context, in *DeleteDeploymentRequest, opts ...grpc.CallOption) (*DeleteDeploymentResponse, error)
 	// Sets whether the desired count is enforced or only watched, optionally until a time.
 	SetEnforcement(ctx context.Context, in *SetEnforcementRequest, opts ...grpc.CallOption) (*SetEnforcementResponse, error)
+	// Lists what happened, newest first, as far as this server remembers it.
+	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// Streams what ListDeployments would list, and then what happens. Ends with RESOURCE_EXHAUSTED if the client reads too
+	// slowly, and with UNAVAILABLE when the server ends: call it again then.
+	WatchDeployments(ctx context.Context, in *WatchDeploymentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentsResponse], error)
 }
 
 type deploymentsServiceClient struct {
@@ -109,6 +116,35 @@ func (c *deploymentsServiceClient) SetEnforcement(ctx context.Context, in *SetEn
 	return out, nil
 }
 
+func (c *deploymentsServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventsResponse)
+	err := c.cc.Invoke(ctx, DeploymentsService_ListEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *deploymentsServiceClient) WatchDeployments(ctx context.Context, in *WatchDeploymentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DeploymentsService_ServiceDesc.Streams[0], DeploymentsService_WatchDeployments_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchDeploymentsRequest, WatchDeploymentsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DeploymentsService_WatchDeploymentsClient = grpc.ServerStreamingClient[WatchDeploymentsResponse]
+
 // DeploymentsServiceServer is the server API for DeploymentsService service.
 // All implementations must embed UnimplementedDeploymentsServiceServer
 // for forward compatibility.
@@ -124,6 +160,11 @@ type DeploymentsServiceServer interface {
 	DeleteDeployment(context.Context, *DeleteDeploymentRequest) (*DeleteDeploymentResponse, error)
 	// Sets whether the desired count is enforced or only watched, optionally until a time.
 	SetEnforcement(context.Context, *SetEnforcementRequest) (*SetEnforcementResponse, error)
+	// Lists what happened, newest first, as far as this server remembers it.
+	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// Streams what ListDeployments would list, and then what happens. Ends with RESOURCE_EXHAUSTED if the client reads too
+	// slowly, and with UNAVAILABLE when the server ends: call it again then.
+	WatchDeployments(*WatchDeploymentsRequest, grpc.ServerStreamingServer[WatchDeploymentsResponse]) error
 	mustEmbedUnimplementedDeploymentsServiceServer()
 }
 
@@ -148,6 +189,12 @@ func (UnimplementedDeploymentsServiceServer) DeleteDeployment(context.Context, *
 }
 func (UnimplementedDeploymentsServiceServer) SetEnforcement(context.Context, *SetEnforcementRequest) (*SetEnforcementResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetEnforcement not implemented")
+}
+func (UnimplementedDeploymentsServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedDeploymentsServiceServer) WatchDeployments(*WatchDeploymentsRequest, grpc.ServerStreamingServer[WatchDeploymentsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchDeployments not implemented")
 }
 func (UnimplementedDeploymentsServiceServer) mustEmbedUnimplementedDeploymentsServiceServer() {}
 func (UnimplementedDeploymentsServiceServer) testEmbeddedByValue()                            {}
@@ -260,6 +307,35 @@ func _DeploymentsService_SetEnforcement_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DeploymentsService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeploymentsServiceServer).ListEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeploymentsService_ListEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeploymentsServiceServer).ListEvents(ctx, req.(*ListEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DeploymentsService_WatchDeployments_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchDeploymentsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DeploymentsServiceServer).WatchDeployments(m, &grpc.GenericServerStream[WatchDeploymentsRequest, WatchDeploymentsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DeploymentsService_WatchDeploymentsServer = grpc.ServerStreamingServer[WatchDeploymentsResponse]
+
 // DeploymentsService_ServiceDesc is the grpc.ServiceDesc for DeploymentsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -287,7 +363,17 @@ var DeploymentsService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "SetEnforcement",
 			Handler:    _DeploymentsService_SetEnforcement_Handler,
 		},
+		{
+			MethodName: "ListEvents",
+			Handler:    _DeploymentsService_ListEvents_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchDeployments",
+			Handler:       _DeploymentsService_WatchDeployments_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "deployments.proto",
 }

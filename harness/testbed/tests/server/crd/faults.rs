@@ -112,7 +112,8 @@ async fn a_server_whose_watch_lags_asks_before_it_refuses() {
     let folder = control_plane.folder("lagging").unwrap();
     let options = manager::Options::new(testbed(), &kubeconfig, &folder).unwrap();
     let options = options.argument("--enforcement").argument("ignore");
-    let mut lagging = Manager::start(&in_namespace(options, &fixture.namespace)).await.unwrap();
+    let options = in_namespace(control_plane, options, &fixture.namespace).await;
+    let mut lagging = Manager::start(&options).await.unwrap();
     lagging.wait_ready().await.unwrap();
     let mut other = lagging.client().await.unwrap();
 
