@@ -20,6 +20,7 @@ use tracing::debug;
 
 use super::entry::{Said, spec_of};
 use super::failure;
+use super::fresh;
 use super::kept::{Author, Found, InFlight, Kept};
 use super::metrics::CrdMetrics;
 use crate::kubernetes::MalformedObject;
@@ -130,10 +131,7 @@ impl Changer<'_> {
             (None, EntryTarget::Other(_)) => Vec::new(),
         };
         for key in keys {
-            match get(self.client, &key).await? {
-                Some(object) => self.kept.observe(&object).map_err(|error| malformed(&error))?,
-                None => self.kept.record_absent(&key),
-            }
+            fresh::read(self.kept, self.client, &key).await?;
         }
         Ok(())
     }

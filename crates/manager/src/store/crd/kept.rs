@@ -75,6 +75,19 @@ pub struct ObjectView {
     pub status: Arc<ReplicaCountStatus>,
 }
 
+/// A version of an object that has this uid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    uid: Box<str>,
+    version: u64,
+}
+
+impl Version {
+    fn of(known: &Known) -> Self {
+        Self { uid: known.uid.clone(), version: known.version }
+    }
+}
+
 /// An object, as a change sees it.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -260,11 +273,19 @@ impl Kept {
         std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Records that an object does not exist.
-    pub(super) fn record_absent(&self, key: &ObjectKey) {
+    /// Which version of an object is known.
+    pub(super) fn version(&self, key: &ObjectKey) -> Option<Version> {
+        self.lock().get(key).map(Version::of)
+    }
+
+    /// Records that an object did not exist after `version` of it was known. If another one is known by now, that says
+    /// nothing.
+    pub(super) fn record_absent(&self, key: &ObjectKey, version: &Version) {
         let mut objects = self.lock();
-        let Some(uid) = objects.get(key).map(|known| known.uid.clone()) else { return };
-        let effect = objects.record_deleted(key, &uid);
+        if objects.get(key).map(Version::of).as_ref() != Some(version) {
+            return;
+        }
+        let effect = objects.record_deleted(key, &version.uid);
         self.publish(&objects, vec![effect], &Author::default());
     }
 

@@ -13,10 +13,11 @@ use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
 use super::change::Changer;
+use super::fresh;
 use super::kept::Kept;
 use super::metrics::CrdMetrics;
 use super::queue::{Lanes, Message, QUEUE_CHANGES, Submission};
-use crate::kubernetes::replica_count::{Missing, check_installed, get};
+use crate::kubernetes::replica_count::{Missing, check_installed};
 
 /// Changes that are carried out at once.
 const MAX_AT_ONCE: usize = 64;
@@ -129,16 +130,8 @@ async fn missing_at_start(kept: &Kept, client: &Client) -> Option<Missing> {
 /// Reads what the last listing should have contained.
 async fn read_doubtful(kept: &Kept, client: &Client) {
     for key in kept.take_doubtful() {
-        let read = match get(client, &key).await {
-            Ok(Some(object)) => kept.observe(&object).map_err(|error| error.to_string()),
-            Ok(None) => {
-                kept.record_absent(&key);
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = read {
-            warn!(namespace = &*key.namespace, name = &*key.name, error, "not read");
+        if let Err(error) = fresh::read(kept, client, &key).await {
+            warn!(namespace = &*key.namespace, name = &*key.name, %error, "not read");
         }
     }
 }

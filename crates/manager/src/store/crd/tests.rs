@@ -1,0 +1,134 @@
+//! Tests against an API server that answers as each test says.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use http::{Method, Request, Response};
+use jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
+use replica_count_core::change::{Action, Change, ChangeError, Changed, Existing};
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::Target;
+use serde_json::{Value, json};
+
+use super::kept::Kept;
+use super::open::open;
+use super::writer::Writer;
+use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount};
+use crate::kubernetes::watch::Sink as _;
+use crate::store::Store;
+use crate::store::error::StoreError;
+
+/// The objects, the requests so far, and what happens at each.
+struct Server {
+    kept: OnceLock<Arc<Kept>>,
+    requests: Mutex<Vec<Method>>,
+    answer: Answer,
+}
+
+/// The status code and the body of the answer to a request, of which so many were before.
+type Answer = Box<dyn Fn(&Server, &Method, usize) -> (u16, Value) + Send + Sync>;
+
+impl Server {
+    fn kept(&self) -> &Kept {
+        self.kept.get().unwrap()
+    }
+
+    fn requests(&self) -> Vec<Method> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    fn respond(&self, request: &Request<Body>) -> Response<Body> {
+        // The writer also asks whether ReplicaCounts are known.
+        if !request.uri().path().contains("/namespaces/") {
+            return Response::builder().status(503).body(Body::empty()).unwrap();
+        }
+        let before = self.requests.lock().unwrap().len();
+        self.requests.lock().unwrap().push(request.method().clone());
+        let (code, body) = (self.answer)(self, request.method(), before);
+        Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+    }
+}
+
+/// A store in which `objects` were read.
+fn start(
+    objects: &[ReplicaCount],
+    answer: impl Fn(&Server, &Method, usize) -> (u16, Value) + Send + Sync + 'static,
+) -> (Store, Arc<Server>, Writer) {
+    let server =
+        Arc::new(Server { kept: OnceLock::new(), requests: Mutex::default(), answer: Box::new(answer) });
+    let asked = Arc::clone(&server);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let answer = asked.respond(&request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let (mirror, handle, unstarted) = open(Replicas::new(100).unwrap());
+    let (kept, sink, writer) = unstarted.start(Client::new(service, "default"), Box::new(|_: &Changed| {}));
+    assert!(server.kept.set(kept).is_ok());
+    sink.begin_listing();
+    for object in objects {
+        sink.apply(object.clone()).unwrap();
+    }
+    sink.end_listing();
+    (Store { mirror, backend: Arc::new(handle) }, server, writer)
+}
+
+fn object(uid: &str, version: u64, spec: &Value) -> ReplicaCount {
+    serde_json::from_value(json(uid, version, spec)).unwrap()
+}
+
+fn json(uid: &str, version: u64, spec: &Value) -> Value {
+    let metadata = json!({
+        "namespace": "shop", "name": "web", "uid": uid, "resourceVersion": version.to_string(), "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    });
+    json!({ "metadata": metadata, "spec": spec })
+}
+
+/// The answer that says that an object does not exist.
+fn not_found() -> (u16, Value) {
+    (404, json!({ "kind": "Status", "message": "not found", "details": { "kind": "replicacounts" } }))
+}
+
+fn key() -> ObjectKey {
+    ObjectKey { namespace: "shop".into(), name: "web".into() }
+}
+
+fn web() -> Target {
+    Target::deployment("shop", "web").unwrap()
+}
+
+fn change(expected_generation: Option<u64>, action: Action) -> Change {
+    let at = Timestamp::UNIX_EPOCH;
+    Change { expected_generation, existing: Existing::Any, by: "ann".to_owned(), at, action }
+}
+
+fn set(replicas: i32) -> Action {
+    Action::Set { replicas: Replicas::new(replicas).unwrap(), reason: None }
+}
+
+/// Applies a change while the writer runs.
+async fn apply(store: &Store, writer: Writer, change: Change) -> Result<Changed, StoreError> {
+    tokio::select! {
+        changed = store.apply(web(), change) => changed,
+        ended = writer.run() => panic!("{ended:?}"),
+    }
+}
+
+/// Created anew while the API server is asked for the object before.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_came_while_another_was_read_stays() {
+    let old = object("1", 1, &json!({ "replicas": 3 }));
+    let (store, server, writer) = start(&[old], |server, method, _| {
+        if *method == Method::GET && server.kept().view(&key()).is_some_and(|view| *view.uid == *"1") {
+            server.kept().remove(&object("1", 2, &json!({ "replicas": 3 })));
+            server.kept().observe(&object("2", 3, &json!({ "replicas": 4 }))).unwrap();
+        }
+        not_found()
+    });
+    let refused = apply(&store, writer, change(Some(7), set(5))).await.expect_err("another generation");
+    assert_eq!(refused, StoreError::Change(ChangeError::Generation { expected: 7, actual: 1 }));
+    assert_eq!(server.kept().view(&key()).map(|view| view.uid), Some("2".into()));
+    assert!(!server.requests().is_empty());
+}
