@@ -296,8 +296,14 @@ impl Changer<'_> {
             match self.send(request).await {
                 Err(RequestError::Unknown(_) | RequestError::NotSent(_) | RequestError::Throttled { .. }) => {
                 }
-                other => {
+                // These are looked into.
+                other @ (Ok(_) | Err(RequestError::Conflict(_) | RequestError::NotFound)) => {
                     answer = other;
+                    break;
+                }
+                // An earlier one may have been carried out.
+                Err(error) => {
+                    answer = Err(unknown(&error));
                     break;
                 }
             }

@@ -18,7 +18,7 @@ use super::writer::Writer;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount};
 use crate::kubernetes::watch::Sink as _;
 use crate::store::Store;
-use crate::store::error::StoreError;
+use crate::store::error::{BackendReason, StoreError};
 
 /// The objects, the requests so far, and what happens at each.
 struct Server {
@@ -131,4 +131,37 @@ async fn an_object_that_came_while_another_was_read_stays() {
     assert_eq!(refused, StoreError::Change(ChangeError::Generation { expected: 7, actual: 1 }));
     assert_eq!(server.kept().view(&key()).map(|view| view.uid), Some("2".into()));
     assert!(!server.requests().is_empty());
+}
+
+/// A change of which the first request had no answer, and the second one was refused.
+fn check_uncertain(
+    objects: &[ReplicaCount],
+    action: Action,
+    refusal: (u16, Value),
+) -> impl Future<Output = ()> {
+    let (store, server, writer) = start(objects, move |_, _, before| match before {
+        0 => (504, Value::Null),
+        _ => refusal.clone(),
+    });
+    async move {
+        let outcome = apply(&store, writer, change(None, action)).await.expect_err("not stored for sure");
+        assert_eq!(outcome.backend_reason(), Some(BackendReason::Uncertain), "{outcome:?}");
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_nothing_about_an_earlier_request() {
+    let known = [object("1", 1, &json!({ "replicas": 3 }))];
+    let refused = json!({ "kind": "Status", "message": "denied the request" });
+    let forbidden =
+        json!({ "kind": "Status", "message": "User \"x\" cannot patch resource \"replicacounts\"" });
+    let no_namespace =
+        json!({ "kind": "Status", "message": "not found", "details": { "kind": "namespaces" } });
+    let not_installed = json!({ "kind": "Status", "message": "404 page not found" });
+    for refusal in [(422, refused), (403, forbidden), (404, no_namespace), (404, not_installed)] {
+        check_uncertain(&known, set(5), refusal.clone()).await;
+        check_uncertain(&known, Action::Delete, refusal.clone()).await;
+        check_uncertain(&[], set(5), refusal).await;
+    }
 }
