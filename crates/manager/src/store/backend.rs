@@ -14,10 +14,10 @@ pub(super) trait Backend: Debug + Send + Sync {
     /// Applies `change` and returns when it is durable.
     ///
     /// Changes of one target are applied in the order of submission. A caller that stops waiting does not cancel its
-    /// change: it may still be stored.
+    /// change: it may still be stored, unless it has not been begun.
     fn apply(&self, target: EntryTarget, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>>;
 
-    /// Stops accepting changes. Those already submitted are still applied.
+    /// Stops accepting changes. Those already submitted are still applied, if their callers wait for them.
     fn close(&self) -> BoxFuture<'_, ()>;
 
     /// Why the last attempt to make something durable failed. `None`: it did not.

@@ -31,8 +31,6 @@ use crate::store::error::StoreError;
 
 /// How long a change waits at most before it is decided anew, because somebody else was faster.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(4), cap: Duration::from_millis(200) };
-/// How long a change may take. After that, its outcome is given up.
-const PATIENCE: Duration = Duration::from_secs(12);
 /// How soon a request without an answer is repeated.
 const REPEAT_DELAY: Duration = Duration::from_millis(100);
 /// The longest name of an object, in bytes.
@@ -60,19 +58,32 @@ struct Settled {
 }
 
 impl Changer<'_> {
-    /// Applies a change and returns when the API server has stored it.
-    pub(super) async fn apply(&self, target: &EntryTarget, change: &Change) -> Result<Changed, StoreError> {
+    /// Applies a change and returns when the API server has stored it, or soon after the deadline.
+    pub(super) async fn apply(
+        &self,
+        target: &EntryTarget,
+        change: &Change,
+        deadline: Instant,
+    ) -> Result<Changed, StoreError> {
         let started = std::time::Instant::now();
-        let outcome = self.decide_and_store(target, change).await;
+        let outcome = self.decide_and_store(target, change, deadline).await;
         self.metrics.ended(&outcome, started.elapsed().as_secs_f64());
         outcome
     }
 
-    async fn decide_and_store(&self, target: &EntryTarget, change: &Change) -> Result<Changed, StoreError> {
+    async fn decide_and_store(
+        &self,
+        target: &EntryTarget,
+        change: &Change,
+        deadline: Instant,
+    ) -> Result<Changed, StoreError> {
         if !self.kept.reading.is_read() {
             return Err(failure::unread());
         }
-        let deadline = Instant::now() + PATIENCE;
+        // With less, there would be no repetition.
+        if Instant::now() + REPEAT_DELAY >= deadline {
+            return Err(failure::late());
+        }
         let (mut is_fresh, mut last) = (false, RequestError::NotFound);
         for attempt in 0.. {
             if attempt > 0 {

@@ -1,5 +1,8 @@
 //! The handle of callers to the backend.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus_client::collector::Collector;
@@ -8,7 +11,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::failure;
 use super::metrics::CrdMetrics;
@@ -17,10 +21,15 @@ use super::reading::Reading;
 use crate::store::backend::Backend;
 use crate::store::error::StoreError;
 
+/// How long a change may take, from its submission on. After that, it is given up.
+const PATIENCE: Duration = Duration::from_secs(12);
+
 /// Submits changes to the writer.
 #[derive(Debug)]
 pub(in crate::store) struct Handle {
     pub(super) queue: mpsc::Sender<Message>,
+    /// The places of changes that wait.
+    pub(super) places: Arc<Semaphore>,
     pub(super) metrics: CrdMetrics,
     pub(super) reading: Reading,
 }
@@ -28,12 +37,19 @@ pub(in crate::store) struct Handle {
 impl Backend for Handle {
     fn apply(&self, target: EntryTarget, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>> {
         let (answer, answered) = oneshot::channel();
-        let submitted = self.queue.try_send(Message::Apply(Submission { target, change, answer }));
+        let deadline = Instant::now() + PATIENCE;
+        let submitted = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => {
+                let submission = Submission { target, change, answer, deadline, place };
+                self.queue.try_send(Message::Apply(submission)).map_err(|refused| match refused {
+                    mpsc::error::TrySendError::Full(_) => failure::busy(),
+                    mpsc::error::TrySendError::Closed(_) => failure::closed(),
+                })
+            }
+            Err(_) => Err(failure::busy()),
+        };
         async move {
-            submitted.map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => failure::busy(),
-                mpsc::error::TrySendError::Closed(_) => failure::closed(),
-            })?;
+            submitted?;
             // The writer answers every change that it took. If it died before that, the outcome is unknown.
             answered.await.unwrap_or_else(|_| Err(failure::uncertain(None)))
         }

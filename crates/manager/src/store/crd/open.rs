@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::Client;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::stored::Stored;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::handle::Handle;
 use super::kept::Kept;
@@ -30,9 +30,11 @@ pub struct Unstarted {
 
 /// Creates a store in which nothing has been read.
 pub(in crate::store) fn open(max_replicas: Replicas) -> (Mirror, Handle, Unstarted) {
-    let (sender, queue) = mpsc::channel(QUEUE_CHANGES);
+    // All changes that may wait, and the end.
+    let (sender, queue) = mpsc::channel(QUEUE_CHANGES + 1);
     let (metrics, reading, mirror) = (CrdMetrics::new(), Reading::default(), Mirror::new(Stored::default()));
-    let handle = Handle { queue: sender, metrics: metrics.clone(), reading: reading.clone() };
+    let places = Arc::new(Semaphore::new(QUEUE_CHANGES));
+    let handle = Handle { queue: sender, places, metrics: metrics.clone(), reading: reading.clone() };
     (mirror.clone(), handle, Unstarted { mirror, queue, metrics, reading, max_replicas })
 }
 

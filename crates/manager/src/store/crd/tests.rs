@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use futures_util::FutureExt as _;
 use http::{Method, Request, Response};
 use jiff::Timestamp;
 use kube::Client;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::kept::Kept;
 use super::open::open;
+use super::queue::QUEUE_CHANGES;
 use super::writer::Writer;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount};
 use crate::kubernetes::watch::Sink as _;
@@ -164,4 +166,51 @@ async fn a_refusal_says_nothing_about_an_earlier_request() {
         check_uncertain(&known, Action::Delete, refusal.clone()).await;
         check_uncertain(&[], set(5), refusal).await;
     }
+}
+
+/// Of two changes of one workload, the second one waits for the first one, which takes all of its time.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_waited_too_long_is_not_begun() {
+    let known = [object("1", 1, &json!({ "replicas": 3 }))];
+    let (store, server, writer) = start(&known, |_, _, _| (504, Value::Null));
+    let both = async {
+        tokio::join!(
+            store.apply(web(), change(None, set(5))),
+            store.apply(web(), change(None, Action::Delete))
+        )
+    };
+    let (first, second) = tokio::select! {
+        both = both => both,
+        ended = writer.run() => panic!("{ended:?}"),
+    };
+    let reasons = [first, second].map(|outcome| outcome.expect_err("no answer").backend_reason());
+    assert_eq!(reasons, [Some(BackendReason::Uncertain), Some(BackendReason::Busy)]);
+    assert!(!server.requests().contains(&Method::DELETE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_nobody_waits_for_is_not_begun() {
+    let known = [object("1", 1, &json!({ "replicas": 3 }))];
+    let (store, server, writer) = start(&known, |_, _, _| (504, Value::Null));
+    drop(store.apply(web(), change(None, set(5))).now_or_never());
+    store.close().await;
+    let _ = writer.run().await;
+    assert_eq!(server.requests(), [] as [Method; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_changes_wait_than_the_answer_says() {
+    let (store, _server, writer) = start(&[], |_, _, _| (504, Value::Null));
+    let submit = || Box::pin(store.apply(web(), change(None, set(5))));
+    let mut waiting: Vec<_> = (0..QUEUE_CHANGES).map(|_| submit()).collect();
+    for one in &mut waiting {
+        assert!(one.as_mut().now_or_never().is_none());
+    }
+    let mut run = Box::pin(writer.run());
+    assert!(run.as_mut().now_or_never().is_none());
+    // The writer has begun with one of them, and the others wait for it.
+    let mut next = submit();
+    assert!(next.as_mut().now_or_never().is_none());
+    let refused = submit().now_or_never().expect("an answer").expect_err("too many");
+    assert_eq!(refused.backend_reason(), Some(BackendReason::Busy));
 }

@@ -16,7 +16,7 @@ use super::change::Changer;
 use super::fresh;
 use super::kept::Kept;
 use super::metrics::CrdMetrics;
-use super::queue::{Lanes, Message, QUEUE_CHANGES, Submission};
+use super::queue::{Lanes, Message, Submission};
 use crate::kubernetes::replica_count::{Missing, check_installed};
 
 /// Changes that are carried out at once.
@@ -54,7 +54,7 @@ async fn carry_out(changer: Changer<'_>, mut queue: mpsc::Receiver<Message>) {
             Some(target) = running.next() => {
                 running.extend(lanes.next(&target).map(|submission| carry_out_one(changer, submission)));
             }
-            message = queue.recv(), if is_open && running.len() < MAX_AT_ONCE && lanes.waiting() < QUEUE_CHANGES => {
+            message = queue.recv(), if is_open && running.len() < MAX_AT_ONCE => {
                 match message {
                     Some(Message::Apply(submission)) => {
                         running.extend(lanes.add(submission).map(|submission| carry_out_one(changer, submission)));
@@ -70,8 +70,14 @@ async fn carry_out(changer: Changer<'_>, mut queue: mpsc::Receiver<Message>) {
 }
 
 async fn carry_out_one(changer: Changer<'_>, submission: Submission) -> EntryTarget {
-    let Submission { target, change, answer } = submission;
-    let outcome = changer.apply(&target, &change).await;
+    let Submission { target, change, answer, deadline, place } = submission;
+    drop(place);
+    // What nobody waits for could replace something newer.
+    if answer.is_closed() {
+        debug!(%target, "not begun: the caller no longer waits");
+        return target;
+    }
+    let outcome = changer.apply(&target, &change, deadline).await;
     // An error means that the caller no longer waits for the answer.
     let _ = answer.send(outcome);
     target
