@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use replica_count_core::change::Action;
 use replica_count_core::entry_target::{EntryTarget, OtherTarget};
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
@@ -82,11 +83,14 @@ impl Said {
         }
     }
 
-    /// What is stored, as a change sees it: a new count replaces one that is only refused.
-    pub(super) fn entry_to_change(&self) -> Entry {
-        match &self.setting {
-            Some(setting) => Entry::Setting(Arc::clone(setting)),
-            None => self.entry(),
+    /// What is stored, as a change sees it: a new count replaces one that is only refused, and a temporary one, too. To
+    /// enforce something else than the object says is not what the user of [`Action::Enforce`] asks for.
+    pub(super) fn entry_to_change(&self, action: &Action) -> Entry {
+        let is_temporary = matches!(self.not_enforced, Some(NotEnforced::Temporary(_)));
+        match (&self.setting, action) {
+            (Some(_), Action::Enforce(_)) if is_temporary => self.entry(),
+            (Some(setting), _) => Entry::Setting(Arc::clone(setting)),
+            (None, _) => self.entry(),
         }
     }
 
@@ -262,7 +266,10 @@ mod tests {
         let setting = Setting::of(Replicas::new(4).unwrap());
         for spec in [json!({ "replicas": 11 }), json!({ "replicas": 4, "temporary": temporary })] {
             let said = check_refused(&spec, if spec["temporary"].is_null() { "above" } else { "temporary" });
-            assert!(matches!(said.entry_to_change(), Entry::Setting(_)));
+            let set = Action::Set { replicas: setting.replicas, reason: None };
+            assert!(matches!(said.entry_to_change(&set), Entry::Setting(_)));
+            let enforced = said.entry_to_change(&Action::Enforce(Enforcement::Enforce));
+            assert_eq!(matches!(enforced, Entry::Unsupported(_)), !spec["temporary"].is_null());
             assert!(!said.is_same_spec(&setting));
         }
         let said = said(&json!({ "replicas": 4, "temporary": temporary, "target": {}, "reason": "sale" }));

@@ -8,7 +8,7 @@ use kube::Client;
 use replica_count_core::change::Changed;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
-use replica_count_core::stored::{Entry, Stored};
+use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
 
@@ -54,10 +54,7 @@ impl Importer {
     pub async fn put(&self, target: &Target, setting: &Setting) -> Result<(), StoreError> {
         let changer = Changer { kept: &self.kept, client: &self.client, metrics: &self.metrics };
         let found = self.kept.find(&target.clone().into());
-        let before = match found.as_ref().map(|found| found.said.entry_to_change()) {
-            Some(Entry::Setting(setting)) => Some(setting),
-            Some(Entry::Unsupported(_)) | None => None,
-        };
+        let before = found.as_ref().and_then(|found| found.said.setting().cloned());
         let decided = Changed {
             target: target.clone().into(),
             before,
