@@ -1,6 +1,6 @@
 //! The handle of callers to the backend.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -9,13 +9,15 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::{Change, Changed};
+use replica_count_core::change::{Action, Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::stored::Entry;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::failure;
 use super::metrics::CrdMetrics;
+use super::objects::Objects;
 use super::queue::{Message, Submission};
 use super::reading::Reading;
 use crate::store::backend::Backend;
@@ -27,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// Submits changes to the writer.
 #[derive(Debug)]
 pub(in crate::store) struct Handle {
+    pub(super) objects: Arc<Mutex<Objects>>,
     pub(super) queue: mpsc::Sender<Message>,
     /// The places of changes that wait.
     pub(super) places: Arc<Semaphore>,
@@ -54,6 +57,11 @@ impl Backend for Handle {
             answered.await.unwrap_or_else(|_| Err(failure::uncertain(None)))
         }
         .boxed()
+    }
+
+    fn entry_to_change(&self, target: &EntryTarget, action: &Action) -> Option<Entry> {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        objects.counting(target).map(|(_, known)| known.said.entry_to_change(action))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

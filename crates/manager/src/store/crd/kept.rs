@@ -21,7 +21,7 @@ use crate::store::mirror::Mirror;
 
 /// All objects that are known. What changes is published at once.
 pub struct Kept {
-    objects: Mutex<Objects>,
+    objects: Arc<Mutex<Objects>>,
     feed: Feed<Box<dyn Subscriber + Send + Sync>>,
     pub(super) reading: Reading,
     /// Wakes the writer.
@@ -100,14 +100,14 @@ pub(super) struct Found {
 
 impl Kept {
     pub(super) fn new(
-        objects: Objects,
+        objects: Arc<Mutex<Objects>>,
         mirror: Mirror,
         reading: Reading,
         subscriber: Box<dyn Subscriber + Send + Sync>,
     ) -> Self {
         let feed = Feed::new(mirror, subscriber);
         let (attention, restart) = (Notify::new(), Notify::new());
-        let (objects, doubtful, in_flight) = (Mutex::new(objects), Mutex::default(), Mutex::default());
+        let (doubtful, in_flight) = (Mutex::default(), Mutex::default());
         Self { objects, feed, reading, attention, restart, doubtful, in_flight }
     }
 

@@ -214,3 +214,11 @@ async fn no_more_changes_wait_than_the_answer_says() {
     let refused = submit().now_or_never().expect("an answer").expect_err("too many");
     assert_eq!(refused.backend_reason(), Some(BackendReason::Busy));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_accepts_what_a_change_accepts() {
+    let known = [object("1", 1, &json!({ "replicas": 300 }))];
+    let (store, ..) = start(&known, |_, _, _| (504, Value::Null));
+    let checked = store.check(&web(), &change(Some(1), set(5))).expect("a new count replaces it");
+    assert_eq!(checked.after.map(|after| (after.replicas.get(), after.generation)), Some((5, 2)));
+}
