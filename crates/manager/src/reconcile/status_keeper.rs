@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use kube::Client;
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::observed::Observation;
 use replica_count_core::policy::Policy;
 use replica_count_core::record::Record;
@@ -118,7 +119,7 @@ impl StatusKeeper {
             return None;
         }
         let object = self.kept.view(key)?;
-        let target = object.target.known();
+        let target = object.target.as_ref().and_then(EntryTarget::known);
         let record = target.and_then(|target| self.records.get(target)).unwrap_or_default();
         // What happened to the workload is said once, where the count is.
         let record = if object.superseded_by.is_none() { record } else { Record::default() };

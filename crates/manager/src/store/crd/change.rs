@@ -23,7 +23,6 @@ use super::failure;
 use super::fresh;
 use super::kept::{Author, Found, InFlight, Kept};
 use super::metrics::CrdMetrics;
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{
     Annotations, ObjectKey, ReplicaCount, RequestError, create, delete, get, update,
 };
@@ -172,10 +171,10 @@ impl Changer<'_> {
             // What does not exist is not deleted, and there are no settings of other kinds.
             (None, None, _) | (Some(_), None, EntryTarget::Other(_)) => return Err(RequestError::NotFound),
         };
-        self.kept.record_answer(&object, &author).map_err(|error| malformed(&error))?;
+        self.kept.record_answer(&object, &author);
         drop(in_flight);
         self.check_counts(target, &object, &author, deadline).await?;
-        let said = Said::of(&object, Replicas::MAX).map_err(|error| malformed(&error))?;
+        let said = Said::of(&object, Replicas::MAX);
         Ok(Changed { after: said.setting().cloned(), ..decided })
     }
 
@@ -248,7 +247,7 @@ impl Changer<'_> {
                 let is_same = found.is_none_or(|found| *found.uid == *object.uid());
                 let is_ours = is_same
                     && object.set() == (setting.set_by.clone(), setting.set_at)
-                    && Said::of(&object, Replicas::MAX).is_ok_and(|said| said.is_same_spec(setting));
+                    && Said::of(&object, Replicas::MAX).is_same_spec(setting);
                 if is_ours {
                     return Ok(object);
                 }
@@ -344,10 +343,6 @@ fn annotations(setting: &Setting, generation: u64) -> Annotations {
 
 /// What was asked of the API server before is not known, whatever the answer to a question about it is.
 fn unknown(error: &RequestError) -> RequestError {
-    RequestError::Unknown(error.to_string())
-}
-
-fn malformed(error: &MalformedObject) -> RequestError {
     RequestError::Unknown(error.to_string())
 }
 

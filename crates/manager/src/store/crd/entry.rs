@@ -12,7 +12,6 @@ use replica_count_core::target::Target;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{EnforcementMode, ReplicaCount, ReplicaCountSpec, TargetRef};
 
 /// Why an object is not enforced.
@@ -47,7 +46,8 @@ impl NotEnforced {
 /// What an object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    pub(super) target: EntryTarget,
+    /// The workload. `None`: no workload can have its name.
+    pub(super) target: Option<EntryTarget>,
     /// The setting, if this version knows all of it.
     setting: Option<Arc<Setting>>,
     not_enforced: Option<NotEnforced>,
@@ -57,18 +57,19 @@ pub(super) struct Said {
 
 impl Said {
     /// Reads an object on a server that accepts counts up to `max_replicas`.
-    pub(super) fn of(object: &ReplicaCount, max_replicas: Replicas) -> Result<Self, MalformedObject> {
-        let target = target(object)?;
+    pub(super) fn of(object: &ReplicaCount, max_replicas: Replicas) -> Self {
+        let target = target(object);
         let generation = object.generation();
         let spec = object.spec.to_string().into();
-        let (setting, not_enforced) = match setting(object, &target) {
+        let setting = target.as_ref().map_err(String::clone).and_then(|target| setting(object, target));
+        let (setting, not_enforced) = match setting {
             Ok((setting, has_temporary)) => {
                 let not_enforced = not_enforced(&setting, has_temporary, max_replicas);
                 (Some(Arc::new(setting)), not_enforced)
             }
             Err(reason) => (None, Some(NotEnforced::Unsupported(reason.into()))),
         };
-        Ok(Self { target, setting, not_enforced, generation, spec })
+        Self { target: target.ok(), setting, not_enforced, generation, spec }
     }
 
     /// What is stored, as everybody sees it.
@@ -146,21 +147,17 @@ fn fields(setting: &Setting) -> Map<String, Value> {
     fields
 }
 
-fn target(object: &ReplicaCount) -> Result<EntryTarget, MalformedObject> {
+/// The workload. The error says why there cannot be one.
+fn target(object: &ReplicaCount) -> Result<EntryTarget, String> {
     let key = object.key();
     let field = |name: &str| object.spec["target"][name].as_str();
     let name = field("name").unwrap_or(&key.name);
     let kind = field("kind").unwrap_or(Kind::default().as_str());
-    let target = match Kind::from_name(kind) {
+    match Kind::from_name(kind) {
         Some(kind) => Target::new(kind, &key.namespace, name).map(EntryTarget::Known).map_err(text),
         None => OtherTarget::new(kind, &key.namespace, name).map(EntryTarget::Other).map_err(text),
-    };
-    target.map_err(|reason| MalformedObject {
-        kind: "ReplicaCount",
-        namespace: key.namespace.to_string(),
-        name: key.name.to_string(),
-        reason,
-    })
+    }
+    .map_err(|reason| format!("its spec.target: {reason}"))
 }
 
 fn text(error: impl std::error::Error) -> String {
@@ -216,7 +213,7 @@ mod tests {
     fn said(spec: &Value) -> Said {
         let metadata = json!({ "namespace": "shop", "name": "web", "uid": "u", "generation": 2 });
         let object = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
-        Said::of(&object, Replicas::new(10).unwrap()).unwrap()
+        Said::of(&object, Replicas::new(10).unwrap())
     }
 
     #[track_caller]
@@ -242,11 +239,14 @@ mod tests {
                 let target = Target::new(Kind::StatefulSet, "shop", name).unwrap();
                 let said = said(&spec_of(&target, "web", &setting));
                 assert_eq!(said.entry(), Entry::Setting(Arc::new(setting.clone())));
-                assert_eq!(said.target, target.into());
+                assert_eq!(said.target, Some(target.into()));
                 assert!(said.is_same_spec(&setting));
             }
         }
-        assert_eq!(said(&json!({ "replicas": 3 })).target, Target::deployment("shop", "web").unwrap().into());
+        assert_eq!(
+            said(&json!({ "replicas": 3 })).target,
+            Some(Target::deployment("shop", "web").unwrap().into())
+        );
     }
 
     #[test]
@@ -257,7 +257,10 @@ mod tests {
         check_refused(&json!({ "replicas": -1 }), "-1 is negative");
         check_refused(&json!({ "replicas": "3" }), "its spec: ");
         let other = check_refused(&json!({ "replicas": 3, "target": { "kind": "Rollout" } }), "\"Rollout\"");
-        assert_eq!(other.target.to_string(), "shop/Rollout/web");
+        assert_eq!(other.target.unwrap().to_string(), "shop/Rollout/web");
+        let invalid =
+            check_refused(&json!({ "replicas": 3, "target": { "name": "Web" } }), "its spec.target: name");
+        assert_eq!(invalid.target, None);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use crate::kubernetes::replica_count::{ObjectKey, RequestError, get};
 pub(super) async fn read(kept: &Kept, client: &Client, key: &ObjectKey) -> Result<(), RequestError> {
     let version = kept.version(key);
     match get(client, key).await? {
-        Some(object) => kept.observe(&object).map_err(|error| RequestError::Unknown(error.to_string())),
+        Some(object) => kept.observe(&object),
         None => {
             if let Some(version) = version {
                 kept.record_absent(key, &version);
             }
-            Ok(())
         }
     }
+    Ok(())
 }

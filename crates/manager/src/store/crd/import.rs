@@ -17,7 +17,6 @@ use super::failure;
 use super::kept::Kept;
 use super::metrics::CrdMetrics;
 use super::open::open;
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::ReplicaCount;
 use crate::store::error::StoreError;
 use crate::store::mirror::Mirror;
@@ -35,14 +34,14 @@ pub struct Importer {
 
 impl Importer {
     /// Begins with all objects that exist.
-    pub fn new(client: Client, objects: &[ReplicaCount]) -> Result<Self, MalformedObject> {
+    pub fn new(client: Client, objects: &[ReplicaCount]) -> Self {
         let (mirror, _handle, unstarted) = open(Replicas::MAX);
         let ignore = |_: &Changed| {};
         let (kept, ..) = unstarted.start(client.clone(), Box::new(ignore));
         kept.begin_listing();
-        objects.iter().try_for_each(|object| kept.observe(object))?;
+        objects.iter().for_each(|object| kept.observe(object));
         kept.end_listing();
-        Ok(Self { kept, mirror, client, metrics: CrdMetrics::new() })
+        Self { kept, mirror, client, metrics: CrdMetrics::new() }
     }
 
     /// All that is stored.

@@ -14,7 +14,6 @@ use tracing::{info, warn};
 use super::entry::{NotEnforced, Said};
 use super::objects::{Effect, Known, Objects, Transition};
 use super::reading::Reading;
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount, ReplicaCountStatus};
 use crate::store::feed::{Feed, Subscriber};
 use crate::store::mirror::Mirror;
@@ -61,8 +60,8 @@ pub struct ObjectView {
     pub uid: Box<str>,
     /// The generation that this is about.
     pub generation: u64,
-    /// The workload.
-    pub target: EntryTarget,
+    /// The workload. `None`: no workload can have its name.
+    pub target: Option<EntryTarget>,
     /// The setting, if this version knows all of it.
     pub setting: Option<Arc<Setting>>,
     /// Why it is not enforced, apart from the policy of the server.
@@ -115,7 +114,8 @@ impl Kept {
     pub fn view(&self, key: &ObjectKey) -> Option<ObjectView> {
         let objects = self.lock();
         let Known { uid, generation, said, status, .. } = objects.get(key)?;
-        let mut others = objects.of_target(&said.target).map(|key| Arc::clone(&key.name));
+        let of_target = said.target.iter().flat_map(|target| objects.of_target(target));
+        let mut others = of_target.map(|key| Arc::clone(&key.name));
         let first = others.next();
         let is_first = first.as_deref() == Some(&*key.name);
         Some(ObjectView {
@@ -138,9 +138,7 @@ impl Kept {
     /// Records the answer to a write of a status.
     pub fn record_status(&self, object: &ReplicaCount) {
         // Somebody else may have changed the rest meanwhile.
-        if let Err(error) = self.record_answer(object, &Author::default()) {
-            warn!(%error, "skipped");
-        }
+        self.record_answer(object, &Author::default());
     }
 
     /// The object that counts for a target.
@@ -161,15 +159,10 @@ impl Kept {
         objects.of_target(target).skip(1).filter_map(found).collect()
     }
 
-    pub(super) fn record_answer(
-        &self,
-        object: &ReplicaCount,
-        author: &Author,
-    ) -> Result<(), MalformedObject> {
+    pub(super) fn record_answer(&self, object: &ReplicaCount, author: &Author) {
         let mut objects = self.lock();
-        let effect = objects.record_answer(object)?;
+        let effect = objects.record_answer(object);
         self.publish(&objects, vec![effect], author);
-        Ok(())
     }
 
     pub(super) fn record_deleted(&self, key: &ObjectKey, uid: &str, author: &Author) {
@@ -178,9 +171,9 @@ impl Kept {
         self.publish(&objects, vec![effect], author);
     }
 
-    pub(super) fn observe(&self, object: &ReplicaCount) -> Result<(), MalformedObject> {
+    pub(super) fn observe(&self, object: &ReplicaCount) {
         let mut objects = self.lock();
-        let effect = objects.observe(object)?;
+        let effect = objects.observe(object);
         let (by, at) = object.set();
         let mut author = Author { by, at };
         for Transition { before, after, .. } in &effect.transitions {
@@ -197,7 +190,6 @@ impl Kept {
             author = ours.clone();
         }
         self.publish(&objects, vec![effect], &author);
-        Ok(())
     }
 
     pub(super) fn remove(&self, object: &ReplicaCount) {

@@ -125,7 +125,7 @@ async fn an_object_that_came_while_another_was_read_stays() {
     let (store, server, writer) = start(&[old], |server, method, _| {
         if *method == Method::GET && server.kept().view(&key()).is_some_and(|view| *view.uid == *"1") {
             server.kept().remove(&object("1", 2, &json!({ "replicas": 3 })));
-            server.kept().observe(&object("2", 3, &json!({ "replicas": 4 }))).unwrap();
+            server.kept().observe(&object("2", 3, &json!({ "replicas": 4 })));
         }
         not_found()
     });
@@ -221,4 +221,22 @@ async fn a_dry_run_accepts_what_a_change_accepts() {
     let (store, ..) = start(&known, |_, _, _| (504, Value::Null));
     let checked = store.check(&web(), &change(Some(1), set(5))).expect("a new count replaces it");
     assert_eq!(checked.after.map(|after| (after.replicas.get(), after.generation)), Some((5, 2)));
+}
+
+/// An object that is for no workload has the name that is tried first.
+#[tokio::test(start_paused = true)]
+async fn an_object_without_a_valid_target_takes_nothing_but_its_name() {
+    let invalid = json!({ "replicas": 3, "target": { "name": "Web" } });
+    let (store, server, writer) = start(&[object("1", 1, &invalid)], |_, method, _| {
+        let mut created = json("2", 2, &json!({ "replicas": 5, "target": { "name": "web" } }));
+        created["metadata"]["name"] = "web-2".into();
+        if *method == Method::POST { (201, created) } else { not_found() }
+    });
+    let view = server.kept().view(&key()).expect("it is known");
+    assert!(view.target.is_none() && view.setting.is_none() && view.not_enforced.is_some());
+    let stored = apply(&store, writer, change(Some(0), set(5))).await.expect("stored").after;
+    assert_eq!(stored.map(|after| after.replicas.get()), Some(5));
+    assert_eq!(server.requests(), [Method::POST]);
+    server.kept().remove(&object("1", 3, &invalid));
+    assert!(server.kept().view(&key()).is_none());
 }
