@@ -227,7 +227,7 @@ impl Kept {
         let mut objects = self.lock();
         let (effects, doubtful) = objects.end_listing();
         if !doubtful.is_empty() {
-            self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(doubtful);
+            self.put_back_doubtful(doubtful);
             self.attention.notify_one();
         }
         let count = objects.keys().len();
@@ -263,6 +263,11 @@ impl Kept {
     /// Objects that this server wrote and the last listing did not contain.
     pub(super) fn take_doubtful(&self) -> Vec<ObjectKey> {
         std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Records that some are still doubtful.
+    pub(super) fn put_back_doubtful(&self, keys: Vec<ObjectKey>) {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
     }
 
     /// Which version of an object is known.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response};
@@ -12,8 +13,9 @@ use replica_count_core::change::{Action, Change, ChangeError, Changed, Existing}
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
-use super::kept::Kept;
+use super::kept::{Author, Kept};
 use super::open::open;
 use super::queue::QUEUE_CHANGES;
 use super::writer::Writer;
@@ -42,9 +44,8 @@ impl Server {
     }
 
     fn respond(&self, request: &Request<Body>) -> Response<Body> {
-        // The writer also asks whether ReplicaCounts are known.
         if !request.uri().path().contains("/namespaces/") {
-            return Response::builder().status(503).body(Body::empty()).unwrap();
+            return Response::new(Body::from(installed().to_string().into_bytes()));
         }
         let before = self.requests.lock().unwrap().len();
         self.requests.lock().unwrap().push(request.method().clone());
@@ -74,6 +75,11 @@ fn start(
     }
     sink.end_listing();
     (Store { mirror, backend: Arc::new(handle) }, server, writer)
+}
+
+/// An answer to any question about what the API server knows.
+fn installed() -> Value {
+    json!({ "versions": [{ "version": "v1alpha1" }], "resources": [{ "name": "replicacounts" }] })
 }
 
 fn object(uid: &str, version: u64, spec: &Value) -> ReplicaCount {
@@ -239,4 +245,27 @@ async fn an_object_without_a_valid_target_takes_nothing_but_its_name() {
     assert_eq!(server.requests(), [Method::POST]);
     server.kept().remove(&object("1", 3, &invalid));
     assert!(server.kept().view(&key()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_could_not_be_read_is_read_again() {
+    let (_store, server, writer) = start(&[], |_, _, before| match before {
+        0..3 => (503, Value::Null),
+        _ => not_found(),
+    });
+    // Written by this server, and not in the next listing.
+    let kept = server.kept();
+    kept.record_answer(&object("1", 1, &json!({ "replicas": 3 })), &Author::default());
+    kept.begin_listing();
+    kept.end_listing();
+    let gone = async {
+        while kept.view(&key()).is_some() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        ended = timeout(Duration::from_secs(10), gone) => ended.expect("read again"),
+        ended = writer.run() => panic!("{ended:?}"),
+    }
+    assert_eq!(server.requests().len(), 4);
 }

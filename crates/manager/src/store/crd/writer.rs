@@ -90,10 +90,14 @@ async fn supervise(kept: &Kept, client: &Client) -> Missing {
     }
     let (mut was_missing, mut is_logged) = (false, false);
     loop {
-        read_doubtful(kept, client).await;
+        let are_all_read = read_doubtful(kept, client).await;
         if kept.reading.refused().is_none() {
             (was_missing, is_logged) = (false, false);
-            kept.attention.notified().await;
+            if are_all_read {
+                kept.attention.notified().await;
+            } else {
+                wait(kept).await;
+            }
             continue;
         }
         match check_installed(client).await {
@@ -133,13 +137,19 @@ async fn missing_at_start(kept: &Kept, client: &Client) -> Option<Missing> {
     }
 }
 
-/// Reads what the last listing should have contained.
-async fn read_doubtful(kept: &Kept, client: &Client) {
+/// Reads what the last listing should have contained; returns whether that was possible. What could not be read stays
+/// doubtful.
+async fn read_doubtful(kept: &Kept, client: &Client) -> bool {
+    let mut unread = Vec::new();
     for key in kept.take_doubtful() {
         if let Err(error) = fresh::read(kept, client, &key).await {
-            warn!(namespace = &*key.namespace, name = &*key.name, %error, "not read");
+            warn!(namespace = &*key.namespace, name = &*key.name, %error, "not read; tried again");
+            unread.push(key);
         }
     }
+    let are_all_read = unread.is_empty();
+    kept.put_back_doubtful(unread);
+    are_all_read
 }
 
 async fn wait(kept: &Kept) {
