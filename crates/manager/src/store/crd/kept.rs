@@ -231,11 +231,14 @@ impl Kept {
             self.attention.notify_one();
         }
         let count = objects.keys().len();
-        if self.reading.record_read() {
-            self.feed.fill(objects.stored());
-            self.feed.subscriber().objects_changed(&objects.keys());
-        } else {
+        if self.reading.is_read() {
             self.publish(&objects, effects, &Author::default());
+        } else {
+            // Nobody sees an empty memory as read, and the subscriber acts only on what is read.
+            self.feed.mirror().fill(objects.stored());
+            self.reading.record_read();
+            self.feed.subscriber().filled();
+            self.feed.subscriber().objects_changed(&objects.keys());
         }
         self.resume(&objects);
         count

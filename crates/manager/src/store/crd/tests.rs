@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -268,4 +269,27 @@ async fn an_object_that_could_not_be_read_is_read_again() {
         ended = writer.run() => panic!("{ended:?}"),
     }
     assert_eq!(server.requests().len(), 4);
+}
+
+/// Memory cannot be filled while somebody reads it.
+#[test]
+fn nothing_is_read_before_memory_is_filled() {
+    let (mirror, handle, unstarted) = open(Replicas::new(100).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _entered = runtime.enter();
+    let service =
+        tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let client = Client::new(service, "default");
+    let (_kept, sink, _writer) = unstarted.start(client, Box::new(|_: &Changed| {}));
+    let reading = mirror.read();
+    let listing = thread::spawn(move || sink.end_listing());
+    while handle.objects.try_lock().is_ok() {
+        thread::yield_now();
+    }
+    // It needs no more than this to get to the memory.
+    thread::sleep(Duration::from_millis(50));
+    assert!(!handle.reading.is_read());
+    drop(reading);
+    listing.join().unwrap();
+    assert!(handle.reading.is_read());
 }
