@@ -97,7 +97,7 @@ impl Store {
     /// The result that `change` would have now. Stores nothing.
     pub fn check(&self, target: &Target, change: &Change) -> Result<Changed, ChangeError> {
         let target = EntryTarget::Known(target.clone());
-        let before = self.read_all(|stored| stored.get(&target));
+        let before = self.backend.entry_to_change(&target, &change.action);
         change.apply(target, before)
     }
 

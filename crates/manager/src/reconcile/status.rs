@@ -63,7 +63,7 @@ pub(super) fn status(object: &ObjectView, known: &Known<'_>) -> ReplicaCountStat
     };
     ReplicaCountStatus {
         observed_generation: generation,
-        target: Some(format!("{}/{}", object.target.kind(), object.target.name())),
+        target: object.target.as_ref().map(|target| format!("{}/{}", target.kind(), target.name())),
         state: Some(state.to_owned()),
         current: observed.map(|observed| observed.replicas.get()),
         set_by: object.setting.as_ref().and_then(|setting| setting.set_by.clone()),
@@ -87,7 +87,7 @@ fn judge(object: &ObjectView, known: &Known<'_>) -> (&'static str, Verdict, Verd
         let both = || verdict("False", SUPERSEDED, message.clone());
         return (SUPERSEDED, both(), both());
     }
-    let (Some(setting), EntryTarget::Known(target), None) =
+    let (Some(setting), Some(EntryTarget::Known(target)), None) =
         (&object.setting, &object.target, &object.not_enforced)
     else {
         let reason = object.not_enforced.as_ref();
@@ -200,7 +200,7 @@ mod tests {
         ObjectView {
             uid: "u".into(),
             generation: 2,
-            target: Target::deployment("shop", "web").unwrap().into(),
+            target: Some(Target::deployment("shop", "web").unwrap().into()),
             setting: Some(Arc::new(setting)),
             not_enforced: None,
             superseded_by: None,
@@ -269,7 +269,7 @@ mod tests {
         let above = Some(NotEnforced::AboveMaximum("too many".into()));
         let both = ("False", "AboveMaximum");
         check(&ObjectView { not_enforced: above, ..plain.clone() }, Some(3), "Unsupported", both, both);
-        let excluded = Target::deployment("kube-system", "web").unwrap().into();
+        let excluded = Some(Target::deployment("kube-system", "web").unwrap().into());
         let both = ("False", "OutOfScope");
         check(&ObjectView { target: excluded, ..plain }, Some(3), "OutOfScope", both, both);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use kube::Client;
+use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::observed::Observation;
 use replica_count_core::policy::Policy;
 use replica_count_core::record::Record;
@@ -19,7 +20,7 @@ use super::records::Records;
 use super::status::{Known, status};
 use super::statuses::Statuses;
 use crate::clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Freshness, Watched};
 use crate::guards::Guards;
 use crate::kubernetes::replica_count::{
     ObjectKey, ReplicaCountStatus, RequestError, WRITE_DEADLINE, write_status,
@@ -40,6 +41,8 @@ const YIELD: Duration = Duration::from_millis(100);
 const MAX_YIELDS: u32 = 100;
 /// How soon a write is repeated that failed.
 const RETRY: Duration = Duration::from_secs(10);
+/// How soon an object is looked at again whose workload has not been read yet.
+const UNREAD_DELAY: Duration = Duration::from_secs(1);
 /// How many times of last writes are kept before the old ones are dropped.
 const KEPT_TIMES: usize = 4096;
 
@@ -84,6 +87,11 @@ impl StatusKeeper {
                     work.done(&key);
                 }
                 key = work.next(), if writes.len() < MAX_AT_ONCE => {
+                    if self.is_unread(&key) {
+                        work.mark_at(key.clone(), (Instant::now() + UNREAD_DELAY).into_std());
+                        work.done(&key);
+                        continue;
+                    }
                     let due = last_writes.get(&key).map(|last| *last + INTERVAL);
                     match self.wanted(&key) {
                         None => work.done(&key),
@@ -119,6 +127,15 @@ impl StatusKeeper {
         }
     }
 
+    /// Whether the workload of an object will be read soon. Until then, the status of the last process is the better one.
+    fn is_unread(&self, key: &ObjectKey) -> bool {
+        let target = self.kept.view(key).and_then(|object| object.target?.known().cloned());
+        target.is_some_and(|target| {
+            let freshness = self.cluster.view().freshness(Watched::Workloads(target.kind()));
+            freshness == Freshness::Unread && self.policy.scope.check(&target).is_ok()
+        })
+    }
+
     /// The status to write. `None`: the object has it, or does not exist.
     fn wanted(&self, key: &ObjectKey) -> Option<(ObjectView, ReplicaCountStatus)> {
         // Once a term begins, all objects are marked.
@@ -126,7 +143,7 @@ impl StatusKeeper {
             return None;
         }
         let object = self.kept.view(key)?;
-        let target = object.target.known();
+        let target = object.target.as_ref().and_then(EntryTarget::known);
         let record = target.and_then(|target| self.records.get(target)).unwrap_or_default();
         // What happened to the workload is said once, where the count is.
         let record = if object.superseded_by.is_none() { record } else { Record::default() };
@@ -176,5 +193,84 @@ impl StatusKeeper {
             }
         };
         (key, retry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use replica_count_core::kind::Kind;
+    use replica_count_core::replicas::Replicas;
+    use replica_count_core::scope::Scope;
+    use serde_json::json;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::kubernetes::watch::Sink as _;
+    use crate::store::Store;
+    use crate::work::Work;
+
+    /// Keeps the status of an object for `shop/web`, to which the API server answers with this status code; returns how
+    /// many writes there were in the first minute, and how many of them failed. After a while, the workloads are read.
+    async fn keep(code: u16, message: &str, policy: Policy, are_read: bool) -> (usize, u64) {
+        let writes = Arc::new(Mutex::new(0));
+        let (counted, body) =
+            (Arc::clone(&writes), json!({ "kind": "Status", "message": message }).to_string());
+        let service = tower::service_fn(move |_: Request<Body>| {
+            *counted.lock().unwrap() += 1;
+            let answer = Response::builder().status(code).body(Body::from(body.clone().into_bytes()));
+            async move { Ok::<_, Infallible>(answer.unwrap()) }
+        });
+        let client = Client::new(service, "default");
+        let (store, unstarted) = Store::open_crd(Replicas::MAX);
+        let ignore = |_: &replica_count_core::change::Changed| {};
+        let (kept, sink, _writer) = unstarted.start(client.clone(), Box::new(ignore));
+        let metadata = json!({ "namespace": "shop", "name": "web", "uid": "u", "resourceVersion": "1", "generation": 1 });
+        let object = json!({ "metadata": metadata, "spec": { "replicas": 3 } });
+        sink.begin_listing();
+        sink.apply(serde_json::from_value(object).unwrap()).unwrap();
+        sink.end_listing();
+        sink.live();
+        let (cluster, statuses) = (Arc::<Cluster>::default(), Arc::<Statuses>::default());
+        let keeper = StatusKeeper {
+            statuses: Arc::clone(&statuses),
+            kept,
+            marker: Marker { store, work: Arc::<Work>::default() },
+            cluster: Arc::clone(&cluster),
+            records: Arc::default(),
+            policy: Arc::new(policy),
+            guards: Arc::default(),
+            client,
+        };
+        statuses.mark_object(ObjectKey { namespace: "shop".into(), name: "web".into() });
+        let read = async {
+            sleep(Duration::from_secs(20)).await;
+            assert!(*writes.lock().unwrap() == 0 || !are_read, "written before the workloads were read");
+            if are_read {
+                cluster.end_listing(Kind::Deployment);
+            }
+        };
+        let run = keeper.run(CancellationToken::new());
+        let _ = timeout(Duration::from_mins(1), async { tokio::join!(read, run) }).await;
+        let count = *writes.lock().unwrap();
+        (count, statuses.metrics.failures.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_waits_until_the_workloads_are_read() {
+        let not_applied = "the server rejected our request due to an error in our request";
+        assert_eq!(keep(422, not_applied, Policy::default(), false).await, (0, 0));
+        // And the object of the status was created anew.
+        assert_eq!(keep(422, not_applied, Policy::default(), true).await, (1, 0));
+        let (writes, failures) = keep(422, "status is not valid", Policy::default(), true).await;
+        assert!(writes > 1 && failures > 1, "{writes} {failures}");
+        // What is not watched is never read.
+        let scope = Scope { only: Some("other".to_owned()), ..Scope::default() };
+        let (writes, _) = keep(422, not_applied, Policy { scope, ..Policy::default() }, false).await;
+        assert_eq!(writes, 1);
     }
 }

@@ -167,7 +167,7 @@ impl TransferArgs {
 
     async fn importer(&self, client: Client) -> Result<Importer, TransferError> {
         let objects = list(&client, self.namespace.as_deref()).await.map_err(TransferError::failed)?;
-        Importer::new(client, &objects).map_err(TransferError::failed)
+        Ok(Importer::new(client, &objects))
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::{Change, Changed};
+use replica_count_core::change::{Action, Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::stored::Entry;
 
 use super::error::StoreError;
 
@@ -14,10 +15,13 @@ pub(super) trait Backend: Debug + Send + Sync {
     /// Applies `change` and returns when it is durable.
     ///
     /// Changes of one target are applied in the order of submission. A caller that stops waiting does not cancel its
-    /// change: it may still be stored.
+    /// change: it may still be stored, unless it has not been begun.
     fn apply(&self, target: EntryTarget, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>>;
 
-    /// Stops accepting changes. Those already submitted are still applied.
+    /// What is stored for `target`, as a change with this action sees it.
+    fn entry_to_change(&self, target: &EntryTarget, action: &Action) -> Option<Entry>;
+
+    /// Stops accepting changes. Those already submitted are still applied, if their callers wait for them.
     fn close(&self) -> BoxFuture<'_, ()>;
 
     /// Why the last attempt to make something durable failed. `None`: it did not.

@@ -9,6 +9,7 @@
 mod change;
 mod entry;
 mod failure;
+mod fresh;
 mod handle;
 mod import;
 mod kept;
@@ -18,6 +19,8 @@ mod open;
 mod queue;
 mod reading;
 mod sink;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use entry::NotEnforced;

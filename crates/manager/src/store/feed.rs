@@ -1,7 +1,7 @@
 //! The feed of durable changes: updates memory, and then notifies the subscriber.
 
 use replica_count_core::change::Changed;
-use replica_count_core::stored::{Entry, Stored};
+use replica_count_core::stored::Entry;
 
 use super::mirror::Mirror;
 use crate::kubernetes::replica_count::ObjectKey;
@@ -59,19 +59,13 @@ impl<S: Subscriber> Feed<S> {
         Self { mirror, subscriber }
     }
 
-    /// The current settings in memory.
+    /// All that is stored, in memory.
     pub(super) fn mirror(&self) -> &Mirror {
         &self.mirror
     }
 
     pub(super) fn subscriber(&self) -> &S {
         &self.subscriber
-    }
-
-    /// Publishes all that is stored, for the first time.
-    pub(super) fn fill(&self, stored: Stored) {
-        self.mirror.fill(stored);
-        self.subscriber.filled();
     }
 
     /// Publishes a change after which `entry` is stored.

@@ -72,6 +72,9 @@ pub struct ReplicaCountSpec {
     pub unknown: BTreeMap<String, Value>,
 }
 
+/// A DNS subdomain (RFC 1123), as the name of a workload must be.
+const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// A workload of the namespace.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,7 +85,7 @@ pub struct TargetRef {
     pub kind: Option<String>,
     /// The name of the workload. Absent: the name of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = SUBDOMAIN))]
     pub name: Option<String>,
     /// What another version of the definition has and this one does not know.
     #[serde(flatten)]

@@ -23,6 +23,9 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 const SERVER_TIMEOUT: &str = "4500ms";
 /// Objects in a page of a list.
 const PAGE_OBJECTS: u32 = 500;
+/// What the API server says, with the status 422, of a JSON patch that does not apply. What it says of objects that are not
+/// valid is something else.
+const NOT_APPLIED: &str = "the server rejected our request due to an error in our request";
 const API_VERSION: &str = "replicacount.dev/v1alpha1";
 
 /// Who has set a count, as it is written beside it.
@@ -123,7 +126,11 @@ pub async fn write_status(
     let request = Request::patch(format!("{}/status?{}", object_path(key), parameters()))
         .header(header::CONTENT_TYPE, "application/json-patch+json")
         .body(patch.to_string().into_bytes());
-    send(client, request).await
+    send(client, request).await.map_err(|error| match error {
+        // Only the test of the uid can fail.
+        RequestError::Refused(message) if message.contains(NOT_APPLIED) => RequestError::Conflict(message),
+        error => error,
+    })
 }
 
 /// All objects of a namespace, or of all namespaces.

@@ -20,9 +20,9 @@ use tracing::debug;
 
 use super::entry::{Said, spec_of};
 use super::failure;
+use super::fresh;
 use super::kept::{Author, Found, InFlight, Kept};
 use super::metrics::CrdMetrics;
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{
     Annotations, ObjectKey, ReplicaCount, RequestError, create, delete, get, update,
 };
@@ -30,8 +30,6 @@ use crate::store::error::StoreError;
 
 /// How long a change waits at most before it is decided anew, because somebody else was faster.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(4), cap: Duration::from_millis(200) };
-/// How long a change may take. After that, its outcome is given up.
-const PATIENCE: Duration = Duration::from_secs(12);
 /// How soon a request without an answer is repeated.
 const REPEAT_DELAY: Duration = Duration::from_millis(100);
 /// The longest name of an object, in bytes.
@@ -59,19 +57,32 @@ struct Settled {
 }
 
 impl Changer<'_> {
-    /// Applies a change and returns when the API server has stored it.
-    pub(super) async fn apply(&self, target: &EntryTarget, change: &Change) -> Result<Changed, StoreError> {
+    /// Applies a change and returns when the API server has stored it, or soon after the deadline.
+    pub(super) async fn apply(
+        &self,
+        target: &EntryTarget,
+        change: &Change,
+        deadline: Instant,
+    ) -> Result<Changed, StoreError> {
         let started = std::time::Instant::now();
-        let outcome = self.decide_and_store(target, change).await;
+        let outcome = self.decide_and_store(target, change, deadline).await;
         self.metrics.ended(&outcome, started.elapsed().as_secs_f64());
         outcome
     }
 
-    async fn decide_and_store(&self, target: &EntryTarget, change: &Change) -> Result<Changed, StoreError> {
+    async fn decide_and_store(
+        &self,
+        target: &EntryTarget,
+        change: &Change,
+        deadline: Instant,
+    ) -> Result<Changed, StoreError> {
         if !self.kept.reading.is_read() {
             return Err(failure::unread());
         }
-        let deadline = Instant::now() + PATIENCE;
+        // With less, there would be no repetition.
+        if Instant::now() + REPEAT_DELAY >= deadline {
+            return Err(failure::late());
+        }
         let (mut is_fresh, mut last) = (false, RequestError::NotFound);
         for attempt in 0.. {
             if attempt > 0 {
@@ -81,7 +92,7 @@ impl Changer<'_> {
                 break;
             }
             let found = self.kept.find(target);
-            let before = found.as_ref().map(|found| found.said.entry_to_change());
+            let before = found.as_ref().map(|found| found.said.entry_to_change(&change.action));
             let stored = match change.apply(target.clone(), before) {
                 Ok(decided) => self.store(target, found.as_ref(), decided, deadline).await,
                 // Another server may have stored what the watch has not shown yet.
@@ -130,10 +141,7 @@ impl Changer<'_> {
             (None, EntryTarget::Other(_)) => Vec::new(),
         };
         for key in keys {
-            match get(self.client, &key).await? {
-                Some(object) => self.kept.observe(&object).map_err(|error| malformed(&error))?,
-                None => self.kept.record_absent(&key),
-            }
+            fresh::read(self.kept, self.client, &key).await?;
         }
         Ok(())
     }
@@ -163,10 +171,10 @@ impl Changer<'_> {
             // What does not exist is not deleted, and there are no settings of other kinds.
             (None, None, _) | (Some(_), None, EntryTarget::Other(_)) => return Err(RequestError::NotFound),
         };
-        self.kept.record_answer(&object, &author).map_err(|error| malformed(&error))?;
+        self.kept.record_answer(&object, &author);
         drop(in_flight);
         self.check_counts(target, &object, &author, deadline).await?;
-        let said = Said::of(&object, Replicas::MAX).map_err(|error| malformed(&error))?;
+        let said = Said::of(&object, Replicas::MAX);
         Ok(Changed { after: said.setting().cloned(), ..decided })
     }
 
@@ -239,7 +247,7 @@ impl Changer<'_> {
                 let is_same = found.is_none_or(|found| *found.uid == *object.uid());
                 let is_ours = is_same
                     && object.set() == (setting.set_by.clone(), setting.set_at)
-                    && Said::of(&object, Replicas::MAX).is_ok_and(|said| said.is_same_spec(setting));
+                    && Said::of(&object, Replicas::MAX).is_same_spec(setting);
                 if is_ours {
                     return Ok(object);
                 }
@@ -298,8 +306,14 @@ impl Changer<'_> {
             match self.send(request).await {
                 Err(RequestError::Unknown(_) | RequestError::NotSent(_) | RequestError::Throttled { .. }) => {
                 }
-                other => {
+                // These are looked into.
+                other @ (Ok(_) | Err(RequestError::Conflict(_) | RequestError::NotFound)) => {
                     answer = other;
+                    break;
+                }
+                // An earlier one may have been carried out.
+                Err(error) => {
+                    answer = Err(unknown(&error));
                     break;
                 }
             }
@@ -329,10 +343,6 @@ fn annotations(setting: &Setting, generation: u64) -> Annotations {
 
 /// What was asked of the API server before is not known, whatever the answer to a question about it is.
 fn unknown(error: &RequestError) -> RequestError {
-    RequestError::Unknown(error.to_string())
-}
-
-fn malformed(error: &MalformedObject) -> RequestError {
     RequestError::Unknown(error.to_string())
 }
 

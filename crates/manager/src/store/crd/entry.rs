@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use replica_count_core::change::Action;
 use replica_count_core::entry_target::{EntryTarget, OtherTarget};
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
@@ -11,7 +12,6 @@ use replica_count_core::target::Target;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{EnforcementMode, ReplicaCount, ReplicaCountSpec, TargetRef};
 
 /// Why an object is not enforced.
@@ -46,7 +46,8 @@ impl NotEnforced {
 /// What an object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    pub(super) target: EntryTarget,
+    /// The workload. `None`: no workload can have its name.
+    pub(super) target: Option<EntryTarget>,
     /// The setting, if this version knows all of it.
     setting: Option<Arc<Setting>>,
     not_enforced: Option<NotEnforced>,
@@ -56,18 +57,19 @@ pub(super) struct Said {
 
 impl Said {
     /// Reads an object on a server that accepts counts up to `max_replicas`.
-    pub(super) fn of(object: &ReplicaCount, max_replicas: Replicas) -> Result<Self, MalformedObject> {
-        let target = target(object)?;
+    pub(super) fn of(object: &ReplicaCount, max_replicas: Replicas) -> Self {
+        let target = target(object);
         let generation = object.generation();
         let spec = object.spec.to_string().into();
-        let (setting, not_enforced) = match setting(object, &target) {
+        let setting = target.as_ref().map_err(String::clone).and_then(|target| setting(object, target));
+        let (setting, not_enforced) = match setting {
             Ok((setting, has_temporary)) => {
                 let not_enforced = not_enforced(&setting, has_temporary, max_replicas);
                 (Some(Arc::new(setting)), not_enforced)
             }
             Err(reason) => (None, Some(NotEnforced::Unsupported(reason.into()))),
         };
-        Ok(Self { target, setting, not_enforced, generation, spec })
+        Self { target: target.ok(), setting, not_enforced, generation, spec }
     }
 
     /// What is stored, as everybody sees it.
@@ -82,11 +84,14 @@ impl Said {
         }
     }
 
-    /// What is stored, as a change sees it: a new count replaces one that is only refused.
-    pub(super) fn entry_to_change(&self) -> Entry {
-        match &self.setting {
-            Some(setting) => Entry::Setting(Arc::clone(setting)),
-            None => self.entry(),
+    /// What is stored, as a change sees it: a new count replaces one that is only refused, and a temporary one, too. To
+    /// enforce something else than the object says is not what the user of [`Action::Enforce`] asks for.
+    pub(super) fn entry_to_change(&self, action: &Action) -> Entry {
+        let is_temporary = matches!(self.not_enforced, Some(NotEnforced::Temporary(_)));
+        match (&self.setting, action) {
+            (Some(_), Action::Enforce(_)) if is_temporary => self.entry(),
+            (Some(setting), _) => Entry::Setting(Arc::clone(setting)),
+            (None, _) => self.entry(),
         }
     }
 
@@ -142,21 +147,17 @@ fn fields(setting: &Setting) -> Map<String, Value> {
     fields
 }
 
-fn target(object: &ReplicaCount) -> Result<EntryTarget, MalformedObject> {
+/// The workload. The error says why there cannot be one.
+fn target(object: &ReplicaCount) -> Result<EntryTarget, String> {
     let key = object.key();
     let field = |name: &str| object.spec["target"][name].as_str();
     let name = field("name").unwrap_or(&key.name);
     let kind = field("kind").unwrap_or(Kind::default().as_str());
-    let target = match Kind::from_name(kind) {
+    match Kind::from_name(kind) {
         Some(kind) => Target::new(kind, &key.namespace, name).map(EntryTarget::Known).map_err(text),
         None => OtherTarget::new(kind, &key.namespace, name).map(EntryTarget::Other).map_err(text),
-    };
-    target.map_err(|reason| MalformedObject {
-        kind: "ReplicaCount",
-        namespace: key.namespace.to_string(),
-        name: key.name.to_string(),
-        reason,
-    })
+    }
+    .map_err(|reason| format!("its spec.target: {reason}"))
 }
 
 fn text(error: impl std::error::Error) -> String {
@@ -212,7 +213,7 @@ mod tests {
     fn said(spec: &Value) -> Said {
         let metadata = json!({ "namespace": "shop", "name": "web", "uid": "u", "generation": 2 });
         let object = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
-        Said::of(&object, Replicas::new(10).unwrap()).unwrap()
+        Said::of(&object, Replicas::new(10).unwrap())
     }
 
     #[track_caller]
@@ -238,11 +239,14 @@ mod tests {
                 let target = Target::new(Kind::StatefulSet, "shop", name).unwrap();
                 let said = said(&spec_of(&target, "web", &setting));
                 assert_eq!(said.entry(), Entry::Setting(Arc::new(setting.clone())));
-                assert_eq!(said.target, target.into());
+                assert_eq!(said.target, Some(target.into()));
                 assert!(said.is_same_spec(&setting));
             }
         }
-        assert_eq!(said(&json!({ "replicas": 3 })).target, Target::deployment("shop", "web").unwrap().into());
+        assert_eq!(
+            said(&json!({ "replicas": 3 })).target,
+            Some(Target::deployment("shop", "web").unwrap().into())
+        );
     }
 
     #[test]
@@ -253,7 +257,10 @@ mod tests {
         check_refused(&json!({ "replicas": -1 }), "-1 is negative");
         check_refused(&json!({ "replicas": "3" }), "its spec: ");
         let other = check_refused(&json!({ "replicas": 3, "target": { "kind": "Rollout" } }), "\"Rollout\"");
-        assert_eq!(other.target.to_string(), "shop/Rollout/web");
+        assert_eq!(other.target.unwrap().to_string(), "shop/Rollout/web");
+        let invalid =
+            check_refused(&json!({ "replicas": 3, "target": { "name": "Web" } }), "its spec.target: name");
+        assert_eq!(invalid.target, None);
     }
 
     #[test]
@@ -262,7 +269,10 @@ mod tests {
         let setting = Setting::of(Replicas::new(4).unwrap());
         for spec in [json!({ "replicas": 11 }), json!({ "replicas": 4, "temporary": temporary })] {
             let said = check_refused(&spec, if spec["temporary"].is_null() { "above" } else { "temporary" });
-            assert!(matches!(said.entry_to_change(), Entry::Setting(_)));
+            let set = Action::Set { replicas: setting.replicas, reason: None };
+            assert!(matches!(said.entry_to_change(&set), Entry::Setting(_)));
+            let enforced = said.entry_to_change(&Action::Enforce(Enforcement::Enforce));
+            assert_eq!(matches!(enforced, Entry::Unsupported(_)), !spec["temporary"].is_null());
             assert!(!said.is_same_spec(&setting));
         }
         let said = said(&json!({ "replicas": 4, "temporary": temporary, "target": {}, "reason": "sale" }));

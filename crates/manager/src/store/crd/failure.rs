@@ -64,6 +64,12 @@ pub(super) fn busy() -> StoreError {
     failure(BackendReason::Busy, message, None)
 }
 
+/// The change waited until its deadline.
+pub(super) fn late() -> StoreError {
+    let message = "nothing was stored: the change waited too long for those before it; try again";
+    failure(BackendReason::Busy, message, None)
+}
+
 pub(super) fn closed() -> StoreError {
     failure(BackendReason::Closed, "nothing was stored: the server is shutting down", None)
 }

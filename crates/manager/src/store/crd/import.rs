@@ -8,7 +8,7 @@ use kube::Client;
 use replica_count_core::change::Changed;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
-use replica_count_core::stored::{Entry, Stored};
+use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
 
@@ -17,7 +17,6 @@ use super::failure;
 use super::kept::Kept;
 use super::metrics::CrdMetrics;
 use super::open::open;
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::ReplicaCount;
 use crate::store::error::StoreError;
 use crate::store::mirror::Mirror;
@@ -35,14 +34,14 @@ pub struct Importer {
 
 impl Importer {
     /// Begins with all objects that exist.
-    pub fn new(client: Client, objects: &[ReplicaCount]) -> Result<Self, MalformedObject> {
+    pub fn new(client: Client, objects: &[ReplicaCount]) -> Self {
         let (mirror, _handle, unstarted) = open(Replicas::MAX);
         let ignore = |_: &Changed| {};
         let (kept, ..) = unstarted.start(client.clone(), Box::new(ignore));
         kept.begin_listing();
-        objects.iter().try_for_each(|object| kept.observe(object))?;
+        objects.iter().for_each(|object| kept.observe(object));
         kept.end_listing();
-        Ok(Self { kept, mirror, client, metrics: CrdMetrics::new() })
+        Self { kept, mirror, client, metrics: CrdMetrics::new() }
     }
 
     /// All that is stored.
@@ -54,10 +53,7 @@ impl Importer {
     pub async fn put(&self, target: &Target, setting: &Setting) -> Result<(), StoreError> {
         let changer = Changer { kept: &self.kept, client: &self.client, metrics: &self.metrics };
         let found = self.kept.find(&target.clone().into());
-        let before = match found.as_ref().map(|found| found.said.entry_to_change()) {
-            Some(Entry::Setting(setting)) => Some(setting),
-            Some(Entry::Unsupported(_)) | None => None,
-        };
+        let before = found.as_ref().and_then(|found| found.said.setting().cloned());
         let decided = Changed {
             target: target.clone().into(),
             before,

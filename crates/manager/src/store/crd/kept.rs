@@ -14,14 +14,13 @@ use tracing::{info, warn};
 use super::entry::{NotEnforced, Said};
 use super::objects::{Effect, Known, Objects, Transition};
 use super::reading::Reading;
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount, ReplicaCountStatus};
 use crate::store::feed::{Feed, Subscriber};
 use crate::store::mirror::Mirror;
 
 /// All objects that are known. What changes is published at once.
 pub struct Kept {
-    objects: Mutex<Objects>,
+    objects: Arc<Mutex<Objects>>,
     feed: Feed<Box<dyn Subscriber + Send + Sync>>,
     pub(super) reading: Reading,
     /// Wakes the writer.
@@ -61,8 +60,8 @@ pub struct ObjectView {
     pub uid: Box<str>,
     /// The generation that this is about.
     pub generation: u64,
-    /// The workload.
-    pub target: EntryTarget,
+    /// The workload. `None`: no workload can have its name.
+    pub target: Option<EntryTarget>,
     /// The setting, if this version knows all of it.
     pub setting: Option<Arc<Setting>>,
     /// Why it is not enforced, apart from the policy of the server.
@@ -73,6 +72,19 @@ pub struct ObjectView {
     pub supersedes: Vec<Arc<str>>,
     /// The status that it has.
     pub status: Arc<ReplicaCountStatus>,
+}
+
+/// A version of an object that has this uid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    uid: Box<str>,
+    version: u64,
+}
+
+impl Version {
+    fn of(known: &Known) -> Self {
+        Self { uid: known.uid.clone(), version: known.version }
+    }
 }
 
 /// An object, as a change sees it.
@@ -87,14 +99,14 @@ pub(super) struct Found {
 
 impl Kept {
     pub(super) fn new(
-        objects: Objects,
+        objects: Arc<Mutex<Objects>>,
         mirror: Mirror,
         reading: Reading,
         subscriber: Box<dyn Subscriber + Send + Sync>,
     ) -> Self {
         let feed = Feed::new(mirror, subscriber);
         let (attention, restart) = (Notify::new(), Notify::new());
-        let (objects, doubtful, in_flight) = (Mutex::new(objects), Mutex::default(), Mutex::default());
+        let (doubtful, in_flight) = (Mutex::default(), Mutex::default());
         Self { objects, feed, reading, attention, restart, doubtful, in_flight }
     }
 
@@ -102,7 +114,8 @@ impl Kept {
     pub fn view(&self, key: &ObjectKey) -> Option<ObjectView> {
         let objects = self.lock();
         let Known { uid, generation, said, status, .. } = objects.get(key)?;
-        let mut others = objects.of_target(&said.target).map(|key| Arc::clone(&key.name));
+        let of_target = said.target.iter().flat_map(|target| objects.of_target(target));
+        let mut others = of_target.map(|key| Arc::clone(&key.name));
         let first = others.next();
         let is_first = first.as_deref() == Some(&*key.name);
         Some(ObjectView {
@@ -130,9 +143,7 @@ impl Kept {
     /// Records the answer to a write of a status.
     pub fn record_status(&self, object: &ReplicaCount) {
         // Somebody else may have changed the rest meanwhile.
-        if let Err(error) = self.record_answer(object, &Author::default()) {
-            warn!(%error, "skipped");
-        }
+        self.record_answer(object, &Author::default());
     }
 
     /// The object that counts for a target.
@@ -153,15 +164,10 @@ impl Kept {
         objects.of_target(target).skip(1).filter_map(found).collect()
     }
 
-    pub(super) fn record_answer(
-        &self,
-        object: &ReplicaCount,
-        author: &Author,
-    ) -> Result<(), MalformedObject> {
+    pub(super) fn record_answer(&self, object: &ReplicaCount, author: &Author) {
         let mut objects = self.lock();
-        let effect = objects.record_answer(object)?;
+        let effect = objects.record_answer(object);
         self.publish(&objects, vec![effect], author);
-        Ok(())
     }
 
     pub(super) fn record_deleted(&self, key: &ObjectKey, uid: &str, author: &Author) {
@@ -170,9 +176,9 @@ impl Kept {
         self.publish(&objects, vec![effect], author);
     }
 
-    pub(super) fn observe(&self, object: &ReplicaCount) -> Result<(), MalformedObject> {
+    pub(super) fn observe(&self, object: &ReplicaCount) {
         let mut objects = self.lock();
-        let effect = objects.observe(object)?;
+        let effect = objects.observe(object);
         let (by, at) = object.set();
         let mut author = Author { by, at };
         for Transition { before, after, .. } in &effect.transitions {
@@ -189,7 +195,6 @@ impl Kept {
             author = ours.clone();
         }
         self.publish(&objects, vec![effect], &author);
-        Ok(())
     }
 
     pub(super) fn remove(&self, object: &ReplicaCount) {
@@ -227,15 +232,18 @@ impl Kept {
         let mut objects = self.lock();
         let (effects, doubtful) = objects.end_listing();
         if !doubtful.is_empty() {
-            self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(doubtful);
+            self.put_back_doubtful(doubtful);
             self.attention.notify_one();
         }
         let count = objects.keys().len();
-        if self.reading.record_read() {
-            self.feed.fill(objects.stored());
-            self.feed.subscriber().objects_changed(&objects.keys());
-        } else {
+        if self.reading.is_read() {
             self.publish(&objects, effects, &Author::default());
+        } else {
+            // Nobody sees an empty memory as read, and the subscriber acts only on what is read.
+            self.feed.mirror().fill(objects.stored());
+            self.reading.record_read();
+            self.feed.subscriber().filled();
+            self.feed.subscriber().objects_changed(&objects.keys());
         }
         self.resume(&objects);
         count
@@ -265,11 +273,24 @@ impl Kept {
         std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Records that an object does not exist.
-    pub(super) fn record_absent(&self, key: &ObjectKey) {
+    /// Records that some are still doubtful.
+    pub(super) fn put_back_doubtful(&self, keys: Vec<ObjectKey>) {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+    }
+
+    /// Which version of an object is known.
+    pub(super) fn version(&self, key: &ObjectKey) -> Option<Version> {
+        self.lock().get(key).map(Version::of)
+    }
+
+    /// Records that an object did not exist after `version` of it was known. If another one is known by now, that says
+    /// nothing.
+    pub(super) fn record_absent(&self, key: &ObjectKey, version: &Version) {
         let mut objects = self.lock();
-        let Some(uid) = objects.get(key).map(|known| known.uid.clone()) else { return };
-        let effect = objects.record_deleted(key, &uid);
+        if objects.get(key).map(Version::of).as_ref() != Some(version) {
+            return;
+        }
+        let effect = objects.record_deleted(key, &version.uid);
         self.publish(&objects, vec![effect], &Author::default());
     }
 

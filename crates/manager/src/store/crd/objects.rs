@@ -8,7 +8,6 @@ use replica_count_core::replicas::Replicas;
 use replica_count_core::stored::{Entry, Stored};
 
 use super::entry::Said;
-use crate::kubernetes::MalformedObject;
 use crate::kubernetes::replica_count::{CreatedAt, ObjectKey, ReplicaCount, ReplicaCountStatus};
 
 /// What is known of one object.
@@ -100,38 +99,39 @@ impl Objects {
     }
 
     /// Records an object that the watch has shown.
-    pub(super) fn observe(&mut self, object: &ReplicaCount) -> Result<Effect, MalformedObject> {
+    pub(super) fn observe(&mut self, object: &ReplicaCount) -> Effect {
         self.insert(object, false)
     }
 
     /// Records an object that the API server has answered with to a request of this server.
-    pub(super) fn record_answer(&mut self, object: &ReplicaCount) -> Result<Effect, MalformedObject> {
+    pub(super) fn record_answer(&mut self, object: &ReplicaCount) -> Effect {
         self.insert(object, true)
     }
 
-    fn insert(&mut self, object: &ReplicaCount, is_answer: bool) -> Result<Effect, MalformedObject> {
+    fn insert(&mut self, object: &ReplicaCount, is_answer: bool) -> Effect {
         let key = object.key();
         if self.deleted.contains_key(object.uid()) {
-            return Ok(Effect::default());
+            return Effect::default();
         }
         // Nobody can undo a deletion that waits for finalizers.
         if object.is_being_deleted() {
-            return Ok(self.remove(&key, object.uid(), object.version()));
+            return self.remove(&key, object.uid(), object.version());
         }
-        let said = Said::of(object, self.max_replicas)?;
+        let said = Said::of(object, self.max_replicas);
         if let Some(known) = self.by_key.get_mut(&key)
             && known.version >= object.version()
         {
             known.listing = self.listing;
             known.is_unseen &= is_answer || known.version > object.version();
-            return Ok(Effect::default());
+            return Effect::default();
         }
         let target = said.target.clone();
         let old = self.by_key.get(&key);
         // The target of an object cannot change, but that of a re-created one can.
         let is_moved = old.is_some_and(|old| old.said.target != target);
         let mut effect = if is_moved { self.forget(&key) } else { Effect::default() };
-        let (before, old) = (self.entry(&target), self.by_key.get(&key));
+        let before = target.as_ref().and_then(|target| self.entry(target));
+        let old = self.by_key.get(&key);
         let is_same_object = old.is_some_and(|old| *old.uid == *object.uid() && *old.said == said);
         let status = Arc::new(object.status());
         let is_status_changed = old.is_some_and(|old| old.status != status);
@@ -146,16 +146,19 @@ impl Objects {
             listing: self.listing,
             is_unseen: is_answer,
         };
-        self.by_target.entry(target.clone()).or_default().insert((known.created_at, key.clone()));
+        if let Some(target) = &target {
+            self.by_target.entry(target.clone()).or_default().insert((known.created_at, key.clone()));
+        }
         self.by_key.insert(key.clone(), known);
-        if is_status_changed {
+        if is_status_changed || target.is_none() {
             effect.objects.push(key);
         }
+        let Some(target) = target else { return effect };
         if !is_same_object {
             effect.objects.extend(self.of_target(&target).cloned());
         }
         effect.transitions.extend(self.transition(target, before));
-        Ok(effect)
+        effect
     }
 
     /// Records that the watch has shown the end of an object.
@@ -178,9 +181,10 @@ impl Objects {
     fn forget(&mut self, key: &ObjectKey) -> Effect {
         let Some(known) = self.by_key.get(key) else { return Effect::default() };
         let target = known.said.target.clone();
-        let before = self.entry(&target);
+        let before = target.as_ref().and_then(|target| self.entry(target));
         self.unlink(key);
         self.by_key.remove(key);
+        let Some(target) = target else { return Effect::default() };
         let objects = self.of_target(&target).cloned().collect();
         Effect { transitions: self.transition(target, before).into_iter().collect(), objects }
     }
@@ -188,7 +192,7 @@ impl Objects {
     /// Removes an object from those of its target.
     fn unlink(&mut self, key: &ObjectKey) {
         let Some(known) = self.by_key.get(key) else { return };
-        let target = &known.said.target;
+        let Some(target) = &known.said.target else { return };
         if let Some(ranks) = self.by_target.get_mut(target) {
             ranks.remove(&(known.created_at, key.clone()));
             if ranks.is_empty() {
@@ -258,16 +262,16 @@ mod tests {
     #[test]
     fn the_oldest_object_counts() {
         let mut objects = objects();
-        let effect = objects.observe(&object("b", "1", 1, 5, 3)).unwrap();
+        let effect = objects.observe(&object("b", "1", 1, 5, 3));
         assert!(
             effect.transitions.iter().all(|change| change.before.is_none()) && effect.transitions.len() == 1
         );
-        let effect = objects.observe(&object("c", "2", 2, 9, 4)).unwrap();
+        let effect = objects.observe(&object("c", "2", 2, 9, 4));
         assert_eq!((effect.transitions, effect.objects), (vec![], vec![key("b"), key("c")]));
         check(&objects, Some(("b", 3)));
-        objects.observe(&object("d", "3", 3, 1, 5)).unwrap();
+        objects.observe(&object("d", "3", 3, 1, 5));
         check(&objects, Some(("d", 5)));
-        objects.observe(&object("a", "4", 4, 1, 6)).unwrap();
+        objects.observe(&object("a", "4", 4, 1, 6));
         check(&objects, Some(("a", 6)));
         assert_eq!(objects.remove(&key("a"), "4", 5).objects.len(), 3);
         check(&objects, Some(("d", 5)));
@@ -277,14 +281,14 @@ mod tests {
     #[test]
     fn nothing_goes_back() {
         let mut objects = objects();
-        objects.record_answer(&object("web", "1", 7, 0, 3)).unwrap();
-        assert_eq!(objects.observe(&object("web", "1", 6, 0, 2)).unwrap(), Effect::default());
+        objects.record_answer(&object("web", "1", 7, 0, 3));
+        assert_eq!(objects.observe(&object("web", "1", 6, 0, 2)), Effect::default());
         check(&objects, Some(("web", 3)));
         assert_eq!(objects.record_deleted(&key("web"), "1").transitions.len(), 1);
-        objects.observe(&object("web", "1", 7, 0, 3)).unwrap();
+        objects.observe(&object("web", "1", 7, 0, 3));
         check(&objects, None);
         // Created anew, and then the watch follows.
-        objects.record_answer(&object("web", "2", 9, 1, 4)).unwrap();
+        objects.record_answer(&object("web", "2", 9, 1, 4));
         assert_eq!(objects.remove(&key("web"), "1", 8), Effect::default());
         check(&objects, Some(("web", 4)));
     }
@@ -292,22 +296,22 @@ mod tests {
     #[test]
     fn what_a_listing_does_not_contain_is_gone() {
         let mut objects = objects();
-        objects.observe(&object("web", "1", 1, 0, 3)).unwrap();
+        objects.observe(&object("web", "1", 1, 0, 3));
         objects.begin_listing();
         assert_eq!(objects.end_listing().0.len(), 1);
         check(&objects, None);
         // Written before or during a listing that may not have it.
-        objects.record_answer(&object("web", "2", 7, 0, 4)).unwrap();
+        objects.record_answer(&object("web", "2", 7, 0, 4));
         objects.begin_listing();
         assert_eq!(objects.end_listing(), (vec![], vec![key("web")]));
-        objects.observe(&object("web", "2", 7, 0, 4)).unwrap();
+        objects.observe(&object("web", "2", 7, 0, 4));
         objects.begin_listing();
         assert_eq!(objects.end_listing().0.len(), 1);
         // Deleted during one that has it, and forgotten after the next one.
-        objects.observe(&object("web", "3", 8, 0, 4)).unwrap();
+        objects.observe(&object("web", "3", 8, 0, 4));
         objects.begin_listing();
         objects.record_deleted(&key("web"), "3");
-        objects.observe(&object("web", "3", 8, 0, 4)).unwrap();
+        objects.observe(&object("web", "3", 8, 0, 4));
         objects.end_listing();
         check(&objects, None);
         objects.begin_listing();
@@ -318,14 +322,14 @@ mod tests {
     #[test]
     fn a_status_changes_nothing_that_counts() {
         let mut objects = objects();
-        objects.observe(&object("web", "1", 1, 0, 3)).unwrap();
+        objects.observe(&object("web", "1", 1, 0, 3));
         let mut json =
             json!({ "metadata": { "namespace": "shop", "name": "web", "uid": "1", "resourceVersion": "2" } });
         json["metadata"]["generation"] = 1.into();
         json["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
         json["spec"] = json!({ "target": { "name": "web" }, "replicas": 3 });
         json["status"] = json!({ "state": "Wrong" });
-        let effect = objects.observe(&serde_json::from_value(json).unwrap()).unwrap();
+        let effect = objects.observe(&serde_json::from_value(json).unwrap());
         assert_eq!((effect.transitions, effect.objects), (vec![], vec![key("web")]));
     }
 }

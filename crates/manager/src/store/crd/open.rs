@@ -1,11 +1,11 @@
 //! Creates the parts of the store, of which nothing runs yet.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kube::Client;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::stored::Stored;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::handle::Handle;
 use super::kept::Kept;
@@ -25,15 +25,24 @@ pub struct Unstarted {
     queue: mpsc::Receiver<Message>,
     metrics: CrdMetrics,
     reading: Reading,
-    max_replicas: Replicas,
+    objects: Arc<Mutex<Objects>>,
 }
 
 /// Creates a store in which nothing has been read.
 pub(in crate::store) fn open(max_replicas: Replicas) -> (Mirror, Handle, Unstarted) {
-    let (sender, queue) = mpsc::channel(QUEUE_CHANGES);
+    // All changes that may wait, and the end.
+    let (sender, queue) = mpsc::channel(QUEUE_CHANGES + 1);
     let (metrics, reading, mirror) = (CrdMetrics::new(), Reading::default(), Mirror::new(Stored::default()));
-    let handle = Handle { queue: sender, metrics: metrics.clone(), reading: reading.clone() };
-    (mirror.clone(), handle, Unstarted { mirror, queue, metrics, reading, max_replicas })
+    let places = Arc::new(Semaphore::new(QUEUE_CHANGES));
+    let objects = Arc::new(Mutex::new(Objects::new(max_replicas)));
+    let handle = Handle {
+        objects: Arc::clone(&objects),
+        queue: sender,
+        places,
+        metrics: metrics.clone(),
+        reading: reading.clone(),
+    };
+    (mirror.clone(), handle, Unstarted { mirror, queue, metrics, reading, objects })
 }
 
 impl Unstarted {
@@ -43,8 +52,8 @@ impl Unstarted {
         client: Client,
         subscriber: Box<dyn Subscriber + Send + Sync>,
     ) -> (Arc<Kept>, ReplicaCountSink, Writer) {
-        let Self { mirror, queue, metrics, reading, max_replicas } = self;
-        let kept = Arc::new(Kept::new(Objects::new(max_replicas), mirror, reading, subscriber));
+        let Self { mirror, queue, metrics, reading, objects } = self;
+        let kept = Arc::new(Kept::new(objects, mirror, reading, subscriber));
         let sink = ReplicaCountSink(Arc::clone(&kept));
         (Arc::clone(&kept), sink, Writer { kept, client, queue, metrics })
     }

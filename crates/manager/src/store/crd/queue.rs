@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 use crate::store::error::StoreError;
 
-/// The maximum number of queued changes; another one is refused.
+/// The maximum number of changes that wait; another one is refused.
 pub(super) const QUEUE_CHANGES: usize = 4096;
 
 /// A message to the writer.
@@ -23,8 +24,12 @@ pub(super) enum Message {
 pub(super) struct Submission {
     pub(super) target: EntryTarget,
     pub(super) change: Change,
-    /// The change is applied even if the caller no longer waits.
+    /// If the caller no longer waits, the change is not begun.
     pub(super) answer: oneshot::Sender<Result<Changed, StoreError>>,
+    /// When the change is given up.
+    pub(super) deadline: Instant,
+    /// Its place among those that wait.
+    pub(super) place: OwnedSemaphorePermit,
 }
 
 /// Lets the changes of one target wait for each other, and no others.
@@ -32,7 +37,6 @@ pub(super) struct Submission {
 pub(super) struct Lanes {
     /// The targets that are worked on, with what waits.
     lanes: HashMap<(String, String, String), VecDeque<Submission>>,
-    waiting: usize,
 }
 
 impl Lanes {
@@ -41,7 +45,6 @@ impl Lanes {
         match self.lanes.get_mut(&key(&submission.target)) {
             Some(waiting) => {
                 waiting.push_back(submission);
-                self.waiting += 1;
                 None
             }
             None => {
@@ -55,16 +58,10 @@ impl Lanes {
     pub(super) fn next(&mut self, target: &EntryTarget) -> Option<Submission> {
         let key = key(target);
         let next = self.lanes.get_mut(&key)?.pop_front();
-        match &next {
-            Some(_) => self.waiting -= 1,
-            None => drop(self.lanes.remove(&key)),
+        if next.is_none() {
+            self.lanes.remove(&key);
         }
         next
-    }
-
-    /// How many changes wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting
     }
 }
 
@@ -74,9 +71,12 @@ fn key(target: &EntryTarget) -> (String, String, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::Timestamp;
     use replica_count_core::change::{Action, Existing};
     use replica_count_core::target::Target;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -84,7 +84,8 @@ mod tests {
         let target = Target::deployment("shop", name).unwrap().into();
         let (at, action) = (Timestamp::UNIX_EPOCH, Action::Delete);
         let change = Change { expected_generation: None, existing: Existing::Any, by: by.into(), at, action };
-        Submission { target, change, answer: oneshot::channel().0 }
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Submission { target, change, answer: oneshot::channel().0, deadline: Instant::now(), place }
     }
 
     #[test]

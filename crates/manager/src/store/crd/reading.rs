@@ -33,9 +33,9 @@ impl Reading {
         state.refused.clone().or_else(|| state.unwritable.clone())
     }
 
-    /// Records that all objects have been read; returns whether that is the first time.
-    pub(super) fn record_read(&self) -> bool {
-        !std::mem::replace(&mut self.lock().is_read, true)
+    /// Records that all objects have been read.
+    pub(super) fn record_read(&self) {
+        self.lock().is_read = true;
     }
 
     /// Records that the API server shows the objects; returns whether it refused to before.

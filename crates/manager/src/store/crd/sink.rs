@@ -32,7 +32,8 @@ impl Sink for ReplicaCountSink {
     }
 
     fn apply(&self, object: ReplicaCount) -> Result<(), MalformedObject> {
-        self.0.observe(&object.check()?)
+        self.0.observe(&object.check()?);
+        Ok(())
     }
 
     fn delete(&self, object: ReplicaCount) -> Result<(), MalformedObject> {

@@ -13,10 +13,11 @@ use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
 use super::change::Changer;
+use super::fresh;
 use super::kept::Kept;
 use super::metrics::CrdMetrics;
-use super::queue::{Lanes, Message, QUEUE_CHANGES, Submission};
-use crate::kubernetes::replica_count::{Missing, check_installed, get};
+use super::queue::{Lanes, Message, Submission};
+use crate::kubernetes::replica_count::{Missing, check_installed};
 
 /// Changes that are carried out at once.
 const MAX_AT_ONCE: usize = 64;
@@ -53,7 +54,7 @@ async fn carry_out(changer: Changer<'_>, mut queue: mpsc::Receiver<Message>) {
             Some(target) = running.next() => {
                 running.extend(lanes.next(&target).map(|submission| carry_out_one(changer, submission)));
             }
-            message = queue.recv(), if is_open && running.len() < MAX_AT_ONCE && lanes.waiting() < QUEUE_CHANGES => {
+            message = queue.recv(), if is_open && running.len() < MAX_AT_ONCE => {
                 match message {
                     Some(Message::Apply(submission)) => {
                         running.extend(lanes.add(submission).map(|submission| carry_out_one(changer, submission)));
@@ -69,8 +70,14 @@ async fn carry_out(changer: Changer<'_>, mut queue: mpsc::Receiver<Message>) {
 }
 
 async fn carry_out_one(changer: Changer<'_>, submission: Submission) -> EntryTarget {
-    let Submission { target, change, answer } = submission;
-    let outcome = changer.apply(&target, &change).await;
+    let Submission { target, change, answer, deadline, place } = submission;
+    drop(place);
+    // What nobody waits for could replace something newer.
+    if answer.is_closed() {
+        debug!(%target, "not begun: the caller no longer waits");
+        return target;
+    }
+    let outcome = changer.apply(&target, &change, deadline).await;
     // An error means that the caller no longer waits for the answer.
     let _ = answer.send(outcome);
     target
@@ -83,10 +90,14 @@ async fn supervise(kept: &Kept, client: &Client) -> Missing {
     }
     let (mut was_missing, mut is_logged) = (false, false);
     loop {
-        read_doubtful(kept, client).await;
+        let are_all_read = read_doubtful(kept, client).await;
         if kept.reading.refused().is_none() {
             (was_missing, is_logged) = (false, false);
-            kept.attention.notified().await;
+            if are_all_read {
+                kept.attention.notified().await;
+            } else {
+                wait(kept).await;
+            }
             continue;
         }
         match check_installed(client).await {
@@ -126,21 +137,19 @@ async fn missing_at_start(kept: &Kept, client: &Client) -> Option<Missing> {
     }
 }
 
-/// Reads what the last listing should have contained.
-async fn read_doubtful(kept: &Kept, client: &Client) {
+/// Reads what the last listing should have contained; returns whether that was possible. What could not be read stays
+/// doubtful.
+async fn read_doubtful(kept: &Kept, client: &Client) -> bool {
+    let mut unread = Vec::new();
     for key in kept.take_doubtful() {
-        let read = match get(client, &key).await {
-            Ok(Some(object)) => kept.observe(&object).map_err(|error| error.to_string()),
-            Ok(None) => {
-                kept.record_absent(&key);
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = read {
-            warn!(namespace = &*key.namespace, name = &*key.name, error, "not read");
+        if let Err(error) = fresh::read(kept, client, &key).await {
+            warn!(namespace = &*key.namespace, name = &*key.name, %error, "not read; tried again");
+            unread.push(key);
         }
     }
+    let are_all_read = unread.is_empty();
+    kept.put_back_doubtful(unread);
+    are_all_read
 }
 
 async fn wait(kept: &Kept) {

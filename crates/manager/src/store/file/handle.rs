@@ -3,8 +3,9 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::{Change, Changed};
+use replica_count_core::change::{Action, Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::stored::Entry;
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure;
@@ -13,10 +14,12 @@ use super::queue::{Message, Submission};
 use super::writable::Writable;
 use crate::store::backend::Backend;
 use crate::store::error::StoreError;
+use crate::store::mirror::Mirror;
 
 /// Submits changes to the committer.
 #[derive(Debug)]
 pub(in crate::store) struct Handle {
+    pub(super) mirror: Mirror,
     pub(super) queue: mpsc::Sender<Message>,
     pub(super) metrics: FileMetrics,
     pub(super) writable: Writable,
@@ -36,6 +39,10 @@ impl Backend for Handle {
             answered.await.unwrap_or_else(|_| Err(failure::uncertain()))
         }
         .boxed()
+    }
+
+    fn entry_to_change(&self, target: &EntryTarget, _action: &Action) -> Option<Entry> {
+        self.mirror.read().get(target)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -35,7 +35,13 @@ pub(in crate::store) fn open(
     let (metrics, mirror) = (FileMetrics::new(), Mirror::new(stored));
     let (sender, queue) = mpsc::channel(QUEUE_CHANGES);
     let is_locked = lock.file.is_some();
-    let handle = Handle { queue: sender, metrics: metrics.clone(), writable: writable.clone(), is_locked };
+    let handle = Handle {
+        mirror: mirror.clone(),
+        queue: sender,
+        metrics: metrics.clone(),
+        writable: writable.clone(),
+        is_locked,
+    };
     Ok((mirror.clone(), handle, Committer { mirror, file, queue, metrics, writable, text, lock }))
 }
 
