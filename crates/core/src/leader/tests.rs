@@ -204,7 +204,7 @@ fn the_lease_of_another_is_taken_when_it_was_released_or_did_not_change() {
 
 #[test]
 fn the_lease_of_another_program_is_left_alone_for_as_long_as_it_says() {
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let holder = Holder::Somebody { identity: "backup".to_owned(), duration: Some(hour) };
     let mut process = Process::new();
     process.sends(Request::Read).gets(Outcome::Read(Some(lease(1, holder)))).waits_until(Some(3600.0));

@@ -240,7 +240,7 @@ impl World {
                 self.replicas[replica].delays = (now + lasts, there, back);
             }
             Fault::LoseRequests { replica, lasts } => {
-                self.replicas[replica].lose_requests_until = now + lasts
+                self.replicas[replica].lose_requests_until = now + lasts;
             }
             Fault::LoseAnswers { replica, lasts } => self.replicas[replica].lose_answers_until = now + lasts,
             Fault::BreakWatch { replica, lasts } => self.replicas[replica].watch_broken_until = now + lasts,
@@ -371,13 +371,8 @@ impl World {
                     if now >= replica.lose_requests_until {
                         let arrives = now + if now < until { there } else { STEP };
                         let identity = replica.identity.clone();
-                        self.messages.push(Message::Request {
-                            arrives,
-                            replica: index,
-                            identity,
-                            number,
-                            request,
-                        });
+                        let replica = index;
+                        self.messages.push(Message::Request { arrives, replica, identity, number, request });
                     }
                 }
                 Action::Wait(until) => {
