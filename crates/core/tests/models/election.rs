@@ -381,13 +381,8 @@ impl World {
                     if now >= replica.lose_requests_until {
                         let arrives = now + if now < until { there } else { STEP };
                         let identity = replica.identity.clone();
-                        self.messages.push(Message::Request {
-                            arrives,
-                            replica: index,
-                            identity,
-                            number,
-                            request,
-                        });
+                        let replica = index;
+                        self.messages.push(Message::Request { arrives, replica, identity, number, request });
                     }
                 }
                 Action::Wait(until) => {

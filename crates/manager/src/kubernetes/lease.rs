@@ -247,6 +247,10 @@ fn outcome(answer: kube::Result<LeaseObject>, is_read: bool) -> (Outcome, Option
             Ok(StatusCode::NOT_FOUND) if is_read => (Outcome::Read(None), None),
             // A POST is answered so if there is no namespace; then reading finds nothing either, and it is tried again.
             Ok(StatusCode::NOT_FOUND | StatusCode::CONFLICT) => (Outcome::Refused, None),
+            // Another object that has the same version.
+            Ok(StatusCode::UNPROCESSABLE_ENTITY) if status.message.contains("metadata.uid") => {
+                (Outcome::Refused, None)
+            }
             Ok(StatusCode::FORBIDDEN) => failed(LeaseError::Forbidden),
             _ => failed(LeaseError::Failed(status.message.chars().take(200).collect())),
         },
