@@ -176,8 +176,10 @@ impl StatusKeeper {
                 self.kept.record_status(&written);
                 None
             }
-            // Deleted, or created anew: the watch shows it, and marks it.
-            Err(RequestError::Conflict(_) | RequestError::NotFound | RequestError::NoNamespace(_)) => None,
+            // Deleted, or created anew: usually the watch shows it soon.
+            Err(RequestError::Conflict(_) | RequestError::NotFound | RequestError::NoNamespace(_)) => {
+                Some(INTERVAL)
+            }
             Err(error) => {
                 self.statuses.metrics.failures.inc();
                 let retry = match &error {
