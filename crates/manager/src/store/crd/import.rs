@@ -39,7 +39,9 @@ impl Importer {
         let ignore = |_: &Changed| {};
         let (kept, ..) = unstarted.start(client.clone(), Box::new(ignore));
         kept.begin_listing();
-        objects.iter().for_each(|object| kept.observe(object));
+        for object in objects {
+            kept.observe(object);
+        }
         kept.end_listing();
         Self { kept, mirror, client, metrics: CrdMetrics::new() }
     }

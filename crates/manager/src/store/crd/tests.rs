@@ -286,9 +286,11 @@ fn nothing_is_read_before_memory_is_filled() {
     while handle.objects.try_lock().is_ok() {
         thread::yield_now();
     }
-    // It needs no more than this to get to the memory.
-    thread::sleep(Duration::from_millis(50));
-    assert!(!handle.reading.is_read());
+    // It needs no more turns than this to get to the memory.
+    for _ in 0..10_000 {
+        thread::yield_now();
+        assert!(!handle.reading.is_read());
+    }
     drop(reading);
     listing.join().unwrap();
     assert!(handle.reading.is_read());
