@@ -144,3 +144,6 @@ impl Watch {
         list.matches(&entry.target) && (whats.is_empty() || whats.contains(&entry.what))
     }
 }
+
+#[cfg(test)]
+mod tests;

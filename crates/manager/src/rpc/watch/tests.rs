@@ -1,0 +1,133 @@
+//! Streams without a network: a snapshot in pages, filters, and how streams end.
+
+use std::convert::Infallible;
+use std::fs;
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
+use replica_count_core::event::{Event, EventKind};
+use replica_count_core::history::Bounds;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::target::Target;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use super::*;
+use crate::history;
+use crate::history::shared::Recorder;
+use crate::rpc::authorize::Authorizer;
+use crate::store::Store;
+
+struct Scene {
+    context: Arc<Context>,
+    recorder: Recorder,
+    _folder: TempDir,
+}
+
+impl Scene {
+    /// A server with as many settings, of which nothing is observed.
+    fn new(settings: usize) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("replicas.json");
+        let entries = (0..settings).map(
+            |n| serde_json::json!({ "name": format!("web-{n:04}"), "namespace": "shop", "replicas": 3 }),
+        );
+        fs::write(&path, serde_json::Value::from_iter(entries).to_string()).unwrap();
+        let (store, _committer) = Store::open_file(&path).unwrap();
+        let (history, recorder) = history::in_memory(Bounds::DEFAULT);
+        let refuse =
+            |_: http::Request<Body>| async { Ok::<_, Infallible>(http::Response::new(Body::empty())) };
+        let context = Context {
+            store,
+            authorizer: Authorizer::always_allow(),
+            cluster: Arc::default(),
+            records: Arc::default(),
+            policy: Arc::default(),
+            guards: Arc::default(),
+            history,
+            ending: CancellationToken::new(),
+            max_replicas: Replicas::MAX,
+            client: Client::new(tower::service_fn(refuse), "default"),
+            lists: crate::rpc::list_queue::ListQueue::default(),
+        };
+        Self { context: Arc::new(context), recorder, _folder: folder }
+    }
+
+    fn watch(&self, request: proto::WatchDeploymentsRequest) -> Messages {
+        let caller = Caller::of(&tonic::Request::new(()));
+        watch(&self.context, caller, WatchRequest::parse(request).unwrap(), None)
+    }
+
+    fn happen(&self, namespace: &str, kind: EventKind) {
+        let target = Target::deployment(namespace, "web").unwrap();
+        self.recorder.record(&Event { target, at: Timestamp::UNIX_EPOCH, generation: Some(1), kind });
+    }
+
+    /// How many streams there are.
+    fn streams(&self) -> i64 {
+        self.context.history.metrics().watchers.get()
+    }
+}
+
+async fn message(stream: &mut Messages) -> proto::WatchDeploymentsResponse {
+    stream.next().await.unwrap().unwrap()
+}
+
+async fn check_end(mut stream: Messages, code: Code, reason: &str) {
+    let status = stream.next().await.unwrap().unwrap_err();
+    assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_snapshot_has_all_rows_in_several_messages() {
+    let scene = Scene::new(1100);
+    let mut stream = scene.watch(proto::WatchDeploymentsRequest::default());
+    let mut names = Vec::new();
+    for expected in [(500, false), (500, false), (100, true)] {
+        let page = message(&mut stream).await;
+        assert_eq!((page.rows.len(), page.snapshot_complete), expected);
+        names.extend(page.rows.into_iter().map(|row| row.name));
+    }
+    assert!(names.is_sorted());
+    names.dedup();
+    assert_eq!(names.len(), 1100);
+}
+
+#[tokio::test]
+async fn events_during_the_snapshot_and_after_it_are_sent_if_they_are_wanted() {
+    let scene = Scene::new(1);
+    let namespace = "shop".to_owned();
+    let types = vec![proto::EventType::EventCalmed.into()];
+    let request = proto::WatchDeploymentsRequest { namespace, types, ..Default::default() };
+    let mut stream = scene.watch(request);
+    scene.happen("shop", EventKind::Calmed);
+    assert!(message(&mut stream).await.snapshot_complete);
+    scene.happen("other", EventKind::Calmed);
+    scene.happen("shop", EventKind::Missing);
+    scene.happen("shop", EventKind::Calmed);
+    for expected in [1, 4] {
+        assert_eq!(message(&mut stream).await.event.unwrap().id, expected);
+    }
+    assert_eq!(scene.streams(), 1);
+    scene.context.ending.cancel();
+    check_end(stream, Code::Unavailable, "SHUTTING_DOWN").await;
+    assert_eq!(scene.streams(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_told_and_holds_up_nobody() {
+    let scene = Scene::new(1);
+    let [mut slow, mut fast] = [(); 2].map(|()| scene.watch(proto::WatchDeploymentsRequest::default()));
+    assert!(message(&mut slow).await.snapshot_complete && message(&mut fast).await.snapshot_complete);
+    for id in 1..=20_000 {
+        scene.happen("shop", EventKind::Calmed);
+        assert_eq!(message(&mut fast).await.event.unwrap().id, id);
+    }
+    check_end(slow, Code::ResourceExhausted, "EVENTS_MISSED").await;
+    assert_eq!((scene.streams(), scene.context.history.metrics().too_slow.get()), (1, 1));
+}
