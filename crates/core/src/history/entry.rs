@@ -18,7 +18,7 @@ use crate::target::Target;
 /// The longest text that is kept of a message, in bytes.
 const MAX_TEXT_BYTES: usize = 1024;
 /// What an entry takes in the collections that hold it, in bytes: about as much as measured.
-const OVERHEAD_BYTES: usize = 96;
+const OVERHEAD_BYTES: usize = 192;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

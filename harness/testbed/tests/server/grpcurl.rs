@@ -163,6 +163,15 @@ async fn check_every_rpc(schema: Schema) {
     let ignore = of(json!({ "Mode": "IGNORE", "Until": "2100-01-01T00:00:00Z" }));
     let ignored = of(json!({ "Mode": "IGNORE", "Until": "2100-01-01T00:00:00Z", "Generation": "2" }));
     grpcurl.check(schema, "SetEnforcement", &ignore, &ignored);
+    let sets = of(json!({ "Types": ["EVENT_SET"], "Since": set_at.to_string() }));
+    let events = grpcurl.call(schema, "proto.DeploymentsService/ListEvents", &sets);
+    let events: Value = serde_json::from_slice(&events.stdout).unwrap();
+    let id = events["Events"][0]["Id"].clone();
+    let event = of(json!({
+        "Id": id, "Type": "EVENT_SET", "At": set_at.to_string(), "Generation": "1", "To": 0, "By": "client",
+        "Certainty": "AUTHOR_PROVEN", "Reason": "night",
+    }));
+    assert_eq!(events, json!({ "Events": [event] }));
     grpcurl.check(schema, "DeleteDeployment", &web, &of(json!({ "OldReplicas": 0 })));
     let unmanaged = of(json!({ "CurrentReplicas": 0, "ReadyReplicas": 0, "State": "UNMANAGED" }));
     grpcurl.check(schema, "GetDeployment", &web, &unmanaged);
