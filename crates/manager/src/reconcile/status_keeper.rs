@@ -239,6 +239,7 @@ mod tests {
         sink.live();
         let (cluster, statuses) = (Arc::<Cluster>::default(), Arc::<Statuses>::default());
         let keeper = StatusKeeper {
+            leadership: Leadership::default(),
             statuses: Arc::clone(&statuses),
             kept,
             marker: Marker { store, work: Arc::<Work>::default() },
