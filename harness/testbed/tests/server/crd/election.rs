@@ -130,12 +130,12 @@ async fn a_server_that_stood_still_changes_nothing_newer() {
     fixture.wait_for("web", |answer| answer.desired_replicas == Some(7)).await;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(fixture.deployments.get("web").await.unwrap().metadata.generation, before);
-    // It takes over again, with records that begin anew.
+    // It takes over again, and remembers what it saw in its first term.
     follower.terminate().await.unwrap();
     fixture.scale("web", 8).await;
     fixture.wait_for_count("web", 7).await;
     wait_for_metric(&fixture.manager, "leader_terms_total 2").await;
-    assert_eq!(fixture.get("web").await.unwrap().drift_count, 1);
+    assert_eq!(fixture.get("web").await.unwrap().drift_count, 2);
 }
 
 #[tokio::test]
