@@ -79,7 +79,9 @@ impl Usage {
             return;
         }
         let code = event.response_status.and_then(|status| status.code);
-        if code == Some(403) {
+        // With the guard, the server tries whether its own policy refuses a count.
+        let is_proof = event.uri.contains("/scale?dryRun=All&");
+        if code == Some(403) && !is_proof {
             self.forbidden.push(format!("{} {}", event.verb, event.uri));
             return;
         }
@@ -123,6 +125,8 @@ mod tests {
             line(USER, "ResponseStarted", "watch", list, 200),
             line(USER, "ResponseComplete", "list", list, 403),
             line(USER, "ResponseComplete", "get", "", 200),
+            line(USER, "ResponseComplete", "patch", scale, 403)
+                .replace("/x", "/x/scale?dryRun=All&fieldManager=f"),
             line("system:serviceaccount:a:bc", "ResponseComplete", "list", list, 200),
             format!(r#"{{"user":{{"username":"{USER}"#),
         ]
@@ -139,7 +143,7 @@ mod tests {
             verb: verb.to_owned(),
         };
         let expected = BTreeMap::from([
-            (right("deployments/scale", "patch"), 2),
+            (right("deployments/scale", "patch"), 3),
             (right("deployments", "watch"), 1),
             (right("guards", "patch"), 1),
             (right("guards", "create"), 1),

@@ -5,7 +5,7 @@ mod object;
 mod proof;
 mod write;
 
-pub use lack::{Lack, diagnose, missing_for};
+pub use lack::{Lack, are_installed, diagnose, missing_for};
 pub use object::{Guard, Identity, ReplicaGuard};
 pub use proof::{Proof, Trial, prove};
 pub use write::{DEADLINE, GuardError, apply, delete, list};

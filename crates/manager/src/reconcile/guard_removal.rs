@@ -63,6 +63,9 @@ impl GuardRemoval {
 
     /// Returns how many guards were removed.
     async fn remove_once(&self) -> Result<usize, GuardError> {
+        if !guard::are_installed(&self.client).await? {
+            return Ok(0);
+        }
         let guards = guard::list(&self.client, self.namespace.as_deref(), &self.name).await?;
         for (namespace, identity) in &guards {
             let send = async |_| guard::delete(&self.client, namespace, &self.name, identity).await;

@@ -179,6 +179,15 @@ pub async fn missing_for(client: &Client, name: &str, mode: Mode) -> Result<Opti
     }
 }
 
+/// Whether the API server has guards. Whoever may do nothing with them may ask that, too.
+pub async fn are_installed(client: &Client) -> Result<bool, GuardError> {
+    match get::<Resources>(client, "/apis/replicacount.dev/v1alpha1").await {
+        Ok(Resources { resources }) => Ok(resources.iter().any(|known| known.name == "replicaguards")),
+        Err(GuardError::NoPlace(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Why a mode does not work, as a trial has shown.
 pub async fn diagnose(client: &Client, name: &str, mode: Mode) -> Result<Lack, GuardError> {
     let lack = missing_for(client, name, mode).await?;
