@@ -36,6 +36,15 @@ struct Event {
     uri: String,
     object_ref: Option<ObjectRef>,
     response_status: Option<Status>,
+    #[serde(default)]
+    annotations: Annotations,
+}
+
+#[derive(Default, Deserialize)]
+struct Annotations {
+    /// `allow` or `forbid`.
+    #[serde(rename = "authorization.k8s.io/decision")]
+    decision: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,8 +88,9 @@ impl Usage {
             return;
         }
         let code = event.response_status.and_then(|status| status.code);
-        // With the guard, the server tries whether its own policy refuses a count.
-        let is_proof = event.uri.contains("/scale?dryRun=All&");
+        // With the guard, the server tries whether its own policy refuses a count, which it has the right to write.
+        let is_proof = event.uri.contains("/scale?dryRun=All&")
+            && event.annotations.decision.as_deref() == Some("allow");
         if code == Some(403) && !is_proof {
             self.forbidden.push(format!("{} {}", event.verb, event.uri));
             return;
@@ -117,6 +127,12 @@ mod tests {
         let scale = r#""objectRef":{"resource":"deployments","subresource":"scale","apiGroup":"apps"},"#;
         let list = r#""objectRef":{"resource":"deployments","apiGroup":"apps"},"#;
         let guard = r#""objectRef":{"resource":"guards","apiGroup":"apps"},"#;
+        let proof = |decision: &str| {
+            let annotations =
+                format!(r#"{scale}"annotations":{{"authorization.k8s.io/decision":"{decision}"}},"#);
+            line(USER, "ResponseComplete", "patch", &annotations, 403)
+                .replace("/x", "/x/scale?dryRun=All&fieldManager=f")
+        };
         let text = [
             line(USER, "RequestReceived", "patch", scale, 0),
             line(USER, "ResponseComplete", "patch", scale, 200),
@@ -125,8 +141,8 @@ mod tests {
             line(USER, "ResponseStarted", "watch", list, 200),
             line(USER, "ResponseComplete", "list", list, 403),
             line(USER, "ResponseComplete", "get", "", 200),
-            line(USER, "ResponseComplete", "patch", scale, 403)
-                .replace("/x", "/x/scale?dryRun=All&fieldManager=f"),
+            proof("allow"),
+            proof("forbid"),
             line("system:serviceaccount:a:bc", "ResponseComplete", "list", list, 200),
             format!(r#"{{"user":{{"username":"{USER}"#),
         ]
@@ -149,6 +165,6 @@ mod tests {
             (right("guards", "create"), 1),
         ]);
         assert_eq!(usage.rights, expected);
-        assert_eq!(usage.forbidden, ["list /x"]);
+        assert_eq!(usage.forbidden, ["list /x", "patch /x/scale?dryRun=All&fieldManager=f"]);
     }
 }
