@@ -38,18 +38,9 @@ pub struct LeaseObject {
 /// The fields that are parsed from JSON.
 #[derive(Deserialize)]
 struct Json {
-    metadata: JsonMetadata,
+    metadata: Metadata,
     #[serde(default)]
     spec: Spec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct JsonMetadata {
-    namespace: Option<String>,
-    name: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -63,10 +54,9 @@ struct Spec {
 
 impl From<Json> for LeaseObject {
     fn from(Json { metadata, spec }: Json) -> Self {
-        let JsonMetadata { namespace, name, uid, resource_version } = metadata;
         let Spec { holder_identity, lease_duration_seconds, renew_time, lease_transitions } = spec;
         Self {
-            metadata: Metadata { namespace, name, uid, resource_version },
+            metadata,
             holder: holder(holder_identity.unwrap_or_default(), lease_duration_seconds, renew_time.is_some()),
             transitions: lease_transitions.unwrap_or_default(),
         }

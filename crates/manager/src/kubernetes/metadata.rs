@@ -1,9 +1,11 @@
 //! The metadata of objects, from either encoding.
 
 use replica_count_wire::messages;
+use serde::Deserialize;
 
 /// The metadata that are read from objects of every kind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Metadata {
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
