@@ -104,12 +104,7 @@ async fn a_count_denied_by_a_webhook_is_reported_whatever_its_status() {
     let webhook = Webhook::start(fixture.control_plane).await.unwrap();
     webhook.answer(Verdict::Deny(404));
     webhook.register(fixture.control_plane, &fixture.namespace, webhook::ALL).await.unwrap();
-    eventually("the webhook is called", async || {
-        let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
-        let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
-        fixture.deployments.patch_scale("web", &parameters, &patch).await.err().ok_or("allowed")
-    })
-    .await;
+    fixture.wait_until_refused("web").await;
     for (code, count) in [(404, 4), (409, 5), (403, 6)] {
         webhook.answer(Verdict::Deny(code));
         fixture.set("web", count).await;
@@ -126,13 +121,8 @@ async fn a_slow_webhook_gets_more_time() {
     fixture.create_managed("web", 3).await;
     let webhook = Webhook::start(fixture.control_plane).await.unwrap();
     webhook.register(fixture.control_plane, &fixture.namespace, webhook::ALL).await.unwrap();
-    eventually("the webhook is called", async || {
-        webhook.answer(Verdict::Deny(403));
-        let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
-        let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
-        fixture.deployments.patch_scale("web", &parameters, &patch).await.err().ok_or("allowed")
-    })
-    .await;
+    webhook.answer(Verdict::Deny(403));
+    fixture.wait_until_refused("web").await;
     webhook.answer(Verdict::AllowAfter(Duration::from_secs(6)));
     fixture.set("web", 4).await;
     check_failure(&mut fixture, "timed_out", Some(504), "did not complete").await;

@@ -157,6 +157,16 @@ impl<'a> Fixture<'a> {
         self.deployments.patch_scale(name, &parameters, &patch).await.unwrap();
     }
 
+    /// Waits until the API server refuses another count, which is how a webhook that denies shows that it is called.
+    pub(crate) async fn wait_until_refused(&self, name: &str) {
+        eventually("another count is refused", async || {
+            let patch = Patch::Merge(json!({ "spec": { "replicas": 9 } }));
+            let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
+            self.deployments.patch_scale(name, &parameters, &patch).await.err().ok_or("allowed")
+        })
+        .await;
+    }
+
     /// Creates a HorizontalPodAutoscaler for a Deployment.
     pub(crate) async fn autoscale(&self, autoscaler: &str, deployment: &str, min_replicas: i32) {
         let autoscaler = serde_json::from_value(json!({
