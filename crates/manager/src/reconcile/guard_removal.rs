@@ -64,6 +64,7 @@ impl GuardRemoval {
     /// Returns how many guards were removed.
     async fn remove_once(&self) -> Result<usize, GuardError> {
         if !guard::are_installed(&self.client).await? {
+            debug!("no guards are installed in this cluster");
             return Ok(0);
         }
         let guards = guard::list(&self.client, self.namespace.as_deref(), &self.name).await?;

@@ -380,7 +380,7 @@ async fn a_server_without_the_guard_removes_what_an_earlier_run_left() {
 async fn a_server_without_the_guard_needs_neither_rights_nor_definitions() {
     let control_plane = own().await;
     let mut fixture = Fixture::with(&control_plane, &["--log-level", "debug"]).await;
-    fixture.wait_for_log("guards of an earlier run are left").await;
+    fixture.wait_for_log("no guards are installed").await;
     fixture.create_managed("web", 3).await;
     fixture.scale("web", 7).await;
     fixture.wait_for("web", |answer| answer.drift_count == 1 && answer.current_replicas == Some(3)).await;
