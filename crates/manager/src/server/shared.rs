@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::guards::Guards;
 use crate::history::shared::SharedHistory;
 use crate::kubernetes::probe::Probe;
+use crate::kubernetes::scale::Scales;
 use crate::kubernetes::standing::Standing;
 use crate::leadership::Leadership;
 use crate::reconcile::desired::DesiredSubscriber;
@@ -140,7 +141,7 @@ impl Shared {
             guards: Arc::clone(&self.guards),
             leadership: self.leadership.clone(),
             term: AtomicU64::default(),
-            client: self.client.clone(),
+            scales: Scales::new(self.client.clone(), self.leadership.clone()),
             report: self.report.clone(),
             statuses: self.statuses.clone(),
         }

@@ -32,6 +32,7 @@ impl Kind {
         let has = |parameter: &str| query.split('&').any(|found| found == parameter);
         match *method {
             Method::PATCH => Self::Patch,
+            Method::PUT if uri.path().ends_with("/scale") => Self::Patch,
             Method::GET if has("watch=true") && has("sendInitialEvents=true") => Self::ListAsStream,
             Method::GET if has("watch=true") => Self::Watch,
             Method::GET => Self::of_read(uri.path()),
@@ -79,6 +80,8 @@ mod tests {
             ("GET", "/apis/apps/v1/deployments?watch=true&timeoutSeconds=10&resourceVersion=7", Kind::Watch),
             ("GET", "/apis/apps/v1/deployments?watch=true&sendInitialEvents=true", Kind::ListAsStream),
             ("PATCH", "/apis/apps/v1/namespaces/a/deployments/web/scale?fieldManager=b", Kind::Patch),
+            ("PUT", "/apis/apps/v1/namespaces/a/deployments/web/scale?fieldManager=b", Kind::Patch),
+            ("PUT", "/apis/coordination.k8s.io/v1/namespaces/a/leases/b", Kind::Other),
             ("GET", "/version", Kind::Other),
             ("POST", "/apis/apps/v1/namespaces/a/deployments", Kind::Other),
         ];
