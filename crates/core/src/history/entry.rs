@@ -58,6 +58,8 @@ pub enum What {
     Autoscaled,
     /// A write failed.
     WriteFailed,
+    /// A temporary count has ended.
+    HoldEnded,
 }
 
 /// Who did it, and how sure that is.
