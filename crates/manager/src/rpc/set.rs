@@ -29,7 +29,7 @@ pub(super) async fn set(
     context: &Context,
     caller: &Caller,
     request: &SetRequest,
-) -> Result<proto..SetDeploymentResponse, Refusal> {
+) -> Result<proto::SetDeploymentResponse, Refusal> {
     for _ in 0..RETRIES {
         match authorized_set(context, caller, request.clone()).await {
             Err(Refusal::Existing(_)) => {}
@@ -43,7 +43,7 @@ async fn authorized_set(
     context: &Context,
     caller: &Caller,
     request: SetRequest,
-) -> Result<proto..SetDeploymentResponse, Refusal> {
+) -> Result<proto::SetDeploymentResponse, Refusal> {
     let existing = authorize(context, caller, &request.target).await?;
     let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
     let SetRequest { allow_missing, allow_autoscaled, replace_unknown, .. } = request;
@@ -67,7 +67,7 @@ async fn authorized_set(
         let guard_state = guard_state(context, &view, &target, changed.after.as_deref());
         matches!(guard_state, GuardState::InForce(_))
     };
-    Ok(proto..SetDeploymentResponse {
+    Ok(proto::SetDeploymentResponse {
         name: target.name().to_owned(),
         namespace: target.namespace().to_owned(),
         kind: proto::Kind::from(target.kind()).into(),
@@ -75,7 +75,7 @@ async fn authorized_set(
         new_replicas: Some(replicas.get()),
         generation: generation(&changed),
         guarded: is_guarded,
-        ..proto..SetDeploymentResponse::default()
+        ..proto::SetDeploymentResponse::default()
     })
 }
 
