@@ -44,7 +44,7 @@ impl Backend for Handle {
         let submitted = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => {
                 let submission = Submission { target, change, answer, deadline, place };
-                self.queue.try_send(Message::Apply(submission)).map_err(|refused| match refused {
+                self.queue.try_send(Message::Apply(Box::new(submission))).map_err(|refused| match refused {
                     mpsc::error::TrySendError::Full(_) => failure::busy(),
                     mpsc::error::TrySendError::Closed(_) => failure::closed(),
                 })
