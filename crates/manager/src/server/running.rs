@@ -283,8 +283,8 @@ async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
         writing.join_all().await;
     });
     if closed.await.is_err() {
-        error!(after = ?CLOSE_TIMEOUT, "the settings file is still being written; the last changes may be lost");
-        return Err(anyhow!("the settings file could not be written within {CLOSE_TIMEOUT:?}"));
+        error!(after = ?CLOSE_TIMEOUT, "settings are still being stored; the last changes may be lost");
+        return Err(anyhow!("the settings could not be stored within {CLOSE_TIMEOUT:?}"));
     }
     writing.outcome()
 }

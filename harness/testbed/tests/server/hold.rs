@@ -47,7 +47,7 @@ impl Fixture<'_> {
 async fn the_setting_before_is_in_force_again() {
     for mut fixture in [Fixture::new().await, with_crd(&[]).await] {
         fixture.create_managed("web", 3).await;
-        let (_, first) = fixture.hold("web", 9, Duration::from_secs(60)).await;
+        let (_, first) = fixture.hold("web", 9, Duration::from_mins(1)).await;
         fixture.wait_for_count("web", 9).await;
         // Another one replaces nothing else.
         let (until, ends) = fixture.hold("web", 7, Duration::from_secs(3)).await;
@@ -69,7 +69,7 @@ async fn the_setting_before_is_in_force_again() {
         assert_eq!((set.from, set.to, set.until), (Some(9), Some(7), hold_until));
 
         // A count without an end replaces both.
-        fixture.hold("web", 9, Duration::from_secs(60)).await;
+        fixture.hold("web", 9, Duration::from_mins(1)).await;
         fixture.set("web", 4).await;
         assert_eq!(fixture.counts("web").await, (Some(4), None, None));
         fixture.wait_for_count("web", 4).await;
@@ -120,7 +120,7 @@ async fn a_restart_changes_nothing() {
         ["--lease-duration", "2s", "--lease-renew-deadline", "1500ms", "--lease-retry-period", "300ms"];
     for mut fixture in [Fixture::new().await, with_crd(&lease).await] {
         fixture.create_managed("web", 3).await;
-        let (until, ends) = fixture.hold("web", 9, Duration::from_secs(60)).await;
+        let (until, ends) = fixture.hold("web", 9, Duration::from_mins(1)).await;
         fixture.wait_for_count("web", 9).await;
         let mut fixture = fixture.restart(async |_| ()).await;
         let hold_until = Some(response::timestamp(until));
