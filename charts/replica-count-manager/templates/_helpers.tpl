@@ -216,6 +216,18 @@ true
 {{- default "file" .Values.store -}}
 {{- end -}}
 
+{{/* What keeps others from writing who set a count: stamp, forbid or none. Only ReplicaCounts need it. */}}
+{{- define "rcm.authorPolicy" -}}
+{{- $policy := dig "policy" "auto" (default dict .Values.authors) -}}
+{{- if eq (include "rcm.store" .) "file" -}}
+none
+{{- else if ne $policy "auto" -}}
+{{ $policy }}
+{{- else -}}
+{{ ternary "stamp" "forbid" (eq (include "rcm.guardCorrects" .) "true") }}
+{{- end -}}
+{{- end -}}
+
 {{/* Who decides what clients may do. An upgrade with --reuse-values from a chart without it has no such value: then
 everything stays allowed. */}}
 {{- define "rcm.authorizationMode" -}}
@@ -240,6 +252,7 @@ STORE: {{ include "rcm.store" . }}
 {{- if eq (include "rcm.store" .) "file" }}
 FILE_PATH: /mnt/replicas.json
 {{- else }}
+AUTHOR_POLICY: {{ include "rcm.authorPolicy" . }}
 LEASE_NAMESPACE: {{ .Release.Namespace | quote }}
 LEASE_NAME: {{ include "rcm.fullname" . | quote }}
 {{- with default dict .Values.lease }}

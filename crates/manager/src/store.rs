@@ -14,16 +14,16 @@ mod mirror;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, ChangeError, Changed};
 use replica_count_core::entry_target::EntryTarget;
-use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::{Setting, Settings};
 use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 
 use self::backend::Backend;
-pub use self::crd::{Importer, Kept, NotEnforced, ObjectView, ReplicaCountSink, Unstarted, Writer};
+pub use self::crd::{Importer, Kept, NotEnforced, ObjectView, ReplicaCountSink, Rules, Unstarted, Writer};
 pub use self::error::{BackendError, BackendReason, StoreError};
 pub use self::feed::Subscriber;
 pub use self::file::{Committer, Disk, OpenError, RealDisk};
@@ -61,15 +61,20 @@ impl Store {
         Ok((Self { mirror, backend: Arc::new(handle) }, committer))
     }
 
-    /// The store of ReplicaCounts, of which nothing has been read. Counts above `max_replicas` are not enforced.
-    pub fn open_crd(max_replicas: Replicas) -> (Self, Unstarted) {
-        let (mirror, handle, unstarted) = crd::open(max_replicas);
+    /// The store of ReplicaCounts, of which nothing has been read.
+    pub fn open_crd(rules: Rules) -> (Self, Unstarted) {
+        let (mirror, handle, unstarted) = crd::open(rules);
         (Self { mirror, backend: Arc::new(handle) }, unstarted)
     }
 
-    /// The setting of `target`, if it is managed.
+    /// What is stored for `target`, also if it was a temporary count that has ended.
     pub fn get(&self, target: &Target) -> Option<Arc<Setting>> {
         self.read(|settings| settings.get(target).cloned())
+    }
+
+    /// The setting of `target` that is in force at `now`.
+    pub fn in_force(&self, target: &Target, now: Timestamp) -> Option<Arc<Setting>> {
+        self.get(target)?.at(now)
     }
 
     /// Calls `reader` with all settings at one point in time.
@@ -97,7 +102,7 @@ impl Store {
     /// The result that `change` would have now. Stores nothing.
     pub fn check(&self, target: &Target, change: &Change) -> Result<Changed, ChangeError> {
         let target = EntryTarget::Known(target.clone());
-        let before = self.backend.entry_to_change(&target, &change.action);
+        let before = self.backend.entry_to_change(&target);
         change.apply(target, before)
     }
 

@@ -100,18 +100,16 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
     let Event { target, generation, kind, .. } = event;
     let generation = generation.unwrap_or_default();
     match kind {
-        EventKind::Set { by, from, to, reason } => {
+        EventKind::Set { by, from, to, until, reason } => {
             let (by, from) = (text(by.as_ref()), from.map(Replicas::get));
-            info!(%target, by, %to, from, generation, reason, "set");
+            let hold_until = until.map(tracing::field::display);
+            info!(%target, by, %to, from, hold_until, generation, reason, "set");
+        }
+        EventKind::HoldEnded { from, to } => {
+            info!(%target, %from, to = to.map(Replicas::get), generation, "the temporary count has ended");
         }
         EventKind::Deleted { by, desired } => info!(%target, by = text(by.as_ref()), %desired, "deleted"),
-        EventKind::EnforcementSet { by, enforcement } => {
-            let (enforcement, until) = match enforcement {
-                Enforcement::Enforce => ("enforce", None),
-                Enforcement::Ignore { until } => ("ignore", until.map(tracing::field::display)),
-            };
-            info!(%target, by = text(by.as_ref()), enforcement, until, generation, "enforcement set");
-        }
+        EventKind::EnforcementSet { by, enforcement } => log_enforcement(event, by.as_ref(), *enforcement),
         EventKind::Drifted { drift, is_contested } => {
             let (Drift { from, to, likely_by, .. }, by, via) = (drift, by(Some(drift)), via(Some(drift)));
             let likely_by = likely_by.as_deref();
@@ -157,6 +155,15 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
         EventKind::Autoscaled { autoscaler: None } => info!(%target, "no longer autoscaled"),
         EventKind::WriteFailed(failure) => log_failure(event, failure),
     }
+}
+
+fn log_enforcement(Event { target, generation, .. }: &Event, by: Option<&String>, enforcement: Enforcement) {
+    let (enforcement, until) = match enforcement {
+        Enforcement::Enforce => ("enforce", None),
+        Enforcement::Ignore { until } => ("ignore", until.map(tracing::field::display)),
+    };
+    let generation = generation.unwrap_or_default();
+    info!(%target, by = text(by), enforcement, until, generation, "enforcement set");
 }
 
 /// Another server changes counts of many targets, again and again, so only the first one is an error.

@@ -14,6 +14,7 @@ use super::status::Refusal;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
 use crate::history::shared::SharedHistory;
+use crate::leadership::Leadership;
 use crate::reconcile::records::Records;
 use crate::store::Store;
 
@@ -33,6 +34,8 @@ pub struct Context {
     pub guards: Arc<Guards>,
     /// What happened.
     pub history: SharedHistory,
+    /// Who enforces.
+    pub leadership: Leadership,
     /// Cancelled when the server ends.
     pub ending: CancellationToken,
     /// The largest count that is accepted.

@@ -2,6 +2,7 @@
 
 pub mod kubernetes;
 pub mod lease;
+mod store;
 mod values;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 
 use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
+pub use self::store::{StoreArg, StoreArgs};
 use self::values::{
     KindSet, NamespaceSet, OwnWorkload, at_most, kinds, name, namespaces, own_workload, replicas,
 };
@@ -29,6 +31,7 @@ use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
 use crate::server::transfer::TransferArgs;
+use crate::store::Rules;
 
 const AFTER_HELP: &str = "\
 Without a command, the server starts. Every flag can also be set by the environment variable that its help names.
@@ -118,18 +121,6 @@ pub struct ListenArgs {
     /// Address of /healthz, /livez, /readyz and /metrics (plain HTTP)
     #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "[::]:8081")]
     pub http_address: SocketAddr,
-}
-
-/// Where settings are kept.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Store")]
-pub struct StoreArgs {
-    /// Where settings are kept
-    #[arg(long, env, value_enum, default_value_t = StoreArg::File)]
-    pub store: StoreArg,
-    /// File of the desired counts, a JSON array; created if it does not exist
-    #[arg(long, env, value_name = "FILE", default_value = "/mnt/replicas.json")]
-    pub file_path: PathBuf,
 }
 
 /// The files of mutual TLS.
@@ -241,22 +232,6 @@ pub struct LogArgs {
     pub log_format: LogFormat,
 }
 
-/// Where settings are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StoreArg {
-    /// In the file of --file-path
-    File,
-    /// As ReplicaCounts, objects of the API server
-    Crd,
-}
-
-impl StoreArgs {
-    /// Whether settings are objects with a status.
-    pub fn has_statuses(&self) -> bool {
-        self.store == StoreArg::Crd
-    }
-}
-
 /// Whether drift is repaired.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EnforcementArg {
@@ -319,6 +294,11 @@ impl ServeArgs {
     /// Where the connection to the cluster is configured.
     pub fn source(&self) -> Source {
         Source { kubeconfig: self.kubernetes.kubeconfig.clone(), context: self.kubernetes.context.clone() }
+    }
+
+    /// By what ReplicaCounts are judged.
+    pub fn rules(&self) -> Rules {
+        Rules { max_replicas: self.policy.max_replicas, authors: self.store.authors() }
     }
 
     /// The server-wide policy.

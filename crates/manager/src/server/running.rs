@@ -283,8 +283,8 @@ async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
         writing.join_all().await;
     });
     if closed.await.is_err() {
-        error!(after = ?CLOSE_TIMEOUT, "the settings file is still being written; the last changes may be lost");
-        return Err(anyhow!("the settings file could not be written within {CLOSE_TIMEOUT:?}"));
+        error!(after = ?CLOSE_TIMEOUT, "settings are still being stored; the last changes may be lost");
+        return Err(anyhow!("the settings could not be stored within {CLOSE_TIMEOUT:?}"));
     }
     writing.outcome()
 }
@@ -339,7 +339,7 @@ mod tests {
         let mut writing = Tasks::default();
         let panics = |_: &Changed| panic!("on purpose");
         writing.spawn_blocking("the store's writer", move || committer.run(panics));
-        let action = Action::Set { replicas: Replicas::new(1).unwrap(), reason: None };
+        let action = Action::Set { replicas: Replicas::new(1).unwrap(), until: None, reason: None };
         let (by, at) = ("alice".to_owned(), jiff::Timestamp::UNIX_EPOCH);
         let change = Change { expected_generation: None, existing: Existing::Any, by, at, action };
         let target = Target::deployment("shop", "web").unwrap();

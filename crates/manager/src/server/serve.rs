@@ -217,7 +217,7 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
         }
         StoreArg::Crd => {
             let namespace = args.lease.namespace().map_err(ServeError::Usage)?;
-            let (store, unstarted) = Store::open_crd(args.policy.max_replicas);
+            let (store, unstarted) = Store::open_crd(args.rules());
             (store, Backing::Crd(unstarted), Some(namespace))
         }
     };

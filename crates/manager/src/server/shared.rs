@@ -155,6 +155,7 @@ impl Shared {
         ending: CancellationToken,
     ) -> Deployments {
         let context = Context {
+            leadership: self.leadership.clone(),
             store: self.marker.store.clone(),
             authorizer,
             cluster: Arc::clone(&self.cluster),

@@ -1,5 +1,6 @@
 //! `--store=crd`: settings are ReplicaCounts, objects of the API server.
 
+mod authors;
 mod definition;
 mod election;
 mod faults;
@@ -8,6 +9,7 @@ mod status;
 mod transfer;
 mod writes;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, manager};
@@ -50,12 +52,12 @@ impl Fixture<'_> {
         self.control_plane.replica_counts(&self.namespace).await.unwrap()
     }
 
-    async fn object(&self, name: &str) -> Option<DynamicObject> {
+    pub(crate) async fn object(&self, name: &str) -> Option<DynamicObject> {
         self.objects().await.get_opt(name).await.unwrap()
     }
 
     /// Creates a ReplicaCount as kubectl does. The error is what the API server says.
-    async fn create_object(&self, name: &str, spec: Value) -> Result<(), String> {
+    pub(crate) async fn create_object(&self, name: &str, spec: Value) -> Result<(), String> {
         let object = json!({
             "apiVersion": "replicacount.dev/v1alpha1",
             "kind": "ReplicaCount",
@@ -66,6 +68,13 @@ impl Fixture<'_> {
         let created =
             self.objects().await.create(&parameters, &serde_json::from_value(object).unwrap()).await;
         created.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whom the Lease names.
+    async fn holder(&self) -> String {
+        let client = self.control_plane.admin().await.unwrap();
+        let leases: Api<Lease> = Api::namespaced(client, &self.namespace);
+        leases.get(LEASE).await.unwrap().spec.unwrap().holder_identity.unwrap()
     }
 
     async fn patch_object(&self, name: &str, spec: Value) -> Result<DynamicObject, String> {
@@ -80,7 +89,13 @@ impl Fixture<'_> {
     }
 
     /// Waits until the status of an object has a condition with this status and reason; returns its message.
-    async fn wait_for_condition(&self, name: &str, condition: &str, status: &str, reason: &str) -> String {
+    pub(crate) async fn wait_for_condition(
+        &self,
+        name: &str,
+        condition: &str,
+        status: &str,
+        reason: &str,
+    ) -> String {
         eventually(&format!("{condition} of {name} is {status}: {reason}"), async || {
             let object = self.object(name).await.ok_or_else(|| "it does not exist".to_owned())?;
             let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();

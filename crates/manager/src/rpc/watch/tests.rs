@@ -19,6 +19,7 @@ use tonic_types::StatusExt as _;
 use super::*;
 use crate::history;
 use crate::history::shared::Recorder;
+use crate::leadership::Leadership;
 use crate::rpc::authorize::Authorizer;
 use crate::store::Store;
 
@@ -42,6 +43,7 @@ impl Scene {
         let refuse =
             |_: http::Request<Body>| async { Ok::<_, Infallible>(http::Response::new(Body::empty())) };
         let context = Context {
+            leadership: Leadership::default(),
             store,
             authorizer: Authorizer::always_allow(),
             cluster: Arc::default(),
