@@ -1,22 +1,22 @@
 //! The command line and the exit status.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::certs::CertsArgs;
+use crate::commands::get::GetArgs;
+use crate::failure::Failure;
+use crate::output::print;
 
 const AFTER_HELP: &str = "\
 Examples:
+  What is managed in the namespace of the context:
+    kubectl replicas get
   A CA, a server pair and a client pair for development, in ./certificates:
-    kubectl-replicas certs
-  A client pair for another user, signed by the same CA:
-    kubectl-replicas certs client --name alice --group ops
+    kubectl replicas certs
   Completion in the current bash:
     source <(kubectl-replicas completion bash)
-
-On your PATH, kubectl finds it as a plugin: kubectl replicas certs.
 
 Exit status: 0 when it succeeds, 1 when it fails, 2 when the command line is not valid.";
 
@@ -30,6 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Get(GetArgs),
     /// Make certificates for development
     Certs(CertsArgs),
     /// Print a script that completes this command line in your shell
@@ -41,28 +42,38 @@ enum Command {
 
 /// Parses and runs the command line. An invalid command line ends the process with status 2.
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
-        Command::Certs(args) => match args.run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error.to_string()),
-        },
-        Command::Completion { shell } => {
-            let mut command = Cli::command();
-            let name = command.get_name().to_owned();
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command, name, &mut script);
-            match io::stdout().write_all(&script) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&format!("standard output is not writable: {error}")),
+    match Cli::parse().command.run() {
+        Ok(status) => status,
+        Err(failure) => {
+            print::note(&format!("error: {failure}"));
+            failure.status()
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Get(args) => block_on(args.run()),
+            Self::Certs(args) => {
+                args.run().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(error.to_string()))
+            }
+            Self::Completion { shell } => {
+                let mut command = Cli::command();
+                let name = command.get_name().to_owned();
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut command, name, &mut script);
+                print::out(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
             }
         }
     }
 }
 
-/// Reports a failure in one line. The status holds even if nobody can read the line.
-fn fail(reason: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {reason}");
-    ExitCode::FAILURE
+/// Runs a command that calls a server. One thread is enough for it.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
+    runtime.block_on(command).map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
