@@ -1,6 +1,7 @@
 //! The calls of the API, with errors that tell what to do next.
 
 mod refusal;
+mod similar;
 
 use std::time::Duration;
 

@@ -1,3 +1,6 @@
 //! One command a file.
 
+pub(crate) mod delete;
+pub(crate) mod enforcement;
 pub(crate) mod get;
+pub(crate) mod set;
