@@ -516,7 +516,7 @@ mod tests {
         check(proto::ListEventsRequest { namespace: "A".into(), ..request() }, Err("Namespace"));
         let since = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
         check(proto::ListEventsRequest { since, ..request() }, Err("Since"));
-        let watch = proto::WatchDeploymentsRequest { types: vec![18], ..Default::default() };
+        let watch = proto::WatchDeploymentsRequest { types: vec![19], ..Default::default() };
         assert_eq!(WatchRequest::parse(watch).map_err(|error| error.field), Err("Types"));
     }
 }

@@ -225,6 +225,7 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
             state_reason: row.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             last_failure: row.failure.map(Into::into),
             steady_conflict: row.steady_conflict.map(Into::into),
+            ..Self::default()
         }
     }
 }

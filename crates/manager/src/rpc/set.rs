@@ -75,6 +75,7 @@ async fn authorized_set(
         new_replicas: Some(replicas.get()),
         generation: generation(&changed),
         guarded: is_guarded,
+        ..proto::SetDeploymentResponse::default()
     })
 }
 
