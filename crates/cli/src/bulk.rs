@@ -57,7 +57,7 @@ pub(crate) async fn run<T, F: Future<Output = Outcome>>(
     let all = changes.len();
     let progress = Progress::new(all, report.quiet);
     let (mut lines, mut failures, mut done) = (String::new(), Vec::new(), 0);
-    let interrupted = signal::ctrl_c();
+    let interrupted = Box::pin(signal::ctrl_c());
     let mut outcomes = stream::iter(changes).take_until(interrupted).map(change).buffered(AT_ONCE);
     while let Some(outcome) = outcomes.next().await {
         match outcome {
@@ -88,7 +88,9 @@ fn conclude(
     mut failures: Vec<(String, Failure)>,
     report: Report,
 ) -> Result<(), Failure> {
-    if all == 1 && let Some((_, only)) = failures.pop() {
+    if all == 1
+        && let Some((_, only)) = failures.pop()
+    {
         return Err(only);
     }
     for (name, failure) in &failures {

@@ -5,7 +5,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::certs::CertsArgs;
+use crate::commands::delete::DeleteArgs;
+use crate::commands::enforcement::{EnforceArgs, IgnoreArgs};
 use crate::commands::get::GetArgs;
+use crate::commands::set::SetArgs;
+use crate::commands::watch::WatchArgs;
+use crate::commands::who::WhoArgs;
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -31,6 +36,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Get(GetArgs),
+    Set(SetArgs),
+    Delete(DeleteArgs),
+    Ignore(IgnoreArgs),
+    Enforce(EnforceArgs),
+    Who(WhoArgs),
+    Watch(WatchArgs),
     /// Make certificates for development
     Certs(CertsArgs),
     /// Print a script that completes this command line in your shell
@@ -55,6 +66,12 @@ impl Command {
     fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Get(args) => block_on(args.run()),
+            Self::Set(args) => block_on(args.run()),
+            Self::Delete(args) => block_on(args.run()),
+            Self::Ignore(args) => block_on(args.run()),
+            Self::Enforce(args) => block_on(args.run()),
+            Self::Who(args) => block_on(args.run()),
+            Self::Watch(args) => block_on(args.run()),
             Self::Certs(args) => {
                 args.run().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(error.to_string()))
             }

@@ -14,3 +14,4 @@ pub mod output;
 pub mod scope;
 pub mod select;
 pub mod target;
+pub mod until;

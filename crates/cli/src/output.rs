@@ -1,5 +1,6 @@
 //! What commands print.
 
+pub mod events;
 mod format;
 mod objects;
 pub mod print;

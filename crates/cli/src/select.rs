@@ -50,7 +50,12 @@ pub enum Among {
 
 impl SelectArgs {
     /// The workloads. Those that are named need not exist.
-    pub async fn select(&self, calls: &Calls, namespace: &str, among: Among) -> Result<Vec<Selected>, Failure> {
+    pub async fn select(
+        &self,
+        calls: &Calls,
+        namespace: &str,
+        among: Among,
+    ) -> Result<Vec<Selected>, Failure> {
         if !self.targets.is_empty() {
             if namespace.is_empty() {
                 return Err(Failure::usage("a workload cannot be named across all namespaces"));

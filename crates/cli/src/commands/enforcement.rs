@@ -1,7 +1,5 @@
 //! `ignore` and `enforce`: whether drift is repaired.
 
-use std::time::Duration;
-
 use clap::Args;
 use jiff::Timestamp;
 use replica_count_api::proto::{EnforcementMode, SetEnforcementRequest};
@@ -9,11 +7,11 @@ use replica_count_api::proto::{EnforcementMode, SetEnforcementRequest};
 use crate::bulk::{self, Outcome, Report};
 use crate::calls::Calls;
 use crate::connect::ConnectArgs;
-use crate::duration::parse_duration;
 use crate::failure::Failure;
 use crate::output::words;
 use crate::scope::NamespaceArgs;
 use crate::select::{Among, SelectArgs, Selected};
+use crate::until::UntilArgs;
 
 const IGNORE_EXAMPLES: &str = "\
 Examples:
@@ -46,17 +44,6 @@ pub(crate) struct EnforceArgs {
     which: WhichArgs,
 }
 
-/// When something ends.
-#[derive(Args, Clone, Copy, Debug, Default)]
-pub(crate) struct UntilArgs {
-    /// For how long, for example 90s, 15m, 2h30m or 1d
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, conflicts_with = "until")]
-    lasting: Option<Duration>,
-    /// Until when, for example 2030-01-01T08:00:00Z
-    #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
-}
-
 #[derive(Args, Debug)]
 struct WhichArgs {
     #[command(flatten)]
@@ -68,19 +55,6 @@ struct WhichArgs {
     namespace: NamespaceArgs,
     #[command(flatten)]
     connect: ConnectArgs,
-}
-
-impl UntilArgs {
-    /// The time. `None`: never.
-    pub(crate) fn time(self) -> Result<Option<Timestamp>, Failure> {
-        match self.lasting {
-            None => Ok(self.until),
-            Some(duration) => Timestamp::now()
-                .checked_add(duration)
-                .map(Some)
-                .map_err(|_| Failure::usage("--for is too long")),
-        }
-    }
 }
 
 impl IgnoreArgs {
@@ -131,7 +105,9 @@ async fn change(
     };
     match calls.enforce(request).await {
         Ok(answer) => Ok(match (mode, answer.until.and_then(words::time)) {
-            (EnforcementMode::Ignore, Some(until)) => format!("{target} ignored until {}", words::second(until)),
+            (EnforcementMode::Ignore, Some(until)) => {
+                format!("{target} ignored until {}", words::second(until))
+            }
             (EnforcementMode::Ignore, None) => format!("{target} ignored"),
             (EnforcementMode::Enforce | EnforcementMode::ModeUnspecified, _) => format!("{target} enforced"),
         }),

@@ -1,6 +1,7 @@
 //! `set`: stores desired counts.
 
 use clap::Args;
+use jiff::Timestamp;
 use replica_count_api::proto::{SetDeploymentRequest, SetDeploymentResponse};
 use tonic::Status;
 
@@ -9,8 +10,10 @@ use crate::calls::{self, Calls};
 use crate::connect::ConnectArgs;
 use crate::dry_run::{DryRun, DryRunArgs};
 use crate::failure::Failure;
+use crate::output::words;
 use crate::scope::NamespaceArgs;
 use crate::target::Target;
+use crate::until::UntilArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +22,9 @@ Examples:
 
   # Two at once, of which one is a StatefulSet
   kubectl replicas set web=10 statefulset/db=3
+
+  # Only for two hours: then the count before it holds again
+  kubectl replicas set web 10 --for 2h --reason 'load test'
 
   # Only check whether the server would accept it
   kubectl replicas set web 10 --dry-run";
@@ -61,12 +67,21 @@ pub(crate) struct HowArgs {
     /// Change the count only if the setting still has this generation; 0: only if there is none
     #[arg(long, value_name = "N")]
     pub(crate) if_generation: Option<i64>,
+    #[command(flatten)]
+    pub(crate) until: UntilArgs,
 }
 
 impl HowArgs {
     /// The request that stores a count.
-    pub(crate) fn request(&self, namespace: &str, target: &Target, count: i32) -> SetDeploymentRequest {
+    pub(crate) fn request(
+        &self,
+        namespace: &str,
+        target: &Target,
+        count: i32,
+        until: Option<Timestamp>,
+    ) -> SetDeploymentRequest {
         SetDeploymentRequest {
+            hold_until: until.map(words::proto_time),
             name: target.name.clone(),
             namespace: namespace.to_owned(),
             kind: target.kind.into(),
@@ -84,13 +99,13 @@ impl HowArgs {
 impl SetArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let counts = parse(&self.counts)?;
+        let (counts, until) = (parse(&self.counts)?, self.how.until.time()?);
         let calls = Calls::new(self.connect.connect().await?);
         let namespace = self.namespace.of(calls.session());
         let dry_run = self.dry_run.dry_run;
         let report = Report { quiet: self.quiet, done: "set" };
         bulk::run(counts, report, |(target, count)| {
-            let request = self.how.request(&namespace, &target, count);
+            let request = self.how.request(&namespace, &target, count, until);
             store(&calls, target, request, dry_run)
         })
         .await
@@ -114,13 +129,48 @@ pub(crate) async fn store(
     if dry_run == DryRun::Client {
         return Ok(format!("{target} set to {count}{}", dry_run.suffix()));
     }
+    if let Err(failure) = check_hold(calls, &request).await {
+        return Err((target.to_string(), failure));
+    }
     request.dry_run = dry_run == DryRun::Server;
     match calls.set(request.clone()).await {
-        Ok(answer) => Ok(format!("{target} set to {count}{}{}", before(&answer), dry_run.suffix())),
+        Ok(answer) => {
+            let (until, before) = (until(&answer), before(&answer));
+            Ok(format!("{target} set to {count}{until}{before}{}", dry_run.suffix()))
+        }
         Err(status) => {
             let failure = refused(calls, &target, &request, &status).await;
             Err((target.to_string(), failure))
         }
+    }
+}
+
+/// An older server ignores the end of a temporary count and would store it for good, so it is tried first.
+async fn check_hold(calls: &Calls, request: &SetDeploymentRequest) -> Result<(), Failure> {
+    if request.hold_until.is_none() {
+        return Ok(());
+    }
+    // What else is wrong shows with the call itself.
+    let tried = calls.set(SetDeploymentRequest { dry_run: true, ..request.clone() }).await;
+    match tried {
+        Ok(answer) if answer.hold_until.is_none() => {
+            Err(Failure::new("the server does not know temporary counts: it is older than this command")
+                .advise(
+                    "Nothing was stored. Upgrade the server, or set the count without --for and --until.",
+                ))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// When a temporary count ends, and what holds then.
+fn until(answer: &SetDeploymentResponse) -> String {
+    match answer.hold_until.and_then(words::time) {
+        None => String::new(),
+        Some(until) => match answer.replicas_afterwards {
+            Some(count) => format!(" until {}, then {count}", words::second(until)),
+            None => format!(" until {}, then no longer managed", words::second(until)),
+        },
     }
 }
 
@@ -134,12 +184,7 @@ fn before(answer: &SetDeploymentResponse) -> String {
 }
 
 /// Why a count was not stored, and who or what is in the way.
-async fn refused(
-    calls: &Calls,
-    target: &Target,
-    request: &SetDeploymentRequest,
-    status: &Status,
-) -> Failure {
+async fn refused(calls: &Calls, target: &Target, request: &SetDeploymentRequest, status: &Status) -> Failure {
     let failure = calls.explain("SetDeployment", status);
     match calls::reason(status).as_str() {
         "GENERATION_MISMATCH" => match super::get::one(calls, &request.namespace, target).await {
@@ -166,11 +211,9 @@ async fn refused(
 fn parse(words: &[String]) -> Result<Vec<(Target, i32)>, Failure> {
     let pairs: Vec<(&str, &str)> = match words {
         [name, count] if !name.contains('=') => vec![(name, count)],
-        words => words
-            .iter()
-            .map(|word| word.split_once('='))
-            .collect::<Option<_>>()
-            .ok_or_else(|| Failure::usage("write [KIND/]NAME COUNT, or [KIND/]NAME=COUNT for each workload"))?,
+        words => words.iter().map(|word| word.split_once('=')).collect::<Option<_>>().ok_or_else(|| {
+            Failure::usage("write [KIND/]NAME COUNT, or [KIND/]NAME=COUNT for each workload")
+        })?,
     };
     let mut counts = Vec::new();
     for (name, count) in pairs {
@@ -178,11 +221,10 @@ fn parse(words: &[String]) -> Result<Vec<(Target, i32)>, Failure> {
         if counts.iter().any(|(other, _)| *other == target) {
             return Err(Failure::usage(format!("{target} is named twice")));
         }
-        let number: i32 = count
-            .parse()
-            .ok()
-            .filter(|number| *number >= 0)
-            .ok_or_else(|| Failure::usage(format!("{count:?} is not a count: write a number from 0 on")))?;
+        let number: i32 =
+            count.parse().ok().filter(|number| *number >= 0).ok_or_else(|| {
+                Failure::usage(format!("{count:?} is not a count: write a number from 0 on"))
+            })?;
         counts.push((target, number));
     }
     Ok(counts)
