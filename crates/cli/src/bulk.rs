@@ -112,3 +112,8 @@ fn conclude(
         }
     }
 }
+
+/// Makes all calls, at most some at once, and returns their outcomes in order.
+pub(crate) async fn gather<T, R, F: Future<Output = R>>(items: Vec<T>, call: impl FnMut(T) -> F) -> Vec<R> {
+    stream::iter(items).map(call).buffered(AT_ONCE).collect().await
+}

@@ -5,10 +5,16 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::certs::CertsArgs;
+use crate::commands::apply::ApplyArgs;
 use crate::commands::delete::DeleteArgs;
+use crate::commands::diff::DiffArgs;
 use crate::commands::enforcement::{EnforceArgs, IgnoreArgs};
+use crate::commands::export::ExportArgs;
 use crate::commands::get::GetArgs;
+use crate::commands::login::LoginArgs;
+use crate::commands::pin::PinArgs;
 use crate::commands::set::SetArgs;
+use crate::commands::undo::UndoArgs;
 use crate::commands::watch::WatchArgs;
 use crate::commands::who::WhoArgs;
 use crate::failure::Failure;
@@ -42,6 +48,12 @@ enum Command {
     Enforce(EnforceArgs),
     Who(WhoArgs),
     Watch(WatchArgs),
+    Login(LoginArgs),
+    Undo(UndoArgs),
+    Pin(PinArgs),
+    Export(ExportArgs),
+    Diff(DiffArgs),
+    Apply(ApplyArgs),
     /// Make certificates for development
     Certs(CertsArgs),
     /// Print a script that completes this command line in your shell
@@ -56,7 +68,9 @@ pub fn run() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(status) => status,
         Err(failure) => {
-            print::note(&format!("error: {failure}"));
+            if !failure.message().is_empty() {
+                print::note(&format!("error: {failure}"));
+            }
             failure.status()
         }
     }
@@ -72,6 +86,12 @@ impl Command {
             Self::Enforce(args) => block_on(args.run()),
             Self::Who(args) => block_on(args.run()),
             Self::Watch(args) => block_on(args.run()),
+            Self::Login(args) => block_on(args.run()),
+            Self::Undo(args) => block_on(args.run()),
+            Self::Pin(args) => block_on(args.run()),
+            Self::Export(args) => block_on(args.run()),
+            Self::Diff(args) => block_on(args.run()),
+            Self::Apply(args) => block_on(args.run()),
             Self::Certs(args) => {
                 args.run().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(error.to_string()))
             }

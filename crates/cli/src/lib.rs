@@ -10,6 +10,7 @@ pub mod connect;
 pub mod dry_run;
 pub mod duration;
 pub mod failure;
+pub mod manifest;
 pub mod output;
 pub mod scope;
 pub mod select;

@@ -1,20 +1,17 @@
 //! `get`: what is managed, and in which state it is.
 
 use clap::Args;
-use futures_util::{StreamExt as _, stream};
 use replica_count_api::proto::{
     DeploymentState, GetDeploymentRequest, GetDeploymentResponse, ListDeploymentsRequest,
 };
 
+use crate::bulk;
 use crate::calls::{ALL_KINDS, Calls};
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
 use crate::output::{self, OutputArgs};
 use crate::scope::ScopeArgs;
 use crate::target::Target;
-
-/// Calls in flight at once.
-const AT_ONCE: usize = 32;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +94,7 @@ pub(crate) async fn list(
         ..ListDeploymentsRequest::default()
     };
     let rows = calls.list(request).await.map_err(|status| calls.explain("ListDeployments", &status))?;
-    Ok(stream::iter(rows).map(|row| detailed(calls, row)).buffered(AT_ONCE).collect().await)
+    Ok(bulk::gather(rows, |row| detailed(calls, row)).await)
 }
 
 /// Adds what rows do not have. A row of which nothing more can be read, because it is gone by now or for want of

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use jiff::Timestamp;
 use replica_count_api::proto::GetDeploymentResponse;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{object, print, words, workloads};
@@ -104,7 +105,7 @@ fn value(found: &[GetDeploymentResponse], is_list: bool) -> Value {
 }
 
 /// A value as YAML.
-pub fn yaml(value: &Value) -> Result<String, Failure> {
+pub fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     serde_saphyr::to_string(value)
         .map_err(|error| Failure::new(format!("cannot be written as YAML: {error}")))
 }
