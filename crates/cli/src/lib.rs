@@ -6,6 +6,7 @@ pub mod calls;
 pub mod certs;
 pub mod command;
 mod commands;
+mod complete;
 pub mod connect;
 pub mod dry_run;
 pub mod duration;

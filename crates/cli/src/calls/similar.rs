@@ -26,19 +26,23 @@ fn closest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
     (differences <= name.len().max(best.len()) / 3).then_some(best)
 }
 
-/// How many letters must be added, removed or replaced to make one text of another.
+/// How many letters must be added, removed, replaced or swapped with their neighbour to make one text of another.
 fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, left) in one.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, right) in other.bytes().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=other.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+            let mut fewest = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                fewest = fewest.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(fewest);
         }
+        rows.push(row);
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -52,7 +56,8 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{name}");
         };
         check("frontent", &["backend", "frontend"], Some("frontend"));
-        check("web", &["web-1", "wbe"], None);
+        check("wbe", &["api", "web"], Some("web"));
+        check("web", &["web-1", "shop"], None);
         check("checkout-srv", &["checkout-svc"], Some("checkout-svc"));
         check("x", &[], None);
     }

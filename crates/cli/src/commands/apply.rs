@@ -32,8 +32,9 @@ Examples:
   # Also delete the counts of the namespace that the files do not have
   kubectl replicas apply -f counts/ --prune --all -n shop
 
-A file has the entries of the settings file, in JSON or YAML, or ReplicaCounts. All files are read and checked, by the
-server too, before the first change. If it is interrupted, run it again: what is as the files say is left alone.";
+A file has the entries of the settings file, in JSON or YAML, or ReplicaCounts. All files are read and \
+checked, by the server too, before the first change. If it is interrupted, run it again: what is as the files say is \
+left alone.";
 
 /// Make the server have what files say
 #[derive(Args, Debug)]

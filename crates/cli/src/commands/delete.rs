@@ -19,7 +19,7 @@ Examples:
   # The same for all that have a label
   kubectl replicas delete -l app=shop";
 
-/// Forget desired counts: the workloads keep their counts, and are no longer managed
+/// Forget desired counts: workloads keep the counts they have
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, visible_alias = "unpin")]
 pub(crate) struct DeleteArgs {

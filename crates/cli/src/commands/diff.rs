@@ -30,10 +30,10 @@ Examples:
   # What apply would change
   kubectl replicas diff -f counts.yaml
 
-Exit status: 0 if there is no difference, 1 if there is one, 2 if it fails. KUBECTL_EXTERNAL_DIFF names a program that
-shows differences instead, as for kubectl diff.";
+Exit status: 0 if there is no difference, 1 if there is one, 2 if it fails. KUBECTL_EXTERNAL_DIFF names \
+a program that shows differences instead, as for kubectl diff.";
 
-/// Show where the cluster is not as desired, or the server not as files say
+/// Show what is not as desired, or not as files say
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DiffArgs {

@@ -26,7 +26,7 @@ Examples:
   # Repair drift of web again
   kubectl replicas enforce web";
 
-/// Stop repairing drift, for good or for some time. It is still seen and counted
+/// Stop repairing drift, for good or for some time
 #[derive(Args, Debug)]
 #[command(after_help = IGNORE_EXAMPLES)]
 pub(crate) struct IgnoreArgs {

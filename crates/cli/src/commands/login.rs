@@ -19,7 +19,7 @@ Examples:
 
 What is remembered is in ~/.config/kubectl-replicas, in a file for each context that only you can read.";
 
-/// Remember for this context how to call the server, and check it
+/// Remember how to call the server of this context
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LoginArgs {

@@ -15,6 +15,10 @@ use crate::scope::NamespaceArgs;
 use crate::target::Target;
 use crate::until::UntilArgs;
 
+const USAGE: &str = "\
+kubectl replicas set [KIND/]NAME COUNT [OPTIONS]
+       kubectl replicas set [KIND/]NAME=COUNT... [OPTIONS]";
+
 const EXAMPLES: &str = "\
 Examples:
   # web must have 10 replicas from now on
@@ -29,12 +33,12 @@ Examples:
   # Only check whether the server would accept it
   kubectl replicas set web 10 --dry-run";
 
-/// Set desired counts: the workloads are managed from then on
+/// Set desired counts, and manage the workloads from then on
 #[derive(Args, Clone, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct SetArgs {
     /// [KIND/]NAME and COUNT, or any number of [KIND/]NAME=COUNT
-    #[arg(required = true, num_args = 1.., value_names = ["[KIND/]NAME", "COUNT"])]
+    #[arg(required = true, value_name = "COUNTS")]
     counts: Vec<String>,
     #[command(flatten)]
     how: HowArgs,

@@ -26,10 +26,10 @@ Examples:
   # All drifts of the last hour in all namespaces
   kubectl replicas who -A --since 1h --drifts
 
-A name is proven if it is that of a client certificate, claimed if it is a field manager, which clients choose, and
+A name is proven if it is that of a client certificate, claimed if it is a field manager, which clients choose, and \
 suspected if Kubernetes recorded nobody.";
 
-/// Show what happened, newest first: who set counts, who changed them, and what was repaired
+/// Show what happened, and who did it, newest first
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, visible_alias = "history")]
 pub(crate) struct WhoArgs {
