@@ -102,25 +102,28 @@ pub(crate) async fn follow(
 ) -> Result<(), Failure> {
     let now = crate::output::words::proto_time(Timestamp::now());
     let mut watch = Watch { calls, request, last: Last { id: 0, at: now } };
-    let (mut pause, mut first) = (PAUSE, true);
+    let (mut pause, mut watched, mut told) = (PAUSE, false, false);
     loop {
         let ended = match watch.open().await {
             Ok(mut stream) => {
-                if !first {
+                if watched {
                     print::note("watching again");
                     for event in watch.missed().await? {
                         show(&event)?;
                     }
                 }
-                (pause, first) = (PAUSE, false);
+                (pause, watched, told) = (PAUSE, true, false);
                 watch.read(&mut stream, &mut show).await?
             }
             Err(status) => status,
         };
-        if first || !is_temporary(&ended) {
-            return Err(calls.explain("WatchDeployments", &ended));
+        let failure = calls.explain("WatchDeployments", &ended);
+        if !watched || !is_temporary(&ended) {
+            return Err(failure);
         }
-        print::note(&format!("the stream ended: {}", calls.explain("WatchDeployments", &ended).message()));
+        if !std::mem::replace(&mut told, true) {
+            print::note(&format!("the stream ended, and is opened again: {}", failure.message()));
+        }
         time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
