@@ -191,7 +191,8 @@ impl Event {
     pub fn of_change(changed: &Changed) -> Option<Self> {
         let target = changed.target.known()?.clone();
         let by = changed.by.clone();
-        let kind = match (&changed.before, &changed.after) {
+        let before = changed.before.as_ref().and_then(|before| before.at(changed.at));
+        let kind = match (&before, &changed.after) {
             (None, None) => return None,
             (Some(before), None) => EventKind::Deleted { by, desired: before.replicas },
             (Some(before), Some(after)) if before.is_same_count_as(after) => {

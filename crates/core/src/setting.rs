@@ -57,6 +57,12 @@ impl Setting {
         Some(Arc::new(Self { replicas: hold.afterwards?, hold: None, ..Self::clone(self) }))
     }
 
+    /// The desired count at `now`, and the last one if there is none.
+    pub fn count_at(&self, now: Timestamp) -> Replicas {
+        let ended = self.hold.filter(|hold| hold.until <= now);
+        ended.and_then(|hold| hold.afterwards).unwrap_or(self.replicas)
+    }
+
     /// The desired count apart from a temporary one, whether that has ended or not.
     pub fn lasting(&self) -> Option<Replicas> {
         self.hold.map_or(Some(self.replicas), |hold| hold.afterwards)

@@ -23,6 +23,7 @@ mod grpcurl;
 mod guard;
 mod guard_policies;
 mod history;
+mod hold;
 mod hostile;
 mod kinds;
 mod leader;
