@@ -1,10 +1,16 @@
 //! `login`: remembers for a context how to call the server.
 
+use std::time::Duration;
+
 use clap::Args;
+use replica_count_client::retry;
 
 use crate::connect::{ConnectArgs, Origin, Pair, Profile, Route};
 use crate::failure::Failure;
 use crate::output::{print, words};
+
+/// A server that has just started says that it is ready a moment later.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,11 +52,8 @@ impl LoginArgs {
         }
         // Nothing of an earlier profile counts.
         let session = self.connect.connect_with(Some(context), None).await?;
-        session
-            .connection
-            .health()
-            .await
-            .map_err(|error| crate::connect::explain(&error.to_string(), &session.route, &session.pair))?;
+        let health = retry::until(PATIENCE, async || session.connection.health().await).await;
+        health.map_err(|error| crate::connect::explain(&error.to_string(), &session.route, &session.pair))?;
         let profile = Profile {
             server: self.connect.server.clone(),
             server_name: self.connect.server_name.clone(),
