@@ -100,9 +100,8 @@ fn conclude(
     let summary = format!("{done} {}, {} failed", report.done, failures.len());
     match (failures.first(), untouched) {
         (None, 0) => Ok(()),
-        (None, _) => Err(Failure::new(format!("interrupted: {summary}, {untouched} not begun"))),
-        (Some(_), 1..) => Err(Failure::new(format!("interrupted: {summary}, {untouched} not begun"))),
-        (Some((_, first)), 0) => {
+        (_, 1..) => Err(Failure::new(format!("interrupted: {summary}, {untouched} not begun"))),
+        (Some((_, first)), _) => {
             let failure = Failure::new(summary);
             // The advice of the first one is usually that of all.
             Err(match first.advice() {

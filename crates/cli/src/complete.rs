@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use clap::builder::StyledStr;
 use clap::{Arg, Command, FromArgMatches as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -16,7 +17,7 @@ use tokio::time;
 use crate::calls::{ALL_KINDS, Calls};
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
-use crate::output::{print, words};
+use crate::output::{lines, print, words};
 
 /// How long the server may take: nobody waits longer for a completion.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,8 +63,7 @@ pub(crate) async fn run(root: &Command, words: &[String]) -> Result<(), Failure>
             None => (Vec::new(), NO_FILES),
         },
     };
-    let fitting = candidates.into_iter().filter(|candidate| candidate.starts_with(current));
-    let mut text: String = fitting.map(|candidate| format!("{candidate}\n")).collect();
+    let mut text = lines(candidates.into_iter().filter(|candidate| candidate.starts_with(current)));
     text.push_str(directive);
     print::out(&text)
 }
@@ -106,21 +106,17 @@ fn valued(command: &Command, word: &str) -> Option<String> {
 
 fn subcommands(command: &Command) -> Vec<String> {
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
-    shown.map(|command| described(command.get_name(), command.get_about().map(ToString::to_string))).collect()
+    shown.map(|command| described(command.get_name(), command.get_about())).collect()
 }
 
 fn flags(command: &Command) -> Vec<String> {
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
-    shown
-        .filter_map(|arg| {
-            Some(described(&format!("--{}", arg.get_long()?), arg.get_help().map(ToString::to_string)))
-        })
-        .collect()
+    shown.filter_map(|arg| Some(described(&format!("--{}", arg.get_long()?), arg.get_help()))).collect()
 }
 
-fn described(name: &str, description: Option<String>) -> String {
-    match description.as_deref().and_then(|text| text.lines().next()) {
-        Some(line) => format!("{name}\t{line}"),
+fn described(name: &str, description: Option<&StyledStr>) -> String {
+    match description {
+        Some(description) => format!("{name}\t{description}"),
         None => name.to_owned(),
     }
 }

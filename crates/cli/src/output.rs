@@ -14,6 +14,11 @@ pub use table::Table;
 
 use crate::failure::Failure;
 
+/// Lines as one text, each with its line feed.
+pub fn lines(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect()
+}
+
 /// Reports failures, of which the last ends the command.
 pub fn fail_together(mut failures: Vec<Failure>) -> Result<(), Failure> {
     let Some(last) = failures.pop() else { return Ok(()) };

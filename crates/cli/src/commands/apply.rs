@@ -17,7 +17,7 @@ use crate::connect::ConnectArgs;
 use crate::dry_run::{DryRun, DryRunArgs};
 use crate::failure::Failure;
 use crate::manifest::{Change, Enforcement, Entry, Plan, Source, Step, read_all};
-use crate::output::words;
+use crate::output::{lines, words};
 use crate::scope::ScopeArgs;
 use crate::select::labelled;
 
@@ -37,6 +37,7 @@ checked, by the server too, before the first change. If it is interrupted, run i
 left alone.";
 
 /// Make the server have what files say
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApplyArgs {
@@ -175,10 +176,10 @@ impl ApplyArgs {
         .await;
         let refused: Vec<_> = checked.into_iter().flatten().collect();
         let Some((_, first)) = refused.first() else { return Ok(()) };
-        let lines: Vec<_> =
+        let problems: Vec<_> =
             refused.iter().map(|(place, failure)| format!("{place}: {}", failure.message())).collect();
         let advice = first.advice().map(|advice| format!("\n{advice}")).unwrap_or_default();
-        Err(Failure::new(lines.join("\nerror: ")).advise(format!("Nothing was applied.{advice}")))
+        Err(Failure::new(problems.join("\nerror: ")).advise(format!("Nothing was applied.{advice}")))
     }
 
     /// Asks before something is deleted that no file names.
@@ -187,10 +188,7 @@ impl ApplyArgs {
         if pruned.is_empty() || self.yes {
             return Ok(());
         }
-        let mut names = String::new();
-        for change in &pruned {
-            names.push_str(&format!("  {}/{}\n", change.namespace, change.target));
-        }
+        let names = lines(pruned.iter().map(|change| format!("  {}/{}", change.namespace, change.target)));
         let refused = Failure::new(format!("--prune would delete {} counts", pruned.len()))
             .advise("Nothing was applied. Look at them with --dry-run, and add --yes.");
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {

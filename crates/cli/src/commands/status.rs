@@ -11,10 +11,10 @@ use crate::calls::{ALL_KINDS, Calls};
 use crate::connect::{ConnectArgs, Route, ServerPod, Session};
 use crate::duration::{age, human};
 use crate::failure::Failure;
-use crate::output::{Table, print, words};
+use crate::output::{Table, lines, print, words};
 
 /// A certificate that expires sooner should be renewed.
-const SOON: Duration = Duration::from_secs(14 * 86_400);
+const SOON: Duration = Duration::from_hours(14 * 24);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,16 +36,13 @@ impl StatusArgs {
         let calls = Calls::new(session);
         let session = calls.session();
         let now = Timestamp::now();
-        let mut text = format!("Server:        {}\n", route(session));
-        text.push_str(&format!(
-            "Serves:        {}\n",
-            match &health {
-                Ok(()) => "yes".to_owned(),
-                Err(error) => error.to_string(),
-            }
-        ));
-        text.push_str(&format!("You are:       {}\n", you(session, now)));
-        text.push_str(&format!("Counts:        {}\n", counts(&calls).await));
+        let serves = health.as_ref().map_or_else(ToString::to_string, |()| "yes".to_owned());
+        let mut text = lines([
+            format!("Server:        {}", route(session)),
+            format!("Serves:        {serves}"),
+            format!("You are:       {}", you(session, now)),
+            format!("Counts:        {}", counts(&calls).await),
+        ]);
         if let Some(pods) = session.pods().await? {
             text.push_str(&about(&pods));
             text.push('\n');

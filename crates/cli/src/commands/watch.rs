@@ -230,8 +230,8 @@ impl Lines {
 
     fn line(&self, text: &mut String, cells: impl Iterator<Item = String>) {
         let widths = self.columns.headers().into_iter().map(width);
-        let line: String = cells.zip(widths).map(|(cell, width)| format!("{cell:<width$}   ")).collect();
-        text.push_str(line.trim_end());
+        let cells: Vec<_> = cells.zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("   ").trim_end());
         text.push('\n');
     }
 }

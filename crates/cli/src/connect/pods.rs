@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::context::chain;
 use super::forward::is_ready;
-use super::{Route, Session};
+use super::session::{Route, Session};
 use crate::failure::Failure;
 
 /// The label with the version, as the chart sets it.

@@ -58,20 +58,15 @@ pub fn read_all(sources: &[Source], default: &str, only: Option<&str>) -> Result
         }
     }
     refuse_duplicates(&entries, &mut problems);
-    match problems.split_first() {
-        None => Ok(entries),
-        Some((first, others)) => {
-            let mut text = first.clone();
-            for other in others.iter().take(LISTED - 1) {
-                text.push_str("\nerror: ");
-                text.push_str(other);
-            }
-            if others.len() >= LISTED {
-                text.push_str(&format!("\nerror: … and {} more", others.len() + 1 - LISTED));
-            }
-            Err(Failure::new(text).advise("Nothing was applied."))
-        }
+    if problems.is_empty() {
+        return Ok(entries);
     }
+    let more = problems.len().saturating_sub(LISTED);
+    problems.truncate(LISTED);
+    if more > 0 {
+        problems.push(format!("… and {more} more"));
+    }
+    Err(Failure::new(problems.join("\nerror: ")).advise("Nothing was applied."))
 }
 
 /// The files of a folder that may have entries, by name.
@@ -151,8 +146,9 @@ impl Reader<'_> {
         let (kind, kind_line) = object.text("kind")?.ok_or_else(|| object.missing("kind"))?;
         match (version.as_str(), kind.as_str()) {
             ("v1", "List") | ("replicacount.dev/v1alpha1", "ReplicaCountList") => {
-                let items = object.list("items")?;
-                items.into_iter().for_each(|item| self.item(item));
+                for item in object.list("items")? {
+                    self.item(item);
+                }
                 Ok(None)
             }
             ("replicacount.dev/v1alpha1", "ReplicaCount") => self.replica_count(object, line).map(Some),

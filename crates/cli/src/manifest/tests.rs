@@ -179,7 +179,7 @@ fn temporary_counts_come_and_go() {
     let hold = Step::Set { count: 9, until: Some(until) };
     let text = "{name: a, replicas: 1, temporaryReplicas: 9, temporaryUntil: 2031-01-01T00:00:00Z}";
     assert_eq!(steps(text, held.clone()), []);
-    assert_eq!(steps(text, row("a", 1)), [hold.clone()]);
+    assert_eq!(steps(text, row("a", 1)), vec![hold.clone()]);
     assert_eq!(steps(text, row("a", 2)), [set(1), hold.clone()]);
     assert_eq!(steps("{name: a, replicas: 1}", held.clone()), [set(1)]);
     let only = "{name: a, temporaryReplicas: 9, temporaryUntil: 2031-01-01T00:00:00Z}";

@@ -78,6 +78,7 @@ pub fn target(event: &Event) -> Target {
 }
 
 /// Which columns there are.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column")]
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
     /// How the author wrote, and what it cost.
