@@ -1,8 +1,10 @@
 //! What commands print.
 
+mod colour;
 pub mod events;
 mod format;
 mod objects;
+mod paths;
 pub mod print;
 mod table;
 pub mod words;

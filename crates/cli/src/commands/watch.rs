@@ -90,35 +90,40 @@ impl WatchArgs {
             types: if self.drifts { vec![EventType::EventDrifted.into()] } else { Vec::new() },
             ..WatchDeploymentsRequest::default()
         };
-        follow(&calls, request, |event| lines.print(event)).await
+        follow(&calls, request, async || Ok(()), async |event| lines.print(event)).await
     }
 }
 
-/// Gives all events to `show`, from now on, until it fails or the server refuses.
+/// Calls `begin` when the stream is open, and gives all later events to `show`, until one of them fails or the server
+/// refuses.
 pub(crate) async fn follow(
     calls: &Calls,
     request: WatchDeploymentsRequest,
-    mut show: impl FnMut(&Event) -> Result<(), Failure>,
+    begin: impl AsyncFnOnce() -> Result<(), Failure>,
+    mut show: impl AsyncFnMut(&Event) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let now = crate::output::words::proto_time(Timestamp::now());
     let mut watch = Watch { calls, request, last: Last { id: 0, at: now } };
-    let (mut pause, mut watched, mut told) = (PAUSE, false, false);
+    let (mut pause, mut begin, mut told) = (PAUSE, Some(begin), false);
     loop {
         let ended = match watch.open().await {
             Ok(mut stream) => {
-                if watched {
-                    print::note("watching again");
-                    for event in watch.missed().await? {
-                        show(&event)?;
+                match begin.take() {
+                    Some(begin) => begin().await?,
+                    None => {
+                        print::note("watching again");
+                        for event in watch.missed().await? {
+                            show(&event).await?;
+                        }
                     }
                 }
-                (pause, watched, told) = (PAUSE, true, false);
+                (pause, told) = (PAUSE, false);
                 watch.read(&mut stream, &mut show).await?
             }
             Err(status) => status,
         };
         let failure = calls.explain("WatchDeployments", &ended);
-        if !watched || !is_temporary(&ended) {
+        if begin.is_some() || !is_temporary(&ended) {
             return Err(failure);
         }
         if !std::mem::replace(&mut told, true) {
@@ -145,14 +150,14 @@ impl Watch<'_> {
     async fn read(
         &mut self,
         stream: &mut Streaming<WatchDeploymentsResponse>,
-        show: &mut impl FnMut(&Event) -> Result<(), Failure>,
+        show: &mut impl AsyncFnMut(&Event) -> Result<(), Failure>,
     ) -> Result<Status, Failure> {
         loop {
             match stream.message().await {
                 Ok(Some(WatchDeploymentsResponse { event: Some(event), .. })) => {
                     if self.is_new(&event) {
                         self.advance(&event);
-                        show(&event)?;
+                        show(&event).await?;
                     }
                 }
                 Ok(Some(_)) => {}
@@ -216,6 +221,10 @@ impl Lines {
                 print::out(&format!("---\n{}", crate::output::yaml(&events::object(event))?))
             }
             Some(Format::Name) => print::out(&format!("{}\n", events::target(event))),
+            Some(Format::JsonPath(template)) => print::out(&template.render(&events::object(event))),
+            Some(Format::CustomColumns(_)) => {
+                Err(Failure::usage("events have their own columns: choose another format"))
+            }
             None | Some(Format::Wide) => {
                 // Lines come one by one, so columns have a usual width.
                 let mut line = String::new();

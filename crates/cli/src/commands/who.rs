@@ -93,6 +93,10 @@ impl WhoArgs {
             }
             Some(Format::Yaml) => yaml(&objects())?,
             Some(Format::Name) => return Err(Failure::usage("events have no names: choose another format")),
+            Some(Format::JsonPath(template)) => template.render(&objects()),
+            Some(Format::CustomColumns(_)) => {
+                return Err(Failure::usage("events have their own columns: choose another format"));
+            }
             Some(Format::Json) => format!("{:#}\n", objects()),
         };
         print::out(&text)

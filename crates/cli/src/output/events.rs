@@ -141,7 +141,8 @@ impl Columns {
     /// A table of events.
     pub fn table(self, events: &[Event], headers: bool, now: Timestamp) -> Table {
         let names = self.headers();
-        let mut table = Table::new(headers.then_some(&names));
+        let event = names.iter().position(|header| *header == "EVENT").unwrap_or_default();
+        let mut table = Table::new(headers.then_some(&names)).painted(event);
         for event in events {
             table.push(self.row(event, now));
         }

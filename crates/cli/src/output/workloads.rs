@@ -27,7 +27,8 @@ pub fn table(found: &[GetDeploymentResponse], layout: Layout, now: Timestamp) ->
     if layout.wide {
         headers.extend(["SET-BY", "ENFORCED", "DRIFTS", "DRIFTED-BY", "REASON"]);
     }
-    let mut table = Table::new(layout.headers.then_some(&headers));
+    let state = headers.iter().position(|header| *header == "STATE").unwrap_or_default();
+    let mut table = Table::new(layout.headers.then_some(&headers)).painted(state);
     for workload in found {
         let mut row = vec![
             words::listed_name(workload),
@@ -60,7 +61,8 @@ pub fn differences(found: &[GetDeploymentResponse], layout: Layout, now: Timesta
     if layout.namespaces {
         headers.insert(0, "NAMESPACE");
     }
-    let mut table = Table::new(layout.headers.then_some(&headers));
+    let state = headers.iter().position(|header| *header == "STATE").unwrap_or_default();
+    let mut table = Table::new(layout.headers.then_some(&headers)).painted(state);
     for workload in found {
         let mut row = vec![
             words::listed_name(workload),

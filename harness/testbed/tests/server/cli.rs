@@ -4,6 +4,7 @@ mod commands;
 mod completion;
 mod errors;
 mod files;
+mod terminal;
 mod watching;
 
 use std::ffi::OsStr;

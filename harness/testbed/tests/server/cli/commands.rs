@@ -38,6 +38,9 @@ async fn counts_are_set_shown_and_deleted() {
     assert_eq!(cli.ok("get -o name"), "deployment.apps/api\ndeployment.apps/web\n");
     cli.golden("get web -o yaml", "get.yaml");
     cli.golden("get web -o json", "get.json");
+    let template = "{range .items[*]}{.metadata.name}={.spec.replicas} {end}";
+    let printed = cli.run(["get", "-o", &format!("jsonpath={template}")]);
+    assert_eq!((printed.status, &*printed.out), (0, "api=2 web=5 "));
     let all = cli.ok("get -A");
     assert!(all.starts_with("NAMESPACE ") && all.contains(&format!("{}   web ", fixture.namespace)), "{all}");
     assert_eq!(
@@ -152,4 +155,23 @@ async fn the_state_of_the_server_is_shown() {
         assert!(status.contains(part), "{status}");
     }
     assert!(cli.ok("version").starts_with(&format!("Client Version: {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[tokio::test]
+async fn a_temporary_count_goes_back_by_itself() {
+    let mut fixture = Fixture::new().await;
+    fixture.create_managed("web", 3).await;
+    let cli = Cli::new(&fixture);
+    let set = cli.ok("set web 9 --for 3s --reason peak");
+    let parts = set.split_once(" until ").and_then(|(target, rest)| Some((target, rest.split_once(", ")?.1)));
+    assert_eq!(parts, Some(("deployment.apps/web set to 9", "then 3 (it had 3)\n")), "{set}");
+    fixture.wait_for_count("web", 9).await;
+    let spec = &cli.json("get web -o json")["spec"];
+    assert_eq!((&spec["replicas"], &spec["temporary"]["replicas"]), (&json!(3), &json!(9)));
+    fixture.wait_for_count("web", 3).await;
+    eventually("the end is in the history", async || {
+        let events = cli.ok("who web");
+        if events.contains("temporary-ended   9 -> 3") { Ok(()) } else { Err(events) }
+    })
+    .await;
 }
