@@ -11,6 +11,7 @@ mod forward;
 mod pair;
 mod pods;
 mod profile;
+mod proxy;
 mod service;
 mod service_name;
 mod session;
