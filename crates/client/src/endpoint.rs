@@ -1,5 +1,6 @@
 //! How to reach a server, and the timeouts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -10,6 +11,7 @@ use crate::address::Address;
 use crate::connection::Connection;
 use crate::credentials::Credentials;
 use crate::describe::chain;
+use crate::dial::{Dial, Dialler};
 use crate::resolve::Resolver;
 
 /// The default timeout for connecting and for each call.
@@ -59,6 +61,19 @@ impl Endpoint {
     /// Connects.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         self.0.connect_with_connector(tcp()).await.map(Connection::new).map_err(ConnectError)
+    }
+
+    /// Connects through streams that `dial` opens, also after one has ended. The address only gives the name of the
+    /// server.
+    pub async fn connect_through(&self, dial: Arc<dyn Dial>) -> Result<Connection, ConnectError> {
+        self.0.connect_with_connector(Dialler(dial)).await.map(Connection::new).map_err(ConnectError)
+    }
+
+    /// Ends a connection on which the server does not answer a ping: sent every `interval` while calls are in flight,
+    /// to be answered within the same time.
+    #[must_use]
+    pub fn with_keep_alive(self, interval: Duration) -> Self {
+        Self(self.0.http2_keep_alive_interval(interval).keep_alive_timeout(interval))
     }
 
     /// Connects with the first call, which fails if connecting fails.

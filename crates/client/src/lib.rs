@@ -7,6 +7,7 @@ pub mod address;
 pub mod connection;
 pub mod credentials;
 pub mod describe;
+pub mod dial;
 pub mod endpoint;
 pub mod pages;
 pub mod resolve;

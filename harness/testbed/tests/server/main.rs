@@ -10,6 +10,7 @@ mod authorization;
 mod autoscaled;
 mod certificates;
 mod check;
+mod cli;
 mod connections;
 mod contested;
 mod crd;

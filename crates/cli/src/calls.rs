@@ -1,0 +1,154 @@
+//! The calls of the API, with errors that tell what to do next.
+
+mod refusal;
+mod similar;
+
+use std::time::Duration;
+
+use replica_count_api::proto::{
+    DeleteDeploymentRequest, DeleteDeploymentResponse, GetDeploymentRequest, GetDeploymentResponse, Kind,
+    ListDeploymentsRequest, ListEventsRequest, ListEventsResponse, SetDeploymentRequest,
+    SetDeploymentResponse, SetEnforcementRequest, SetEnforcementResponse, WatchDeploymentsRequest,
+    WatchDeploymentsResponse,
+};
+use replica_count_client::pages::Pages;
+use tokio::time;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
+
+use crate::connect::Session;
+use crate::failure::Failure;
+pub use refusal::reason;
+
+/// How often a call is repeated that the server was too busy for.
+const ATTEMPTS: u32 = 5;
+/// The pause before that, if the server names none. It doubles each time.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Both kinds, so that lists have all that is managed.
+pub const ALL_KINDS: [Kind; 2] = [Kind::Deployment, Kind::StatefulSet];
+
+/// The calls of one session. Clones share its connection.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    session: Session,
+}
+
+impl Calls {
+    /// The calls of a session.
+    pub fn new(session: Session) -> Self {
+        Self { session }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Explains why a call failed.
+    pub fn explain(&self, call: &str, status: &Status) -> Failure {
+        refusal::explain(&self.session, call, status)
+    }
+
+    /// GetDeployment.
+    pub async fn get(&self, request: GetDeploymentRequest) -> Result<GetDeploymentResponse, Status> {
+        self.patiently(async || self.session.connection.deployments().get_deployment(request.clone()).await)
+            .await
+    }
+
+    /// SetDeployment.
+    pub async fn set(&self, request: SetDeploymentRequest) -> Result<SetDeploymentResponse, Status> {
+        self.patiently(async || self.session.connection.deployments().set_deployment(request.clone()).await)
+            .await
+    }
+
+    /// DeleteDeployment.
+    pub async fn delete(&self, request: DeleteDeploymentRequest) -> Result<DeleteDeploymentResponse, Status> {
+        self.patiently(async || {
+            self.session.connection.deployments().delete_deployment(request.clone()).await
+        })
+        .await
+    }
+
+    /// SetEnforcement.
+    pub async fn enforce(&self, request: SetEnforcementRequest) -> Result<SetEnforcementResponse, Status> {
+        self.patiently(async || self.session.connection.deployments().set_enforcement(request.clone()).await)
+            .await
+    }
+
+    /// One page of ListEvents.
+    pub async fn list_events(&self, request: ListEventsRequest) -> Result<ListEventsResponse, Status> {
+        self.patiently(async || self.session.connection.deployments().list_events(request.clone()).await)
+            .await
+    }
+
+    /// WatchDeployments.
+    pub async fn watch(
+        &self,
+        request: WatchDeploymentsRequest,
+    ) -> Result<Streaming<WatchDeploymentsResponse>, Status> {
+        let stream = self.session.connection.deployments().watch_deployments(request).await?;
+        Ok(stream.into_inner())
+    }
+
+    /// All rows of ListDeployments, with the fields that rows have.
+    pub async fn list(&self, request: ListDeploymentsRequest) -> Result<Vec<GetDeploymentResponse>, Status> {
+        let mut pages = Pages::new(&self.session.connection, request);
+        let mut rows = Vec::new();
+        while let Some(page) = pages.next().await? {
+            let age = page.observed_age;
+            rows.extend(page.deployments_replica_config.into_iter().map(|row| GetDeploymentResponse {
+                name: row.name,
+                namespace: row.namespace,
+                desired_replicas: row.replicas,
+                current_replicas: row.current_replicas,
+                ready_replicas: row.ready_replicas,
+                state: row.state,
+                kind: row.kind,
+                state_reason: row.state_reason,
+                last_failure: row.last_failure,
+                steady_conflict: row.steady_conflict,
+                other_kind: row.other_kind,
+                hold_until: row.hold_until,
+                replicas_afterwards: row.replicas_afterwards,
+                observed_age: age,
+                ..GetDeploymentResponse::default()
+            }));
+        }
+        Ok(rows)
+    }
+
+    /// Repeats a call for which the server says that it has no room now, and which has changed nothing.
+    async fn patiently<T>(
+        &self,
+        mut call: impl AsyncFnMut() -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, Status> {
+        let mut attempt = 1;
+        loop {
+            match call().await {
+                Err(status) if attempt < ATTEMPTS && is_busy(&status) => {
+                    time::sleep(PAUSE * 2_u32.pow(attempt)).await;
+                    attempt += 1;
+                }
+                outcome => return outcome.map(tonic::Response::into_inner),
+            }
+        }
+    }
+}
+
+/// Whether the same call may succeed in a moment, and has changed nothing.
+fn is_busy(status: &Status) -> bool {
+    match status.code() {
+        Code::ResourceExhausted | Code::Unavailable => status.get_details_error_info().is_some_and(|info| {
+            matches!(
+                info.reason.as_str(),
+                "TOO_MANY_REQUESTS"
+                    | "TOO_MANY_ANSWERS"
+                    | "STORE_BUSY"
+                    | "CLUSTER_NOT_READ"
+                    | "STORE_NOT_READ"
+            )
+        }),
+        _ => false,
+    }
+}
