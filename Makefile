@@ -185,6 +185,18 @@ lint-pipelines: ## Check workflows, scripts, YAML, JSON, the proto contract and 
 lint-peer: ## Check the Go operator of the benchmarks (minutes, unless `make bench` has built it)
 	scripts/lint-peer.sh
 
+.PHONY: docs
+docs: ## Build the documents as a site into target/docs/book, and check its links
+	scripts/docs.sh build
+
+.PHONY: pictures
+pictures: build ## Draw the pictures of the README again, from a real drift and a real demo
+	scripts/pictures.sh
+
+.PHONY: opponents
+opponents: build ## Try kubectl, Helm and autoscalers against each mode of the guard, and write the table (minutes)
+	harness/opponents/opponents.py
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt --all

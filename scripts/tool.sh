@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# scripts/tool.sh NAME: prints the path of a tool for checking the chart. It is built from source once and kept in the
-# user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it needs a
-# replaced dependency. So has podinfo, a third-party server with a chart, because it has no Go module versions. checkov
-# is written in Python and has its own virtual environment.
+# scripts/tool.sh NAME: prints the path of a tool for checking the chart or the documents. It is built from source once
+# and kept in the user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it
+# needs a replaced dependency. So has podinfo, a third-party server with a chart, because it has no Go module versions.
+# checkov is written in Python and has its own virtual environment. mdbook is written in Rust.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -13,6 +13,7 @@ case ${1:-} in
   kubeconform) package=github.com/yannh/kubeconform/cmd/kubeconform version=v0.8.0 ;;
   kube-score) package=github.com/zegl/kube-score/cmd/kube-score version=v1.20.0 ;;
   checkov) package='' version=3.3.30 ;;
+  mdbook) package='' version=0.5.4 ;;
   helm-unittest)
     package=github.com/helm-unittest/helm-unittest/cmd/helm-unittest
     version=$(cat "$root"/tools/helm-unittest/go.{mod,sum} | sha256sum | cut -c 1-16)
@@ -22,14 +23,14 @@ case ${1:-} in
     version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
   *)
-    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|podcli|podinfo" >&2
+    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|podcli|podinfo" >&2
     exit 64
     ;;
 esac
 
 readonly name=$1 package version module=$root/tools/${1/podcli/podinfo}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools/$name-$version-$(uname -sm | tr ' ' -)
-if [[ $name == checkov ]]; then binary=$cache/bin/$name; else binary=$cache/$name; fi
+case $name in checkov | mdbook) binary=$cache/bin/$name ;; *) binary=$cache/$name ;; esac
 
 # An interrupted installation has no file with this name.
 if [[ $name == checkov ]] && [[ ! -e $cache/complete ]]; then
@@ -39,6 +40,12 @@ if [[ $name == checkov ]] && [[ ! -e $cache/complete ]]; then
   python3 -m venv "$cache"
   "$cache/bin/pip" install --quiet --disable-pip-version-check "checkov==$version" >&2
   touch "$cache/complete"
+fi
+
+if [[ $name == mdbook ]] && [[ ! -x $binary ]]; then
+  echo "building $name (once, minutes; kept in $cache)" >&2
+  # Without its server and its watch, which have most of the dependencies.
+  cargo install --quiet --locked --no-default-features --features search --root "$cache" --version "$version" mdbook >&2
 fi
 
 if [[ ! -x $binary ]]; then
