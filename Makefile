@@ -185,6 +185,10 @@ lint-pipelines: ## Check workflows, scripts, YAML, JSON, the proto contract and 
 lint-peer: ## Check the Go operator of the benchmarks (minutes, unless `make bench` has built it)
 	scripts/lint-peer.sh
 
+.PHONY: lint-prose
+lint-prose: ## Check the words of the documents
+	scripts/lint-prose.sh
+
 .PHONY: docs
 docs: ## Build the documents as a site into target/docs/book, and check its links
 	scripts/docs.sh build

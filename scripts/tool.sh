@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # scripts/tool.sh NAME: prints the path of a tool for checking the chart or the documents. It is built from source once
 # and kept in the user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it
-# needs a replaced dependency. So has podinfo, a third-party server with a chart, because it has no Go module versions.
-# checkov is written in Python and has its own virtual environment. mdbook is written in Rust.
+# needs a replaced dependency; so have podinfo, a third-party server with a chart, because it has no Go module versions,
+# and vale, whose many dependencies are pinned in this way. checkov is written in Python and has its own virtual
+# environment. mdbook is written in Rust.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -18,12 +19,16 @@ case ${1:-} in
     package=github.com/helm-unittest/helm-unittest/cmd/helm-unittest
     version=$(cat "$root"/tools/helm-unittest/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
+  vale)
+    package=github.com/vale-cli/vale/v3/cmd/vale
+    version=$(cat "$root"/tools/vale/go.{mod,sum} | sha256sum | cut -c 1-16)
+    ;;
   podcli | podinfo)
     package=github.com/stefanprodan/podinfo/cmd/$1
     version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
   *)
-    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|podcli|podinfo" >&2
+    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|podcli|podinfo|vale" >&2
     exit 64
     ;;
 esac
@@ -54,8 +59,9 @@ if [[ ! -x $binary ]]; then
   mkdir -p "$cache"
   unfinished=$(mktemp -d "$cache/unfinished-XXXXXX")
   trap 'rm -rf "$unfinished"' EXIT
-  # Static, because podinfo runs in an empty image.
+  # Static, because podinfo runs in an empty image. vale has parsers that are written in C.
   export GOWORK=off GOFLAGS='' CGO_ENABLED=0 GOBIN=$unfinished
+  [[ $name != vale ]] || CGO_ENABLED=1
   if [[ -f $module/go.mod ]]; then
     (cd "$module" && go install -mod=readonly -trimpath -ldflags '-s -w' "$package")
   else
