@@ -98,7 +98,7 @@ same "$client" "$(digest client-tls)" "the client's pair"
 
 step "an additional DNS name makes a new server pair with the same CA, and no new pod"
 pods=$(generation)
-upgrade --set 'tls.dnsNames={replicas.example.com}'
+upgrade --set config.logLevel=debug --set 'tls.dnsNames={replicas.example.com}'
 same "$ca" "$(digest ca)" 'the CA'
 other "$server" "$(digest server-tls)" "the server's pair"
 same "$client" "$(digest client-tls)" "the client's pair"
