@@ -51,7 +51,13 @@ class Move:
         """What it has done by itself, and whether it still does."""
 
     def end(self, cluster, namespace):
-        """Ends what goes on by itself."""
+        """Makes peace, and says how; empty if there is nothing to end."""
+        if "-f" not in self.command:
+            return ""
+        # The first time, Kubernetes may set its default of 1.
+        self.write(cluster, namespace, None)
+        time.sleep(1)
+        return "the count left out of the manifest"
 
 
 class Edit(Move):
@@ -92,6 +98,10 @@ class Put(Move):
         return cluster.kubectl("replace", "--raw", path, "-f", "-", stdin=json.dumps(found))
 
 
+# A count, or nothing. It is the last key.
+COUNT_OF_CHART = '{{ with .Values.replicas }}"replicas": {{ . }}{{ else }}"paused": false{{ end }}'
+
+
 class Helm(Move):
     def __init__(self, major):
         super().__init__(f"Helm {major}: `helm upgrade --set replicas=…`")
@@ -105,12 +115,14 @@ class Helm(Move):
         if not chart.exists():
             (chart / "templates").mkdir(parents=True)
             (chart / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\n")
-            text = json.dumps(manifest("COUNT")).replace('"COUNT"', "{{ .Values.replicas }}")
+            text = json.dumps(manifest("COUNT")).replace('"replicas": "COUNT"', COUNT_OF_CHART)
             (chart / "templates" / "deployment.yaml").write_text(text)
         return chart
 
     def helm(self, cluster, namespace, count):
-        command = ["upgrade", "--install", "web", self.chart(cluster), "-n", namespace, "--set", f"replicas={count}"]
+        command = ["upgrade", "--install", "web", self.chart(cluster), "-n", namespace]
+        if count is not None:
+            command += ["--set", f"replicas={count}"]
         return cluster.run(tool(self.tool), *command)
 
     def install(self, cluster, namespace):
@@ -120,6 +132,11 @@ class Helm(Move):
 
     def write(self, cluster, namespace, count):
         return self.helm(cluster, namespace, count)
+
+    def end(self, cluster, namespace):
+        self.write(cluster, namespace, None)
+        time.sleep(1)
+        return "the count left out of the chart"
 
 
 def rescales(cluster, namespace):
@@ -145,6 +162,7 @@ class Autoscale(Move):
 
     def end(self, cluster, namespace):
         cluster.must("delete", "hpa", WORKLOAD, "-n", namespace)
+        return "delete the autoscaler"
 
 
 MOVES = [

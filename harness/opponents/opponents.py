@@ -110,11 +110,27 @@ def play(cluster, server, watch, move, namespace, mode):
     ]
     if move.lasts:
         row.append(f"{move.goes_on(cluster, namespace)}; `{got.get('State')}`")
-        move.end(cluster, namespace)
     else:
         said, counts = try_once(cluster, server, watch, move, namespace, AGAIN)
         row.append(said if said.startswith("fails") else f"{said}, {outcome(counts)}")
+    row.append(peace(cluster, watch, move, namespace))
     return row
+
+
+def peace(cluster, watch, move, namespace):
+    """What ends it, and whether it did: nothing may change afterwards."""
+    how = move.end(cluster, namespace)
+    if not how:
+        return ""
+    until("the count is as desired", lambda: watch.changes(namespace)[-1][1] == PODS, 60)
+    start = time.monotonic()
+    if move.lasts:
+        time.sleep(10)
+    elif "manifest" in how or "chart" in how:
+        move.write(cluster, namespace, None)
+    wait_until_quiet(watch, namespace, 0)
+    changes = watch.changes(namespace, start)
+    return f"{how}: {'not enough' if changes else 'quiet'}"
 
 
 def run(mode, moves):
@@ -134,7 +150,7 @@ def run(mode, moves):
         cluster.stop()
 
 
-HEADINGS = ["tool", "says", "count", "pods lost of 5", "named", "owner of the count afterwards", "the next time"]
+HEADINGS = ["tool", "says", "count", "pods lost of 5", "named", "owner of the count afterwards", "the next time", "what ends it (tried)"]
 
 
 def table(rows):
