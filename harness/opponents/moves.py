@@ -121,8 +121,8 @@ class Helm(Move):
 
     def helm(self, cluster, namespace, count):
         command = ["upgrade", "--install", "web", self.chart(cluster), "-n", namespace]
-        if count is not None:
-            command += ["--set", f"replicas={count}"]
+        # Without any values, Helm takes those of the release.
+        command += ["--reset-values"] if count is None else ["--set", f"replicas={count}"]
         return cluster.run(tool(self.tool), *command)
 
     def install(self, cluster, namespace):
