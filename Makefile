@@ -160,6 +160,10 @@ lint-chart: ## Check the Helm chart without a cluster
 test-chart: build ## Test the Helm chart on a control plane without nodes: HELM=helm3 for Helm 3
 	HELM=$(or $(HELM),helm4) scripts/test-chart.sh
 
+.PHONY: test-release
+test-release: ## Publish the chart to a registry and a Helm repository on loopback, and install from them
+	scripts/test-release.sh
+
 .PHONY: crd
 crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 	$(CARGO) run --quiet --locked -p replica-count-manager -- crd > charts/replica-count-manager/files/crd/replicacounts.yaml

@@ -2,8 +2,8 @@
 # scripts/tool.sh NAME: prints the path of a tool for checking the chart or the documents. It is built from source once
 # and kept in the user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it
 # needs a replaced dependency; so have podinfo, a third-party server with a chart, because it has no Go module versions,
-# and vale, whose many dependencies are pinned in this way. checkov is written in Python and has its own virtual
-# environment. mdbook is written in Rust.
+# and vale and registry (of OCI artifacts), whose many dependencies are pinned in this way. checkov is written in Python and
+# has its own virtual environment. mdbook is written in Rust.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -19,6 +19,10 @@ case ${1:-} in
     package=github.com/helm-unittest/helm-unittest/cmd/helm-unittest
     version=$(cat "$root"/tools/helm-unittest/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
+  registry)
+    package=github.com/distribution/distribution/v3/cmd/registry
+    version=$(cat "$root"/tools/registry/go.{mod,sum} | sha256sum | cut -c 1-16)
+    ;;
   vale)
     package=github.com/vale-cli/vale/v3/cmd/vale
     version=$(cat "$root"/tools/vale/go.{mod,sum} | sha256sum | cut -c 1-16)
@@ -28,7 +32,7 @@ case ${1:-} in
     version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
   *)
-    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|podcli|podinfo|vale" >&2
+    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|podcli|podinfo|registry|vale" >&2
     exit 64
     ;;
 esac
