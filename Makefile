@@ -168,6 +168,10 @@ test-release: ## Publish the chart to a registry and a Helm repository on loopba
 crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 	$(CARGO) run --quiet --locked -p replica-count-manager -- crd > charts/replica-count-manager/files/crd/replicacounts.yaml
 
+.PHONY: proto-docs
+proto-docs: ## Generate the reference of the messages from the proto contract
+	scripts/proto-docs.py
+
 .PHONY: chart-docs
 chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh
