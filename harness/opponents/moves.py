@@ -34,6 +34,9 @@ class Move:
     def __init__(self, name, *command, file=None, install="apply"):
         self.name, self.command, self.file, self.how_to_install = name, command, file, install
 
+    def prepare(self):
+        """Builds what it needs, before anything is started."""
+
     def version(self, cluster):
         return f"kubectl {cluster.version.removeprefix('v')}"
 

@@ -10,6 +10,7 @@ are no nodes, so pods exist but do not run; a pod is lost when it is deleted. Ta
 
 import argparse
 import re
+import subprocess
 import sys
 import time
 from datetime import date
@@ -143,7 +144,10 @@ def run(mode, moves):
         server, watch = Server(cluster, mode), Watch(cluster)
         rows = []
         for number, move in enumerate(moves):
-            rows.append(play(cluster, server, watch, move, f"opponent-{number}", mode))
+            try:
+                rows.append(play(cluster, server, watch, move, f"opponent-{number}", mode))
+            except Failed as error:
+                rows.append([move.name, f"NOT TRIED: {error}"[:200], *[""] * (len(HEADINGS) - 2)])
             say(f"{mode}: {' | '.join(rows[-1])}")
         return rows, [move.version(cluster) for move in moves], cluster.version
     finally:
@@ -158,7 +162,20 @@ def table(rows):
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def render(results):
+def prepared(moves):
+    """Those that can be had, and the names of the others."""
+    ready, missing = [], []
+    for move in moves:
+        try:
+            move.prepare()
+            ready.append(move)
+        except (Failed, OSError, subprocess.CalledProcessError) as error:
+            say(f"{move.name}: {error}")
+            missing.append(move.name)
+    return ready, missing
+
+
+def render(results, missing):
     versions = sorted({version for _, (_, versions, _) in results for version in versions})
     kubernetes = results[0][1][2]
     parts = [
@@ -166,6 +183,8 @@ def render(results):
         f"Written by `make opponents` on {date.today():%d %B %Y}: Kubernetes {kubernetes}, {', '.join(versions)}. The count is "
         f"kept at {PODS}; each tool tries {FIRST}, and the next time {AGAIN}. A count that `stays` was never stored otherwise.",
     ]
+    if missing:
+        parts.append(f"Could not be had for this run: {', '.join(missing)}.")
     for mode, (rows, _, _) in results:
         parts += [f"### Guard `{mode}`", table(rows)]
     return "\n\n".join([*parts, END])
@@ -177,8 +196,8 @@ def main():
     arguments.add_argument("--only", default="", metavar="WORDS", help="only opponents whose name contains this")
     arguments.add_argument("--print", action="store_true", help="print the tables, and leave the page as it is")
     arguments = arguments.parse_args()
-    moves = [move for move in MOVES + OTHERS if arguments.only in move.name]
-    text = render([(mode, run(mode, moves)) for mode in arguments.mode or MODES])
+    moves, missing = prepared([move for move in MOVES + OTHERS if arguments.only in move.name])
+    text = render([(mode, run(mode, moves)) for mode in arguments.mode or MODES], missing)
     if arguments.print:
         print(text)
         return

@@ -36,6 +36,10 @@ class Flux(Move):
     def __init__(self):
         super().__init__("Flux kustomize-controller")
 
+    def prepare(self):
+        program("kustomize-controller")
+        sources(FLUX_SOURCES)
+
     def version(self, cluster):
         return f"Flux kustomize-controller {GO_PROGRAMS['kustomize-controller'][0].rpartition('@v')[2]}"
 
@@ -139,6 +143,9 @@ class Keda(Autoscale):
     def __init__(self):
         Move.__init__(self, "KEDA: ScaledObject with `minReplicaCount: 7`")
 
+    def prepare(self):
+        program("keda")
+
     def version(self, cluster):
         return f"KEDA {GO_PROGRAMS['keda'][0].rpartition('@v')[2]}"
 
@@ -190,6 +197,9 @@ class Downscaler(Move):
     def __init__(self):
         super().__init__("kubedownscaler, `--down` and `--up`")
         self.flags = iter(())
+
+    def prepare(self):
+        downscaler()
 
     def version(self, cluster):
         return DOWNSCALER.replace("==", " ")
