@@ -40,7 +40,7 @@ expect() {
   local what=$1 line=0 found
   shift
   for pattern; do
-    found=$(grep -nE -- "$pattern" "$CALLS" | cut -d: -f1 | awk -v after="$line" '$1 > after' | head -n 1)
+    found=$(grep -nE -- "$pattern" "$CALLS" | cut -d: -f1 | awk -v after="$line" '$1 > after && !seen++' || true)
     [[ -n $found ]] || { printf '%s: there is no call like %s after line %d of\n' "$what" "$pattern" "$line"; cat "$CALLS"; exit 1; } >&2
     line=$found
   done
