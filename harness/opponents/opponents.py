@@ -2,7 +2,7 @@
 """Lets real programs change the count of a managed workload in each mode of the guard, and writes what happened as tables
 into docs/how-to/gitops.md.
 
-    opponents.py [--mode MODE]... [--only WORDS] [--print]
+    opponents.py [--mode MODE]... [--only WORDS] [--without WORDS]... [--print]
 
 Each mode has a control plane of its own, with the controllers that make and delete pods and the one of autoscalers. There
 are no nodes, so pods exist but do not run; a pod is lost when it is deleted. Takes some minutes, and `make build` before it.
@@ -194,9 +194,11 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--mode", action="append", choices=MODES, help="only this mode")
     arguments.add_argument("--only", default="", metavar="WORDS", help="only opponents whose name contains this")
+    arguments.add_argument("--without", action="append", default=[], metavar="WORDS", help="leave out those with this name")
     arguments.add_argument("--print", action="store_true", help="print the tables, and leave the page as it is")
     arguments = arguments.parse_args()
-    moves, missing = prepared([move for move in MOVES + OTHERS if arguments.only in move.name])
+    chosen = [move for move in MOVES + OTHERS if arguments.only in move.name]
+    moves, missing = prepared([move for move in chosen if not any(words in move.name for words in arguments.without)])
     text = render([(mode, run(mode, moves)) for mode in arguments.mode or MODES], missing)
     if arguments.print:
         print(text)
