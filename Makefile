@@ -160,9 +160,17 @@ lint-chart: ## Check the Helm chart without a cluster
 test-chart: build ## Test the Helm chart on a control plane without nodes: HELM=helm3 for Helm 3
 	HELM=$(or $(HELM),helm4) scripts/test-chart.sh
 
+.PHONY: test-release
+test-release: ## Publish the chart to a registry and a Helm repository on loopback, and install from them
+	scripts/test-release.sh
+
 .PHONY: crd
 crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 	$(CARGO) run --quiet --locked -p replica-count-manager -- crd > charts/replica-count-manager/files/crd/replicacounts.yaml
+
+.PHONY: proto-docs
+proto-docs: ## Generate the reference of the messages from the proto contract
+	scripts/proto-docs.py
 
 .PHONY: chart-docs
 chart-docs: ## Generate the README of the chart from its values
@@ -184,6 +192,22 @@ lint-pipelines: ## Check workflows, scripts, YAML, JSON, the proto contract and 
 .PHONY: lint-peer
 lint-peer: ## Check the Go operator of the benchmarks (minutes, unless `make bench` has built it)
 	scripts/lint-peer.sh
+
+.PHONY: lint-prose
+lint-prose: ## Check the words of the documents
+	scripts/lint-prose.sh
+
+.PHONY: docs
+docs: ## Build the documents as a site into target/docs/book, and check its links
+	scripts/docs.sh build
+
+.PHONY: pictures
+pictures: build ## Draw the pictures of the README again, from a real drift and a real demo
+	scripts/pictures.sh
+
+.PHONY: opponents
+opponents: build ## Try kubectl, Helm and autoscalers against each mode of the guard, and write the table (minutes)
+	harness/opponents/opponents.py
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -39,13 +39,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* The metadata of an object: (list $ "-suffix" annotations). */}}
+{{/* The metadata of an object: (list $ "-suffix" annotations), or with labels: (list $ "-suffix" annotations labels). */}}
 {{- define "rcm.metadata" -}}
 {{- $root := index . 0 -}}
+{{- $labels := dict -}}
+{{- if gt (len .) 3 -}}{{- $labels = index . 3 | default dict -}}{{- end -}}
 name: "{{ include "rcm.fullname" $root }}{{ index . 1 }}"
 namespace: {{ $root.Release.Namespace | quote }}
 labels:
-  {{- include "rcm.labels" $root | nindent 2 }}
+  {{- merge (include "rcm.labels" $root | fromYaml) $labels | toYaml | nindent 2 }}
 {{- with merge (dict) (index . 2) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -61,10 +63,29 @@ annotations:
 {{- end -}}
 
 {{- define "rcm.image" -}}
+{{- with dig "imageRegistry" "" (default dict .Values.global) }}{{ . }}/{{ end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets for the registry, in YAML; empty if there are none. A dependency gets those of its parent, too. */}}
+{{- define "rcm.imagePullSecrets" -}}
+{{- with concat (default list .Values.imagePullSecrets) (dig "imagePullSecrets" list (default dict .Values.global) | default list) | uniq -}}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The security context of pods, in YAML. OpenShift refuses users that do not belong to the namespace, and chooses one if
+there is none. */}}
+{{- define "rcm.podSecurityContext" -}}
+{{- $mode := dig "compatibility" "openshift" "adaptSecurityContext" "auto" (default dict .Values.global) -}}
+{{- if or (eq $mode "force") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1")) -}}
+{{- omit .Values.podSecurityContext "runAsUser" "runAsGroup" "fsGroup" | toYaml -}}
+{{- else -}}
+{{- toYaml .Values.podSecurityContext -}}
 {{- end -}}
 {{- end -}}
 

@@ -244,7 +244,7 @@ pub enum EnforcementArg {
 /// Who decides what a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuthorizationMode {
-    /// Nobody: everything
+    /// Every client may do everything
     AlwaysAllow,
     /// The RBAC rules of Kubernetes for `replicacounts.replicacount.dev`
     Rbac,
@@ -261,7 +261,7 @@ pub enum GuardArg {
     Deny,
     /// Store the desired count instead
     Correct,
-    /// `correct` where the API server can (Kubernetes 1.36), and else `warn`
+    /// `correct` where the API server can (Kubernetes 1.36), otherwise `warn`
     Auto,
 }
 
