@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::bucket::{Bucket, Rate};
 use crate::history::entry::{Entry, What};
-use crate::words::{lasting_sentence, sentence};
+use crate::words::{Severity, lasting_sentence, sentence, severity};
 
 /// A series ends when nothing was added for so long, as in client-go.
 pub const QUIET: Duration = Duration::from_mins(6);
@@ -36,6 +36,8 @@ pub struct Told<K> {
     pub key: K,
     /// What happened.
     pub what: What,
+    /// How serious it is.
+    pub severity: Severity,
     /// The text.
     pub text: Box<str>,
     /// When it happened first.
@@ -53,6 +55,8 @@ pub struct Told<K> {
 pub enum Outcome {
     /// It is written.
     Written,
+    /// The Event exists: the answer to an earlier attempt was lost. Its count may be an older one.
+    Exists,
     /// The Event has expired, so it is to be written anew.
     Expired,
     /// It is to be tried again later.
@@ -160,7 +164,8 @@ impl<K: Clone + Eq + Hash> Series<K> {
         object.ids.push(id);
         let (first, last) = (entry.at, entry.at);
         let (key, text, what) = (key.clone(), text.into(), entry.what);
-        let told = Told { id, key, what, text, first, last, count: 1, is_written: false };
+        let (severity, count) = (severity(entry), 1);
+        let told = Told { id, key, what, severity, text, first, last, count, is_written: false };
         self.kept.insert(id, Kept { told, seen: now, written: 0, is_lasting });
         self.due.insert((now, id));
         self.unwritten += 1;
@@ -196,9 +201,10 @@ impl<K: Clone + Eq + Hash> Series<K> {
     pub fn ended(&mut self, told: &Told<K>, outcome: Outcome, now: Instant) {
         let Some(kept) = self.kept.get_mut(&told.id) else { return };
         match outcome {
-            Outcome::Written => {
+            Outcome::Written | Outcome::Exists => {
                 self.unwritten -= usize::from(!kept.told.is_written);
-                (kept.told.is_written, kept.written) = (true, told.count);
+                let count = if outcome == Outcome::Exists { 1 } else { told.count };
+                (kept.told.is_written, kept.written) = (true, count);
                 if kept.told.count > kept.written {
                     self.due.insert((now + INTERVAL, told.id));
                 }

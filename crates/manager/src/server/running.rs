@@ -127,6 +127,7 @@ impl Running {
             }
         };
         watches.start();
+        start_telling(args, shared, kept.clone(), &mut work, &mut registry, &stop_work);
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
@@ -215,6 +216,22 @@ fn start_enforcing(
         work.spawn_on(runtime, "the keeper of statuses", keeper.run(shutdown.clone()));
     }
     work.spawn_on(runtime, "the reconciler", shared.reconciler().run(shutdown.clone()));
+}
+
+/// Starts what tells others. Where another server may use the same settings, that one does.
+fn start_telling(
+    args: &ServeArgs,
+    shared: &Shared,
+    kept: Option<Arc<Kept>>,
+    work: &mut Tasks,
+    registry: &mut Registry,
+    shutdown: &CancellationToken,
+) {
+    if args.tell.kubernetes_events && shared.marker.store.is_locked() {
+        let recorder = shared.event_recorder(kept, args.lease.pod());
+        recorder.metrics.register(registry);
+        work.spawn("the recorder of Events", recorder.run(shutdown.clone()));
+    }
 }
 
 /// Starts what keeps and proves guards, or what removes those of an earlier run.

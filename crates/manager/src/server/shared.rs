@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::args::AuthorizationMode;
 use super::health::Health;
 use crate::cluster::Cluster;
+use crate::events::metrics::EventMetrics;
+use crate::events::recorder::EventRecorder;
 use crate::guards::Guards;
 use crate::history::shared::SharedHistory;
 use crate::kubernetes::probe::Probe;
@@ -122,6 +124,20 @@ impl Shared {
             client: self.client.clone(),
             metrics: self.guard_metrics.clone(),
             failed: Notify::new(),
+        }
+    }
+
+    /// Writes Events of Kubernetes about what happens.
+    pub(super) fn event_recorder(&self, kept: Option<Arc<Kept>>, instance: String) -> EventRecorder {
+        EventRecorder {
+            happened: self.history.watch(),
+            cluster: Arc::clone(&self.cluster),
+            kept,
+            work: Arc::clone(&self.marker.work),
+            leadership: self.leadership.clone(),
+            client: self.client.clone(),
+            instance,
+            metrics: EventMetrics::default(),
         }
     }
 

@@ -24,6 +24,7 @@ mod guard_policies;
 mod history;
 mod hostile;
 mod kinds;
+mod kubernetes_events;
 mod leader;
 mod listing;
 mod mass;
