@@ -51,8 +51,7 @@ impl Outbound {
             proxy,
             certificate: None,
         };
-        let connections =
-            endpoint.connections().map_err(|Unusable(error)| OutboundError(chain(&error)))?;
+        let connections = endpoint.connections().map_err(|Unusable(error)| OutboundError(chain(&error)))?;
         Ok(Self { connections })
     }
 
@@ -63,7 +62,8 @@ impl Outbound {
             let (head, body) = answer.map_err(|error| OutboundError(chain(&error)))?.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await;
             let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned());
-            let location = head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()?.parse().ok());
+            let location =
+                head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()?.parse().ok());
             Ok(Answer {
                 status: head.status,
                 retry_after: retry_after::of(&head.headers),

@@ -34,7 +34,11 @@ impl NotifyMetrics {
     pub fn register(&self, registry: &mut Registry) {
         let counters = [
             ("notifications_sent", "Messages that a receiver has accepted", &self.sent),
-            ("notification_retries", "Attempts to send a message that failed and are repeated", &self.retries),
+            (
+                "notification_retries",
+                "Attempts to send a message that failed and are repeated",
+                &self.retries,
+            ),
             ("notifications_failed", "Messages that were given up", &self.failed),
             (
                 "notifications_dropped",

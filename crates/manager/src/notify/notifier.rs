@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use replica_count_core::notice::digest::Digest;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -78,7 +79,7 @@ impl Notifier {
                     Err(RecvError::Lagged(missed)) => self.miss(&mut outbox, missed),
                     Err(RecvError::Closed) => break,
                 },
-                Some(_) = outbox.deliveries.join_next() => {}
+                Some(ended) = outbox.deliveries.join_next() => propagate(ended),
                 () = due(&outbox.collecting) => self.flush(&mut outbox, &config, Some(Instant::now())),
             }
         }
@@ -96,7 +97,11 @@ impl Notifier {
         }
         self.flush(&mut outbox, config, None);
         outbox.queues.clear();
-        let sent = timeout(LAST, async { while outbox.deliveries.join_next().await.is_some() {} });
+        let sent = timeout(LAST, async {
+            while let Some(ended) = outbox.deliveries.join_next().await {
+                propagate(ended);
+            }
+        });
         if sent.await.is_err() {
             warn!(after = ?LAST, waiting = self.metrics.waiting.get(), "not waiting for notifications");
         }
@@ -152,7 +157,11 @@ impl Notifier {
         self.metrics.dropped(service);
         if !std::mem::replace(&mut outbox.is_dropping, true) {
             let receiver = &*route.receiver;
-            warn!(receiver, waiting = MAX_WAITING, "notifications are dropped: too many wait for this receiver");
+            warn!(
+                receiver,
+                waiting = MAX_WAITING,
+                "notifications are dropped: too many wait for this receiver"
+            );
         }
     }
 
@@ -172,6 +181,15 @@ impl Notifier {
         outbox.deliveries.spawn(delivery.run());
         outbox.queues.insert(receiver.to_owned(), sender.clone());
         sender
+    }
+}
+
+/// A panic of a delivery ends the notifier, and with it the server.
+fn propagate(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        resume_unwind(error.into_panic());
     }
 }
 

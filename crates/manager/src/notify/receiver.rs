@@ -7,12 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Request, Uri, header};
 use jiff::Timestamp;
+use replica_count_core::notice::Notice;
 use replica_count_core::notice::alerts::alerts;
 use replica_count_core::notice::cloud_event::{CONTENT_TYPE, cloud_event};
 use replica_count_core::notice::signature::{SIGNATURE_PREFIX, signed};
 use replica_count_core::notice::slack::slack;
 use replica_count_core::notice::teams::teams;
-use replica_count_core::notice::Notice;
 use serde_json::Value;
 
 use crate::kubernetes::outbound::{Answer, Outbound};
@@ -65,9 +65,8 @@ impl Service {
             Self::Slack => Some(slack(notice)),
             Self::Teams => Some(teams(notice)),
             Self::Webhook => Some(cloud_event(notice)),
-            Self::Alertmanager => {
-                Some(alerts(notice)).filter(|alerts| alerts.as_array().is_some_and(|alerts| !alerts.is_empty()))
-            }
+            Self::Alertmanager => Some(alerts(notice))
+                .filter(|alerts| alerts.as_array().is_some_and(|alerts| !alerts.is_empty())),
         }
     }
 }
@@ -158,7 +157,8 @@ impl Receiver {
         }
         let seconds = now.as_second();
         let signed = signed(id, seconds, body);
-        let sign = |key: &hmac::Key| format!("{SIGNATURE_PREFIX}{}", STANDARD.encode(hmac::sign(key, &signed)));
+        let sign =
+            |key: &hmac::Key| format!("{SIGNATURE_PREFIX}{}", STANDARD.encode(hmac::sign(key, &signed)));
         let signatures: Vec<_> = self.keys.iter().map(sign).collect();
         vec![
             ("webhook-id", id.to_owned()),

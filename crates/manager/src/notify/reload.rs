@@ -44,6 +44,11 @@ impl NotifyReload {
         self.current.subscribe()
     }
 
+    /// The metrics.
+    pub fn metrics(&self) -> &NotifyMetrics {
+        &self.metrics
+    }
+
     /// Polls the files until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let polling = async {

@@ -30,6 +30,7 @@ use crate::net::tls::{AuthorityFile, TlsFiles};
 use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
+use crate::server::notify::NotifyArgs;
 use crate::server::transfer::TransferArgs;
 
 const AFTER_HELP: &str = "\
@@ -66,6 +67,8 @@ pub enum Command {
     Import(TransferArgs),
     /// Store the ReplicaCounts in the file, as settings
     Export(TransferArgs),
+    /// Show what notifications look like, or send one, with receivers and routes of a file
+    Notify(NotifyArgs),
     /// Print the CustomResourceDefinition of ReplicaCounts, for `kubectl apply --server-side -f -`
     Crd,
     /// Print a script that completes this command line in your shell

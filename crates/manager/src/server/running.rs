@@ -16,6 +16,7 @@ use super::leader::Leader;
 use super::log::Lines;
 use super::shared::Shared;
 use super::tasks::Tasks;
+use super::telling::Telling;
 use super::watches::Watches;
 use crate::history::writer::HistoryWriter;
 use crate::kubernetes::renewal::Renewal;
@@ -24,6 +25,7 @@ use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::report::Reporter;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
@@ -47,6 +49,8 @@ pub(super) struct Parts {
     pub(super) reporter: Reporter,
     /// Who writes the history to its file. `None`: it is in memory only.
     pub(super) history: Option<HistoryWriter>,
+    /// Receivers and routes of notifications. `None`: none are sent.
+    pub(super) notify: Option<NotifyReload>,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
@@ -75,7 +79,7 @@ impl PeerMetrics {
 }
 
 /// Everything that runs. The term of this server ends first, so that another one takes over at once. Then requests end, then the work that they may have caused, then the store, then the report
-/// of what happened.
+/// of what happened, and then the notifications of it.
 pub(super) struct Running {
     stop_election: CancellationToken,
     election: Tasks,
@@ -86,13 +90,15 @@ pub(super) struct Running {
     writing: Tasks,
     stop_reporting: CancellationToken,
     reporting: Tasks,
+    stop_telling: CancellationToken,
+    telling: Tasks,
 }
 
 impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, leader, reporter, history, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, leader, reporter, history, notify, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let [stop_requests, stop_work, stop_election, stop_reporting]: [CancellationToken; 4] =
@@ -127,7 +133,9 @@ impl Running {
             }
         };
         watches.start();
-        start_telling(args, shared, kept.clone(), &mut work, &mut registry, &stop_work);
+        let telling =
+            Telling { args, shared, registry: &mut registry, work: &mut work, stop_work: &stop_work };
+        let (telling, stop_telling) = telling.start(kept.clone(), notify);
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
@@ -153,6 +161,8 @@ impl Running {
             writing,
             stop_reporting,
             reporting,
+            stop_telling,
+            telling,
         }
     }
 
@@ -164,6 +174,7 @@ impl Running {
             error = self.work.first_to_end() => error,
             error = self.writing.first_to_end() => error,
             error = self.reporting.first_to_end() => error,
+            error = self.telling.first_to_end() => error,
         }
     }
 
@@ -190,9 +201,11 @@ impl Running {
         if tokio::time::timeout(CLOSE_TIMEOUT, self.reporting.join_all()).await.is_err() {
             warn!(after = ?CLOSE_TIMEOUT, "not waiting for the history to be written");
         }
-        let [election, requests, work, reporting] =
-            [&mut self.election, &mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
-        closed.and(work).and(requests).and(election).and(reporting)
+        self.stop_telling.cancel();
+        self.telling.join_all().await;
+        let parts =
+            [&mut self.work, &mut self.requests, &mut self.election, &mut self.reporting, &mut self.telling];
+        parts.map(Tasks::outcome).into_iter().fold(closed, Result::and)
     }
 
     /// Ends at once. A credential plugin is still killed, which would otherwise outlive the server.
@@ -216,22 +229,6 @@ fn start_enforcing(
         work.spawn_on(runtime, "the keeper of statuses", keeper.run(shutdown.clone()));
     }
     work.spawn_on(runtime, "the reconciler", shared.reconciler().run(shutdown.clone()));
-}
-
-/// Starts what tells others. Where another server may use the same settings, that one does.
-fn start_telling(
-    args: &ServeArgs,
-    shared: &Shared,
-    kept: Option<Arc<Kept>>,
-    work: &mut Tasks,
-    registry: &mut Registry,
-    shutdown: &CancellationToken,
-) {
-    if args.tell.kubernetes_events && shared.marker.store.is_locked() {
-        let recorder = shared.event_recorder(kept, args.lease.pod());
-        recorder.metrics.register(registry);
-        work.spawn("the recorder of Events", recorder.run(shutdown.clone()));
-    }
 }
 
 /// Starts what keeps and proves guards, or what removes those of an earlier run.
@@ -338,6 +335,8 @@ mod tests {
             writing: Tasks::default(),
             stop_reporting: CancellationToken::new(),
             reporting: Tasks::default(),
+            stop_telling: CancellationToken::new(),
+            telling: Tasks::default(),
         };
         let ended = CancellationToken::new();
         let plugin = ended.clone().drop_guard();

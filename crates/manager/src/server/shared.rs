@@ -22,6 +22,8 @@ use crate::history::shared::SharedHistory;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::standing::Standing;
 use crate::leadership::Leadership;
+use crate::notify::notifier::Notifier;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
 use crate::reconcile::guard_keeper::{GuardKeeper, GuardSettings};
@@ -138,6 +140,16 @@ impl Shared {
             client: self.client.clone(),
             instance,
             metrics: EventMetrics::default(),
+        }
+    }
+
+    /// Sends notifications of what happens.
+    pub(super) fn notifier(&self, reload: &NotifyReload) -> Notifier {
+        Notifier {
+            happened: self.history.watch(),
+            config: reload.current(),
+            leadership: self.leadership.clone(),
+            metrics: reload.metrics().clone(),
         }
     }
 

@@ -15,8 +15,7 @@ use crate::fixture::{Fixture, eventually, own, wait_for_metric};
 impl Fixture<'_> {
     /// The Events about an object with this kind.
     async fn kubernetes_events(&self, kind: &str) -> Vec<Event> {
-        let events: Api<Event> =
-            Api::namespaced(self.control_plane.admin().await.unwrap(), &self.namespace);
+        let events: Api<Event> = Api::namespaced(self.control_plane.admin().await.unwrap(), &self.namespace);
         let mut events = events.list(&ListParams::default()).await.unwrap().items;
         events.retain(|event| {
             event.regarding.as_ref().is_some_and(|regarding| regarding.kind.as_deref() == Some(kind))
@@ -27,7 +26,7 @@ impl Fixture<'_> {
     }
 
     /// Waits for as many Events; returns reason and text of each.
-    async fn wait_for_events(&self, kind: &str, count: usize) -> Vec<(String, String)> {
+    pub(crate) async fn wait_for_events(&self, kind: &str, count: usize) -> Vec<(String, String)> {
         let events = eventually("the Events are there", async || {
             let events = self.kubernetes_events(kind).await;
             if events.len() >= count { Ok(events) } else { Err(events) }
@@ -37,18 +36,18 @@ impl Fixture<'_> {
         told.collect()
     }
 
-    fn kubectl_scale(&self, count: i32) {
+    pub(crate) fn kubectl_scale(&self, count: i32) {
         let output = self.kubectl(["scale", "deployment/web", &format!("--replicas={count}")]);
         assert!(output.status.success(), "{output:?}");
     }
 }
 
 /// As texts, to compare with.
-fn owned(told: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn owned(told: &[(&str, &str)]) -> Vec<(String, String)> {
     told.iter().map(|(reason, text)| ((*reason).to_owned(), (*text).to_owned())).collect()
 }
 
-const STORY: [(&str, &str); 3] = [
+pub(crate) const STORY: [(&str, &str); 3] = [
     ("Set", "client set the count to 3"),
     ("Drifted", "kubectl through scale changed the count from 3 to 7"),
     ("Repaired", "Set the count back from 7 to 3"),
@@ -62,7 +61,6 @@ async fn kubectl_describe_tells_the_story() {
     assert_eq!(fixture.wait_for_events("Deployment", 3).await, owned(&STORY));
     let output = fixture.kubectl(["describe", "deployment", "web"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    println!("{text}");
     let lines = text.lines().filter_map(|line| line.split_once("replica-count-manager"));
     let lines: Vec<_> = lines.map(|(begin, note)| (begin.split_whitespace().nth(1), note.trim())).collect();
     assert_eq!(lines, STORY.map(|(reason, note)| (Some(reason), note)), "{text}");

@@ -30,6 +30,7 @@ mod listing;
 mod mass;
 mod namespaced;
 mod namespaces;
+mod notifications;
 mod outage;
 mod own_workload;
 mod proxies;

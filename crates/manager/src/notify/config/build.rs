@@ -58,9 +58,10 @@ pub(super) fn config(snapshot: &Snapshot) -> Result<Config> {
         }
         routes.push(Arc::new(builder.route(entry, window)?));
     }
-    let links = file.links.iter().map(|link| {
-        Link::new(&link.text, &link.url.value).map_err(|error| builder.error(&link.url, error))
-    });
+    let links = file
+        .links
+        .iter()
+        .map(|link| Link::new(&link.text, &link.url.value).map_err(|error| builder.error(&link.url, error)));
     Ok(Config { receivers, routes, links: links.collect::<Result<_>>()? })
 }
 
@@ -74,9 +75,11 @@ impl Builder<'_> {
     }
 
     fn receiver(&self, entry: &ReceiverEntry) -> Result<Receiver> {
-        let mut given = entry.destinations().into_iter().zip(Service::ALL).filter_map(|(destination, service)| {
-            destination.map(|destination| (destination, service))
-        });
+        let mut given = entry
+            .destinations()
+            .into_iter()
+            .zip(Service::ALL)
+            .filter_map(|(destination, service)| destination.map(|destination| (destination, service)));
         let (Some((destination, service)), None) = (given.next(), given.next()) else {
             let services = Service::ALL.map(Service::as_str).join(", ");
             return Err(self.error(&entry.name, format!("a receiver has exactly one of: {services}")));
@@ -110,7 +113,9 @@ impl Builder<'_> {
         let is_secret = matches!(service, Service::Slack | Service::Teams);
         let (text, uri) = match (&destination.url, &destination.url_file) {
             (Some(url), None) if is_secret => {
-                return Err(self.error(url, "this URL is a secret: put it into a file, and name that as urlFile"));
+                return Err(
+                    self.error(url, "this URL is a secret: put it into a file, and name that as urlFile")
+                );
             }
             (Some(url), None) => {
                 let parsed = web_url(&url.value, service).map_err(|reason| self.error(url, reason))?;
@@ -137,9 +142,8 @@ impl Builder<'_> {
         let parsed: std::result::Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(self.snapshot.bytes(file)?).collect();
         let certificates = parsed.ok().filter(|certificates| !certificates.is_empty());
-        let certificates = certificates.ok_or_else(|| {
-            self.error(file, format!("{} has no certificates (PEM)", file.value.display()))
-        })?;
+        let certificates = certificates
+            .ok_or_else(|| self.error(file, format!("{} has no certificates (PEM)", file.value.display())))?;
         Ok(certificates.into_iter().map(|certificate| certificate.to_vec()).collect())
     }
 

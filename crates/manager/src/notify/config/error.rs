@@ -38,7 +38,10 @@ impl ConfigError {
     /// The file is not what it must be.
     pub(super) fn syntax(file: &Path, error: &serde_saphyr::Error) -> Self {
         let place = error.location().and_then(place);
-        let reason = error.without_snippet().to_string().replace('\n', " ");
+        let mut reason = error.without_snippet().to_string().replace('\n', " ");
+        if let Some((line, column)) = place {
+            reason = reason.trim_end_matches(&format!(" at line {line}, column {column}")).to_owned();
+        }
         Self { file: file.to_owned(), place, reason }
     }
 }

@@ -73,28 +73,88 @@ fn check_refused(from: &str, to: &str, expected: &str) {
 
 #[test]
 fn an_error_names_line_and_column() {
-    check_refused("receiver: audit", "receiver: adit", "FILE:22:33: there is no receiver \"adit\"; there are: alerts, audit, cards, chat");
-    check_refused("slack: {urlFile: url}", "slack: {urlFile: gone}", "FILE:7:22: gone cannot be read: entity not found");
-    check_refused("={name}", "={nam}", "FILE:4:29: {nam} is not a field; fields are {namespace}, {kind} and {name}");
-    check_refused("[drifted,", "[drift,", "FILE:19:14: \"drift\" is not known; known are: set, deleted, enforced, ignored, drifted, another_server, repaired, applied, resolved, late_cost, contested, calmed, steady_conflict, steady_conflict_ended, missing, autoscaled, write_failed");
-    check_refused("[deployments]", "[pods]", "FILE:18:13: \"pods\" is not known; known are: deployments, statefulsets");
-    check_refused("severity: warning", "severity: bad", "FILE:20:15: \"bad\" is not known; known are: info, warning, error");
-    check_refused("window: 10s", "window: 10", "FILE:21:13: \"10\" is no window: write 1s to 3600s, or 1m to 60m");
-    check_refused("[shop, ", "['*shop', ", "FILE:17:18: \"*shop\" is no namespace, nor the beginning of one and *");
+    check_refused(
+        "receiver: audit",
+        "receiver: adit",
+        "FILE:22:34: there is no receiver \"adit\"; there are: alerts, audit, cards, chat",
+    );
+    check_refused(
+        "slack: {urlFile: url}",
+        "slack: {urlFile: gone}",
+        "FILE:7:22: gone cannot be read: entity not found",
+    );
+    check_refused(
+        "={name}",
+        "={nam}",
+        "FILE:4:28: {nam} is not a field; fields are {namespace}, {kind} and {name}",
+    );
+    check_refused(
+        "[drifted,",
+        "[drift,",
+        "FILE:19:14: \"drift\" is not known; known are: set, deleted, enforced, ignored, drifted, another_server, repaired, applied, resolved, late_cost, contested, calmed, steady_conflict, steady_conflict_ended, missing, autoscaled, write_failed",
+    );
+    check_refused(
+        "[deployments]",
+        "[pods]",
+        "FILE:18:13: \"pods\" is not known; known are: deployments, statefulsets",
+    );
+    check_refused(
+        "severity: warning",
+        "severity: bad",
+        "FILE:20:15: \"bad\" is not known; known are: info, warning, error",
+    );
+    check_refused(
+        "window: 10s",
+        "window: 10",
+        "FILE:21:13: \"10\" is no window: write 1s to 3600s, or 1m to 60m",
+    );
+    check_refused(
+        "[shop, ",
+        "['*shop', ",
+        "FILE:17:18: \"*shop\" is no namespace, nor the beginning of one and *",
+    );
     check_refused("name: everything", "name: shop", "FILE:22:12: there are two routes \"shop\"");
     check_refused("name: cards", "name: chat", "FILE:8:11: there are two receivers \"chat\"");
-    check_refused("teams: {urlFile: url}", "", "FILE:8:11: a receiver has exactly one of: slack, teams, webhook, alertmanager");
-    check_refused("{urlFile: url}", "{url: 'https://hooks.slack.com/x'}", "FILE:7:18: this URL is a secret: put it into a file, and name that as urlFile");
-    check_refused("{urlFile: url}", "{urlFile: key}", "FILE:7:22: the content of key: the URL must begin with https://");
+    check_refused(
+        "teams: {urlFile: url}",
+        "",
+        "FILE:8:11: a receiver has exactly one of: slack, teams, webhook, alertmanager",
+    );
+    check_refused(
+        "{urlFile: url}",
+        "{url: 'https://hooks.slack.com/x'}",
+        "FILE:7:18: this URL is a secret: put it into a file, and name that as urlFile",
+    );
+    check_refused(
+        "{urlFile: url}",
+        "{urlFile: key}",
+        "FILE:7:22: the content of key: the URL must begin with https://",
+    );
     check_refused("{urlFile: url}", "{urlFile: empty}", "FILE:7:22: empty is not one line of text");
-    check_refused("{urlFile: url}", "{urlFile: url, caFile: key}", "FILE:7:35: key has no certificates (PEM)");
-    check_refused("signingKeyFile: key", "signingKeyFile: token", "FILE:11:68: token is not a key: write whsec_ and 24 to 64 bytes in base64");
-    check_refused("'http://audit.example.com/hook'", "ftp://x", "FILE:11:20: the URL must begin with https:// or http://");
+    check_refused(
+        "{urlFile: url}",
+        "{urlFile: url, caFile: key}",
+        "FILE:7:35: key has no certificates (PEM)",
+    );
+    check_refused(
+        "signingKeyFile: key",
+        "signingKeyFile: token",
+        "FILE:11:69: token is not a key: write whsec_ and 24 to 64 bytes in base64",
+    );
+    check_refused(
+        "'http://audit.example.com/hook'",
+        "ftp://x",
+        "FILE:11:20: the URL must begin with https:// or http://",
+    );
 }
 
 #[test]
 fn what_is_no_such_file_is_refused() {
-    check_refused("window: 1m", "windows: 1m", "FILE:2:1: unknown field `windows`, expected one of `window`, `links`, `receivers`, `routes`");
+    check_refused(
+        "window: 1m",
+        "windows: 1m",
+        "FILE:2:1: unknown field `windows`, expected one of window, links, receivers, routes",
+    );
     let error = load("receivers: [").unwrap_err();
     assert!(error.starts_with("FILE:1:"), "{error}");
     let error = Config::load(Path::new("/nowhere/notify.yaml")).unwrap_err().to_string();

@@ -46,7 +46,8 @@ impl Webhook {
                     if status == 0 {
                         pending::<()>().await;
                     }
-                    let answer = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+                    let answer =
+                        format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
                     stream.write_all(answer.as_bytes()).await.unwrap();
                 });
             }
