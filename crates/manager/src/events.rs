@@ -6,3 +6,6 @@
 
 pub mod metrics;
 pub mod recorder;
+
+#[cfg(test)]
+mod reference;

@@ -13,7 +13,7 @@ use crate::target::Target;
 /// The time of all samples, in seconds since 1970.
 const SECOND: i64 = 1_767_225_600;
 
-/// What could happen to a Deployment.
+/// What could happen to a Deployment, with every field that such an event can have.
 ///
 /// # Panics
 ///
@@ -51,21 +51,30 @@ pub fn sample(namespace: &str, name: &str, what: What) -> Entry {
             entry.reason = Some("sale".into());
         }
         What::Deleted => (entry.from, entry.author, entry.generation) = (count(3), user, None),
-        What::Enforced | What::Ignored => entry.author = user,
+        What::Enforced => entry.author = user,
+        What::Ignored => (entry.author, entry.until) = (user, Timestamp::from_second(SECOND + 3600).ok()),
         What::Drifted | What::AnotherServer | What::Resolved | What::LateCost => {
             (entry.from, entry.to, entry.author) = (count(3), count(7), manager);
+            entry.times = (what == What::Drifted).then_some(1);
+            entry.reason = (what == What::Resolved).then(|| "in_sync".into());
+            entry.pods_lost = matches!(what, What::Resolved | What::LateCost).then_some(2);
         }
-        What::Repaired | What::Applied => {
+        What::Repaired => {
             (entry.from, entry.to, entry.author) = (count(7), count(3), manager);
-            entry.took = Some(Duration::from_millis(12));
+            (entry.took, entry.pods_lost) = (Some(Duration::from_millis(12)), Some(0));
         }
-        What::Contested | What::SteadyConflict => {
-            (entry.author, entry.wait) = (manager, Some(Duration::from_secs(20)));
+        What::Applied => {
+            (entry.from, entry.to, entry.took) = (count(7), count(3), Some(Duration::from_millis(12)));
+        }
+        What::Contested => (entry.author, entry.wait) = (manager, Some(Duration::from_secs(20))),
+        What::SteadyConflict => {
+            (entry.author, entry.wait, entry.times) = (manager, Some(Duration::from_secs(20)), Some(8));
         }
         What::Calmed | What::SteadyConflictEnded | What::Missing => {}
         What::Autoscaled => entry.autoscaler = Some("HorizontalPodAutoscaler/web".into()),
         What::WriteFailed => {
-            (entry.to, entry.code, entry.times) = (count(3), Some(403), Some(1));
+            (entry.to, entry.author, entry.times) = (count(3), manager, Some(1));
+            (entry.code, entry.wait) = (Some(403), Some(Duration::from_secs(1)));
             (entry.reason, entry.message) = (Some("forbidden".into()), Some("no right".into()));
         }
     }

@@ -90,8 +90,7 @@ pub(super) struct Running {
     writing: Tasks,
     stop_reporting: CancellationToken,
     reporting: Tasks,
-    stop_telling: CancellationToken,
-    telling: Tasks,
+    telling: Telling,
 }
 
 impl Running {
@@ -118,24 +117,10 @@ impl Running {
         let (tasks, shutdown) = (&mut work, &stop_work);
         let mut watches =
             Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown };
-        let kept = match backing {
-            Backing::File(committer) => {
-                let subscriber = shared.subscriber();
-                writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
-                None
-            }
-            Backing::Crd(unstarted) => {
-                let subscriber = Box::new(shared.subscriber());
-                let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
-                writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
-                watches.start_replica_counts(sink);
-                Some(kept)
-            }
-        };
+        let kept = start_store(backing, shared, &mut writing, &mut watches);
         watches.start();
-        let telling =
-            Telling { args, shared, registry: &mut registry, work: &mut work, stop_work: &stop_work };
-        let (telling, stop_telling) = telling.start(kept.clone(), notify);
+        let sources = (kept.clone(), notify);
+        let telling = Telling::start(args, shared, sources, &mut registry, &mut work, &stop_work);
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
@@ -161,7 +146,6 @@ impl Running {
             writing,
             stop_reporting,
             reporting,
-            stop_telling,
             telling,
         }
     }
@@ -174,7 +158,7 @@ impl Running {
             error = self.work.first_to_end() => error,
             error = self.writing.first_to_end() => error,
             error = self.reporting.first_to_end() => error,
-            error = self.telling.first_to_end() => error,
+            error = self.telling.tasks.first_to_end() => error,
         }
     }
 
@@ -201,10 +185,14 @@ impl Running {
         if tokio::time::timeout(CLOSE_TIMEOUT, self.reporting.join_all()).await.is_err() {
             warn!(after = ?CLOSE_TIMEOUT, "not waiting for the history to be written");
         }
-        self.stop_telling.cancel();
-        self.telling.join_all().await;
-        let parts =
-            [&mut self.work, &mut self.requests, &mut self.election, &mut self.reporting, &mut self.telling];
+        self.telling.stop().await;
+        let parts = [
+            &mut self.work,
+            &mut self.requests,
+            &mut self.election,
+            &mut self.reporting,
+            &mut self.telling.tasks,
+        ];
         parts.map(Tasks::outcome).into_iter().fold(closed, Result::and)
     }
 
@@ -213,6 +201,29 @@ impl Running {
         self.work.abort_all();
         // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
+    }
+}
+
+/// Starts what writes settings; returns the ReplicaCounts, if they are the settings.
+fn start_store(
+    backing: Backing,
+    shared: &Shared,
+    writing: &mut Tasks,
+    watches: &mut Watches<'_>,
+) -> Option<Arc<Kept>> {
+    match backing {
+        Backing::File(committer) => {
+            let subscriber = shared.subscriber();
+            writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
+            None
+        }
+        Backing::Crd(unstarted) => {
+            let subscriber = Box::new(shared.subscriber());
+            let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
+            writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
+            watches.start_replica_counts(sink);
+            Some(kept)
+        }
     }
 }
 
@@ -335,8 +346,7 @@ mod tests {
             writing: Tasks::default(),
             stop_reporting: CancellationToken::new(),
             reporting: Tasks::default(),
-            stop_telling: CancellationToken::new(),
-            telling: Tasks::default(),
+            telling: Telling::default(),
         };
         let ended = CancellationToken::new();
         let plugin = ended.clone().drop_guard();

@@ -1,4 +1,4 @@
-//! Starts what tells others what happens. Where another server may use the same settings, that one does.
+//! What tells others what happens. Where another server may use the same settings, that one does.
 
 use std::sync::Arc;
 
@@ -11,34 +11,42 @@ use super::tasks::Tasks;
 use crate::notify::reload::NotifyReload;
 use crate::store::Kept;
 
-/// Starts what tells others.
-pub(super) struct Telling<'a> {
-    pub(super) args: &'a ServeArgs,
-    pub(super) shared: &'a Shared,
-    pub(super) registry: &'a mut Registry,
-    pub(super) work: &'a mut Tasks,
-    pub(super) stop_work: &'a CancellationToken,
+/// What ends after everything that may still happen.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    stop: CancellationToken,
+    pub(super) tasks: Tasks,
 }
 
-impl Telling<'_> {
-    /// Starts it; returns what ends after everything that may still happen, and how to end it.
+impl Telling {
+    /// Starts it, and among `work` what ends earlier. `sources` are the ReplicaCounts and the receivers of notifications,
+    /// if there are any.
     pub(super) fn start(
-        self,
-        kept: Option<Arc<Kept>>,
-        notify: Option<NotifyReload>,
-    ) -> (Tasks, CancellationToken) {
-        let Self { args, shared, registry, work, stop_work } = self;
+        args: &ServeArgs,
+        shared: &Shared,
+        sources: (Option<Arc<Kept>>, Option<NotifyReload>),
+        registry: &mut Registry,
+        work: &mut Tasks,
+        stop_work: &CancellationToken,
+    ) -> Self {
+        let (kept, notify) = sources;
         if args.tell.kubernetes_events && shared.marker.store.is_locked() {
             let recorder = shared.event_recorder(kept, args.lease.pod());
             recorder.metrics.register(registry);
             work.spawn("the recorder of Events", recorder.run(stop_work.clone()));
         }
-        let (mut telling, stop) = (Tasks::default(), CancellationToken::new());
+        let mut this = Self::default();
         if let Some(reload) = notify {
             reload.metrics().register(registry);
-            telling.spawn("the notifier", shared.notifier(&reload).run(stop.clone()));
+            this.tasks.spawn("the notifier", shared.notifier(&reload).run(this.stop.clone()));
             work.spawn("the notify configuration", reload.run(stop_work.clone()));
         }
-        (telling, stop)
+        this
+    }
+
+    /// Ends it. What was collected gets a little time.
+    pub(super) async fn stop(&mut self) {
+        self.stop.cancel();
+        self.tasks.join_all().await;
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn config(snapshot: &Snapshot) -> Result<Config> {
             return Err(builder.error(&entry.name, format!("there are two routes {:?}", entry.name.value)));
         }
         if !receivers.contains_key(&entry.receiver.value) {
-            let known = Vec::from_iter(receivers.keys().map(String::as_str)).join(", ");
+            let known = receivers.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let reason = format!("there is no receiver {:?}; there are: {known}", entry.receiver.value);
             return Err(builder.error(&entry.receiver, reason));
         }

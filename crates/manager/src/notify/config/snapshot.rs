@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_saphyr::Spanned;
 
 use super::error::ConfigError;
-use super::file::File;
+use super::file::{Destination, File};
 
 /// The largest file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -38,7 +38,7 @@ impl Snapshot {
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut contents = BTreeMap::new();
         for receiver in &file.receivers {
-            for named in receiver.destinations().into_iter().flatten().flat_map(|of| of.files()) {
+            for named in receiver.destinations().into_iter().flatten().flat_map(Destination::files) {
                 let named = folder.join(&named.value);
                 let content = read(&named);
                 contents.insert(named, content);

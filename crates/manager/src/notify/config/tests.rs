@@ -120,6 +120,10 @@ fn an_error_names_line_and_column() {
         "",
         "FILE:8:11: a receiver has exactly one of: slack, teams, webhook, alertmanager",
     );
+}
+
+#[test]
+fn an_error_about_a_secret_does_not_show_it() {
     check_refused(
         "{urlFile: url}",
         "{url: 'https://hooks.slack.com/x'}",

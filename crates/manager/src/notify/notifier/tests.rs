@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -65,8 +66,8 @@ fn config(webhooks: &[&Webhook]) -> Config {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (mut receivers, mut routes) = (String::new(), String::new());
     for (number, Webhook { address, .. }) in webhooks.iter().enumerate() {
-        receivers += &format!("  - {{name: r{number}, webhook: {{url: 'http://{address}/'}}}}\n");
-        routes += &format!("  - {{name: n{number}, receiver: r{number}}}\n");
+        let _ = writeln!(receivers, "  - {{name: r{number}, webhook: {{url: 'http://{address}/'}}}}");
+        let _ = writeln!(routes, "  - {{name: n{number}, receiver: r{number}}}");
     }
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("notify.yaml");
