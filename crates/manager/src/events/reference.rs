@@ -24,7 +24,7 @@ Every event has `Name`, `Namespace`, `Kind`, `At` and an `Id`, and most have the
 ";
 
 const FIELDS: &str = "
-`event` is the name in the log, in the history file, in notifications and in their routes. Events of Kubernetes of severity
+`event` is the name in the history file, in notifications and in their routes. Events of Kubernetes of severity
 `warning` and `error` have the type `Warning`, the others `Normal`.
 
 ## Fields and texts
