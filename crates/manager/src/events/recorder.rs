@@ -80,7 +80,9 @@ impl EventRecorder {
                     }
                     Err(RecvError::Closed) => return,
                 },
-                _ = terms.changed() => self.drop_all(&mut telling),
+                term = terms.changed() => if term.is_none() {
+                    self.drop_all(&mut telling);
+                },
                 () = due(&telling.series) => tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = self.write_next(&mut telling) => {}

@@ -258,7 +258,7 @@ async fn a_changed_file_is_taken_over_if_it_is_valid() {
     wait_for_metric(&fixture.manager, "notify_config_refused 1").await;
     let log = fixture.manager.log();
     let refused = log.iter().find(|line| line.contains("the previous ones stay in use")).unwrap();
-    assert!(refused.contains("notify.yaml:11:30: there is no receiver \\\"nobody\\\""), "{refused}");
+    assert!(refused.contains("notify.yaml:11:29: there is no receiver \\\"nobody\\\""), "{refused}");
     config.replace("receiver: nobody, events: [drifted]", "receiver: cards, events: [set]");
     wait_for_metric(&fixture.manager, "notify_config_reloads_total 1").await;
     wait_for_metric(&fixture.manager, "notify_config_refused 0").await;
