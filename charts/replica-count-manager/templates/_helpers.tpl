@@ -173,6 +173,9 @@ there is none. */}}
 {{- if and .Values.service.http.enabled (eq (int .Values.service.port) (int .Values.service.http.port)) -}}
 {{- fail "service.port and service.http.port are the same: choose different ports." -}}
 {{- end -}}
+{{- if and (dig "secret" "" (default dict .Values.notifications)) (not (include "rcm.notifyConfig" .)) -}}
+{{- fail "notifications.secret is set, but notifications.config is empty: set receivers and routes, or remove the Secret." -}}
+{{- end -}}
 {{- if has .Values.config.namespace .Values.config.excludeNamespaces -}}
 {{- fail (printf "config.namespace is %s, which config.excludeNamespaces excludes: nothing would be managed." .Values.config.namespace) -}}
 {{- end -}}
@@ -265,6 +268,32 @@ everything stays allowed. */}}
 {{- dig "clientCA" "secret" "" .Values.tls -}}
 {{- end -}}
 
+{{/* Whether what happens is told by Events of Kubernetes. An upgrade with --reuse-values from a chart without this value
+grants no new rights. */}}
+{{- define "rcm.events" -}}
+{{- dig "enabled" false (default dict .Values.events) -}}
+{{- end -}}
+
+{{/* Receivers and routes of notifications, in YAML; empty if none are sent. */}}
+{{- define "rcm.notifyConfig" -}}
+{{- with dig "config" dict (default dict .Values.notifications) -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The ports of the receivers of notifications, as a JSON array: of each URL, and 443 where it is in a file. */}}
+{{- define "rcm.notifyPorts" -}}
+{{- $ports := list -}}
+{{- range dig "config" "receivers" list (default dict .Values.notifications) -}}
+{{- range $destination := values (omit . "name") -}}
+{{- $url := urlParse (default "https://file" $destination.url) -}}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) -}}
+{{- $ports = append $ports (int (default (ternary 80 443 (eq $url.scheme "http")) $port)) -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
 {{/* The environment of the server. */}}
 {{- define "rcm.settings" -}}
 GRPC_ADDRESS: "{{ include "rcm.listenAddress" . }}:8080"
@@ -297,6 +326,10 @@ OWN_WORKLOAD: {{ printf "%s/%s" .Release.Namespace (include "rcm.fullname" .) | 
 MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
 HISTORY_PER_TARGET: {{ dig "historyPerTarget" 100 .Values.config | int64 | quote }}
 HISTORY_BYTES: {{ dig "historyBytes" 16777216 .Values.config | int64 | quote }}
+KUBERNETES_EVENTS: {{ include "rcm.events" . | quote }}
+{{- if include "rcm.notifyConfig" . }}
+NOTIFY_CONFIG: /notify/notify.yaml
+{{- end }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_FORMAT: {{ .Values.config.logFormat }}
 GUARD: {{ include "rcm.guardMode" . | quote }}

@@ -176,7 +176,7 @@ impl ControlPlane {
     }
 
     /// The certificate file of the authority that signed all the others.
-    pub(crate) fn certificate_authority(&self) -> PathBuf {
+    pub fn certificate_authority(&self) -> PathBuf {
         self.authority.certificate()
     }
 

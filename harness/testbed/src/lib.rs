@@ -22,6 +22,7 @@ pub mod parent_death;
 pub mod policy;
 mod ports;
 mod progress;
+pub mod receiver;
 mod scratch;
 pub mod webhook;
 pub mod workspace;

@@ -139,7 +139,7 @@ impl Renewal {
         if self.opened.loaded.plugin.is_some() {
             let Some(obtained) = &self.given.obtained else {
                 // Only whether the rest can be used is known.
-                return access.connections().map(drop);
+                return access.endpoint.connections().map(drop);
             };
             access.authorization.clone_from(&obtained.authorization);
             access.endpoint.certificate.clone_from(&obtained.certificate);
@@ -147,7 +147,7 @@ impl Renewal {
         let connections = match &self.used {
             Some(used) if used.access == access => return Ok(()),
             Some(used) if used.access.endpoint == access.endpoint => used.connections.clone(),
-            Some(_) | None => access.connections()?,
+            Some(_) | None => access.endpoint.connections()?,
         };
         let requests = access.requests(connections.clone())?;
         let from = self.opened.loaded.method.to_string();

@@ -3,6 +3,7 @@
 pub mod kubernetes;
 pub mod lease;
 mod store;
+pub mod tell;
 mod values;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use tracing::level_filters::LevelFilter;
 use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
 pub use self::store::{StoreArg, StoreArgs};
+use self::tell::TellArgs;
 use self::values::{
     KindSet, NamespaceSet, OwnWorkload, at_most, kinds, name, namespaces, own_workload, replicas,
 };
@@ -30,6 +32,7 @@ use crate::net::tls::{AuthorityFile, TlsFiles};
 use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
+use crate::server::notify::NotifyArgs;
 use crate::server::transfer::TransferArgs;
 use crate::store::Rules;
 
@@ -67,6 +70,8 @@ pub enum Command {
     Import(TransferArgs),
     /// Store the ReplicaCounts in the file, as settings
     Export(TransferArgs),
+    /// Show what notifications look like, or send one, with receivers and routes of a file
+    Notify(NotifyArgs),
     /// Print the CustomResourceDefinition of ReplicaCounts, for `kubectl apply --server-side -f -`
     Crd,
     /// Print a script that completes this command line in your shell
@@ -106,6 +111,9 @@ pub struct ServeArgs {
     /// What is remembered.
     #[command(flatten)]
     pub history: HistoryArgs,
+    /// What others are told.
+    #[command(flatten)]
+    pub tell: TellArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,

@@ -40,6 +40,11 @@ pub fn run() -> ExitCode {
         }
         Some(Command::Import(args)) => transfer(args.import()),
         Some(Command::Export(args)) => transfer(args.export()),
+        Some(Command::Notify(args)) => match args.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_usage() => fail(&error.to_string(), EXIT_USAGE),
+            Err(error) => fail(&error.to_string(), 1),
+        },
         Some(Command::Crd) => print(definition().as_bytes()),
     }
 }

@@ -16,6 +16,7 @@ use super::leader::Leader;
 use super::log::Lines;
 use super::shared::Shared;
 use super::tasks::Tasks;
+use super::telling::Telling;
 use super::watches::Watches;
 use crate::history::writer::HistoryWriter;
 use crate::kubernetes::renewal::Renewal;
@@ -24,6 +25,7 @@ use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::report::Reporter;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
@@ -47,6 +49,8 @@ pub(super) struct Parts {
     pub(super) reporter: Reporter,
     /// Who writes the history to its file. `None`: it is in memory only.
     pub(super) history: Option<HistoryWriter>,
+    /// Receivers and routes of notifications. `None`: none are sent.
+    pub(super) notify: Option<NotifyReload>,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
@@ -75,7 +79,7 @@ impl PeerMetrics {
 }
 
 /// Everything that runs. The term of this server ends first, so that another one takes over at once. Then requests end, then the work that they may have caused, then the store, then the report
-/// of what happened.
+/// of what happened, and then the notifications of it.
 pub(super) struct Running {
     stop_election: CancellationToken,
     election: Tasks,
@@ -86,13 +90,14 @@ pub(super) struct Running {
     writing: Tasks,
     stop_reporting: CancellationToken,
     reporting: Tasks,
+    telling: Telling,
 }
 
 impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, leader, reporter, history, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, leader, reporter, history, notify, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let [stop_requests, stop_work, stop_election, stop_reporting]: [CancellationToken; 4] =
@@ -112,21 +117,10 @@ impl Running {
         let (tasks, shutdown) = (&mut work, &stop_work);
         let mut watches =
             Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown };
-        let kept = match backing {
-            Backing::File(committer) => {
-                let subscriber = shared.subscriber();
-                writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
-                None
-            }
-            Backing::Crd(unstarted) => {
-                let subscriber = Box::new(shared.subscriber());
-                let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
-                writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
-                watches.start_replica_counts(sink);
-                Some(kept)
-            }
-        };
+        let kept = start_store(backing, shared, &mut writing, &mut watches);
         watches.start();
+        let sources = (kept.clone(), notify);
+        let telling = Telling::start(args, shared, sources, &mut registry, &mut work, &stop_work);
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
         let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
@@ -152,6 +146,7 @@ impl Running {
             writing,
             stop_reporting,
             reporting,
+            telling,
         }
     }
 
@@ -163,6 +158,7 @@ impl Running {
             error = self.work.first_to_end() => error,
             error = self.writing.first_to_end() => error,
             error = self.reporting.first_to_end() => error,
+            error = self.telling.tasks.first_to_end() => error,
         }
     }
 
@@ -189,9 +185,15 @@ impl Running {
         if tokio::time::timeout(CLOSE_TIMEOUT, self.reporting.join_all()).await.is_err() {
             warn!(after = ?CLOSE_TIMEOUT, "not waiting for the history to be written");
         }
-        let [election, requests, work, reporting] =
-            [&mut self.election, &mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
-        closed.and(work).and(requests).and(election).and(reporting)
+        self.telling.stop().await;
+        let parts = [
+            &mut self.work,
+            &mut self.requests,
+            &mut self.election,
+            &mut self.reporting,
+            &mut self.telling.tasks,
+        ];
+        parts.map(Tasks::outcome).into_iter().fold(closed, Result::and)
     }
 
     /// Ends at once. A credential plugin is still killed, which would otherwise outlive the server.
@@ -199,6 +201,29 @@ impl Running {
         self.work.abort_all();
         // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
+    }
+}
+
+/// Starts what writes settings; returns the ReplicaCounts, if they are the settings.
+fn start_store(
+    backing: Backing,
+    shared: &Shared,
+    writing: &mut Tasks,
+    watches: &mut Watches<'_>,
+) -> Option<Arc<Kept>> {
+    match backing {
+        Backing::File(committer) => {
+            let subscriber = shared.subscriber();
+            writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
+            None
+        }
+        Backing::Crd(unstarted) => {
+            let subscriber = Box::new(shared.subscriber());
+            let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
+            writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
+            watches.start_replica_counts(sink);
+            Some(kept)
+        }
     }
 }
 
@@ -321,6 +346,7 @@ mod tests {
             writing: Tasks::default(),
             stop_reporting: CancellationToken::new(),
             reporting: Tasks::default(),
+            telling: Telling::default(),
         };
         let ended = CancellationToken::new();
         let plugin = ended.clone().drop_guard();

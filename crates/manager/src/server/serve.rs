@@ -29,6 +29,9 @@ use crate::kubernetes::source::Opened;
 use crate::leadership::Leadership;
 use crate::net::listener;
 use crate::net::tls::{self, Credentials};
+use crate::notify::config::Config;
+use crate::notify::metrics::NotifyMetrics;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
@@ -63,6 +66,8 @@ struct Validated {
     /// `None`: there is no election, because one server has the file.
     lease_namespace: Option<String>,
     remembered: Remembered,
+    /// Receivers and routes of notifications. `None`: none are sent.
+    notify: Option<NotifyReload>,
 }
 
 /// What is known of the past, who adds to it, and who writes it to its file. `None`: it is in memory only.
@@ -83,7 +88,7 @@ pub(super) async fn run(
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -116,7 +121,7 @@ pub(super) async fn run(
     };
     shared.mark_stored();
     let (history, listeners) = (remembered.writer, bind(&args)?);
-    let parts = Parts { log, backing, leader, reporter, history, credentials, renewal, listeners };
+    let parts = Parts { log, backing, leader, reporter, history, notify, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     serve(&mut running, &mut signals, &shared.marker.store).await
 }
@@ -222,7 +227,16 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
         }
     };
     let remembered = remember(args, &store, &backing);
-    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered })
+    // Where another server may use the same settings, that one notifies.
+    let notify = notify(args)?.filter(|_| store.is_locked());
+    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify })
+}
+
+/// The receivers and routes of notifications. `None`: none are sent.
+fn notify(args: &ServeArgs) -> Result<Option<NotifyReload>, ServeError> {
+    let Some(path) = &args.tell.notify_config else { return Ok(None) };
+    let (config, snapshot) = Config::load(path).map_err(ServeError::usage)?;
+    Ok(Some(NotifyReload::new(path.clone(), config, &snapshot, NotifyMetrics::default())))
 }
 
 /// A participant of the election.

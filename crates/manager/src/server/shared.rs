@@ -15,12 +15,16 @@ use tokio_util::sync::CancellationToken;
 use super::args::AuthorizationMode;
 use super::health::Health;
 use crate::cluster::Cluster;
+use crate::events::metrics::EventMetrics;
+use crate::events::recorder::EventRecorder;
 use crate::guards::Guards;
 use crate::history::shared::SharedHistory;
 use crate::kubernetes::probe::Probe;
 use crate::kubernetes::scale::Scales;
 use crate::kubernetes::standing::Standing;
 use crate::leadership::Leadership;
+use crate::notify::notifier::Notifier;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
 use crate::reconcile::guard_keeper::{GuardKeeper, GuardSettings};
@@ -123,6 +127,30 @@ impl Shared {
             client: self.client.clone(),
             metrics: self.guard_metrics.clone(),
             failed: Notify::new(),
+        }
+    }
+
+    /// Writes Events of Kubernetes about what happens.
+    pub(super) fn event_recorder(&self, kept: Option<Arc<Kept>>, instance: String) -> EventRecorder {
+        EventRecorder {
+            happened: self.history.watch(),
+            cluster: Arc::clone(&self.cluster),
+            kept,
+            work: Arc::clone(&self.marker.work),
+            leadership: self.leadership.clone(),
+            client: self.client.clone(),
+            instance,
+            metrics: EventMetrics::default(),
+        }
+    }
+
+    /// Sends notifications of what happens.
+    pub(super) fn notifier(&self, reload: &NotifyReload) -> Notifier {
+        Notifier {
+            happened: self.history.watch(),
+            config: reload.current(),
+            leadership: self.leadership.clone(),
+            metrics: reload.metrics().clone(),
         }
     }
 

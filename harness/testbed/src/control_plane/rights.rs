@@ -83,6 +83,7 @@ fn role(scope: &Scope) -> Value {
             "resources": ["replicaguards"],
             "verbs": ["list", "watch", "create", "patch", "delete"],
         }),
+        json!({ "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] }),
         json!({
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": [
