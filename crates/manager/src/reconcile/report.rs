@@ -120,7 +120,7 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
             );
         }
         EventKind::AnotherServer { drift } => log_another_server(event, drift, another_server),
-        EventKind::Repaired { drift, from, to, took, pods_lost } => {
+        EventKind::Repaired { drift, from, to, took, pods_lost, .. } => {
             let (by, took_ms) = (by(Some(drift)), milliseconds(*took));
             info!(%target, %from, %to, by, took_ms, pods_lost, "repaired");
         }

@@ -2,6 +2,7 @@
 
 pub mod kubernetes;
 pub mod lease;
+pub mod metrics;
 mod values;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 
 use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
+use self::metrics::MetricsArgs;
 use self::values::{
     KindSet, NamespaceSet, OwnWorkload, at_most, kinds, name, namespaces, own_workload, replicas,
 };
@@ -103,6 +105,9 @@ pub struct ServeArgs {
     /// What is remembered.
     #[command(flatten)]
     pub history: HistoryArgs,
+    /// What metrics show.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -25,6 +26,7 @@ use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
 use crate::reconcile::report::Reporter;
+use crate::rpc::calls::CallMetrics;
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
 use crate::store::{Backing, Kept, Store};
@@ -64,6 +66,7 @@ struct PeerMetrics {
     connections: ConnectionMetrics,
     certificates: CertificateMetrics,
     requests: RequestMetrics,
+    calls: CallMetrics,
 }
 
 impl PeerMetrics {
@@ -103,15 +106,19 @@ impl Running {
             reporting.spawn_blocking("the writer of the history", move || writer.run());
         }
         let peers = PeerMetrics::default();
-        let mut registry = Registry::with_prefix("replica_count_manager");
-        log.register(&mut registry);
-        peers.register(&mut registry);
-        shared.register(&mut registry);
-        let election = start_election(leader, shared, &mut registry, &stop_election);
+        let mut all = Registry::default();
+        peers.calls.register(&mut all);
+        let registry = all.sub_registry_with_prefix("replica_count_manager");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of the server", version);
+        log.register(registry);
+        peers.register(registry);
+        renewal.requests().register(registry);
+        shared.register(registry, args.metrics.shown_targets());
+        let election = start_election(leader, shared, registry, &stop_election);
         work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
-        let mut watches =
-            Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown };
+        let mut watches = Watches { shared, registry, tasks, runtime: reconcile_runtime, shutdown };
         let kept = match backing {
             Backing::File(committer) => {
                 let subscriber = shared.subscriber();
@@ -129,8 +136,8 @@ impl Running {
         watches.start();
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
-        let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
-        let state = HttpState { health: shared.health(), registry };
+        let authorizer = shared.authorizer(args.authorization.authorization_mode, registry);
+        let state = HttpState { health: shared.health(), registry: all };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
         let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let grpc = Grpc {
@@ -139,6 +146,7 @@ impl Running {
             credentials: reload.current(),
             connections: peers.connections,
             requests: Requests::new(peers.requests),
+            calls: peers.calls,
         };
         work.spawn("the certificates", reload.run(stop_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, stop_requests.clone()));

@@ -119,7 +119,7 @@ async fn lines_are_as_documented_and_in_order() {
             r#"DEBUG write failed target=shop/web to=3 by="helm" reason="forbidden" code=403 error="no" failures=2 delay=1s"#,
         ),
         (
-            EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took, pods_lost: 2 },
+            EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took, lasted: took, pods_lost: 2 },
             r#"INFO repaired target=shop/web from=7 to=3 by="kubectl" took_ms=3.678 pods_lost=2"#,
         ),
         (EventKind::Applied { from, to, took }, "INFO applied target=shop/web from=7 to=3 took_ms=3.678"),
