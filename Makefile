@@ -168,6 +168,10 @@ crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh
 
+.PHONY: metrics-docs
+metrics-docs: ## Generate the table of metrics in docs/ from a running server
+	UPDATE_DOCS=1 $(CARGO) test --locked -p replica-count-manager --test metrics the_documentation
+
 .PHONY: lint
 lint: ## Check formatting and clippy (CI also runs lint-modules, lint-pipelines and cargo-deny)
 	$(CARGO) fmt --all --check

@@ -62,13 +62,14 @@ impl ReconcileMetrics {
         registry.register("drifts", "Drifts that were seen, repaired or not", self.drifts.clone());
         registry.register(
             "another_server_drifts",
-            "Drifts by another replica-count-manager: run one for each cluster",
+            "Drifts by another replica-count-manager: run one for each cluster and store",
             self.by_another_server.clone(),
         );
         registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
         registry.register(
             "drifts_settled",
-            "Drifts that ended without an acknowledged repair",
+            "Drifts that ended without an acknowledged repair: somebody put the count back, a write landed without an \
+             answer, or another drift or a new setting took their place",
             self.resolved.clone(),
         );
         registry.register(
@@ -77,8 +78,8 @@ impl ReconcileMetrics {
             self.pods_lost.clone(),
         );
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
-        registry.register("write_failures", "Writes that failed, by reason", self.failures.clone());
-        registry.register("write_seconds", "Time that a write took", self.write_seconds.clone());
+        registry.register("write_failures", "Writes that failed", self.failures.clone());
+        registry.register("write_seconds", "Time that a successful write took", self.write_seconds.clone());
         registry.register(
             "drift_repair_seconds",
             "Time from when a drift was first seen to its acknowledged repair, with every delay",
@@ -86,7 +87,7 @@ impl ReconcileMetrics {
         );
         registry.register(
             "unreported_events",
-            "Events that were not logged, because too many waited for the log",
+            "Events that were neither logged nor remembered, because too many waited or the server was ending",
             self.unreported.clone(),
         );
     }

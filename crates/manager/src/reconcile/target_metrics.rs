@@ -87,7 +87,11 @@ impl Collector for TargetMetrics {
             Ok::<_, std::fmt::Error>(())
         };
         show("target_desired", "The replica count that is stored for a workload.", |row| Some(row.desired))?;
-        show("target_current", "The replica count that a workload has.", |row| row.current)?;
+        show(
+            "target_current",
+            "The replica count that a workload has, if it exists; with the same labels.",
+            |row| row.current,
+        )?;
         let help = "1 for the state of a workload, as ListDeployments calls it.";
         let mut info = encoder.encode_descriptor("target", help, None, MetricType::Info)?;
         for row in &rows {
