@@ -168,6 +168,10 @@ crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh
 
+.PHONY: dashboard
+dashboard: ## Generate the Grafana dashboard of the chart
+	scripts/dashboard.py > charts/replica-count-manager/files/monitoring/dashboard.json
+
 .PHONY: metrics-docs
 metrics-docs: ## Generate the table of metrics in docs/ from a running server
 	UPDATE_DOCS=1 $(CARGO) test --locked -p replica-count-manager --test metrics the_documentation

@@ -131,6 +131,17 @@ children+=($!)
 until_true "the server listens" grep -q '"grpc":"' "$scratch/server.log"
 port=$(sed -n 's/.*"grpc":"[^"]*:\([0-9]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
 
+step "the metrics are as Prometheus wants them"
+http=$(sed -n 's/.*"http":"\([^"]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
+# Without a client of HTTP on the machine.
+(
+  exec 3<>"/dev/tcp/${http%:*}/${http##*:}"
+  printf 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n' >&3
+  sed '1,/^\r$/d' <&3
+) >"$scratch/metrics"
+grep -q '^replica_count_manager_build_info' "$scratch/metrics" || fail "$(head "$scratch/metrics")"
+"$(scripts/tool.sh promtool)" check metrics <"$scratch/metrics"
+
 step "the commands in the notes fetch a certificate that the server trusts"
 grep -E '^  (mkdir|\(?umask|kubectl get secret|\(umask)' "$scratch/notes" >"$scratch/lines"
 (($(wc -l <"$scratch/lines") == 4)) || fail "expected four lines: $(cat "$scratch/lines")"
