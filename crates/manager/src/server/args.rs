@@ -2,6 +2,7 @@
 
 pub mod kubernetes;
 pub mod lease;
+pub mod log;
 pub mod metrics;
 mod values;
 
@@ -16,10 +17,10 @@ use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::Scope;
 use replica_count_core::setting::Enforcement;
-use tracing::level_filters::LevelFilter;
 
 use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
+use self::log::LogArgs;
 use self::metrics::MetricsArgs;
 use self::values::{
     KindSet, NamespaceSet, OwnWorkload, at_most, kinds, name, namespaces, own_workload, replicas,
@@ -234,18 +235,6 @@ pub struct HistoryArgs {
     pub history_bytes: usize,
 }
 
-/// What is logged.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Logging")]
-pub struct LogArgs {
-    /// error, warn, info, debug, trace or off
-    #[arg(long, env, value_name = "LEVEL", default_value = "info")]
-    pub log_level: LevelFilter,
-    /// Form of a log line
-    #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-}
-
 /// Where settings are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StoreArg {
@@ -293,15 +282,6 @@ pub enum GuardArg {
     Correct,
     /// `correct` where the API server can (Kubernetes 1.36), and else `warn`
     Auto,
-}
-
-/// Form of a log line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// For machines
-    Json,
 }
 
 impl ServeArgs {

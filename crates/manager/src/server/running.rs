@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use super::args::ServeArgs;
 use super::leader::Leader;
-use super::log::Lines;
+use super::log::LogParts;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::watches::Watches;
@@ -42,7 +42,7 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The parts that are not made from what the others share.
 pub(super) struct Parts {
-    pub(super) log: Arc<Lines>,
+    pub(super) log: LogParts,
     pub(super) backing: Backing,
     /// `None`: there is no election.
     pub(super) leader: Option<Leader>,
@@ -111,11 +111,14 @@ impl Running {
         let registry = all.sub_registry_with_prefix("replica_count_manager");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of the server", version);
-        log.register(registry);
+        log.lines.register(registry);
         peers.register(registry);
         renewal.requests().register(registry);
         shared.register(registry, args.metrics.shown_targets());
         let election = start_election(leader, shared, registry, &stop_election);
+        if let Some(level) = log.level {
+            work.spawn("the log level", level.run(stop_work.clone()));
+        }
         work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
         let mut watches = Watches { shared, registry, tasks, runtime: reconcile_runtime, shutdown };

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::args::{ServeArgs, StoreArg};
 use super::leader::{Leader, identity};
-use super::log::Lines;
+use super::log::LogParts;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
@@ -77,7 +77,7 @@ struct Remembered {
 pub(super) async fn run(
     args: ServeArgs,
     reconcile_runtime: &Handle,
-    log: Arc<Lines>,
+    log: LogParts,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let args = Arc::new(args);
