@@ -317,6 +317,7 @@ TARGET_METRICS: "true"
 TARGET_METRICS_LIMIT: {{ int64 .Values.metrics.targets.limit | quote }}
 {{- end }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
+LOG_LEVEL_FILE: /log-level/level
 LOG_FORMAT: {{ .Values.config.logFormat }}
 GUARD: {{ include "rcm.guardMode" . | quote }}
 {{- if ne (include "rcm.guardMode" .) "off" }}
