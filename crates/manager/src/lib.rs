@@ -14,4 +14,5 @@ pub mod reconcile;
 pub mod rpc;
 pub mod server;
 pub mod store;
+pub mod traces;
 pub mod work;

@@ -20,6 +20,10 @@ use replica_count_api::proto::deployments_service_server::SERVICE_NAME;
 use tonic::Status;
 use tower::{Layer, Service};
 
+use crate::net::tls::Peer;
+use crate::traces::context::Remote;
+use crate::traces::{Kind, Span, Tracer};
+
 const UNARY: &str = "unary";
 const SERVER_STREAM: &str = "server_stream";
 const BIDI_STREAM: &str = "bidi_stream";
@@ -67,6 +71,13 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
+/// The codes that say that the server has failed.
+const FAILURES: [&str; 6] =
+    ["Unknown", "DeadlineExceeded", "Unimplemented", "Internal", "Unavailable", "DataLoss"];
+
+/// The header with the caller's span.
+const TRACEPARENT: &str = "traceparent";
+
 const CANCELED: &str = CODES[1];
 const UNKNOWN_CODE: &str = CODES[2];
 
@@ -103,6 +114,13 @@ impl Method {
         let Self { grpc_type, grpc_service, grpc_method } = self;
         Handled { grpc_type, grpc_service, grpc_method, grpc_code }
     }
+}
+
+/// Counts RPCs, and makes spans of them. Clones share their counts.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    metrics: CallMetrics,
+    tracer: Tracer,
 }
 
 /// Metrics of RPCs. Clones share their counts.
@@ -151,12 +169,42 @@ impl CallMetrics {
     }
 }
 
+impl Calls {
+    /// Counts in these metrics, and makes spans with this tracer.
+    pub fn new(metrics: CallMetrics, tracer: Tracer) -> Self {
+        Self { metrics, tracer }
+    }
+
+    /// Begins the span of an RPC, within the trace of the caller. `None`: nobody wants to see it.
+    fn span<B>(&self, method: Method, request: &Request<B>) -> Option<Span> {
+        let Method { grpc_service, grpc_method, .. } = method;
+        // Probes would hide everything else.
+        if !self.tracer.is_on() || grpc_service != SERVICE_NAME {
+            return None;
+        }
+        let remote = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let parent = match remote.and_then(Remote::parse) {
+            Some(Remote { is_sampled: false, .. }) => return None,
+            Some(Remote { context, .. }) => Some(context),
+            None => None,
+        };
+        let mut span = self.tracer.begin(format!("{grpc_service}/{grpc_method}"), Kind::Server, parent)?;
+        span.set_text("rpc.system", "grpc");
+        span.set_text("rpc.service", grpc_service);
+        span.set_text("rpc.method", grpc_method);
+        if let Some(peer) = request.extensions().get::<Peer>() {
+            span.set_text("user.name", &peer.identity.user);
+        }
+        Some(span)
+    }
+}
+
 /// Wraps a service in [`Measured`].
-impl<S> Layer<S> for CallMetrics {
+impl<S> Layer<S> for Calls {
     type Service = Measured<S>;
 
     fn layer(&self, service: S) -> Measured<S> {
-        Measured { service, metrics: self.clone() }
+        Measured { service, calls: self.clone() }
     }
 }
 
@@ -164,7 +212,7 @@ impl<S> Layer<S> for CallMetrics {
 #[derive(Clone, Debug)]
 pub struct Measured<S> {
     service: S,
-    metrics: CallMetrics,
+    calls: Calls,
 }
 
 impl<S, B, R> Service<Request<B>> for Measured<S>
@@ -182,10 +230,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut call = Call::begin(&self.metrics, Method::of_path(request.uri().path()));
+        let method = Method::of_path(request.uri().path());
+        let mut call = Call::begin(&self.calls.metrics, method, self.calls.span(method, &request));
+        let context = call.span.as_ref().map(Span::context);
         let answer = self.service.call(request);
         let measured = async move {
-            let answer = answer.await?;
+            let answer = match context {
+                Some(context) => context.scope(answer).await?,
+                None => answer.await?,
+            };
             // An answer without a message has its status here.
             if let Some(code) = code(answer.headers()) {
                 call.code = code;
@@ -204,20 +257,27 @@ struct Call {
     started: Instant,
     /// The code, unless it is still to come.
     code: &'static str,
+    span: Option<Span>,
 }
 
 impl Call {
-    fn begin(metrics: &CallMetrics, method: Method) -> Self {
+    fn begin(metrics: &CallMetrics, method: Method, span: Option<Span>) -> Self {
         metrics.started.get_or_create(&method).inc();
-        Self { metrics: metrics.clone(), method, started: Instant::now(), code: CANCELED }
+        Self { metrics: metrics.clone(), method, started: Instant::now(), code: CANCELED, span }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Self { metrics, method, started, code } = self;
+        let Self { metrics, method, started, code, span } = self;
         metrics.handled.get_or_create(&method.handled(code)).inc();
         metrics.seconds.get_or_create(method).observe(started.elapsed().as_secs_f64());
+        if let Some(mut span) = span.take() {
+            let number = CODES.iter().position(|known| known == code).unwrap_or_default();
+            span.set_number("rpc.grpc.status_code", i64::try_from(number).unwrap_or_default());
+            // What a client has done wrong is no failure of this server.
+            span.end(FAILURES.contains(code).then(|| (*code).to_owned()));
+        }
     }
 }
 
@@ -300,7 +360,12 @@ mod tests {
             future::ok::<_, Infallible>(response.body(body(trailers)).unwrap())
         };
         let request = Request::builder().uri(path).body(()).unwrap();
-        let mut answer = metrics.layer(service_fn(answer)).oneshot(request).await.unwrap().into_body();
+        let mut answer = Calls::new(metrics.clone(), Tracer::default())
+            .layer(service_fn(answer))
+            .oneshot(request)
+            .await
+            .unwrap()
+            .into_body();
         let (method, code) = expected;
         let handled = method.handled(CODES.iter().find(|name| **name == code).unwrap());
         let count = || metrics.handled.get(&handled).map(|counter| counter.get());
@@ -338,7 +403,7 @@ mod tests {
         let metrics = CallMetrics::default();
         let never = |_: Request<()>| future::pending::<Result<Response<TestBody>, Infallible>>();
         let request = Request::builder().uri("/grpc.health.v1.Health/Check").body(()).unwrap();
-        let call = metrics.layer(service_fn(never)).oneshot(request);
+        let call = Calls::new(metrics.clone(), Tracer::default()).layer(service_fn(never)).oneshot(request);
         tokio::select! {
             biased;
             _ = call => panic!("it never ends"),

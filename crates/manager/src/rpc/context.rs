@@ -16,6 +16,7 @@ use crate::guards::Guards;
 use crate::history::shared::SharedHistory;
 use crate::reconcile::records::Records;
 use crate::store::Store;
+use crate::traces::Traces;
 
 /// What all RPCs use.
 pub struct Context {
@@ -39,6 +40,8 @@ pub struct Context {
     pub max_replicas: Replicas,
     /// The API server, for workloads that the watches may not have shown yet.
     pub client: Client,
+    /// What requests lead to.
+    pub traces: Traces,
     /// Serialises ListDeployments calls.
     pub lists: ListQueue,
 }

@@ -13,7 +13,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use super::calls::CallMetrics;
+use super::calls::Calls;
 use super::in_flight::Requests;
 use super::service::Deployments;
 use crate::net::http;
@@ -53,7 +53,7 @@ pub(crate) struct Grpc<H> {
     pub(crate) credentials: watch::Receiver<Credentials>,
     pub(crate) connections: ConnectionMetrics,
     pub(crate) requests: Requests,
-    pub(crate) calls: CallMetrics,
+    pub(crate) calls: Calls,
 }
 
 impl<H: http::Health> Grpc<H> {

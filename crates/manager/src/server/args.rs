@@ -4,6 +4,7 @@ pub mod kubernetes;
 pub mod lease;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 mod values;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
 use self::log::LogArgs;
 use self::metrics::MetricsArgs;
+use self::otlp::OtlpArgs;
 use self::values::{
     KindSet, NamespaceSet, OwnWorkload, at_most, kinds, name, namespaces, own_workload, replicas,
 };
@@ -109,6 +111,9 @@ pub struct ServeArgs {
     /// What metrics show.
     #[command(flatten)]
     pub metrics: MetricsArgs,
+    /// Where traces are sent.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,

@@ -26,10 +26,11 @@ use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
 use crate::reconcile::report::Reporter;
-use crate::rpc::calls::CallMetrics;
+use crate::rpc::calls::{CallMetrics, Calls};
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
 use crate::store::{Backing, Kept, Store};
+use crate::traces::exporter::Exporter;
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +50,8 @@ pub(super) struct Parts {
     pub(super) reporter: Reporter,
     /// Who writes the history to its file. `None`: it is in memory only.
     pub(super) history: Option<HistoryWriter>,
+    /// Who sends spans. `None`: there are no traces.
+    pub(super) exporter: Option<Exporter>,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
@@ -95,7 +98,7 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, leader, reporter, history, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, leader, reporter, history, exporter, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let [stop_requests, stop_work, stop_election, stop_reporting]: [CancellationToken; 4] =
@@ -104,6 +107,9 @@ impl Running {
         reporting.spawn_on(reconcile_runtime, "the reporter", reporter.run(stop_reporting.clone()));
         if let Some(writer) = history {
             reporting.spawn_blocking("the writer of the history", move || writer.run());
+        }
+        if let Some(exporter) = exporter {
+            reporting.spawn("the exporter of traces", exporter.run(stop_reporting.clone()));
         }
         let peers = PeerMetrics::default();
         let mut all = Registry::default();
@@ -149,7 +155,7 @@ impl Running {
             credentials: reload.current(),
             connections: peers.connections,
             requests: Requests::new(peers.requests),
-            calls: peers.calls,
+            calls: Calls::new(peers.calls, shared.report.traces.tracer().clone()),
         };
         work.spawn("the certificates", reload.run(stop_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, stop_requests.clone()));

@@ -33,6 +33,8 @@ use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
 use crate::store::{Backing, Store};
+use crate::traces::exporter::Exporter;
+use crate::traces::{Tracer, Traces};
 
 /// What the path of the history file has after that of the settings file.
 const HISTORY_SUFFIX: &str = ".history";
@@ -63,6 +65,8 @@ struct Validated {
     /// `None`: there is no election, because one server has the file.
     lease_namespace: Option<String>,
     remembered: Remembered,
+    /// `None`: there are no traces.
+    exporting: Option<(Tracer, Exporter)>,
 }
 
 /// What is known of the past, who adds to it, and who writes it to its file. `None`: it is in memory only.
@@ -83,7 +87,7 @@ pub(super) async fn run(
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, exporting } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -98,7 +102,8 @@ pub(super) async fn run(
         connect(kubernetes).map_err(ServeError::usage)?
     };
     let leader = lease_namespace.map(|namespace| leader(&args, &client, namespace));
-    let (report, reporter) = report(remembered.recorder);
+    let (tracer, exporter) = exporting.unzip();
+    let (report, reporter) = report(remembered.recorder, Traces::new(tracer.unwrap_or_default()));
     let shared = Shared {
         guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
@@ -116,7 +121,7 @@ pub(super) async fn run(
     };
     shared.mark_stored();
     let (history, listeners) = (remembered.writer, bind(&args)?);
-    let parts = Parts { log, backing, leader, reporter, history, credentials, renewal, listeners };
+    let parts = Parts { log, backing, leader, reporter, history, exporter, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     serve(&mut running, &mut signals, &shared.marker.store).await
 }
@@ -222,7 +227,8 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
         }
     };
     let remembered = remember(args, &store, &backing);
-    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered })
+    let exporting = args.otlp.export(&args.lease.pod()).map_err(ServeError::Usage)?;
+    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, exporting })
 }
 
 /// A participant of the election.

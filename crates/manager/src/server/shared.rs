@@ -163,6 +163,7 @@ impl Shared {
             guards: Arc::clone(&self.guards),
             max_replicas,
             client: self.client.clone(),
+            traces: self.report.traces.clone(),
             lists: ListQueue::default(),
             history: self.history.clone(),
             ending,
@@ -193,6 +194,7 @@ impl Shared {
     /// Registers the metrics of the shared parts, and those of at most so many targets one by one.
     pub(super) fn register(&self, registry: &mut Registry, shown_targets: Option<usize>) {
         self.report.metrics.register(registry);
+        self.report.traces.tracer().register(registry);
         self.history.register(registry);
         self.marker.store.register(registry);
         if self.guards.is_on() {

@@ -35,7 +35,7 @@ pub enum LogFormat {
 pub const SERVER: &str = "replica_count_manager";
 
 /// Modules of the server that need no path.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "cluster",
     "guards",
     "history",
@@ -46,6 +46,7 @@ const MODULES: [&str; 11] = [
     "rpc",
     "server",
     "store",
+    "traces",
     "work",
 ];
 
