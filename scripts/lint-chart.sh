@@ -32,6 +32,7 @@ metrics:
   prometheusRule: {enabled: true, alertLabels: {team: a}}
   dashboard: {enabled: true}
   targets: {enabled: true}
+traces: {endpoint: "http://collector:4317", protocol: grpc}
 networkPolicy:
   grpc: {from: [{namespaceSelector: {}}]}
   http: {from: [{ipBlock: {cidr: 192.0.2.0/24}}]}

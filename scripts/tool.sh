@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# scripts/tool.sh NAME: prints the path of a tool for checking the chart. It is built from source once and kept in the
-# user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it needs a
-# replaced dependency. So has podinfo, a third-party server with a chart, because it has no Go module versions. checkov
-# is written in Python and has its own virtual environment.
+# scripts/tool.sh NAME: prints the path of a tool for checking the chart and traces. It is built from source once and kept
+# in the user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it needs a
+# replaced dependency. So have podinfo, a third-party server with a chart, because it has no Go module versions, and
+# otelcol, because a collector is made of parts. checkov is written in Python and has its own virtual environment.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -19,12 +19,16 @@ case ${1:-} in
     package=github.com/helm-unittest/helm-unittest/cmd/helm-unittest
     version=$(cat "$root"/tools/helm-unittest/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
+  otelcol)
+    package=replicacount.dev/tools/otelcol
+    version=$(cat "$root"/tools/otelcol/{go.mod,go.sum,main.go} | sha256sum | cut -c 1-16)
+    ;;
   podcli | podinfo)
     package=github.com/stefanprodan/podinfo/cmd/$1
     version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
   *)
-    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|podcli|podinfo|promtool" >&2
+    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|otelcol|podcli|podinfo|promtool" >&2
     exit 64
     ;;
 esac

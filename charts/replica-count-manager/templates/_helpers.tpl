@@ -168,6 +168,12 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* The collector of traces; empty if there is none. An upgrade with --reuse-values from a chart without this value has
+none. */}}
+{{- define "rcm.tracesEndpoint" -}}
+{{- dig "endpoint" "" (default dict .Values.traces) -}}
+{{- end -}}
+
 {{/* The metadata of an object for other programs, perhaps in their namespace: (list $ "-suffix" values). Its own labels
 come first. */}}
 {{- define "rcm.foreignMetadata" -}}
@@ -315,6 +321,10 @@ HISTORY_BYTES: {{ dig "historyBytes" 16777216 .Values.config | int64 | quote }}
 {{- if dig "targets" "enabled" false .Values.metrics }}
 TARGET_METRICS: "true"
 TARGET_METRICS_LIMIT: {{ int64 .Values.metrics.targets.limit | quote }}
+{{- end }}
+{{- with include "rcm.tracesEndpoint" . }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
+OTEL_EXPORTER_OTLP_PROTOCOL: {{ $.Values.traces.protocol }}
 {{- end }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_LEVEL_FILE: /log-level/level

@@ -19,12 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) type Flags = (&'static str, &'static [&'static str]);
 
 /// A server as most people run it, and one for each flag that adds metrics.
-pub(crate) const SERVERS: [Flags; 5] = [
+pub(crate) const SERVERS: [Flags; 6] = [
     ("", &[]),
     ("--guard", &["--guard=warn"]),
     ("--store=crd", &["--store=crd", "--lease-namespace=tools"]),
     ("--authorization-mode=rbac", &["--authorization-mode=rbac"]),
     ("--target-metrics", &["--target-metrics"]),
+    ("--otlp-endpoint", &["--otlp-endpoint=http://127.0.0.1:1"]),
 ];
 
 #[derive(Parser)]
