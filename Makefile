@@ -176,6 +176,14 @@ proto-docs: ## Generate the reference of the messages from the proto contract
 chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh
 
+.PHONY: dashboard
+dashboard: ## Generate the Grafana dashboard of the chart
+	scripts/dashboard.py > charts/replica-count-manager/files/monitoring/dashboard.json
+
+.PHONY: metrics-docs
+metrics-docs: ## Generate the table of metrics in docs/ from a running server
+	UPDATE_DOCS=1 $(CARGO) test --locked -p replica-count-manager --test metrics the_documentation
+
 .PHONY: lint
 lint: ## Check formatting and clippy (CI also runs lint-modules, lint-pipelines and cargo-deny)
 	$(CARGO) fmt --all --check

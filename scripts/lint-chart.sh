@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the chart without a cluster: helm lint, its tests, the schemas of the oldest and the newest supported
-# Kubernetes, kube-score, checkov, its README, and rendering from a chart repository, as users install it.
+# Kubernetes, kube-score, checkov, its alerts, its dashboard, its README, and rendering from a chart repository, as users
+# install it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,7 +38,7 @@ for minor in "${minors[@]}"; do
       --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy >"$scratch/objects.yaml"
     # Skips kinds that are not part of Kubernetes; the template tests cover them.
     printf '%s, %s: ' "$minor" "$(basename "$values" .yaml)"
-    "$conform" -strict -summary -skip Certificate,Issuer,ServiceMonitor \
+    "$conform" -strict -summary -skip Certificate,Issuer,PodMonitor,PrometheusRule,ServiceMonitor \
       -schema-location "$scratch/schemas/$minor/{{.ResourceKind}}{{.KindSuffix}}.json" "$scratch/objects.yaml"
   done
 done
@@ -69,9 +70,29 @@ else
   printf '\n%s\n' '*** checkov cannot be installed: ITS POLICIES ARE NOT CHECKED in this run. ***' >&2
 fi
 
-echo '--- README is up to date'
+echo '--- alerts'
+promtool=$(scripts/tool.sh promtool)
+"$promtool" check rules --lint all --lint-fatal "$chart/files/monitoring/alerts.yaml"
+"$promtool" test rules "$chart/tests/alerts.yaml"
+# Each alert is tested.
+alerts() { sed -n 's/^ *- alert: //p' "$chart/files/monitoring/alerts.yaml"; }
+for alert in $(alerts); do
+  grep -q "alertname=\"$alert\"\|alertname: $alert\$" "$chart/tests/alerts.yaml" || {
+    echo "no test lets $alert fire" >&2
+    exit 1
+  }
+done
+
+echo '--- README and dashboard are up to date'
 scripts/chart-docs.sh
-git diff --exit-code -- "$chart/README.md"
+scripts/dashboard.py >"$chart/files/monitoring/dashboard.json"
+git diff --exit-code -- "$chart/README.md" "$chart/files/monitoring"
+# The queries of the dashboard, with a window in place of Grafana's variable.
+jq -r '.. | .expr? // empty' "$chart/files/monitoring/dashboard.json" | sed 's/\$__rate_interval/5m/' >"$scratch/queries"
+while IFS= read -r query; do
+  "$promtool" --experimental promql format "$query" >/dev/null
+done <"$scratch/queries"
+printf '%d queries can be parsed\n' "$(wc -l <"$scratch/queries")"
 
 echo '--- from a chart repository'
 mkdir "$scratch/repository"

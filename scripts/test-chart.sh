@@ -134,7 +134,7 @@ KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
 # The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
-((${#settings[@]} == 21)) || fail "the ConfigMap has ${#settings[@]} settings"
+((${#settings[@]} == 22)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
   --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \
@@ -142,6 +142,17 @@ env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubecon
 children+=($!)
 until_true "the server listens" grep -q '"grpc":"' "$scratch/server.log"
 port=$(sed -n 's/.*"grpc":"[^"]*:\([0-9]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
+
+step "the metrics are as Prometheus wants them"
+http=$(sed -n 's/.*"http":"\([^"]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
+# Without a client of HTTP on the machine.
+(
+  exec 3<>"/dev/tcp/${http%:*}/${http##*:}"
+  printf 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n' >&3
+  sed '1,/^\r$/d' <&3
+) >"$scratch/metrics"
+grep -q '^replica_count_manager_build_info' "$scratch/metrics" || fail "$(head "$scratch/metrics")"
+"$(scripts/tool.sh promtool)" check metrics <"$scratch/metrics"
 
 step "the commands in the notes fetch a certificate that the server trusts"
 grep -E '^  (mkdir|\(?umask|kubectl get secret|\(umask)' "$scratch/notes" >"$scratch/lines"

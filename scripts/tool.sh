@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# scripts/tool.sh NAME: prints the path of a tool for checking the chart or the documents. It is built from source once
-# and kept in the user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because it
-# needs a replaced dependency; so have podinfo, a third-party server with a chart, because it has no Go module versions,
-# and vale and registry (of OCI artifacts), whose many dependencies are pinned in this way. checkov is written in Python and
-# has its own virtual environment. mdbook is written in Rust.
+# scripts/tool.sh NAME: prints the path of a tool for checking the chart, the documents or traces. It is built from source
+# once and kept in the user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because
+# it needs a replaced dependency; so have podinfo, a third-party server with a chart, because it has no Go module versions,
+# otelcol, because a collector is made of parts, and vale and registry (of OCI artifacts), whose many dependencies are
+# pinned in this way. checkov is written in Python and has its own virtual environment. mdbook is written in Rust.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -13,6 +13,8 @@ case ${1:-} in
   helm-docs) package=github.com/norwoodj/helm-docs/cmd/helm-docs version=v1.14.2 ;;
   kubeconform) package=github.com/yannh/kubeconform/cmd/kubeconform version=v0.8.0 ;;
   kube-score) package=github.com/zegl/kube-score/cmd/kube-score version=v1.20.0 ;;
+  # Without what finds its targets, which takes most of the build and is used by no check.
+  promtool) package=github.com/prometheus/prometheus/cmd/promtool version=v0.316.0 tags=remove_all_sd ;;
   checkov) package='' version=3.3.30 ;;
   mdbook) package='' version=0.5.4 ;;
   helm-unittest)
@@ -27,12 +29,16 @@ case ${1:-} in
     package=github.com/vale-cli/vale/v3/cmd/vale
     version=$(cat "$root"/tools/vale/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
+  otelcol)
+    package=replicacount.dev/tools/otelcol
+    version=$(cat "$root"/tools/otelcol/{go.mod,go.sum,main.go} | sha256sum | cut -c 1-16)
+    ;;
   podcli | podinfo)
     package=github.com/stefanprodan/podinfo/cmd/$1
     version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
   *)
-    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|podcli|podinfo|registry|vale" >&2
+    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|otelcol|podcli|podinfo|promtool|registry|vale" >&2
     exit 64
     ;;
 esac
@@ -69,7 +75,7 @@ if [[ ! -x $binary ]]; then
   if [[ -f $module/go.mod ]]; then
     (cd "$module" && go install -mod=readonly -trimpath -ldflags '-s -w' "$package")
   else
-    (cd / && go install -trimpath -ldflags '-s -w' "$package@$version")
+    (cd / && go install -trimpath -ldflags '-s -w' -tags "${tags:-}" "$package@$version")
   fi
   # By rename, so an interrupted build leaves no file that looks finished.
   mv "$unfinished/$(basename "$package")" "$binary"

@@ -167,8 +167,11 @@ there is none. */}}
 {{- if and (include "rcm.clientCASecret" .) (ne .Values.tls.source "existingSecret") .Values.tls.client.create -}}
 {{- fail "tls.clientCA names another CA for clients, which would refuse the client certificate that this chart makes: set tls.client.create to false." -}}
 {{- end -}}
-{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.service.http.enabled) -}}
-{{- fail "metrics.serviceMonitor.enabled needs service.http.enabled: Prometheus finds the metrics through the Service." -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (not (include "rcm.metricsService" .)) (not .Values.service.http.enabled) -}}
+{{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled, or metrics.podMonitor instead: Prometheus finds the metrics through a Service." -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (dig "podMonitor" "enabled" false .Values.metrics) -}}
+{{- fail "metrics.serviceMonitor and metrics.podMonitor are both enabled, so everything would be scraped twice: choose one." -}}
 {{- end -}}
 {{- if and .Values.service.http.enabled (eq (int .Values.service.port) (int .Values.service.http.port)) -}}
 {{- fail "service.port and service.http.port are the same: choose different ports." -}}
@@ -178,6 +181,58 @@ there is none. */}}
 {{- end -}}
 {{- if has .Values.config.namespace .Values.config.excludeNamespaces -}}
 {{- fail (printf "config.namespace is %s, which config.excludeNamespaces excludes: nothing would be managed." .Values.config.namespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the metrics have a Service of their own; otherwise empty. An upgrade with --reuse-values from a chart without
+this value keeps what that one had. */}}
+{{- define "rcm.metricsService" -}}
+{{- if dig "service" "enabled" false .Values.metrics -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* The collector of traces; empty if there is none. An upgrade with --reuse-values from a chart without this value has
+none. */}}
+{{- define "rcm.tracesEndpoint" -}}
+{{- dig "endpoint" "" (default dict .Values.traces) -}}
+{{- end -}}
+
+{{/* The metadata of an object for other programs, perhaps in their namespace: (list $ "-suffix" values). Its own labels
+come first. */}}
+{{- define "rcm.foreignMetadata" -}}
+{{- $root := index . 0 -}}
+{{- $values := index . 2 -}}
+name: "{{ include "rcm.fullname" $root }}{{ index . 1 }}"
+namespace: {{ default $root.Release.Namespace $values.namespace | quote }}
+labels:
+  {{- merge (dict) $values.labels (include "rcm.labels" $root | fromYaml) | toYaml | nindent 2 }}
+{{- with merge (dict) (default dict $values.annotations) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What a ServiceMonitor and a PodMonitor have in common: how an endpoint is scraped. */}}
+{{- define "rcm.endpoint" -}}
+{{- $root := index . 0 -}}
+{{- with index . 1 -}}
+port: http
+path: /metrics
+interval: {{ .interval }}
+scrapeTimeout: {{ .scrapeTimeout }}
+{{- if dig "targets" "enabled" false $root.Values.metrics }}
+# A workload keeps its own namespace as a label.
+honorLabels: true
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 {{- end -}}
 
@@ -330,7 +385,16 @@ KUBERNETES_EVENTS: {{ include "rcm.events" . | quote }}
 {{- if include "rcm.notifyConfig" . }}
 NOTIFY_CONFIG: /notify/notify.yaml
 {{- end }}
+{{- if dig "targets" "enabled" false .Values.metrics }}
+TARGET_METRICS: "true"
+TARGET_METRICS_LIMIT: {{ int64 .Values.metrics.targets.limit | quote }}
+{{- end }}
+{{- with include "rcm.tracesEndpoint" . }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
+OTEL_EXPORTER_OTLP_PROTOCOL: {{ $.Values.traces.protocol }}
+{{- end }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
+LOG_LEVEL_FILE: /log-level/level
 LOG_FORMAT: {{ .Values.config.logFormat }}
 GUARD: {{ include "rcm.guardMode" . | quote }}
 {{- if ne (include "rcm.guardMode" .) "off" }}

@@ -29,6 +29,7 @@ mod proxy;
 pub mod reads;
 pub mod renewal;
 pub mod replica_count;
+pub mod requests;
 mod retry_after;
 pub mod scale;
 pub mod source;

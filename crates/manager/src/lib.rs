@@ -16,4 +16,5 @@ pub mod reconcile;
 pub mod rpc;
 pub mod server;
 pub mod store;
+pub mod traces;
 pub mod work;

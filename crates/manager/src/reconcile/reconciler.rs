@@ -33,6 +33,7 @@ use crate::cluster::Cluster;
 use crate::guards::Guards;
 use crate::kubernetes::scale::{NotWritten, Scales, Written};
 use crate::leadership::Leadership;
+use crate::traces::Span;
 
 /// Writes in flight at once: enough to use a fast API server, few enough to leave capacity for others.
 const MAX_WRITES: usize = 32;
@@ -156,6 +157,7 @@ impl Reconciler {
     /// Writes, and makes a step with the outcome; returns the target, whose work is then done.
     async fn write(&self, target: Target, mut repair: Repair) -> Target {
         let (started, term) = (Instant::now(), self.term.load(Ordering::Relaxed));
+        let span = self.report.traces.begin_write(&target, &repair);
         let mut answer = self.send(&target, &mut repair).await;
         if let Ok(Written { replicas, .. }) = answer
             && repair.method == Method::Guarded
@@ -181,6 +183,9 @@ impl Reconciler {
             // Whoever may write now sees the drift, too.
             Err(NotWritten::NotSent) => return target,
         };
+        if let Some(span) = span {
+            end_span(span, &outcome);
+        }
         let now = clock::now();
         let is_written = matches!(outcome, Outcome::Written { .. });
         let cause = Cause::WriteEnded { repair: &repair, outcome };
@@ -240,4 +245,20 @@ impl Reconciler {
             Next::Write(repair) => Some(repair),
         }
     }
+}
+
+/// Ends the span of a write.
+fn end_span(mut span: Span, outcome: &Outcome) {
+    let error = match outcome {
+        Outcome::Written { .. } => None,
+        Outcome::Altered { to, .. } => Some(format!("admission has stored {to}")),
+        Outcome::Failed(error) => {
+            if let Some(code) = error.code {
+                span.set_number("http.response.status_code", code.into());
+            }
+            span.set_text("error.type", error.failure.as_str());
+            Some(error.message.clone())
+        }
+    };
+    span.end(error);
 }

@@ -17,6 +17,7 @@ use crate::history::shared::SharedHistory;
 use crate::leadership::Leadership;
 use crate::reconcile::records::Records;
 use crate::store::Store;
+use crate::traces::Traces;
 
 /// What all RPCs use.
 pub struct Context {
@@ -42,6 +43,8 @@ pub struct Context {
     pub max_replicas: Replicas,
     /// The API server, for workloads that the watches may not have shown yet.
     pub client: Client,
+    /// What requests lead to.
+    pub traces: Traces,
     /// Serialises ListDeployments calls.
     pub lists: ListQueue,
 }

@@ -2,6 +2,9 @@
 
 pub mod kubernetes;
 pub mod lease;
+pub mod log;
+pub mod metrics;
+pub mod otlp;
 mod store;
 pub mod tell;
 mod values;
@@ -17,10 +20,12 @@ use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::Scope;
 use replica_count_core::setting::Enforcement;
-use tracing::level_filters::LevelFilter;
 
 use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
+use self::log::LogArgs;
+use self::metrics::MetricsArgs;
+use self::otlp::OtlpArgs;
 pub use self::store::{StoreArg, StoreArgs};
 use self::tell::TellArgs;
 use self::values::{
@@ -114,6 +119,12 @@ pub struct ServeArgs {
     /// What others are told.
     #[command(flatten)]
     pub tell: TellArgs,
+    /// What metrics show.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
+    /// Where traces are sent.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
@@ -228,16 +239,6 @@ pub struct HistoryArgs {
     pub history_bytes: usize,
 }
 
-/// What is logged.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Logging")]
-pub struct LogArgs {
-    /// error, warn, info, debug, trace or off
-    #[arg(long, env, value_name = "LEVEL", default_value = "info")]
-    pub log_level: LevelFilter,
-    /// Form of a log line
-    #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
 }
 
 /// Whether drift is repaired.
@@ -271,15 +272,6 @@ pub enum GuardArg {
     Correct,
     /// `correct` where the API server can (Kubernetes 1.36), otherwise `warn`
     Auto,
-}
-
-/// Form of a log line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// For machines
-    Json,
 }
 
 impl ServeArgs {

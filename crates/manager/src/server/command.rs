@@ -69,12 +69,12 @@ fn print(text: &[u8]) -> ExitCode {
 }
 
 fn start(args: ServeArgs) -> ExitCode {
-    let (log, runtime, reconcile_runtime) = match start_threads(&args) {
+    let (mut log, runtime, reconcile_runtime) = match start_threads(&args) {
         Ok(started) => started,
         Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
     };
     raise_file_limit();
-    let outcome = runtime.block_on(serve::run(args, reconcile_runtime.handle(), log.lines()));
+    let outcome = runtime.block_on(serve::run(args, reconcile_runtime.handle(), log.take_parts()));
     // Tasks that still run have had their time: a thread that hangs on a disk must not keep the process from ending.
     reconcile_runtime.shutdown_background();
     runtime.shutdown_background();

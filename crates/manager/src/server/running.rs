@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -13,7 +14,7 @@ use tracing::{error, warn};
 
 use super::args::ServeArgs;
 use super::leader::Leader;
-use super::log::Lines;
+use super::log::LogParts;
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::telling::Telling;
@@ -27,9 +28,11 @@ use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
 use crate::notify::reload::NotifyReload;
 use crate::reconcile::report::Reporter;
+use crate::rpc::calls::{CallMetrics, Calls};
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
 use crate::store::{Backing, Kept, Store};
+use crate::traces::exporter::Exporter;
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +45,7 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The parts that are not made from what the others share.
 pub(super) struct Parts {
-    pub(super) log: Arc<Lines>,
+    pub(super) log: LogParts,
     pub(super) backing: Backing,
     /// `None`: there is no election.
     pub(super) leader: Option<Leader>,
@@ -51,6 +54,8 @@ pub(super) struct Parts {
     pub(super) history: Option<HistoryWriter>,
     /// Receivers and routes of notifications. `None`: none are sent.
     pub(super) notify: Option<NotifyReload>,
+    /// Who sends spans. `None`: there are no traces.
+    pub(super) exporter: Option<Exporter>,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
@@ -68,6 +73,7 @@ struct PeerMetrics {
     connections: ConnectionMetrics,
     certificates: CertificateMetrics,
     requests: RequestMetrics,
+    calls: CallMetrics,
 }
 
 impl PeerMetrics {
@@ -97,7 +103,7 @@ impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, leader, reporter, history, notify, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, leader, reporter, history, notify, exporter, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let [stop_requests, stop_work, stop_election, stop_reporting]: [CancellationToken; 4] =
@@ -107,24 +113,34 @@ impl Running {
         if let Some(writer) = history {
             reporting.spawn_blocking("the writer of the history", move || writer.run());
         }
+        if let Some(exporter) = exporter {
+            reporting.spawn("the exporter of traces", exporter.run(stop_reporting.clone()));
+        }
         let peers = PeerMetrics::default();
-        let mut registry = Registry::with_prefix("replica_count_manager");
-        log.register(&mut registry);
-        peers.register(&mut registry);
-        shared.register(&mut registry);
-        let election = start_election(leader, shared, &mut registry, &stop_election);
+        let mut all = Registry::default();
+        peers.calls.register(&mut all);
+        let registry = all.sub_registry_with_prefix("replica_count_manager");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of the server", version);
+        log.lines.register(registry);
+        peers.register(registry);
+        renewal.requests().register(registry);
+        shared.register(registry, args.metrics.shown_targets());
+        let election = start_election(leader, shared, registry, &stop_election);
+        if let Some(level) = log.level {
+            work.spawn("the log level", level.run(stop_work.clone()));
+        }
         work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
-        let mut watches =
-            Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown };
+        let mut watches = Watches { shared, registry, tasks, runtime: reconcile_runtime, shutdown };
         let kept = start_store(backing, shared, &mut writing, &mut watches);
         watches.start();
         let sources = (kept.clone(), notify);
-        let telling = Telling::start(args, shared, sources, &mut registry, &mut work, &stop_work);
+        let telling = Telling::start(args, shared, sources, registry, &mut work, &stop_work);
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
-        let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
-        let state = HttpState { health: shared.health(), registry };
+        let authorizer = shared.authorizer(args.authorization.authorization_mode, registry);
+        let state = HttpState { health: shared.health(), registry: all };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
         let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let grpc = Grpc {
@@ -133,6 +149,7 @@ impl Running {
             credentials: reload.current(),
             connections: peers.connections,
             requests: Requests::new(peers.requests),
+            calls: Calls::new(peers.calls, shared.report.traces.tracer().clone()),
         };
         work.spawn("the certificates", reload.run(stop_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, stop_requests.clone()));

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::args::{ServeArgs, StoreArg};
 use super::leader::{Leader, identity};
-use super::log::Lines;
+use super::log::LogParts;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
@@ -36,6 +36,8 @@ use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
 use crate::store::{Backing, Store};
+use crate::traces::exporter::Exporter;
+use crate::traces::{Tracer, Traces};
 
 /// What the path of the history file has after that of the settings file.
 const HISTORY_SUFFIX: &str = ".history";
@@ -68,6 +70,8 @@ struct Validated {
     remembered: Remembered,
     /// Receivers and routes of notifications. `None`: none are sent.
     notify: Option<NotifyReload>,
+    /// `None`: there are no traces.
+    exporting: Option<(Tracer, Exporter)>,
 }
 
 /// What is known of the past, who adds to it, and who writes it to its file. `None`: it is in memory only.
@@ -82,13 +86,13 @@ struct Remembered {
 pub(super) async fn run(
     args: ServeArgs,
     reconcile_runtime: &Handle,
-    log: Arc<Lines>,
+    log: LogParts,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify, exporting } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -103,7 +107,8 @@ pub(super) async fn run(
         connect(kubernetes).map_err(ServeError::usage)?
     };
     let leader = lease_namespace.map(|namespace| leader(&args, &client, namespace));
-    let (report, reporter) = report(remembered.recorder);
+    let (tracer, exporter) = exporting.unzip();
+    let (report, reporter) = report(remembered.recorder, Traces::new(tracer.unwrap_or_default()));
     let shared = Shared {
         guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
@@ -121,7 +126,7 @@ pub(super) async fn run(
     };
     shared.mark_stored();
     let (history, listeners) = (remembered.writer, bind(&args)?);
-    let parts = Parts { log, backing, leader, reporter, history, notify, credentials, renewal, listeners };
+    let parts = Parts { log, backing, leader, reporter, history, notify, exporter, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     serve(&mut running, &mut signals, &shared.marker.store).await
 }
@@ -229,7 +234,8 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
     let remembered = remember(args, &store, &backing);
     // Where another server may use the same settings, that one notifies.
     let notify = notify(args)?.filter(|_| store.is_locked());
-    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify })
+    let exporting = args.otlp.export(&args.lease.pod()).map_err(ServeError::Usage)?;
+    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify, exporting })
 }
 
 /// The receivers and routes of notifications. `None`: none are sent.

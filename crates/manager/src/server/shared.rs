@@ -37,6 +37,7 @@ use crate::reconcile::records::Records;
 use crate::reconcile::report::Report;
 use crate::reconcile::status_keeper::StatusKeeper;
 use crate::reconcile::statuses::Statuses;
+use crate::reconcile::target_metrics::TargetMetrics;
 use crate::rpc::authorize::Authorizer;
 use crate::rpc::context::Context;
 use crate::rpc::list_queue::ListQueue;
@@ -192,6 +193,7 @@ impl Shared {
             guards: Arc::clone(&self.guards),
             max_replicas,
             client: self.client.clone(),
+            traces: self.report.traces.clone(),
             lists: ListQueue::default(),
             history: self.history.clone(),
             ending,
@@ -219,9 +221,10 @@ impl Shared {
         }
     }
 
-    /// Registers the metrics of the shared parts.
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers the metrics of the shared parts, and those of at most so many targets one by one.
+    pub(super) fn register(&self, registry: &mut Registry, shown_targets: Option<usize>) {
         self.report.metrics.register(registry);
+        self.report.traces.tracer().register(registry);
         self.history.register(registry);
         self.marker.store.register(registry);
         if self.guards.is_on() {
@@ -241,5 +244,16 @@ impl Shared {
         };
         registry.register_collector(Box::new(gauges) as Box<dyn Collector>);
         registry.register_collector(Box::new(self.standing.clone()) as Box<dyn Collector>);
+        if let Some(limit) = shown_targets {
+            let targets = TargetMetrics {
+                store: self.marker.store.clone(),
+                cluster: Arc::clone(&self.cluster),
+                records: Arc::clone(&self.records),
+                policy: Arc::clone(&self.policy),
+                guards: Arc::clone(&self.guards),
+                limit,
+            };
+            registry.register_collector(Box::new(targets) as Box<dyn Collector>);
+        }
     }
 }

@@ -33,6 +33,7 @@ use crate::history;
 use crate::reconcile::metrics::ReconcileMetrics;
 use crate::reconcile::report::report;
 use crate::store::Store;
+use crate::traces::Traces;
 use crate::work::Work;
 
 /// Long enough for all due work.
@@ -128,7 +129,7 @@ impl Fixture {
         }
         cluster.end_listing(Kind::Deployment);
         let (writes, work) = (Arc::<Writes>::default(), Arc::<Work>::default());
-        let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1);
+        let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1, Traces::default());
         tokio::spawn(reporter.run(CancellationToken::new()));
         let (metrics, shutdown) = (report.metrics.clone(), CancellationToken::new());
         let reconciler = Reconciler {

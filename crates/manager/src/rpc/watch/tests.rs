@@ -54,6 +54,7 @@ impl Scene {
             ending: CancellationToken::new(),
             max_replicas: Replicas::MAX,
             client: Client::new(tower::service_fn(refuse), "default"),
+            traces: crate::traces::Traces::default(),
             lists: crate::rpc::list_queue::ListQueue::default(),
         };
         Self { context: Arc::new(context), recorder, _folder: folder }

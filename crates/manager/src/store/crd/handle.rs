@@ -102,7 +102,7 @@ struct Available(Reading);
 impl Collector for Available {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new(i64::from(self.0.is_current()));
-        let help = "Whether the API server shows ReplicaCounts; otherwise nothing is enforced.";
+        let help = "1 while the API server shows ReplicaCounts, else 0: then nothing is enforced.";
         gauge.encode(encoder.encode_descriptor("available", help, None, gauge.metric_type())?)
     }
 }
