@@ -8,6 +8,7 @@ use crate::certs::CertsArgs;
 use crate::commands::get::GetArgs;
 use crate::failure::Failure;
 use crate::output::print;
+use crate::ui::UiArgs;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Get(GetArgs),
+    Ui(UiArgs),
     /// Make certificates for development
     Certs(CertsArgs),
     /// Print a script that completes this command line in your shell
@@ -55,6 +57,7 @@ impl Command {
     fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Get(args) => block_on(args.run()),
+            Self::Ui(args) => block_on(args.run()),
             Self::Certs(args) => {
                 args.run().map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(error.to_string()))
             }

@@ -11,3 +11,4 @@ pub mod failure;
 pub mod output;
 pub mod scope;
 pub mod target;
+pub mod ui;
