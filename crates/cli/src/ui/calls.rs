@@ -14,6 +14,8 @@ use super::undo::{CHANGES, Step, undo};
 const PAGE: i32 = 1000;
 /// Pages of drifts that are added up.
 const MAX_PAGES: usize = 20;
+/// Events that the page begins with.
+const RECENT: i32 = 100;
 /// Changes that are looked at for an undo.
 const LAST_CHANGES: i32 = 20;
 
@@ -24,6 +26,13 @@ struct EventsRequest {
     target: Target,
     #[serde(default)]
     page_token: String,
+}
+
+/// The newest events of a namespace, or of all if it is empty.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecentRequest {
+    namespace: String,
 }
 
 /// Drifts since a time, in milliseconds since 1970.
@@ -75,6 +84,13 @@ struct EventsAnswer {
     next_page_token: String,
 }
 
+impl From<proto::ListEventsResponse> for EventsAnswer {
+    fn from(answer: proto::ListEventsResponse) -> Self {
+        let events = answer.events.into_iter().map(Event::from).collect();
+        Self { events, next_page_token: answer.next_page_token }
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SetAnswer {
@@ -102,6 +118,7 @@ pub(super) async fn call(
     Some(match name {
         "target" => target(client, body).await,
         "events" => events(client, body).await,
+        "recent" => recent(client, body).await,
         "drifts" => drifts(client, body).await,
         "set" => set(client, body).await,
         "enforcement" => enforcement(client, body).await,
@@ -144,9 +161,13 @@ fn events_of(target: Target) -> proto::ListEventsRequest {
 async fn events(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
     let EventsRequest { target, page_token } = parse(body)?;
     let request = proto::ListEventsRequest { page_token, ..events_of(target) };
-    let answer = client.list_events(request).await?.into_inner();
-    let events = answer.events.into_iter().map(Event::from).collect();
-    Ok(json(&EventsAnswer { events, next_page_token: answer.next_page_token }))
+    Ok(json(&EventsAnswer::from(client.list_events(request).await?.into_inner())))
+}
+
+async fn recent(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
+    let RecentRequest { namespace } = parse(body)?;
+    let request = proto::ListEventsRequest { namespace, page_size: RECENT, ..Default::default() };
+    Ok(json(&EventsAnswer::from(client.list_events(request).await?.into_inner())))
 }
 
 async fn drifts(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
