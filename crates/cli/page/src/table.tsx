@@ -9,7 +9,9 @@ import { count, note, RANK } from './words';
 
 const ROW_HEIGHT = 34;
 /** Rows above and below those that show. */
-const MARGIN = 12;
+const MARGIN = 8;
+/** Rows after which others are shown, so that most scroll events change nothing. */
+const STEP = 4;
 
 type Column = 'state' | 'namespace' | 'name' | 'kind' | 'desired' | 'current' | 'ready' | 'note';
 
@@ -96,7 +98,7 @@ export function Table({ filter, selected, open }: Props) {
     [version, filter.text, filter.state, order],
   );
   const [active, setActive] = useState<string | null>(null);
-  const { viewport, first, last } = useViewport(rows.length);
+  const { viewport, first, last, size } = useViewport(rows.length);
   const activeIndex = rows.findIndex((row) => key(row) === (active ?? selected));
 
   const move = (index: number) => {
@@ -107,7 +109,9 @@ export function Table({ filter, selected, open }: Props) {
     reveal(viewport.current!, next);
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const page = Math.floor(viewport.current!.clientHeight / ROW_HEIGHT) - 1;
+    // The buttons of the head have keys of their own.
+    if (event.target !== event.currentTarget) return;
+    const page = Math.floor(viewport.current!.clientHeight / ROW_HEIGHT) - 2;
     const to: Record<string, number> = {
       ArrowDown: activeIndex + 1,
       ArrowUp: activeIndex - 1,
@@ -127,9 +131,13 @@ export function Table({ filter, selected, open }: Props) {
     <div
       class="table"
       role="grid"
-      aria-label="Workloads"
+      ref={viewport}
+      tabIndex={0}
+      aria-label="Workloads: arrows move, Enter shows the details"
       aria-rowcount={rows.length + 1}
       aria-colcount={COLUMNS.length}
+      aria-activedescendant={activeIndex >= first && activeIndex < last ? `row-${activeIndex}` : undefined}
+      onKeyDown={onKeyDown}
     >
       <div class="head" role="rowgroup">
         <div class="row" role="row" aria-rowindex={1}>
@@ -138,40 +146,31 @@ export function Table({ filter, selected, open }: Props) {
           ))}
         </div>
       </div>
-      <div
-        class="viewport"
-        role="rowgroup"
-        ref={viewport}
-        tabIndex={0}
-        aria-label="Rows: arrows move, Enter shows the details"
-        aria-activedescendant={activeIndex >= first && activeIndex < last ? `row-${activeIndex}` : undefined}
-        onKeyDown={onKeyDown}
-      >
-        <div class="all" role="presentation" style={{ height: `${rows.length * ROW_HEIGHT}px` }}>
-          {rows.slice(first, last).map((row, offset) => {
-            const index = first + offset;
-            const name = key(row);
-            return (
-              <div
-                key={name}
-                id={`row-${index}`}
-                class={`row${index === activeIndex ? ' active' : ''}`}
-                role="row"
-                aria-rowindex={index + 2}
-                aria-selected={name === selected}
-                style={{ transform: `translateY(${index * ROW_HEIGHT}px)` }}
-                onClick={() => {
-                  setActive(name);
-                  open(row);
-                }}
-              >
-                <Cells row={row} note={note(row, lastDrifts.get(name), now)} />
-              </div>
-            );
-          })}
-        </div>
-        {rows.length === 0 && <Empty isLoading={connection === 'connecting'} isFiltered={byKey.size > 0} />}
+      <div class="all" role="rowgroup" style={{ height: `${rows.length * ROW_HEIGHT}px` }}>
+        {rows.slice(first, last).map((row, offset) => {
+          const index = first + offset;
+          const name = key(row);
+          return (
+            <div
+              // A row that leaves on one side is used again on the other.
+              key={index % size}
+              id={`row-${index}`}
+              class={`row${index === activeIndex ? ' active' : ''}`}
+              role="row"
+              aria-rowindex={index + 2}
+              aria-selected={name === selected}
+              style={{ transform: `translateY(${index * ROW_HEIGHT}px)` }}
+              onClick={() => {
+                setActive(name);
+                open(row);
+              }}
+            >
+              <Cells row={row} note={note(row, lastDrifts.get(name), now)} />
+            </div>
+          );
+        })}
       </div>
+      {rows.length === 0 && <Empty isLoading={connection === 'connecting'} isFiltered={byKey.size > 0} />}
     </div>
   );
 }
@@ -228,8 +227,7 @@ function useViewport(total: number) {
   useEffect(() => {
     const element = viewport.current!;
     const update = () => {
-      // Whole rows, so that most scroll events change nothing.
-      const top = Math.floor(element.scrollTop / ROW_HEIGHT / 4) * 4;
+      const top = Math.floor(element.scrollTop / ROW_HEIGHT / STEP) * STEP;
       const height = element.clientHeight;
       setShown((shown) => (shown.top === top && shown.height === height ? shown : { top, height }));
     };
@@ -244,15 +242,16 @@ function useViewport(total: number) {
   }, []);
   // The browser moves the scroll position when rows go.
   useLayoutEffect(() => void viewport.current!.dispatchEvent(new Event('scroll')), [total]);
+  const size = Math.ceil(height / ROW_HEIGHT) + STEP + 2 * MARGIN;
   const first = Math.max(0, top - MARGIN);
-  const last = Math.min(total, top + Math.ceil(height / ROW_HEIGHT) + 4 + MARGIN);
-  return { viewport, first, last };
+  const last = Math.min(total, first + size);
+  return { viewport, first, last, size };
 }
 
 function reveal(viewport: HTMLElement, index: number) {
+  // The head covers the first row.
   const top = index * ROW_HEIGHT;
+  const bottom = top + 2 * ROW_HEIGHT;
   if (top < viewport.scrollTop) viewport.scrollTop = top;
-  else if (top + ROW_HEIGHT > viewport.scrollTop + viewport.clientHeight) {
-    viewport.scrollTop = top + ROW_HEIGHT - viewport.clientHeight;
-  }
+  else if (bottom > viewport.scrollTop + viewport.clientHeight) viewport.scrollTop = bottom - viewport.clientHeight;
 }
