@@ -163,7 +163,7 @@ function Counts({ state, set }: { state: State | null; set: (state: State | null
         <b>{byKey.size.toLocaleString('en')}</b> All
       </button>
       {shown.map(({ state: one, label, help }) => (
-        <button key={one} type="button" data-state={one} aria-pressed={state === one} title={help} onClick={() => set(state === one ? null : one)}>
+        <button key={one} type="button" class={counts.has(one) ? '' : 'none'} aria-pressed={state === one} title={help} onClick={() => set(state === one ? null : one)}>
           <Mark state={one} /><b>{(counts.get(one) ?? 0).toLocaleString('en')}</b> {label}
         </button>
       ))}

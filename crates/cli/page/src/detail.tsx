@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { call, Failure } from './api';
 import { type Action, Dialog } from './dialogs';
-import { Fight } from './fight';
+import { Fight, rounds } from './fight';
 import { History } from './history';
 import { Icon, StateLabel } from './marks';
 import { model, useNow } from './model';
@@ -31,6 +31,9 @@ export function Detail({ target, close, say }: Props) {
   useEffect(() => heading.current?.focus(), []);
   const isManaged = detail !== null && detail.generation > 0;
   const isIgnored = detail?.enforcement === 'IGNORE';
+  const isFought = detail !== null && (detail.contest !== null || detail.conflict !== null);
+  // A conflict is a moment in a week of history.
+  const focus = useFirst(isFought && events.length ? (rounds(events)[0]?.drift.at ?? null) : null);
 
   const onKeyDown = (event: KeyboardEvent) => {
     const typing = (event.target as HTMLElement).closest('input, textarea, dialog');
@@ -67,8 +70,8 @@ export function Detail({ target, close, say }: Props) {
           <Alerts detail={detail} now={now} />
           <Facts detail={detail} now={now} />
           <h3>Time line</h3>
-          <Timeline events={events} desired={detail.desired} now={now} colours={colours} />
-          {(detail.contest || detail.conflict) && (
+          <Timeline events={events} desired={detail.desired} now={now} colours={colours} focus={focus} />
+          {isFought && (
             <>
               <h3>The conflict</h3>
               <Fight events={events} colours={colours} />
@@ -120,17 +123,13 @@ function Alerts({ detail, now }: { detail: DetailOf; now: number }) {
           {failure.nextTry !== null && failure.nextTry > now && `, the next one in ${span(failure.nextTry - now)}`}.
         </Alert>
       )}
-      {contest && (
-        <Alert tone="bad" title={`${author(contest.by)} keeps changing the count`}>
-          {contest.until !== null && contest.until > now
-            ? `The next drift is repaired in ${span(contest.until - now)}.`
-            : 'The next drift is repaired at once.'}
-        </Alert>
-      )}
-      {conflict && (
-        <Alert tone="bad" title={`Steady conflict with ${author(conflict.by || conflict.likelyBy)}`}>
-          Put back {plural(conflict.rounds, 'time')}, about every {span(conflict.period ?? 0)}.
-          {!conflict.by && conflict.likelyBy && ' The name is suspected: Kubernetes has recorded nobody.'}
+      {(contest || conflict) && (
+        <Alert tone="bad" title={`${author(contest?.by || conflict?.by || conflict?.likelyBy || '')} keeps changing the count`}>
+          {conflict && `Put back ${plural(conflict.rounds, 'time')}, about every ${span(conflict.period ?? 0)}. `}
+          {conflict && !conflict.by && conflict.likelyBy && 'The name is suspected: Kubernetes has recorded nobody. '}
+          {contest && (contest.until !== null && contest.until > now
+            ? `The next repair is made in ${span(contest.until - now)}.`
+            : 'The next drift is repaired at once.')}
         </Alert>
       )}
       {autoscaler && (
@@ -194,6 +193,13 @@ function Facts({ detail, now }: { detail: DetailOf; now: number }) {
       <dd>{detail.driftCount.toLocaleString('en')}</dd>
     </dl>
   );
+}
+
+/** The first value that is not `null`. */
+function useFirst<T>(value: T | null): T | null {
+  const first = useRef(value);
+  first.current ??= value;
+  return first.current;
 }
 
 /** Reads a workload and its events, again whenever something happens to it. */

@@ -4,8 +4,10 @@ import type { Event } from './shapes';
 import { author, count, plural, span } from './words';
 
 /** Rounds in the picture. */
-const ROUNDS = 8;
-const STEP = 62;
+const ROUNDS = 7;
+const STEP = 48;
+/** From a drift to its repair. */
+const SLANT = 18;
 const TOP = 34;
 const BOTTOM = 96;
 
@@ -55,14 +57,14 @@ export function Fight({ events, colours }: Props) {
             const pause = repair && next ? next.drift.at! - repair.at! : null;
             return (
               <g key={drift.id} class={`author-${colours.get(drift.by) ?? 0}`}>
-                {repair && <line class="answer" x1={x} y1={TOP} x2={x + 24} y2={BOTTOM} />}
-                {next && <line class="attack" x1={repair ? x + 24 : x} y1={repair ? BOTTOM : TOP} x2={x + STEP} y2={TOP} />}
+                {repair && <line class="answer" x1={x} y1={TOP} x2={x + SLANT} y2={BOTTOM} />}
+                {next && <line class="attack" x1={repair ? x + SLANT : x} y1={repair ? BOTTOM : TOP} x2={x + STEP} y2={TOP} />}
                 <circle cx={x} cy={TOP} r="5" />
                 <text class="label" x={x} y={TOP - 13} text-anchor="middle">{count(drift.to)}</text>
-                {repair && <circle class="repair" cx={x + 24} cy={BOTTOM} r="5" />}
-                {repair && <text class="label" x={x + 24} y={BOTTOM + 21} text-anchor="middle">{count(repair.to)}</text>}
-                {wait !== null && wait >= 1000 && <text class="gap" x={x + 17} y="62">{span(wait)}</text>}
-                {pause !== null && pause >= 1000 && <text class="gap" x={x + 42} y="84">{span(pause)}</text>}
+                {repair && <circle class="repair" cx={x + SLANT} cy={BOTTOM} r="5" />}
+                {repair && <text class="label" x={x + SLANT} y={BOTTOM + 21} text-anchor="middle">{count(repair.to)}</text>}
+                {wait !== null && wait >= 1000 && <text class="gap" x={x + 13} y="60">{span(wait)}</text>}
+                {pause !== null && pause >= 1000 && <text class="gap" x={x + 30} y="84">{span(pause)}</text>}
               </g>
             );
           })}

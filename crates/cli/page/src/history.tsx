@@ -1,7 +1,7 @@
 // Events as a list, newest first.
 
 import type { Event, Target } from './shapes';
-import { author, CERTAINTY, facts, time, title, tone } from './words';
+import { author, CERTAINTY, facts, link, time, title, tone } from './words';
 
 interface Props {
   events: Event[];
@@ -24,7 +24,7 @@ export function History({ events, now, open }: Props) {
               </button>
             )}{' '}
             <span class="what">{title(event.what)}</span> {facts(event)}
-            <Who event={event} />
+            <Who event={event} isShort={open !== undefined} />
             {event.reason && event.what === 'SET' && <q>{event.reason}</q>}
           </div>
         </li>
@@ -33,13 +33,13 @@ export function History({ events, now, open }: Props) {
   );
 }
 
-function Who({ event }: { event: Event }) {
+function Who({ event, isShort }: { event: Event; isShort: boolean }) {
   if (!event.by) return null;
   const through = [event.operation, event.subresource && `of ${event.subresource}`].filter(Boolean).join(' ');
   return (
     <span class="by" title={CERTAINTY[event.certainty]}>
-      {' '}by <b>{author(event.by)}</b>
-      {through && <span class="quiet"> ({through})</span>}
+      {' '}{link(event.what)} <b>{author(event.by)}</b>
+      {through && !isShort && <span class="quiet"> ({through})</span>}
       {event.certainty === 'SUSPECTED' && <span class="quiet"> (suspected)</span>}
     </span>
   );

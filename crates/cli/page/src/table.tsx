@@ -97,6 +97,7 @@ export function Table({ filter, selected, open }: Props) {
     () => select(byKey.values(), filter, order),
     [version, filter.text, filter.state, order],
   );
+  const hasOtherKinds = useMemo(() => rows.some(({ kind }) => kind !== 'Deployment'), [rows]);
   const [active, setActive] = useState<string | null>(null);
   const { viewport, first, last, size } = useViewport(rows.length);
   const activeIndex = rows.findIndex((row) => key(row) === (active ?? selected));
@@ -129,7 +130,7 @@ export function Table({ filter, selected, open }: Props) {
 
   return (
     <div
-      class="table"
+      class={hasOtherKinds ? 'table' : 'table one-kind'}
       role="grid"
       ref={viewport}
       tabIndex={0}

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { Icon } from './marks';
 import type { Event } from './shapes';
-import { author, change, facts, plural, time, title } from './words';
+import { author, facts, link, plural, time, title } from './words';
 
 const HEIGHT = 190;
 const PAD = { left: 34, right: 14, top: 14, bottom: 24 };
@@ -43,7 +43,8 @@ export function tell(newestFirst: Event[], desired: number | null, now: number):
   const events = newestFirst.filter((event) => event.at !== null).toReversed();
   const story: Story = { start: events[0]?.at ?? now - 3600_000, desired: [], excursions: [], bands: [], marks: [], max: 1 };
   let open: Excursion | null = null;
-  let count: number | null = events.find((event) => ['SET', 'DELETED', 'DRIFTED'].includes(event.what))?.from ?? desired;
+  const first = events.find((event) => ['SET', 'DELETED', 'DRIFTED'].includes(event.what));
+  let count = first ? first.from : desired;
   const bands: Partial<Record<Band['what'], Band>> = {};
   const begin = (what: Band['what'], start: number) => {
     if (!bands[what]) story.bands.push((bands[what] = { what, start, end: now }));
@@ -103,17 +104,28 @@ interface Props {
   desired: number | null;
   now: number;
   colours: Map<string, number>;
+  /** The part that is shown first begins here. `null`: all is shown. */
+  focus: number | null;
 }
 
-export function Timeline({ events, desired, now, colours }: Props) {
+/** The part that is shown. An end of `null` moves on with the time. */
+interface Zoom {
+  from: number;
+  to: number | null;
+}
+
+export function Timeline({ events, desired, now, colours, focus }: Props) {
   const story = useMemo(() => tell(events, desired, now), [events, desired, now]);
   const box = useRef<HTMLDivElement>(null);
   const width = useWidth(box);
-  const [zoom, setZoom] = useState<[number, number] | null>(null);
+  const [zoom, setZoom] = useState<Zoom | null>(null);
+  useEffect(() => {
+    if (focus !== null) setZoom({ from: focus - Math.max(MIN_SPAN, (now - focus) * 0.1), to: null });
+  }, [focus]);
   const [drag, setDrag] = useState<[number, number] | null>(null);
   const [hover, setHover] = useState<Event | null>(null);
   const whole: [number, number] = [story.start - (now - story.start) * 0.02, now + (now - story.start) * 0.02 + 500];
-  const [from, to] = zoom ?? whole;
+  const [from, to] = zoom ? [zoom.from, zoom.to ?? now + (now - zoom.from) * 0.03 + 500] : whole;
 
   const inner = Math.max(10, width - PAD.left - PAD.right);
   const x = (at: number) => PAD.left + ((at - from) / (to - from)) * inner;
@@ -126,7 +138,8 @@ export function Timeline({ events, desired, now, colours }: Props) {
     const span = Math.max(MIN_SPAN, end - start);
     if (span >= whole[1] - whole[0]) return setZoom(null);
     const begin = Math.max(whole[0], Math.min(start, whole[1] - span));
-    setZoom([begin, begin + span]);
+    const isUntilNow = begin + span >= now;
+    setZoom({ from: begin, to: isUntilNow ? null : begin + span });
   };
   const scale = (factor: number, middle = (from + to) / 2) => show(middle - (middle - from) * factor, middle + (to - middle) * factor);
   const shift = (part: number) => show(from + (to - from) * part, to + (to - from) * part);
@@ -200,9 +213,15 @@ export function Timeline({ events, desired, now, colours }: Props) {
             {story.bands.map((band) => (
               <rect key={`${band.what}${band.start}`} class={`band ${band.what}`} x={x(band.start)} y={PAD.top} width={Math.max(1, x(band.end) - x(band.start))} height={bottom - PAD.top} />
             ))}
-            {steps(story.desired).map((line, index) => (
-              <path key={index} class="desired" d={line.map(({ at, count }, index) => `${index ? 'L' : 'M'}${x(at)} ${y(count)}`).join('')} />
-            ))}
+            {steps(story.desired).map((line, index) => {
+              const path = line.map(({ at, count }) => `L${x(at)} ${y(count)}`).join('').slice(1);
+              return (
+                <g key={index}>
+                  <path class="area" d={`M${x(line[0]!.at)} ${bottom}L${path}V${bottom}z`} />
+                  <path class="desired" d={`M${path}`} />
+                </g>
+              );
+            })}
             {story.excursions.map((one) => (
               <Excursion key={one.event.id} {...{ one, x, y }} colour={colours.get(one.event.by) ?? 0} isHovered={hover === one.event} />
             ))}
@@ -215,7 +234,7 @@ export function Timeline({ events, desired, now, colours }: Props) {
       </div>
       <figcaption class="readout">
         {hover ? (
-          <><b>{title(hover.what)}</b> {hover.what === 'DRIFTED' ? change(hover.from, hover.to) : facts(hover)} by {author(hover.by)}, {time(hover.at, now)}</>
+          <><b>{title(hover.what)}</b> {facts(hover)} {link(hover.what)} {author(hover.by)}, {time(hover.at, now)}</>
         ) : (
           <span class="quiet">Drag over a part to zoom in</span>
         )}

@@ -103,6 +103,22 @@ export const tone = (what: What): Tone => TONES[what] ?? 'plain';
 
 export const change = (from: number | null, to: number | null) => `${count(from)} → ${count(to)}`;
 
+/** What the author of an event has to do with it. */
+export function link(what: What): string {
+  switch (what) {
+    case 'REPAIRED':
+    case 'RESOLVED':
+    case 'LATE_COST':
+    case 'WRITE_FAILED':
+      return 'after a drift by';
+    case 'CONTESTED':
+    case 'STEADY_CONFLICT':
+      return 'with';
+    default:
+      return 'by';
+  }
+}
+
 /** What an event says beside its title and its author. */
 export function facts(event: Event): string {
   const parts: string[] = [];

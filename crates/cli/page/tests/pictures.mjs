@@ -40,19 +40,21 @@ function past() {
     const target = `${namespace}/${name}`;
     const before = Math.max(1, count - 2);
     const set = (at, from, to) => entries.push({ at, target, what: 'set', generation: from ? 2 : 1, from, to, author: { user: pick(PEOPLE) }, reason: pick(REASONS) });
+    const changed = NOW - 3 * DAY + random() * DAY;
     set(NOW - 6.6 * DAY + random() * 8 * HOUR, null, before);
-    set(NOW - 3 * DAY + random() * DAY, before, count);
+    set(changed, before, count);
     const drifts = name === 'web' ? 26 : Math.floor(random() ** 3 * 16);
     for (let index = 0; index < drifts; index++) {
       let at = NOW - random() * 6 * DAY;
       // Mostly in working hours.
       if (random() < 0.8) at = new Date(at).setHours(9 + Math.floor(random() * 9), random() * 60);
       if (at > NOW - HOUR) continue;
-      const to = Math.max(0, count + pick([-2, -1, 1, 2, 3, 4]));
+      const desired = at < changed ? before : count;
+      const to = Math.max(0, desired + pick([-2, -1, 1, 2, 3, 4]));
       const author = manager(pick(MANAGERS));
-      entries.push({ at, target, what: 'drifted', generation: 2, from: count, to, author, times: index + 1 });
+      entries.push({ at, target, what: 'drifted', generation: 2, from: desired, to, author, times: index + 1 });
       const took = { secs: 0, nanos: 3_000_000 + Math.floor(random() * 4_000_000) };
-      entries.push({ at: at + 8 + random() * 60, target, what: 'repaired', generation: 2, from: to, to: count, author, took, pods_lost: to < count && random() < 0.3 ? 1 : 0 });
+      entries.push({ at: at + 8 + random() * 60, target, what: 'repaired', generation: 2, from: to, to: desired, author, took, pods_lost: to < desired && random() < 0.3 ? 1 : 0 });
     }
   }
   entries.sort((one, other) => one.at - other.at);
@@ -94,7 +96,7 @@ const [bed, browser] = await Promise.all([startBed(start), startBrowser()]);
 try {
   await play(bed);
   for (const colorScheme of ['light', 'dark']) {
-    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, deviceScaleFactor: 1, colorScheme, locale: 'en-GB' });
+    const context = await browser.newContext({ viewport: { width: 1240, height: 780 }, deviceScaleFactor: 1, colorScheme, locale: 'en-GB' });
     const page = await context.newPage();
     const shoot = (name) => page.screenshot({ path: join(folder, `page-${name}-${colorScheme}.png`) });
     await page.goto(bed.url);
@@ -103,15 +105,18 @@ try {
     await shoot('overview');
     const open = async (name) => {
       await page.getByPlaceholder('Filter by name').fill(name);
-      await page.getByRole('row').filter({ hasText: name }).first().click();
+      await page.getByRole('row').filter({ hasText: name.split('/').at(-1) }).first().click();
       await page.locator('.timeline .excursion').first().waitFor();
     };
-    await open('web');
-    await page.getByPlaceholder('Filter by name').fill('');
+    await open('shop/web');
+    await page.getByPlaceholder('Filter by name').fill('shop');
+    await page.getByRole('heading', { name: 'web', exact: true }).focus();
     await shoot('details');
-    await open('checkout');
+    await open('shop/checkout');
+    await page.getByPlaceholder('Filter by name').fill('shop');
+    await page.getByRole('heading', { name: 'The conflict' }).scrollIntoViewIfNeeded();
+    await page.locator('.fight').scrollIntoViewIfNeeded();
     await shoot('conflict');
-    await page.getByPlaceholder('Filter by name').fill('');
     await page.getByRole('button', { name: 'Set…' }).click();
     await page.getByLabel('Count', { exact: true }).fill('10');
     await page.getByLabel('Reason').fill('twice the usual for the sale');

@@ -31,6 +31,7 @@ mod namespaced;
 mod namespaces;
 mod outage;
 mod own_workload;
+mod page;
 mod proxies;
 mod rpc;
 mod shutdown;
