@@ -1,6 +1,7 @@
 // The table. Only the rows that show are in the document, so that it scrolls with any number of rows.
 
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { Component } from 'preact';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { Icon, StateLabel } from './marks';
 import { model, useModel, useNow } from './model';
@@ -109,6 +110,12 @@ export function Table({ filter, selected, open }: Props) {
     setActive(key(row));
     reveal(viewport.current!, next);
   };
+  const latest = useRef(open);
+  latest.current = open;
+  const choose = useCallback((row: Row) => {
+    setActive(key(row));
+    latest.current(row);
+  }, []);
   const onKeyDown = (event: KeyboardEvent) => {
     // The buttons of the head have keys of their own.
     if (event.target !== event.currentTarget) return;
@@ -151,23 +158,17 @@ export function Table({ filter, selected, open }: Props) {
         {rows.slice(first, last).map((row, offset) => {
           const index = first + offset;
           const name = key(row);
+          // A row that leaves on one side is used again on the other.
           return (
-            <div
-              // A row that leaves on one side is used again on the other.
+            <RowLine
               key={index % size}
-              id={`row-${index}`}
-              class={`row${index === activeIndex ? ' active' : ''}`}
-              role="row"
-              aria-rowindex={index + 2}
-              aria-selected={name === selected}
-              style={{ transform: `translateY(${index * ROW_HEIGHT}px)` }}
-              onClick={() => {
-                setActive(name);
-                open(row);
-              }}
-            >
-              <Cells row={row} note={note(row, lastDrifts.get(name), now)} />
-            </div>
+              index={index}
+              row={row}
+              note={note(row, lastDrifts.get(name), now)}
+              isActive={index === activeIndex}
+              isSelected={name === selected}
+              choose={choose}
+            />
           );
         })}
       </div>
@@ -176,20 +177,45 @@ export function Table({ filter, selected, open }: Props) {
   );
 }
 
-function Cells({ row, note }: { row: Row; note: string }) {
-  const differs = row.desired !== null && row.current !== null && row.desired !== row.current;
-  return (
-    <>
-      <div role="gridcell"><StateLabel state={row.state} /></div>
-      <div role="gridcell" class="quiet">{row.namespace}</div>
-      <div role="gridcell" class="name">{row.name}</div>
-      <div role="gridcell" class="quiet kind">{row.kind}</div>
-      <div role="gridcell" class="number">{count(row.desired)}</div>
-      <div role="gridcell" class={differs ? 'number differs' : 'number'}>{count(row.current)}</div>
-      <div role="gridcell" class="number quiet">{count(row.ready)}</div>
-      <div role="gridcell" class={row.failure || row.conflict ? 'note problem' : 'note quiet'} title={note}>{note}</div>
-    </>
-  );
+interface LineProps {
+  index: number;
+  row: Row;
+  note: string;
+  isActive: boolean;
+  isSelected: boolean;
+  choose: (row: Row) => void;
+}
+
+/** A row. It is rendered again only if something about it has changed, so that scrolling renders only new rows. */
+class RowLine extends Component<LineProps> {
+  override shouldComponentUpdate(next: LineProps): boolean {
+    const names = ['index', 'row', 'note', 'isActive', 'isSelected'] as const;
+    return names.some((name) => this.props[name] !== next[name]);
+  }
+
+  render({ index, row, note, isActive, isSelected, choose }: LineProps) {
+    const differs = row.desired !== null && row.current !== null && row.desired !== row.current;
+    return (
+      <div
+        id={`row-${index}`}
+        class={`row${isActive ? ' active' : ''}`}
+        role="row"
+        aria-rowindex={index + 2}
+        aria-selected={isSelected}
+        style={{ top: `${index * ROW_HEIGHT}px` }}
+        onClick={() => choose(row)}
+      >
+        <div role="gridcell"><StateLabel state={row.state} /></div>
+        <div role="gridcell" class="quiet">{row.namespace}</div>
+        <div role="gridcell" class="name">{row.name}</div>
+        <div role="gridcell" class="quiet kind">{row.kind}</div>
+        <div role="gridcell" class="number">{count(row.desired)}</div>
+        <div role="gridcell" class={differs ? 'number differs' : 'number'}>{count(row.current)}</div>
+        <div role="gridcell" class="number quiet">{count(row.ready)}</div>
+        <div role="gridcell" class={row.failure || row.conflict ? 'note problem' : 'note quiet'} title={note}>{note}</div>
+      </div>
+    );
+  }
 }
 
 interface HeadProps {

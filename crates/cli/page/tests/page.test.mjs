@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer, request } from 'node:http';
-import { tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,8 @@ import { gzipSync } from 'node:zlib';
 import { deployment, list, startBed, startBrowser } from './bed.mjs';
 
 const MANY = 10_000;
+/** Frames in a second. */
+const MIN_RATE = 50;
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const BUILT = fileURLToPath(new URL('../built/', import.meta.url));
 
@@ -190,34 +192,42 @@ test('the keyboard is enough', async () => {
   await page.getByRole('heading', { name: 'Who drifts most' }).waitFor();
 });
 
-/** Frames in a second, for two seconds, while the table scrolls. */
-const frames = (page, scrolls) =>
-  page.evaluate(async (scrolls) => {
+/** Scrolls the table by half a screen in each frame for two seconds. Returns frames in a second, and the time of the
+    page's thread for each of them in milliseconds. */
+async function scroll(session) {
+  const spent = async () => {
+    const { metrics } = await session.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration').value * 1000;
+  };
+  const before = await spent();
+  const [frames, took] = await page.evaluate(async () => {
     const table = document.querySelector('.table');
     const start = performance.now();
     let frames = 0;
     while (performance.now() - start < 2000) {
       await new Promise(requestAnimationFrame);
-      if (scrolls) table.scrollTop += 700;
+      table.scrollTop += 350;
       frames++;
     }
-    return (1000 * frames) / (performance.now() - start);
-  }, scrolls);
+    return [frames, performance.now() - start];
+  });
+  return { rate: (1000 * frames) / took, perFrame: ((await spent()) - before) / frames };
+}
 
 test('ten thousand rows scroll, sort and filter without lag', async () => {
   await page.locator('.states button', { hasText: 'All' }).getByText((MANY + 3).toLocaleString('en')).waitFor();
-  // A busy machine draws no page at 60 frames a second, so an empty page is measured, too.
-  const empty = await context.newPage();
-  let [best, possible] = [0, 0];
-  for (let attempt = 0; attempt < 5 && best < 50; attempt++) {
-    await empty.bringToFront();
-    possible = Math.max(possible, await frames(empty, false));
-    await page.bringToFront();
-    best = Math.max(best, await frames(page, true));
+  const session = await context.newCDPSession(page);
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+  let best = { rate: 0, perFrame: Infinity };
+  for (let attempt = 0; attempt < 5 && best.rate < MIN_RATE; attempt++) {
+    const next = await scroll(session);
+    if (next.rate > best.rate) best = next;
   }
-  await empty.close();
-  console.log(`# ${best.toFixed(1)} frames a second, ${possible.toFixed(1)} of an empty page`);
-  assert.ok(best >= Math.min(50, (possible * 50) / 60), `${best} frames a second, ${possible} of an empty page`);
+  console.log(`# ${best.rate.toFixed(1)} frames a second, ${best.perFrame.toFixed(1)} ms of the page's thread for each`);
+  assert.ok(best.perFrame < 1000 / MIN_RATE, `${best.perFrame} ms`);
+  // Without a graphics card, drawing takes the processors that others use, too.
+  if (loadavg()[0] > 2 * cpus().length) console.log('# NOT TESTED: frames a second, because the machine is busy');
+  else assert.ok(best.rate >= MIN_RATE, `${best.rate} frames a second`);
   const rows = await page.getByRole('row').count();
   assert.ok(rows < 100, `${rows} rows are in the document`);
   const took = await page.evaluate(async () => {
@@ -353,12 +363,13 @@ test('after a restart of the server the page goes on, and so does a reload', asy
 });
 
 test('there are no serious violations of accessibility', async () => {
+  await set('web', 6, '→ 6');
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
     await page.goto('about:blank');
     await page.goto(bed.url);
     await page.getByText('Live', { exact: true }).waitFor();
-    await page.locator('.authors li').first().waitFor();
+    await page.locator('.heat').waitFor();
     await check(`the overview, ${colorScheme}`);
     await open('web');
     await page.locator('.detail .history li').first().waitFor();
