@@ -121,6 +121,20 @@ test-node: build ## Test the testbed's node (needs root, and minutes to build a 
 test-k8s: build ## Verify the documentation on running pods: on minikube, NODE=local or KUBECONFIG=FILE
 	scripts/k8s.sh test $(K8S_FLAGS)
 
+.PHONY: page
+page: ## Build the page of `kubectl replicas ui` into crates/cli/page/built (needs Node)
+	scripts/build-page.sh
+
+.PHONY: test-page
+test-page: build cluster ## Test the page in Chromium, on a real server (needs Node and Chromium)
+	scripts/build-page.sh --check
+	CHROMIUM=$$(scripts/browser.sh) node --test crates/cli/page/tests/page.test.mjs
+
+.PHONY: page-pictures
+page-pictures: build cluster ## Make the pictures of the page for the documentation (needs Node and Chromium)
+	scripts/page-tools.sh
+	CHROMIUM=$$(scripts/browser.sh) node crates/cli/page/tests/pictures.mjs docs/pictures
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster (seconds, without Go)
 	$(CARGO) test --locked $(UNIT_TESTED:%=-p %)

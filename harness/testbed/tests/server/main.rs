@@ -36,6 +36,7 @@ mod namespaces;
 mod notifications;
 mod outage;
 mod own_workload;
+mod page;
 mod proxies;
 mod rpc;
 mod shutdown;
