@@ -164,6 +164,10 @@ test-chart: build ## Test the Helm chart on a control plane without nodes: HELM=
 crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 	$(CARGO) run --quiet --locked -p replica-count-manager -- crd > charts/replica-count-manager/files/crd/replicacounts.yaml
 
+.PHONY: lint-notifications
+lint-notifications: build ## Check notifications with the public packages of their receivers (needs openssl)
+	scripts/lint-notifications.sh
+
 .PHONY: chart-docs
 chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh

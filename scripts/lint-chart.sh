@@ -26,6 +26,13 @@ authorization: {mode: rbac}
 imagePullSecrets: [{name: registry}]
 image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
 namespace: {create: true}
+notifications:
+  secret: hooks
+  config:
+    window: 10s
+    links: [{text: a, url: "https://a/{name}"}]
+    receivers: [{name: chat, slack: {urlFile: url}}, {name: audit, webhook: {url: "https://a:8443", signingKeyFile: key}}]
+    routes: [{name: all, receiver: chat, namespaces: [shop], kinds: [deployments], events: [set], severity: info}]
 metrics: {serviceMonitor: {enabled: true}}
 networkPolicy:
   grpc: {from: [{namespaceSelector: {}}]}

@@ -8,6 +8,7 @@ use kube::Client;
 use replica_count_core::history::entry::Entry;
 use replica_count_core::series::{Outcome, Series, Told};
 use replica_count_core::target::Target;
+use replica_count_core::words;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -149,8 +150,8 @@ impl EventRecorder {
         let event = KubernetesEvent {
             regarding: &told.key,
             instance: &self.instance,
-            reason: told.what.reason(),
-            action: told.what.action(),
+            reason: words::reason(told.what),
+            action: words::action(told.what),
             severity: told.severity,
             text: &told.text,
             first: told.first,
