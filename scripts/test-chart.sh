@@ -122,7 +122,7 @@ KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
 # The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
-((${#settings[@]} == 21)) || fail "the ConfigMap has ${#settings[@]} settings"
+((${#settings[@]} == 22)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
   --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \
@@ -167,6 +167,7 @@ upgrade --set persistence.keep=false --set config.namespace=shop
 may() { kubectl auth can-i --quiet --as "system:serviceaccount:$name:$name" "$@"; }
 may list deployments.apps --namespace shop || fail 'it may not list Deployments in its namespace'
 may patch deployments.apps --subresource scale --namespace shop || fail 'it may not scale in its namespace'
+may create events.events.k8s.io --namespace shop || fail 'it may not write Events in its namespace'
 ! may list deployments.apps --namespace default || fail 'it may list Deployments elsewhere'
 ! may patch deployments.apps --namespace shop || fail 'it may patch Deployments'
 "$helm" uninstall "$name" --namespace "$name" >/dev/null
