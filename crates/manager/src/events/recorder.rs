@@ -31,9 +31,10 @@ const RETRY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_mins(10);
 /// How long a target may be overdue before Events wait for the repairs.
 const LAG: Duration = Duration::from_millis(50);
-/// How soon it is looked again whether repairs are behind, and how often at most: in the end, people want to see why.
+/// How soon it is looked again whether repairs are behind, and how long an Event waits at most: in the end, people want to
+/// see why.
 const YIELD: Duration = Duration::from_millis(100);
-const MAX_YIELDS: u32 = 100;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes Events of Kubernetes.
 pub struct EventRecorder {
@@ -84,7 +85,7 @@ impl EventRecorder {
                 term = terms.changed() => if term.is_none() {
                     self.drop_all(&mut telling);
                 },
-                () = due(&telling.series) => tokio::select! {
+                () = turn(&telling.series, &self.work) => tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = self.write_next(&mut telling) => {}
                 },
@@ -132,14 +133,8 @@ impl EventRecorder {
         self.metrics.dropped.inc_by(telling.series.clear(Instant::now().into_std()) as u64);
     }
 
-    /// Writes the next Event, after repairs.
+    /// Writes the next Event.
     async fn write_next(&self, telling: &mut Telling) {
-        for _ in 0..MAX_YIELDS {
-            if !self.work.is_behind(LAG) {
-                break;
-            }
-            sleep(YIELD).await;
-        }
         let Some(told) = telling.series.take(Instant::now().into_std()) else { return };
         let result = self.write(&told).await;
         self.record(telling, &told, &result);
@@ -220,11 +215,14 @@ impl EventRecorder {
     }
 }
 
-/// Waits until there may be something to write.
-async fn due(series: &Series<Regarding>) {
-    match series.next_at(Instant::now().into_std()) {
-        Some(at) => sleep_until(at.into()).await,
-        None => pending().await,
+/// Waits until there is something to write, and repairs are done or take too long.
+async fn turn(series: &Series<Regarding>, work: &Work) {
+    let (Some(at), Some(since)) = (series.next_at(Instant::now().into_std()), series.due_since()) else {
+        return pending().await;
+    };
+    sleep_until(at.into()).await;
+    while work.is_behind(LAG) && Instant::now() < Instant::from(since) + PATIENCE {
+        sleep(YIELD).await;
     }
 }
 
