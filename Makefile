@@ -186,6 +186,10 @@ crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 proto-docs: ## Generate the reference of the messages from the proto contract
 	scripts/proto-docs.py
 
+.PHONY: lint-notifications
+lint-notifications: build ## Check notifications with the public packages of their receivers (needs openssl)
+	scripts/lint-notifications.sh
+
 .PHONY: chart-docs
 chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh

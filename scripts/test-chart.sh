@@ -189,6 +189,7 @@ upgrade --set persistence.keep=false --set config.namespace=shop
 may() { kubectl auth can-i --quiet --as "system:serviceaccount:$name:$name" "$@"; }
 may list deployments.apps --namespace shop || fail 'it may not list Deployments in its namespace'
 may patch deployments.apps --subresource scale --namespace shop || fail 'it may not scale in its namespace'
+may create events.events.k8s.io --namespace shop || fail 'it may not write Events in its namespace'
 ! may list deployments.apps --namespace default || fail 'it may list Deployments elsewhere'
 ! may patch deployments.apps --namespace shop || fail 'it may patch Deployments'
 "$helm" uninstall "$name" --namespace "$name" >/dev/null

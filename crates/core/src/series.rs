@@ -187,6 +187,11 @@ impl<K: Clone + Eq + Hash> Series<K> {
         self.due.first().map(|(at, _)| (*at).max(self.server.ready_at(now)))
     }
 
+    /// Since when, or from when on, the first Event is to be written. `None`: there is none.
+    pub fn due_since(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
     /// Takes what is to be written now. [`ended`](Self::ended) must follow.
     pub fn take(&mut self, now: Instant) -> Option<Told<K>> {
         let (at, id) = *self.due.first()?;

@@ -34,171 +34,169 @@ impl Severity {
     }
 }
 
-impl What {
-    /// All kinds of events.
-    pub const ALL: [Self; 18] = [
-        Self::Set,
-        Self::Deleted,
-        Self::Enforced,
-        Self::Ignored,
-        Self::Drifted,
-        Self::AnotherServer,
-        Self::Repaired,
-        Self::Applied,
-        Self::Resolved,
-        Self::LateCost,
-        Self::Contested,
-        Self::Calmed,
-        Self::SteadyConflict,
-        Self::SteadyConflictEnded,
-        Self::Missing,
-        Self::Autoscaled,
-        Self::WriteFailed,
-        Self::HoldEnded,
-    ];
+/// All kinds of events.
+pub const ALL: [What; 18] = [
+    What::Set,
+    What::Deleted,
+    What::Enforced,
+    What::Ignored,
+    What::Drifted,
+    What::AnotherServer,
+    What::Repaired,
+    What::Applied,
+    What::Resolved,
+    What::LateCost,
+    What::Contested,
+    What::Calmed,
+    What::SteadyConflict,
+    What::SteadyConflictEnded,
+    What::Missing,
+    What::Autoscaled,
+    What::WriteFailed,
+    What::HoldEnded,
+];
 
-    /// Its stable name, as in stored entries.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Set => "set",
-            Self::Deleted => "deleted",
-            Self::Enforced => "enforced",
-            Self::Ignored => "ignored",
-            Self::Drifted => "drifted",
-            Self::AnotherServer => "another_server",
-            Self::Repaired => "repaired",
-            Self::Applied => "applied",
-            Self::Resolved => "resolved",
-            Self::LateCost => "late_cost",
-            Self::Contested => "contested",
-            Self::Calmed => "calmed",
-            Self::SteadyConflict => "steady_conflict",
-            Self::SteadyConflictEnded => "steady_conflict_ended",
-            Self::Missing => "missing",
-            Self::Autoscaled => "autoscaled",
-            Self::WriteFailed => "write_failed",
-            Self::HoldEnded => "hold_ended",
-        }
+/// Its stable name, as in stored entries.
+pub fn name(what: What) -> &'static str {
+    match what {
+        What::Set => "set",
+        What::Deleted => "deleted",
+        What::Enforced => "enforced",
+        What::Ignored => "ignored",
+        What::Drifted => "drifted",
+        What::AnotherServer => "another_server",
+        What::Repaired => "repaired",
+        What::Applied => "applied",
+        What::Resolved => "resolved",
+        What::LateCost => "late_cost",
+        What::Contested => "contested",
+        What::Calmed => "calmed",
+        What::SteadyConflict => "steady_conflict",
+        What::SteadyConflictEnded => "steady_conflict_ended",
+        What::Missing => "missing",
+        What::Autoscaled => "autoscaled",
+        What::WriteFailed => "write_failed",
+        What::HoldEnded => "hold_ended",
     }
+}
 
-    /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|what| what.name() == name)
+/// The kind with this name.
+pub fn from_name(text: &str) -> Option<What> {
+    ALL.into_iter().find(|what| name(*what) == text)
+}
+
+/// The reason of a Kubernetes Event, and a part of the name of an alert.
+pub fn reason(what: What) -> &'static str {
+    match what {
+        What::Set => "Set",
+        What::Deleted => "SettingDeleted",
+        What::Enforced => "Enforced",
+        What::Ignored => "Ignored",
+        What::Drifted => "Drifted",
+        What::AnotherServer => "AnotherServer",
+        What::Repaired => "Repaired",
+        What::Applied => "Applied",
+        What::Resolved => "Resolved",
+        What::LateCost => "PodsLost",
+        What::Contested => "Contested",
+        What::Calmed => "Calmed",
+        What::SteadyConflict => "SteadyConflict",
+        What::SteadyConflictEnded => "SteadyConflictEnded",
+        What::Missing => "Missing",
+        What::Autoscaled => "Autoscaled",
+        What::WriteFailed => "WriteFailed",
+        What::HoldEnded => "TemporaryCountEnded",
     }
+}
 
-    /// The reason of a Kubernetes Event, and a part of the name of an alert.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Set => "Set",
-            Self::Deleted => "SettingDeleted",
-            Self::Enforced => "Enforced",
-            Self::Ignored => "Ignored",
-            Self::Drifted => "Drifted",
-            Self::AnotherServer => "AnotherServer",
-            Self::Repaired => "Repaired",
-            Self::Applied => "Applied",
-            Self::Resolved => "Resolved",
-            Self::LateCost => "PodsLost",
-            Self::Contested => "Contested",
-            Self::Calmed => "Calmed",
-            Self::SteadyConflict => "SteadyConflict",
-            Self::SteadyConflictEnded => "SteadyConflictEnded",
-            Self::Missing => "Missing",
-            Self::Autoscaled => "Autoscaled",
-            Self::WriteFailed => "WriteFailed",
-            Self::HoldEnded => "TemporaryCountEnded",
-        }
+/// The action of a Kubernetes Event.
+pub fn action(what: What) -> &'static str {
+    match what {
+        What::Set => "Set",
+        What::Deleted => "Delete",
+        What::Enforced => "Enforce",
+        What::Ignored => "Ignore",
+        What::Contested => "Delay",
+        What::Repaired | What::Applied | What::WriteFailed => "Scale",
+        What::Drifted
+        | What::AnotherServer
+        | What::Resolved
+        | What::LateCost
+        | What::Calmed
+        | What::SteadyConflict
+        | What::SteadyConflictEnded
+        | What::Missing
+        | What::Autoscaled
+        | What::HoldEnded => "Observe",
     }
+}
 
-    /// The action of a Kubernetes Event.
-    pub fn action(self) -> &'static str {
-        match self {
-            Self::Set => "Set",
-            Self::Deleted => "Delete",
-            Self::Enforced => "Enforce",
-            Self::Ignored => "Ignore",
-            Self::Contested => "Delay",
-            Self::Repaired | Self::Applied | Self::WriteFailed => "Scale",
-            Self::Drifted
-            | Self::AnotherServer
-            | Self::Resolved
-            | Self::LateCost
-            | Self::Calmed
-            | Self::SteadyConflict
-            | Self::SteadyConflictEnded
-            | Self::Missing
-            | Self::Autoscaled
-            | Self::HoldEnded => "Observe",
+/// How serious such events are.
+pub fn usual_severity(what: What) -> Severity {
+    match what {
+        What::AnotherServer | What::WriteFailed => Severity::Error,
+        What::Drifted | What::Contested | What::SteadyConflict | What::Missing | What::Autoscaled => {
+            Severity::Warning
         }
+        What::Set
+        | What::Deleted
+        | What::Enforced
+        | What::Ignored
+        | What::Repaired
+        | What::Applied
+        | What::Resolved
+        | What::LateCost
+        | What::Calmed
+        | What::SteadyConflictEnded
+        | What::HoldEnded => Severity::Info,
     }
+}
 
-    /// How serious such events are.
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::AnotherServer | Self::WriteFailed => Severity::Error,
-            Self::Drifted | Self::Contested | Self::SteadyConflict | Self::Missing | Self::Autoscaled => {
-                Severity::Warning
-            }
-            Self::Set
-            | Self::Deleted
-            | Self::Enforced
-            | Self::Ignored
-            | Self::Repaired
-            | Self::Applied
-            | Self::Resolved
-            | Self::LateCost
-            | Self::Calmed
-            | Self::SteadyConflictEnded
-            | Self::HoldEnded => Severity::Info,
-        }
+/// What follows a number of events, such as "drifted".
+pub fn counted(what: What) -> &'static str {
+    match what {
+        What::Set => "set",
+        What::Deleted => "no longer managed",
+        What::Enforced => "enforced",
+        What::Ignored => "ignored",
+        What::Drifted => "drifted",
+        What::AnotherServer => "changed by another server",
+        What::Repaired => "repaired",
+        What::Applied => "applied",
+        What::Resolved => "resolved",
+        What::LateCost => "with more pods lost",
+        What::Contested => "contested",
+        What::Calmed => "calmed",
+        What::SteadyConflict => "in a steady conflict",
+        What::SteadyConflictEnded => "no longer in a steady conflict",
+        What::Missing => "missing",
+        What::Autoscaled => "autoscaled",
+        What::WriteFailed => "with failed writes",
+        What::HoldEnded => "with a temporary count that has ended",
     }
+}
 
-    /// What follows a number of events, such as "drifted".
-    pub fn counted(self) -> &'static str {
-        match self {
-            Self::Set => "set",
-            Self::Deleted => "no longer managed",
-            Self::Enforced => "enforced",
-            Self::Ignored => "ignored",
-            Self::Drifted => "drifted",
-            Self::AnotherServer => "changed by another server",
-            Self::Repaired => "repaired",
-            Self::Applied => "applied",
-            Self::Resolved => "resolved",
-            Self::LateCost => "with more pods lost",
-            Self::Contested => "contested",
-            Self::Calmed => "calmed",
-            Self::SteadyConflict => "in a steady conflict",
-            Self::SteadyConflictEnded => "no longer in a steady conflict",
-            Self::Missing => "missing",
-            Self::Autoscaled => "autoscaled",
-            Self::WriteFailed => "with failed writes",
-            Self::HoldEnded => "with a temporary count that has ended",
-        }
-    }
-
-    /// When such events happen.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Set => "a count was stored",
-            Self::Deleted => "a setting was deleted",
-            Self::Enforced => "a setting is enforced from now on",
-            Self::Ignored => "a setting is ignored from now on, perhaps until a time",
-            Self::Drifted => "somebody changed the count",
-            Self::AnotherServer => "another replica-count-manager changed the count",
-            Self::Repaired => "the desired count was written back",
-            Self::Applied => "a new setting was put into effect",
-            Self::Resolved => "a drift ended without an acknowledged write of the server",
-            Self::LateCost => "a drift has cost more pods than was said with its end",
-            Self::Contested => "somebody keeps changing the count: repairs are delayed",
-            Self::Calmed => "nobody changes a contested count any more",
-            Self::SteadyConflict => "somebody changes the count again and again, too slowly to be delayed",
-            Self::SteadyConflictEnded => "there was no round of a steady conflict for long enough",
-            Self::Missing => "the workload does not exist, or is being deleted",
-            Self::Autoscaled => "an autoscaler targets the workload, too, or none does any more",
-            Self::WriteFailed => "a write of the count failed, and is tried again",
-            Self::HoldEnded => "a temporary count has ended, and the setting before it is in force again",
-        }
+/// When such events happen.
+pub fn meaning(what: What) -> &'static str {
+    match what {
+        What::Set => "a count was stored",
+        What::Deleted => "a setting was deleted",
+        What::Enforced => "a setting is enforced from now on",
+        What::Ignored => "a setting is ignored from now on, perhaps until a time",
+        What::Drifted => "somebody changed the count",
+        What::AnotherServer => "another replica-count-manager changed the count",
+        What::Repaired => "the desired count was written back",
+        What::Applied => "a new setting was put into effect",
+        What::Resolved => "a drift ended without an acknowledged write of the server",
+        What::LateCost => "a drift has cost more pods than was said with its end",
+        What::Contested => "somebody keeps changing the count: repairs are delayed",
+        What::Calmed => "nobody changes a contested count any more",
+        What::SteadyConflict => "somebody changes the count again and again, too slowly to be delayed",
+        What::SteadyConflictEnded => "there was no round of a steady conflict for long enough",
+        What::Missing => "the workload does not exist, or is being deleted",
+        What::Autoscaled => "an autoscaler targets the workload, too, or none does any more",
+        What::WriteFailed => "a write of the count failed, and is tried again",
+        What::HoldEnded => "a temporary count has ended, and the setting before it is in force again",
     }
 }
 
@@ -207,7 +205,7 @@ pub fn severity(entry: &Entry) -> Severity {
     match entry.what {
         // No autoscaler targets it any more.
         What::Autoscaled if entry.autoscaler.is_none() => Severity::Info,
-        what => what.severity(),
+        what => usual_severity(what),
     }
 }
 
@@ -343,12 +341,12 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_those_of_stored_entries() {
-        for what in What::ALL {
-            assert_eq!(serde_json::to_value(what).expect("a name"), what.name());
-            assert_eq!(What::from_name(what.name()), Some(what));
+        for what in ALL {
+            assert_eq!(serde_json::to_value(what).expect("a name"), name(what));
+            assert_eq!(from_name(name(what)), Some(what));
         }
-        assert_eq!(BTreeSet::from(What::ALL.map(What::reason)).len(), What::ALL.len());
-        assert_eq!(BTreeSet::from(What::ALL).len(), What::ALL.len());
+        assert_eq!(BTreeSet::from(ALL.map(reason)).len(), ALL.len());
+        assert_eq!(BTreeSet::from(ALL).len(), ALL.len());
     }
 
     #[test]
@@ -367,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_lasting_sentence_does_not_say_which_count_was_found() {
-        for what in What::ALL {
+        for what in ALL {
             let entry = sample("shop", "web", what);
             let text = lasting_sentence(&entry).unwrap_or_default();
             assert!(!text.contains('7'), "{text}");

@@ -66,6 +66,10 @@ Benchmarks:
           long after a Set the guard is in force, as another client sees it, how
           long after a start all of 1,000 namespaces are guarded, and how long
           after a restart an API server guards nothing.
+  tell    10,000 managed Deployments were changed by somebody when the server
+          starts: repairs a second while it writes Events of Kubernetes and
+          sends notifications. The limit is a server that tells nobody. And how
+          many messages a receiver gets, and whether they count every drift.
   attempts
           Wrong counts of guarded Deployments that an independent watch shows: by
           1,000 attempts each in the ways of kubectl, with one API server, with
@@ -77,7 +81,7 @@ Benchmarks:
 With --baseline, the server of an earlier commit is measured beside the others,
 in its own column. It is built once, from a clean clone and with its own
 toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight, sets,
-pods, guard and attempts have no baseline.
+pods, guard, attempts and tell have no baseline.
 
 Examples:
   make bench                         everything, in at most 45 minutes
@@ -135,13 +139,15 @@ pub(crate) enum Benchmark {
     Guard,
     /// Whether anybody gets a wrong count past the guard.
     Attempts,
+    /// What it costs to tell people.
+    Tell,
 }
 
 impl Benchmark {
     /// Whether an earlier server can be measured beside ours.
     pub(crate) fn has_baseline(self) -> bool {
         match self {
-            Self::Fight | Self::Sets | Self::Pods | Self::Guard | Self::Attempts => false,
+            Self::Fight | Self::Sets | Self::Pods | Self::Guard | Self::Attempts | Self::Tell => false,
             Self::Drift
             | Self::Mass
             | Self::Memory
@@ -167,6 +173,7 @@ impl Benchmark {
             Self::Pods => "pods that a drift costs, in each mode of the guard",
             Self::Guard => "what the guard costs others, and how soon it is in force",
             Self::Attempts => "wrong counts that somebody gets past the guard",
+            Self::Tell => "what Events and notifications of a mass drift cost",
         }
     }
 }

@@ -39,6 +39,7 @@ mod server;
 mod sets;
 mod start;
 mod table;
+mod tell;
 mod unrelated;
 
 use std::process::ExitCode;

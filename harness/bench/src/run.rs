@@ -17,6 +17,7 @@ use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
 use crate::{
     attempts, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start, table,
+    tell,
 };
 
 /// Does what the command line asks for.
@@ -116,6 +117,7 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Conte
         Benchmark::Guard => {
             guard::measure(if short { &guard::Plan::SHORT } else { &guard::Plan::FULL }).await
         }
+        Benchmark::Tell => tell::measure(if short { &tell::Plan::SHORT } else { &tell::Plan::FULL }).await,
         Benchmark::Attempts => attempts::measure(&attempts::Plan::new(rounds, short)).await,
     }
 }

@@ -9,7 +9,7 @@ use super::Notice;
 use super::digest::{Story, Told};
 use crate::history::entry::What;
 use crate::target::Target;
-use crate::words::{Severity, sentence, severity};
+use crate::words::{self, Severity, sentence, severity};
 
 /// How long something that happened once fires.
 const MOMENT: Duration = Duration::from_mins(5);
@@ -20,14 +20,14 @@ const STATE: Duration = Duration::from_hours(1);
 pub fn alerts(notice: &Notice<'_>) -> Value {
     let stories = notice.digest.stories();
     let alerts = stories.iter().flat_map(|(target, story)| {
-        What::ALL.into_iter().filter_map(|what| alert(notice, target, story, what))
+        words::ALL.into_iter().filter_map(|what| alert(notice, target, story, what))
     });
     alerts.collect()
 }
 
 /// The alert for events of one kind. `None`: they are not serious, or there are none and nothing has ended them.
 fn alert(notice: &Notice<'_>, target: &Target, story: &Story, what: What) -> Option<Value> {
-    if what.severity() == Severity::Info {
+    if words::usual_severity(what) == Severity::Info {
         return None;
     }
     let is_serious = |told: &Told| severity(&told.last) > Severity::Info;
@@ -43,8 +43,8 @@ fn alert(notice: &Notice<'_>, target: &Target, story: &Story, what: What) -> Opt
     };
     let mut alert = json!({
         "labels": {
-            "alertname": format!("ReplicaCount{}", what.reason()),
-            "severity": what.severity().as_str(),
+            "alertname": format!("ReplicaCount{}", words::reason(what)),
+            "severity": words::usual_severity(what).as_str(),
             "namespace": target.namespace(),
             "kind": target.kind().as_str(),
             "name": target.name(),

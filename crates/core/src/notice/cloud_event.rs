@@ -9,7 +9,7 @@ use super::digest::Told;
 use crate::history::entry::{Author, Entry};
 use crate::managed_fields::Writer;
 use crate::replicas::Replicas;
-use crate::words::{sentence, severity};
+use crate::words::{name, sentence, severity};
 
 /// The media type of the body.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -23,7 +23,7 @@ pub fn cloud_event(notice: &Notice<'_>) -> Value {
     let digest = notice.digest;
     let stories = digest.stories();
     let events: Vec<_> = stories.iter().flat_map(|(_, story)| story.told()).map(event).collect();
-    let counts: BTreeMap<_, _> = digest.counts().iter().map(|(what, count)| (what.name(), count)).collect();
+    let counts: BTreeMap<_, _> = digest.counts().iter().map(|(what, count)| (name(*what), count)).collect();
     let (first, last) = digest.period().unwrap_or((notice.at, notice.at));
     let mut body = json!({
         "specversion": "1.0",
@@ -58,7 +58,7 @@ fn event(told: &Told) -> Value {
     let entry: &Entry = &told.last;
     let mut event = json!({
         "id": entry.id,
-        "type": entry.what.name(),
+        "type": name(entry.what),
         "severity": severity(entry).as_str(),
         "kind": entry.target.kind().as_str(),
         "namespace": entry.target.namespace(),

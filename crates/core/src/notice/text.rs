@@ -2,14 +2,14 @@
 
 use super::digest::{Digest, Story};
 use crate::target::Target;
-use crate::words::sentence;
+use crate::words::{counted, sentence};
 
 /// The headline: what happened, and to what.
 pub(super) fn title(digest: &Digest) -> String {
     let counts: Vec<String> = digest
         .counts()
         .iter()
-        .map(|(what, count)| format!("{} {}", grouped(*count), what.counted()))
+        .map(|(what, count)| format!("{} {}", grouped(*count), counted(*what)))
         .collect();
     let what = if counts.is_empty() { "Events were missed".to_owned() } else { counts.join(", ") };
     match digest.stories().first() {

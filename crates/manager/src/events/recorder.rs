@@ -8,6 +8,7 @@ use kube::Client;
 use replica_count_core::history::entry::Entry;
 use replica_count_core::series::{Outcome, Series, Told};
 use replica_count_core::target::Target;
+use replica_count_core::words;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -30,9 +31,10 @@ const RETRY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_mins(10);
 /// How long a target may be overdue before Events wait for the repairs.
 const LAG: Duration = Duration::from_millis(50);
-/// How soon it is looked again whether repairs are behind, and how often at most: in the end, people want to see why.
+/// How soon it is looked again whether repairs are behind, and how long an Event waits at most: in the end, people want to
+/// see why.
 const YIELD: Duration = Duration::from_millis(100);
-const MAX_YIELDS: u32 = 100;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes Events of Kubernetes.
 pub struct EventRecorder {
@@ -83,7 +85,7 @@ impl EventRecorder {
                 term = terms.changed() => if term.is_none() {
                     self.drop_all(&mut telling);
                 },
-                () = due(&telling.series) => tokio::select! {
+                () = turn(&telling.series, &self.work) => tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = self.write_next(&mut telling) => {}
                 },
@@ -131,14 +133,8 @@ impl EventRecorder {
         self.metrics.dropped.inc_by(telling.series.clear(Instant::now().into_std()) as u64);
     }
 
-    /// Writes the next Event, after repairs.
+    /// Writes the next Event.
     async fn write_next(&self, telling: &mut Telling) {
-        for _ in 0..MAX_YIELDS {
-            if !self.work.is_behind(LAG) {
-                break;
-            }
-            sleep(YIELD).await;
-        }
         let Some(told) = telling.series.take(Instant::now().into_std()) else { return };
         let result = self.write(&told).await;
         self.record(telling, &told, &result);
@@ -149,8 +145,8 @@ impl EventRecorder {
         let event = KubernetesEvent {
             regarding: &told.key,
             instance: &self.instance,
-            reason: told.what.reason(),
-            action: told.what.action(),
+            reason: words::reason(told.what),
+            action: words::action(told.what),
             severity: told.severity,
             text: &told.text,
             first: told.first,
@@ -219,11 +215,14 @@ impl EventRecorder {
     }
 }
 
-/// Waits until there may be something to write.
-async fn due(series: &Series<Regarding>) {
-    match series.next_at(Instant::now().into_std()) {
-        Some(at) => sleep_until(at.into()).await,
-        None => pending().await,
+/// Waits until there is something to write, and repairs are done or take too long.
+async fn turn(series: &Series<Regarding>, work: &Work) {
+    let (Some(at), Some(since)) = (series.next_at(Instant::now().into_std()), series.due_since()) else {
+        return pending().await;
+    };
+    sleep_until(at.into()).await;
+    while work.is_behind(LAG) && Instant::now() < Instant::from(since) + PATIENCE {
+        sleep(YIELD).await;
     }
 }
 

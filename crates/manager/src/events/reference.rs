@@ -6,9 +6,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use replica_count_api::proto;
-use replica_count_core::history::entry::What;
 use replica_count_core::history::sample::sample;
-use replica_count_core::words::{lasting_sentence, sentence};
+use replica_count_core::words::{self, lasting_sentence, sentence};
 
 const INTRODUCTION: &str = "\
 # Events
@@ -55,19 +54,21 @@ const NAMES: [(&str, &str); 12] = [
 
 fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
-    for what in What::ALL {
+    for what in words::ALL {
         let listed = proto::EventType::from(what).as_str_name();
-        let (name, reason, severity) = (what.name(), what.reason(), what.severity().as_str());
-        let _ = writeln!(text, "| `{name}` | `{listed}` | `{reason}` | {severity} | {} |", what.meaning());
+        let (name, reason, severity) =
+            (words::name(what), words::reason(what), words::usual_severity(what).as_str());
+        let _ =
+            writeln!(text, "| `{name}` | `{listed}` | `{reason}` | {severity} | {} |", words::meaning(what));
     }
     text.push_str(FIELDS);
-    for what in What::ALL {
+    for what in words::ALL {
         let entry = sample("shop", "web", what);
         let stored = serde_json::to_value(&entry).unwrap();
         let fields = NAMES.iter().filter(|(field, _)| stored.get(field).is_some());
         let fields: Vec<_> = fields.map(|(_, name)| format!("`{name}`")).collect();
         let (name, fields, lasting) =
-            (what.name(), fields.join(", "), lasting_sentence(&entry).unwrap_or_default());
+            (words::name(what), fields.join(", "), lasting_sentence(&entry).unwrap_or_default());
         let _ = writeln!(text, "| `{name}` | {fields} | {} | {lasting} |", sentence(&entry));
     }
     text

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use replica_count_core::history::entry::{Entry, What};
+use replica_count_core::history::entry::Entry;
 use replica_count_core::history::sample::sample;
 use replica_count_core::notice::Notice;
 use replica_count_core::notice::digest::Digest;
 use replica_count_core::notice::filter::RouteFilter;
-use replica_count_core::words::severity;
+use replica_count_core::words::{self, severity};
 
 use crate::clock;
 use crate::notify::config::{Config, ConfigError, Route};
@@ -137,7 +137,7 @@ fn notice<'a>(
 /// What a route takes could have happened, now or some time.
 fn example(filter: &RouteFilter, now: Option<Timestamp>) -> Digest {
     let mut digest = Digest::default();
-    for (id, what) in (1..).zip(What::ALL) {
+    for (id, what) in (1..).zip(words::ALL) {
         let entry = sample(EXAMPLE.0, EXAMPLE.1, what);
         let is_taken = filter.whats.is_empty() || filter.whats.contains(&what);
         if is_taken && severity(&entry) >= filter.severity {

@@ -89,6 +89,9 @@ async fn a_fight_is_one_event_that_counts() {
         }
     })
     .await;
+    let output = fixture.kubectl(["describe", "deployment", "web"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&format!("(x{drifts} over ")), "{text}");
 }
 
 #[tokio::test]
@@ -124,9 +127,12 @@ async fn without_the_right_it_says_so_once_and_repairs() {
             .await;
     }
     wait_for_metric(&fixture.manager, "kubernetes_event_write_failures_total 1").await;
-    let log = fixture.manager.log();
-    let lines = log.iter().filter(|line| line.contains("Events of Kubernetes cannot be written"));
-    assert_eq!(lines.count(), 1, "{log:#?}");
+    let lines = async || {
+        let log = fixture.manager.log();
+        let lines = log.iter().filter(|line| line.contains("Events of Kubernetes cannot be written"));
+        if lines.count() == 1 { Ok(()) } else { Err(log) }
+    };
+    eventually("one line says so", lines).await;
     assert_eq!(fixture.kubernetes_events("Deployment").await.len(), 0);
 }
 

@@ -1,5 +1,6 @@
 //! Notifications reach their receivers, whatever those do, and delay nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -11,10 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use replica_count_api::proto::EventType;
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::receiver::{Behaviour, Received, Receiver};
-use replica_count_testbed::{ControlPlane, workspace};
+use replica_count_testbed::{ControlPlane, Manager, workspace};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::crd::with_crd;
 use crate::fixture::{Fixture, eventually, options, shared, wait_for_metric};
 use crate::history::{check_drifted, next};
 use crate::kubernetes_events::{STORY, owned};
@@ -115,6 +117,15 @@ fn check_signature(request: &Received) {
     hmac::verify(&key, &signed, &signature).unwrap();
 }
 
+/// Waits for a line of the log.
+async fn logged(fixture: &Fixture<'_>, words: &str) -> String {
+    eventually(words, async || {
+        let log = fixture.manager.log();
+        log.iter().find(|line| line.contains(words)).cloned().ok_or(log)
+    })
+    .await
+}
+
 fn check_no_secrets(log: &[String]) {
     for secret in SECRETS {
         assert!(!log.iter().any(|line| line.contains(secret)), "{log:#?}");
@@ -208,11 +219,9 @@ async fn a_redirect_is_never_followed_and_its_host_is_named() {
     let mut fixture = config.fixture(control_plane).await;
     fixture.create_managed("web", 3).await;
     wait_for_metric(&fixture.manager, "notifications_failed_total{service=\"webhook\"} 1").await;
-    let log = fixture.manager.log();
-    let words = "127.0.0.1 redirects to localhost (302 Found), which is never followed";
-    assert!(log.iter().any(|line| line.contains(words)), "{log:#?}");
+    logged(&fixture, "127.0.0.1 redirects to localhost (302 Found), which is never followed").await;
     assert!(other.received().is_empty());
-    check_no_secrets(&log);
+    check_no_secrets(&fixture.manager.log());
 }
 
 /// How long a Set and a repair may take on a busy machine.
@@ -249,6 +258,69 @@ async fn receivers_that_hang_delay_nothing() {
 }
 
 #[tokio::test]
+async fn a_mass_drift_is_few_messages_that_count_all() {
+    const WORKLOADS: usize = 50;
+    let control_plane = shared().await;
+    let receiver = Receiver::start(control_plane).await.unwrap();
+    let config = Config::new(control_plane, receiver.url());
+    config.replace("window: 1s", "window: 5s");
+    let mut fixture = config.fixture(control_plane).await;
+    let names: Vec<_> = (0..WORKLOADS).map(|number| format!("web-{number}")).collect();
+    for name in &names {
+        fixture.create_managed(name, 1).await;
+    }
+    futures_util::future::join_all(names.iter().map(|name| fixture.scale(name, 3))).await;
+    let drifted = eventually("all drifts are in a message", async || {
+        let received = receiver.received();
+        let of_route = received.iter().filter(|request| request.path == "/hook").map(Received::json);
+        let counts: Vec<_> = of_route.filter_map(|body| body["data"]["counts"]["drifted"].as_u64()).collect();
+        if counts.iter().sum::<u64>() == WORKLOADS as u64 { Ok(counts) } else { Err(counts) }
+    })
+    .await;
+    assert!(drifted.len() <= 2, "{drifted:?}");
+    let first = wait_for(&receiver, "/slack/T000", |body| has(body, "drifted")).await.json();
+    let blocks = first["blocks"].as_array().unwrap();
+    assert!(blocks.len() <= 22 && has(blocks.last().unwrap(), " more workloads. Route people"), "{first}");
+}
+
+/// Nothing is told twice, also when another server takes over.
+#[tokio::test]
+async fn of_several_servers_the_holder_tells() {
+    let control_plane = shared().await;
+    let receiver = Receiver::start(control_plane).await.unwrap();
+    let config = Config::new(control_plane, receiver.url());
+    let mut fixture = with_crd(&["--notify-config", &config.path().display().to_string()]).await;
+    wait_for_metric(&fixture.manager, "leader 1").await;
+    let mut follower = Manager::start(&fixture.options).await.unwrap();
+    follower.wait_ready().await.unwrap();
+    fixture.create_managed("web", 3).await;
+    fixture.kubectl_scale(7);
+    fixture.wait_for_count("web", 3).await;
+    let holder = std::mem::replace(&mut fixture.manager, follower);
+    assert!(holder.terminate().await.unwrap().success());
+    wait_for_metric(&fixture.manager, "leader 1").await;
+    fixture.kubectl_scale(8);
+    fixture.wait_for_count("web", 3).await;
+
+    let told = || {
+        let mut counts = BTreeMap::<String, u64>::new();
+        for request in receiver.received().iter().filter(|request| request.path == "/hook") {
+            for (event, count) in request.json()["data"]["counts"].as_object().unwrap() {
+                *counts.entry(event.clone()).or_default() += count.as_u64().unwrap();
+            }
+        }
+        counts
+    };
+    let expected = [("drifted", 2), ("repaired", 2), ("set", 1)];
+    let expected = BTreeMap::from(expected.map(|(event, count)| (event.to_owned(), count)));
+    eventually("all is told", async || if told() == expected { Ok(()) } else { Err(told()) }).await;
+    assert_eq!(fixture.wait_for_events("Deployment", 5).await.len(), 5);
+    // Whatever would be told twice had time for it.
+    assert!(fixture.manager.terminate().await.unwrap().success());
+    assert_eq!(told(), expected);
+}
+
+#[tokio::test]
 async fn a_changed_file_is_taken_over_if_it_is_valid() {
     let control_plane = shared().await;
     let receiver = Receiver::start(control_plane).await.unwrap();
@@ -256,8 +328,7 @@ async fn a_changed_file_is_taken_over_if_it_is_valid() {
     let mut fixture = config.fixture(control_plane).await;
     config.replace("receiver: cards, events", "receiver: nobody, events");
     wait_for_metric(&fixture.manager, "notify_config_refused 1").await;
-    let log = fixture.manager.log();
-    let refused = log.iter().find(|line| line.contains("the previous ones stay in use")).unwrap();
+    let refused = logged(&fixture, "the previous ones stay in use").await;
     assert!(refused.contains("notify.yaml:11:29: there is no receiver \\\"nobody\\\""), "{refused}");
     config.replace("receiver: nobody, events: [drifted]", "receiver: cards, events: [set]");
     wait_for_metric(&fixture.manager, "notify_config_reloads_total 1").await;
@@ -319,7 +390,7 @@ async fn a_file_that_is_not_valid_is_refused_at_the_start() {
     fs::remove_file(config.folder.join("key")).unwrap();
     let options = options(control_plane, &Scope::Cluster, &[]).await;
     let options = options.argument("--notify-config").argument(config.path());
-    let (status, log) = replica_count_testbed::Manager::start_expecting_failure(&options).await.unwrap();
+    let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
     assert_eq!(status.code(), Some(64), "{log:?}");
     let expected = format!("{}/key cannot be read: entity not found", config.folder.display());
     assert!(log[0].contains("notify.yaml:7:") && log[0].ends_with(&expected), "{log:?}");

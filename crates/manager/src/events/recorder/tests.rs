@@ -16,6 +16,17 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// Lets an API server that answers with these codes, the last one for ever, see `events`, one a second, for so long.
 /// Returns the requests, and how many events were dropped.
 async fn tell(codes: &[u16], message: &str, events: &[What], lasts: Duration) -> (Vec<String>, u64) {
+    tell_beside(Arc::default(), codes, message, events, lasts).await
+}
+
+/// The same beside this queue of repairs.
+async fn tell_beside(
+    work: Arc<Work>,
+    codes: &[u16],
+    message: &str,
+    events: &[What],
+    lasts: Duration,
+) -> (Vec<String>, u64) {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let (seen, codes) = (Arc::clone(&requests), codes.to_vec());
     let body = json!({ "kind": "Status", "message": message, "details": { "kind": "events" } }).to_string();
@@ -31,7 +42,7 @@ async fn tell(codes: &[u16], message: &str, events: &[What], lasts: Duration) ->
         happened,
         cluster: Arc::default(),
         kept: None,
-        work: Arc::default(),
+        work,
         leadership: Leadership::default(),
         client: Client::new(service, "default"),
         instance: "pod".to_owned(),
@@ -55,6 +66,17 @@ async fn tell(codes: &[u16], message: &str, events: &[What], lasts: Duration) ->
 async fn a_fight_is_created_once_and_then_counted() {
     let (requests, dropped) = tell(&[201], "", &[What::Drifted; 30], MINUTE).await;
     assert_eq!((requests.join(" "), dropped), ("POST PATCH PATCH PATCH".to_owned(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn repairs_go_first_but_not_for_ever() {
+    let work = Arc::<Work>::default();
+    work.mark(Target::deployment("shop", "api").unwrap());
+    sleep(Duration::from_secs(1)).await;
+    let behind =
+        async |lasts| tell_beside(Arc::clone(&work), &[201], "", &[What::Drifted], lasts).await.0.len();
+    assert_eq!(behind(Duration::from_secs(9)).await, 0);
+    assert_eq!(behind(Duration::from_secs(12)).await, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,13 +10,12 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Uri};
-use replica_count_core::history::entry::What;
 use replica_count_core::kind::Kind;
 use replica_count_core::notice::filter::RouteFilter;
 use replica_count_core::notice::link::Link;
 use replica_count_core::notice::signature::{SECRET_BYTES, SECRET_PREFIX};
 use replica_count_core::target::check_namespace;
-use replica_count_core::words::Severity;
+use replica_count_core::words::{self, Severity};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_saphyr::Spanned;
@@ -183,7 +182,7 @@ impl Builder<'_> {
         let filter = RouteFilter {
             namespaces: entry.namespaces.iter().map(|namespace| namespace.value.clone()).collect(),
             kinds: self.each(&entry.kinds, Kind::from_resource, &Kind::ALL.map(Kind::resource))?,
-            whats: self.each(&entry.events, What::from_name, &What::ALL.map(What::name))?,
+            whats: self.each(&entry.events, words::from_name, &words::ALL.map(words::name))?,
             severity,
         };
         let window = entry.window.as_ref().map_or(Ok(window), |window| self.window(window))?;
