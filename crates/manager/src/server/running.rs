@@ -73,10 +73,16 @@ struct PeerMetrics {
 }
 
 impl PeerMetrics {
-    fn register(&self, registry: &mut Registry) {
+    /// Registers those of clients. Returns the registry of all metrics whose names begin with ours.
+    fn register<'a>(&self, all: &'a mut Registry) -> &'a mut Registry {
+        self.calls.register(all);
+        let registry = all.sub_registry_with_prefix("replica_count_manager");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of the server", version);
         self.connections.register(registry);
         self.certificates.register(registry);
         self.requests.register(registry);
+        registry
     }
 }
 
@@ -113,12 +119,8 @@ impl Running {
         }
         let peers = PeerMetrics::default();
         let mut all = Registry::default();
-        peers.calls.register(&mut all);
-        let registry = all.sub_registry_with_prefix("replica_count_manager");
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version of the server", version);
+        let registry = peers.register(&mut all);
         log.lines.register(registry);
-        peers.register(registry);
         renewal.requests().register(registry);
         shared.register(registry, args.metrics.shown_targets());
         let election = start_election(leader, shared, registry, &stop_election);
@@ -128,20 +130,7 @@ impl Running {
         work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
         let mut watches = Watches { shared, registry, tasks, runtime: reconcile_runtime, shutdown };
-        let kept = match backing {
-            Backing::File(committer) => {
-                let subscriber = shared.subscriber();
-                writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
-                None
-            }
-            Backing::Crd(unstarted) => {
-                let subscriber = Box::new(shared.subscriber());
-                let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
-                writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
-                watches.start_replica_counts(sink);
-                Some(kept)
-            }
-        };
+        let kept = start_store(backing, shared, &mut writing, &mut watches);
         watches.start();
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
@@ -216,6 +205,29 @@ impl Running {
         self.work.abort_all();
         // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
+    }
+}
+
+/// Starts what writes settings; returns the ReplicaCounts, if they are the settings.
+fn start_store(
+    backing: Backing,
+    shared: &Shared,
+    writing: &mut Tasks,
+    watches: &mut Watches<'_>,
+) -> Option<Arc<Kept>> {
+    match backing {
+        Backing::File(committer) => {
+            let subscriber = shared.subscriber();
+            writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
+            None
+        }
+        Backing::Crd(unstarted) => {
+            let subscriber = Box::new(shared.subscriber());
+            let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
+            writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
+            watches.start_replica_counts(sink);
+            Some(kept)
+        }
     }
 }
 
