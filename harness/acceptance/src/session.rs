@@ -13,7 +13,7 @@ use crate::fixture::{APPS, Fixture};
 /// The Service's gRPC port.
 pub(crate) const GRPC: u16 = 8080;
 
-/// The Service's port for probes and metrics.
+/// The port for probes and metrics, of a Service of its own.
 pub(crate) const HTTP: u16 = 8081;
 
 /// A client with its own connection. All names are in the namespace of the applications, and of Deployments unless

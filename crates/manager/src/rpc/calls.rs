@@ -83,6 +83,7 @@ const UNKNOWN_CODE: &str = CODES[2];
 
 /// An RPC, as labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "labels have the names that other servers use")]
 struct Method {
     grpc_type: &'static str,
     grpc_service: &'static str,
@@ -91,6 +92,7 @@ struct Method {
 
 /// An RPC and how it ended, as labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "labels have the names that other servers use")]
 struct Handled {
     grpc_type: &'static str,
     grpc_service: &'static str,

@@ -77,10 +77,16 @@ struct PeerMetrics {
 }
 
 impl PeerMetrics {
-    fn register(&self, registry: &mut Registry) {
+    /// Registers those of clients. Returns the registry of all metrics whose names begin with ours.
+    fn register<'a>(&self, all: &'a mut Registry) -> &'a mut Registry {
+        self.calls.register(all);
+        let registry = all.sub_registry_with_prefix("replica_count_manager");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of the server", version);
         self.connections.register(registry);
         self.certificates.register(registry);
         self.requests.register(registry);
+        registry
     }
 }
 
@@ -118,12 +124,8 @@ impl Running {
         }
         let peers = PeerMetrics::default();
         let mut all = Registry::default();
-        peers.calls.register(&mut all);
-        let registry = all.sub_registry_with_prefix("replica_count_manager");
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version of the server", version);
+        let registry = peers.register(&mut all);
         log.lines.register(registry);
-        peers.register(registry);
         renewal.requests().register(registry);
         shared.register(registry, args.metrics.shown_targets());
         let election = start_election(leader, shared, registry, &stop_election);

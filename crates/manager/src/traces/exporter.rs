@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::span::{Ended, SpanMetrics, Tracer};
+use super::span::{Finished, SpanMetrics, Tracer};
 use super::transport::{Collector, CollectorError, Transport};
 use super::wire::{KeyValue, Request, Resource, ResourceSpans, Scope, ScopeSpans, Span};
 
@@ -23,9 +23,9 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sends spans to a collector.
 pub struct Exporter {
-    ended: mpsc::Receiver<Ended>,
+    ended: mpsc::Receiver<Finished>,
     /// Spans from the queue that wait for others.
-    taken: Vec<Ended>,
+    taken: Vec<Finished>,
     transport: Transport,
     metrics: SpanMetrics,
     /// What the collector knows of this server.
@@ -67,7 +67,7 @@ impl Exporter {
     }
 
     /// The next spans. Cancel safe: what was taken from the queue is kept.
-    async fn batch(&mut self) -> Vec<Ended> {
+    async fn batch(&mut self) -> Vec<Finished> {
         if self.taken.is_empty() && self.ended.recv_many(&mut self.taken, MAX_BATCH).await == 0 {
             // No span can follow.
             pending::<()>().await;
@@ -82,7 +82,7 @@ impl Exporter {
         std::mem::take(&mut self.taken)
     }
 
-    async fn send(&mut self, batch: Vec<Ended>) {
+    async fn send(&mut self, batch: Vec<Finished>) {
         let count = batch.len() as u64;
         let request = self.request(batch);
         let mut retries = RETRIES.iter();
@@ -115,7 +115,7 @@ impl Exporter {
         self.metrics.dropped.inc_by(count);
     }
 
-    fn request(&self, batch: Vec<Ended>) -> Request {
+    fn request(&self, batch: Vec<Finished>) -> Request {
         let attributes = self.attributes.iter().map(|(key, value)| KeyValue::text(key, value)).collect();
         let scope =
             Scope { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use super::context::TraceContext;
+use crate::clock;
 
 /// How many spans may wait for the exporter. A span takes less than 1 KiB.
 const MAX_WAITING: usize = 8192;
@@ -51,7 +52,7 @@ impl From<i32> for Value {
 
 /// A span that has ended.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ended {
+pub(super) struct Finished {
     pub(super) context: TraceContext,
     pub(super) parent: Option<[u8; 8]>,
     pub(super) name: Cow<'static, str>,
@@ -78,13 +79,13 @@ pub struct Tracer(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    queue: mpsc::Sender<Ended>,
+    queue: mpsc::Sender<Finished>,
     metrics: SpanMetrics,
 }
 
 impl Tracer {
     /// A tracer, and the queue of what has ended.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Ended>, SpanMetrics) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Finished>, SpanMetrics) {
         let (queue, ended) = mpsc::channel(MAX_WAITING);
         let metrics = SpanMetrics::default();
         (Self(Some(Arc::new(Inner { queue, metrics: metrics.clone() }))), ended, metrics)
@@ -102,7 +103,7 @@ impl Tracer {
         kind: Kind,
         parent: Option<TraceContext>,
     ) -> Option<Span> {
-        self.begin_at(name, kind, parent, SystemTime::now())
+        self.begin_at(name, kind, parent, clock::now().wall)
     }
 
     /// Begins a span that has begun at another time.
@@ -111,12 +112,12 @@ impl Tracer {
         name: impl Into<Cow<'static, str>>,
         kind: Kind,
         parent: Option<TraceContext>,
-        started: SystemTime,
+        started: Timestamp,
     ) -> Option<Span> {
         let tracer = self.0.clone()?;
         let context = parent.map_or_else(TraceContext::root, |parent| parent.child());
         let started = nanoseconds(started);
-        let ended = Ended {
+        let finished = Finished {
             context,
             parent: parent.map(|parent| parent.span),
             name: name.into(),
@@ -126,7 +127,7 @@ impl Tracer {
             attributes: Vec::new(),
             error: None,
         };
-        Some(Span { ended, tracer })
+        Some(Span { finished, tracer })
     }
 
     /// Registers the metrics, if there are traces.
@@ -144,19 +145,19 @@ impl Tracer {
 /// A span in progress. If it is dropped, nobody hears of it.
 #[derive(Debug)]
 pub struct Span {
-    ended: Ended,
+    finished: Finished,
     tracer: Arc<Inner>,
 }
 
 impl Span {
     /// The span and its trace.
     pub fn context(&self) -> TraceContext {
-        self.ended.context
+        self.finished.context
     }
 
     /// Adds an attribute.
     pub(super) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.ended.attributes.push((name, value.into()));
+        self.finished.attributes.push((name, value.into()));
     }
 
     /// Adds an attribute that is a text.
@@ -171,24 +172,23 @@ impl Span {
 
     /// Ends the span, with an error if it failed.
     pub fn end(self, error: Option<String>) {
-        self.end_at(SystemTime::now(), error);
+        self.end_at(clock::now().wall, error);
     }
 
     /// Ends the span at another time.
-    pub(super) fn end_at(self, ended: SystemTime, error: Option<String>) {
-        let Self { ended: span, tracer } = self;
+    pub(super) fn end_at(self, ended: Timestamp, error: Option<String>) {
+        let Self { finished: span, tracer } = self;
         // The clock may have been set back.
         let ended = nanoseconds(ended).max(span.started);
-        if tracer.queue.try_send(Ended { ended, error, ..span }).is_err() {
+        if tracer.queue.try_send(Finished { ended, error, ..span }).is_err() {
             tracer.metrics.dropped.inc();
         }
     }
 }
 
 /// Nanoseconds since 1970, for the next centuries.
-fn nanoseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+fn nanoseconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_nanosecond()).unwrap_or_default()
 }
 
 #[cfg(test)]

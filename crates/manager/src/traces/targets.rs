@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use jiff::Timestamp;
 use replica_count_core::decide::Repair;
@@ -139,7 +138,7 @@ impl Traces {
     }
 
     fn drift(&self, event: &Event, drift: &Drift) -> Option<Span> {
-        let mut span = self.tracer.begin_at("drift", Kind::Internal, None, SystemTime::from(event.at))?;
+        let mut span = self.tracer.begin_at("drift", Kind::Internal, None, event.at)?;
         describe(&mut span, &event.target);
         span.set("drift.desired", drift.from.get());
         span.set("drift.found", drift.to.get());
@@ -183,7 +182,7 @@ fn end(span: Option<Span>, event: &Event, outcome: &str, pods_lost: Option<u32>)
     if let Some(pods_lost) = pods_lost {
         span.set("drift.pods_lost", i64::from(pods_lost));
     }
-    span.end_at(SystemTime::from(event.at), None);
+    span.end_at(event.at, None);
 }
 
 /// Adds the attributes that name the workload.

@@ -64,7 +64,7 @@ pub enum CollectorError {
     #[error("{file}: {reason}", file = .0.display(), reason = .1)]
     CaFile(PathBuf, String),
     /// The address has no path for spans.
-    #[error("the endpoint cannot be used: {0}")]
+    #[error("it cannot be used: {0}")]
     Endpoint(#[from] http::Error),
 }
 

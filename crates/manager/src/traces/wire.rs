@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::span::{Ended, Kind, Value};
+use super::span::{Finished, Kind, Value};
 
 /// `ExportTraceServiceRequest`.
 #[derive(Clone, PartialEq, Message)]
@@ -66,8 +66,9 @@ pub(super) struct Scope {
 pub(super) struct Span {
     #[prost(bytes = "vec", tag = "1")]
     pub(super) trace_id: Vec<u8>,
+    /// `span_id`.
     #[prost(bytes = "vec", tag = "2")]
-    pub(super) span_id: Vec<u8>,
+    pub(super) id: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
     pub(super) parent_span_id: Vec<u8>,
     #[prost(string, tag = "5")]
@@ -136,16 +137,16 @@ impl KeyValue {
     }
 }
 
-impl From<Ended> for Span {
-    fn from(ended: Ended) -> Self {
-        let Ended { context, parent, name, kind, started, ended, attributes, error } = ended;
+impl From<Finished> for Span {
+    fn from(finished: Finished) -> Self {
+        let Finished { context, parent, name, kind, started, ended, attributes, error } = finished;
         let attributes = attributes.into_iter().map(|(key, value)| match value {
             Value::Text(text) => KeyValue::new(key, OneValue::Text(text)),
             Value::Number(number) => KeyValue::new(key, OneValue::Number(number)),
         });
         Self {
             trace_id: context.trace.into(),
-            span_id: context.span.into(),
+            id: context.span.into(),
             parent_span_id: parent.map(Vec::from).unwrap_or_default(),
             name: name.into_owned(),
             kind: match kind {

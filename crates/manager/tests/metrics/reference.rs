@@ -70,10 +70,11 @@ fn row(family: &Family, flags: &str, seen: &[Family]) -> String {
     for (label, values) in labels.iter().filter(|(label, _)| !OPEN_LABELS.contains(&label.as_str())) {
         let same = seen.iter().find(|other| other.labels.get(label) == Some(values));
         let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-        meaning += &match same {
-            Some(other) => format!("; `{label}` as of `{}`", short(&other.name)),
-            None => format!("; `{label}`: {}", values.join(", ")),
+        let values = match same {
+            Some(other) => format!(" as of `{}`", short(&other.name)),
+            None => format!(": {}", values.join(", ")),
         };
+        meaning = format!("{meaning}; `{label}`{values}");
     }
     if !flags.is_empty() {
         meaning = format!("with `{flags}`: {meaning}");

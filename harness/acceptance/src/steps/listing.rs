@@ -8,9 +8,12 @@ use replica_count_testbed::http;
 
 use super::{Step, passed};
 use crate::eventually::eventually;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, NAME};
 use crate::session::HTTP;
 use crate::table::Outcome;
+
+/// The Service of the plain port.
+const METRICS: &str = "replica-count-manager-metrics";
 
 pub(super) const STEP: Step = Step {
     name: "listing",
@@ -19,7 +22,7 @@ pub(super) const STEP: Step = Step {
 };
 
 async fn run(fixture: &Fixture) -> Result<Outcome> {
-    let port_forward = fixture.port_forward(HTTP).await?;
+    let port_forward = fixture.port_forward_to(NAME, METRICS, HTTP).await?;
     let (deployments, fallbacks) = eventually("the metrics show every Deployment", async || {
         let all = Api::<Deployment>::all(fixture.kubernetes.clone()).list(&ListParams::default()).await?;
         let (status, metrics) = http::get(port_forward.address, "/metrics").await?;

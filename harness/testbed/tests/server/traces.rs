@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use replica_count_api::proto::DeploymentState;
 use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::manager::Certificates;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tonic::Request;
@@ -22,8 +23,11 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 struct Collector {
     child: Child,
     folder: TempDir,
+    /// Where it takes gRPC over TLS.
     grpc: String,
+    /// Where it takes HTTP.
     http: String,
+    certificates: Certificates,
 }
 
 impl Drop for Collector {
@@ -36,10 +40,14 @@ impl Drop for Collector {
 impl Collector {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
+        let certificates = Certificates::ensure(folder.path().join("certificates")).unwrap();
         let [grpc, http] = [unused_address(), unused_address()];
         let config = json!({
             "receivers": { "otlp": { "protocols": {
-                "grpc": { "endpoint": grpc },
+                "grpc": {
+                    "endpoint": grpc,
+                    "tls": { "cert_file": certificates.certificate("server"), "key_file": certificates.key("server") },
+                },
                 "http": { "endpoint": http },
             } } },
             "exporters": { "file": { "path": folder.path().join("spans"), "flush_interval": "50ms" } },
@@ -56,7 +64,7 @@ impl Collector {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let this = Self { child, folder, grpc, http };
+        let this = Self { child, folder, grpc, http, certificates };
         eventually("the collector is ready", async || {
             let log = fs::read_to_string(&log).unwrap();
             if log.contains("Everything is ready") { Ok(()) } else { Err(log) }
@@ -110,8 +118,8 @@ fn attribute(value: &Value, key: &str) -> String {
     text("stringValue").or_else(|| text("intValue")).unwrap_or_default()
 }
 
-async fn check(collector: &Collector, flags: [&str; 2]) {
-    let mut fixture = Fixture::with(shared().await, &flags).await;
+async fn check(collector: &Collector, flags: &[&str]) {
+    let mut fixture = Fixture::with(shared().await, flags).await;
     fixture.create("web", 3).await;
     let namespace = fixture.namespace.clone();
     let is_of_test = |span: &Value| attribute(span, "k8s.namespace.name") == namespace;
@@ -151,7 +159,9 @@ async fn check(collector: &Collector, flags: [&str; 2]) {
     request.metadata_mut().insert("traceparent", caller.parse().unwrap());
     fixture.client.set_deployment(request).await.unwrap();
     fixture.wait_for_count("web", 6).await;
-    collector.span("of the second write", |span| attribute(span, "replica_count.to") == "6").await;
+    collector
+        .span("of the second write", |span| is_of_test(span) && attribute(span, "replica_count.to") == "6")
+        .await;
     let caller = TRACE.replace('4', "5");
     assert!(collector.spans().iter().all(|span| span["traceId"] != caller.as_str()));
 }
@@ -159,9 +169,10 @@ async fn check(collector: &Collector, flags: [&str; 2]) {
 #[tokio::test]
 async fn a_collector_gets_what_a_request_and_a_drift_lead_to() {
     let collector = Collector::start().await;
-    let endpoint = |address: &str| format!("--otlp-endpoint=http://{address}");
-    check(&collector, [&endpoint(&collector.http), "--otlp-protocol=http/protobuf"]).await;
-    check(&collector, [&endpoint(&collector.grpc), "--otlp-protocol=grpc"]).await;
+    check(&collector, &[&format!("--otlp-endpoint=http://{}", collector.http)]).await;
+    let endpoint = format!("--otlp-endpoint=https://{}", collector.grpc);
+    let authority = format!("--otlp-ca-file={}", collector.certificates.authority().display());
+    check(&collector, &[&endpoint, "--otlp-protocol=grpc", &authority]).await;
 }
 
 #[tokio::test]

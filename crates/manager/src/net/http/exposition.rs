@@ -3,6 +3,8 @@
 //! OpenMetrics is for scrapers of this decade, the older text format is for older ones and for `promtool check metrics`,
 //! and protobuf is the only one with native histograms.
 
+use std::fmt::Write as _;
+
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -116,7 +118,8 @@ fn plain(openmetrics: &str) -> String {
                 "unknown" => ("", "untyped"),
                 kind => ("", kind),
             };
-            text += &format!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n");
+            // A String takes everything.
+            let _ = writeln!(text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}");
         } else if !line.starts_with('#') {
             text += line;
             text.push('\n');

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use http::Uri;
 
 use crate::traces::exporter::{Exporter, export};
-use crate::traces::{Collector, Protocol, Tracer, headers, pairs};
+use crate::traces::{Collector, CollectorError, Protocol, Tracer, headers, pairs};
 
 /// Headers of each request. They may be secrets, so no flag shows them in the list of processes.
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
@@ -87,7 +87,10 @@ impl OtlpArgs {
         let headers = headers(&variable(HEADERS)).map_err(|error| format!("{HEADERS}: {error}"))?;
         let collector = Collector { endpoint, protocol, ca_file: self.otlp_ca_file.clone(), headers };
         let attributes = attributes(pod, &variable(SERVICE_NAME), &variable(RESOURCE_ATTRIBUTES));
-        export(&collector, attributes).map(Some).map_err(|error| format!("--otlp-ca-file: {error}"))
+        export(&collector, attributes).map(Some).map_err(|error| match error {
+            CollectorError::CaFile(..) => format!("--otlp-ca-file: {error}"),
+            CollectorError::Endpoint(_) => format!("--otlp-endpoint: {error}"),
+        })
     }
 }
 
