@@ -16,7 +16,8 @@ use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
 use crate::{
-    attempts, crd, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start, table,
+    attempts, crd, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start,
+    table,
 };
 
 /// Does what the command line asks for.
