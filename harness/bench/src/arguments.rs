@@ -60,7 +60,8 @@ Benchmarks:
           memory, whatever is less.
   crd     Sets with --store=crd. By one client: how long each takes; the limit is a
           PUT of the same object on the same API server, in turns. By 64 clients:
-          how many a second; the limit is the best rate of bare PUTs.
+          how many a second; the limit is the best rate of bare PUTs. And how long a
+          drift lives; the limit is a server with the file, in turns.
   pods    How many pods a drift costs in each mode of the guard, with the real
           controllers.
   guard   What the guard costs others: PATCHes by a client of its own Deployment,

@@ -3,6 +3,8 @@
 //! One client and a bare loop take turns with each request, so noise reaches both. Both write objects of the same size that
 //! nobody else reads, in namespaces of their own.
 
+mod drifts;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -24,6 +26,8 @@ use crate::table::{Goal, Rival, Row, Unit};
 
 /// The limit of a Set, as a multiple of the bare write.
 const GOAL_RATIO: f64 = 1.10;
+/// The limit of a drift, as a multiple of one with the settings file.
+const GOAL_DRIFT: f64 = 1.05;
 /// The required share of the best rate of bare writes.
 const GOAL_MANY: f64 = 0.9;
 /// The clients of "many", and the numbers of bare writes at once, of which the best counts.
@@ -41,14 +45,18 @@ const BARE_NAMESPACE: &str = "bare";
 pub(crate) struct Plan {
     /// Requests of one client that count.
     requests: usize,
+    /// Drifts with each store that count.
+    drifts: usize,
     /// Turns of many clients, and the length of each.
     turns: usize,
     turn: Duration,
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { requests: 1_000, turns: 5, turn: Duration::from_secs(2) };
-    pub(crate) const SHORT: Self = Self { requests: 5, turns: 1, turn: Duration::from_millis(100) };
+    pub(crate) const FULL: Self =
+        Self { requests: 1_000, drifts: 500, turns: 5, turn: Duration::from_secs(2) };
+    pub(crate) const SHORT: Self =
+        Self { requests: 5, drifts: 5, turns: 1, turn: Duration::from_millis(100) };
 }
 
 pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
@@ -66,6 +74,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
     }
     let (sets, puts) = one(plan, &server, &client, &fleet, &mut bare).await?;
     let (rates, bare_rates) = many(plan, &server, &client, &fleet, &mut bare).await?;
+    let [drifts, drifts_with_file] = drifts::measure(plan.drifts, &control_plane, &fleet).await?;
     let (set_ms, put_ms) = (sets.percentile_ms(50), puts.percentile_ms(50));
     let best = bare_rates.iter().map(|rates| median(rates)).fold(0.0, f64::max);
     let rows = vec![
@@ -76,9 +85,14 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Outcome> {
         Row::new("crd: Sets by 64 clients", Unit::PerSecond, median(&rates))
             .beside(Rival::Limit, best)
             .judged_by(Goal::RatioAtLeast(Rival::Limit, GOAL_MANY)),
+        Row::new("crd: drift, p50, beside the file", Unit::Milliseconds, drifts.percentile_ms(50))
+            .beside(Rival::Limit, drifts_with_file.percentile_ms(50))
+            .between(Rival::Limit, drifts.ratio_interval(&drifts_with_file, 50))
+            .judged_by(Goal::RatioAtMost(Rival::Limit, GOAL_DRIFT)),
     ];
     let details = json!({
         "one_client_ms": sets.to_ms(), "bare_ms": puts.to_ms(),
+        "drift_ms": drifts.to_ms(), "drift_with_file_ms": drifts_with_file.to_ms(),
         "clients": MANY, "sets_per_second": rates, "bare_at_once": BARE, "bare_per_second": bare_rates,
     });
     let kubernetes = client.apiserver_version().await?.git_version;
