@@ -147,6 +147,10 @@ faults: build cluster ## Inject random faults, in rounds from a seed: SEED=N MIN
 soak: build cluster ## Disturb one server as clusters do, for MINUTES=10, and print what it uses
 	$(FAULTS) soak $(FAULTS_FLAGS)
 
+.PHONY: handover
+handover: build cluster ## Measure handovers between two servers, and look for late writes: ROUNDS=N of each kind
+	$(FAULTS) handover $(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: faults-all
 faults-all: build cluster ## Inject every fault, crash and disk failure, one by one (30 minutes)
 	$(FAULTS) all

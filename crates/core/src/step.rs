@@ -4,11 +4,14 @@
 //! Everything a reconciler decides or remembers about a target happens in [`step`]. It does no I/O, so the caller may
 //! hold a lock on the record, and every behaviour can be tested as a table.
 
+mod outcome;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+pub use self::outcome::Outcome;
 use crate::clock::Now;
 use crate::conflict::View;
 use crate::damping::Quiet;
@@ -21,7 +24,6 @@ use crate::observed::Observation;
 use crate::pods::LateCost;
 use crate::policy::Policy;
 use crate::record::{Record, Sighting};
-use crate::replicas::Replicas;
 use crate::setting::Setting;
 use crate::state::State;
 use crate::target::Target;
@@ -50,35 +52,6 @@ pub enum Cause<'a> {
         /// How it ended.
         outcome: Outcome,
     },
-}
-
-/// How a write ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The API server acknowledged the write.
-    Written {
-        /// How long that took.
-        took: Duration,
-    },
-    /// The API server acknowledged it, but admission has stored another count.
-    Altered {
-        /// The count.
-        to: Replicas,
-        /// How long that took.
-        took: Duration,
-    },
-    /// It failed, or its outcome is unknown.
-    Failed(WriteError),
-}
-
-impl Outcome {
-    /// The outcome of a write after which the workload has `replicas`. Only the desired count counts as success.
-    pub fn of_write(repair: &Repair, replicas: Replicas, took: Duration) -> Self {
-        if replicas == repair.to {
-            return Self::Written { took };
-        }
-        Self::Altered { to: replicas, took }
-    }
 }
 
 /// The result of a step.

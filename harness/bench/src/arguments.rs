@@ -58,6 +58,10 @@ Benchmarks:
           size and syncs it and its folder. By 64 clients: how many a second; the
           limit is what 64 such clients would get, or what they get from a file in
           memory, whatever is less.
+  crd     Sets with --store=crd. By one client: how long each takes; the limit is a
+          PUT of the same object on the same API server, in turns. By 64 clients:
+          how many a second; the limit is the best rate of bare PUTs. And how long a
+          drift lives; the limit is a server with the file, in turns.
   pods    How many pods a drift costs in each mode of the guard, with the real
           controllers.
   guard   What the guard costs others: PATCHes by a client of its own Deployment,
@@ -80,7 +84,7 @@ Benchmarks:
 
 With --baseline, the server of an earlier commit is measured beside the others,
 in its own column. It is built once, from a clean clone and with its own
-toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight, sets,
+toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight, sets, crd,
 pods, guard, attempts and tell have no baseline.
 
 Examples:
@@ -133,6 +137,8 @@ pub(crate) enum Benchmark {
     Requests,
     /// How fast Sets are durable.
     Sets,
+    /// The same with ReplicaCounts as the store.
+    Crd,
     /// How many pods a drift costs.
     Pods,
     /// What the guard costs others, and how soon it is in force.
@@ -147,7 +153,9 @@ impl Benchmark {
     /// Whether an earlier server can be measured beside ours.
     pub(crate) fn has_baseline(self) -> bool {
         match self {
-            Self::Fight | Self::Sets | Self::Pods | Self::Guard | Self::Attempts | Self::Tell => false,
+            Self::Fight | Self::Sets | Self::Crd | Self::Pods | Self::Guard | Self::Attempts | Self::Tell => {
+                false
+            }
             Self::Drift
             | Self::Mass
             | Self::Memory
@@ -170,6 +178,7 @@ impl Benchmark {
             Self::Restart => "from SIGTERM to the first repair by the next process",
             Self::Requests => "requests answered in a second of the time of a core",
             Self::Sets => "durable Sets, beside what the disk can do",
+            Self::Crd => "durable Sets with ReplicaCounts, beside bare writes of the same objects",
             Self::Pods => "pods that a drift costs, in each mode of the guard",
             Self::Guard => "what the guard costs others, and how soon it is in force",
             Self::Attempts => "wrong counts that somebody gets past the guard",

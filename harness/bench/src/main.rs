@@ -7,6 +7,7 @@ mod arguments;
 mod attempts;
 mod contestant;
 mod cpu_time;
+mod crd;
 mod curl;
 mod drain;
 mod drift;

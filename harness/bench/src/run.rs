@@ -16,8 +16,8 @@ use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
 use crate::{
-    attempts, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start, table,
-    tell,
+    attempts, crd, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start,
+    table, tell,
 };
 
 /// Does what the command line asks for.
@@ -113,6 +113,7 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Conte
                 .await
         }
         Benchmark::Sets => sets::measure(if short { &sets::Plan::SHORT } else { &sets::Plan::FULL }).await,
+        Benchmark::Crd => crd::measure(if short { &crd::Plan::SHORT } else { &crd::Plan::FULL }).await,
         Benchmark::Pods => pods::measure(if short { &pods::Plan::SHORT } else { &pods::Plan::FULL }).await,
         Benchmark::Guard => {
             guard::measure(if short { &guard::Plan::SHORT } else { &guard::Plan::FULL }).await

@@ -42,6 +42,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Let the server that holds the Lease end, crash, stand still and be cut off, and print how long it takes until another one
+    /// repairs, and whether a late write changed a count.
+    Handover {
+        /// How often each.
+        #[arg(long, default_value = "50")]
+        rounds: usize,
+    },
     /// Verify that each seeded bug is caught.
     Mutants {
         /// Test only these mutants [default: all].

@@ -11,6 +11,7 @@ mod certificate_files;
 mod cluster_changes;
 mod disk;
 pub mod environment;
+pub mod handover;
 pub mod history;
 pub mod linearizability;
 mod load;

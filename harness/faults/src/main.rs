@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use arguments::{Arguments, Command};
 use clap::Parser as _;
 use replica_count_faults::environment::Environment;
-use replica_count_faults::{all, mutants, output, run};
+use replica_count_faults::{all, handover, mutants, output, run};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
@@ -37,6 +37,7 @@ fn run(arguments: Arguments) -> Result<()> {
                 run::soak(&Environment::start().await?, seed, minutes).await
             }
             Command::All { only } => all::run(&Environment::start().await?, only.as_deref()).await,
+            Command::Handover { rounds } => handover::run(rounds).await,
             Command::Mutants { only } => mutants::run(&only),
         }
     })

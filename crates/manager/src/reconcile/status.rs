@@ -10,7 +10,7 @@ use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::observed::Observation;
 use replica_count_core::policy::Policy;
 use replica_count_core::record::Record;
-use replica_count_core::setting::{Enforcement, Setting};
+use replica_count_core::setting::{Certainty, Enforcement, Setting};
 use replica_count_core::state::State;
 use replica_count_core::target::Target;
 
@@ -71,7 +71,7 @@ pub(super) fn status(object: &ObjectView, known: &Known<'_>) -> ReplicaCountStat
         state: Some(state.to_owned()),
         desired: in_force(object, known).map(|setting| setting.replicas.get()),
         current: observed.map(|observed| observed.replicas.get()),
-        set_by: object.setting.as_ref().and_then(|setting| setting.set_by.clone()),
+        set_by: object.setting.as_ref().and_then(|setting| set_by(setting)),
         conflict: conflict(known.record, known.now),
         autoscaler: known.autoscaler.map(str::to_owned),
         // A new holder does not know what happened before.
@@ -109,6 +109,14 @@ fn judge(object: &ObjectView, known: &Known<'_>) -> (&'static str, Verdict, Verd
     let conflict = record.conflict_state();
     let state = State::of(target, Some(setting), observation, conflict, policy, is_suspended, now.wall);
     (state.as_str(), in_effect(target, setting, state, known), enforced(target, setting, object, known))
+}
+
+fn set_by(setting: &Setting) -> Option<String> {
+    let by = setting.set_by.as_ref()?;
+    Some(match setting.certainty {
+        Certainty::Proven => by.clone(),
+        Certainty::Claimed => format!("{by} (claimed)"),
+    })
 }
 
 /// The setting that is in force, if this object is enforced at all.
@@ -288,6 +296,15 @@ mod tests {
         let excluded = Some(Target::deployment("kube-system", "web").unwrap().into());
         let both = ("False", "OutOfScope");
         check(&ObjectView { target: excluded, ..plain }, Some(3), "OutOfScope", both, both);
+    }
+
+    #[test]
+    fn what_nobody_has_proven_is_a_claim() {
+        for (certainty, expected) in [(Certainty::Proven, "ann"), (Certainty::Claimed, "ann (claimed)")] {
+            let setting = Setting { set_by: Some("ann".to_owned()), certainty, ..Setting::of(count(3)) };
+            let status = status_at(&object(setting), Some(3), &Policy::default(), 0);
+            assert_eq!(status.set_by.as_deref(), Some(expected));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ const LATENESS: Duration = Duration::from_secs(1);
 
 impl Fixture<'_> {
     /// Sets a count that ends after `lasts`; returns when that is.
-    async fn hold(&mut self, name: &str, replicas: i32, lasts: Duration) -> (Timestamp, Instant) {
+    pub(crate) async fn hold(&mut self, name: &str, replicas: i32, lasts: Duration) -> (Timestamp, Instant) {
         let (until, ends) = (Timestamp::now() + lasts, Instant::now() + lasts);
         let request = proto::SetDeploymentRequest {
             hold_until: Some(response::timestamp(until)),

@@ -155,7 +155,7 @@ pub struct ReplicaCountStatus {
     /// The count that the workload has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<i32>,
-    /// The user who set the count through the API of the server. Absent: it was set in another way.
+    /// Who set the count. A name that whoever set it chose, and nobody has proven, is followed by (claimed).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_by: Option<String>,
     /// Who keeps changing the count of the workload.

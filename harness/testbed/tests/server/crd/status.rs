@@ -11,7 +11,7 @@ use crate::fixture::{SOMEBODY, eventually};
 
 #[tokio::test]
 async fn the_status_says_what_happened() {
-    let mut fixture = with_crd(&[]).await;
+    let mut fixture = with_crd(&["--author-policy", "forbid"]).await;
     fixture.create_managed("web", 3).await;
     fixture.wait_for_condition("web", "InEffect", "True", "InSync").await;
     fixture.scale("web", 7).await;
@@ -33,12 +33,26 @@ async fn the_status_says_what_happened() {
     })
     .await;
 
+    // A temporary count, by somebody who has proven nothing.
+    fixture.create("api", 1).await;
+    let temporary = json!({ "replicas": 9, "until": "2036-01-01T00:00:00Z" });
+    fixture.create_object("api", json!({ "replicas": 2, "temporary": temporary })).await.unwrap();
+    eventually("the status of the other one is written", async || {
+        let status = fixture.object("api").await.unwrap().data["status"].clone();
+        if status["state"] == "InSync" && status["current"] == 9 { Ok(()) } else { Err(status) }
+    })
+    .await;
+    for arguments in [&["get", "replicacounts"][..], &["get", "replicacounts", "--output=wide"]] {
+        println!("{}", String::from_utf8(fixture.kubectl(arguments).stdout).unwrap());
+    }
+
     let shown = fixture.kubectl(["get", "rcount"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
-    println!("{shown}");
     let words: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words[0], ["NAME", "TARGET", "DESIRED", "CURRENT", "STATE", "BY", "AGE"]);
-    assert_eq!(words[1][..6], ["web", "Deployment/web", "3", "3", "InSync", "client"]);
+    let claimed = ["api", "Deployment/api", "9", "9", "InSync", SOMEBODY, "(claimed)"];
+    assert_eq!(words[1][..7], claimed);
+    assert_eq!(words[2][..6], ["web", "Deployment/web", "3", "3", "InSync", "client"]);
     let explained = fixture.kubectl(["explain", "replicacount.spec"]);
     let explained = String::from_utf8(explained.stdout).unwrap();
     assert!(explained.contains("enforcementUntil") && explained.contains("cannot change."), "{explained}");

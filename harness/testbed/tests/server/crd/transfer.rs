@@ -39,6 +39,7 @@ async fn a_running_installation_moves_there_and_back() {
     fixture.create_managed("web", 3).await;
     fixture.create_managed("api", 2).await;
     fixture.set("api", 4).await;
+    fixture.hold("api", 6, std::time::Duration::from_hours(1)).await;
     fixture.ignore("api", Some(jiff::Timestamp::now() + std::time::Duration::from_hours(1))).await;
     let before: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
 
@@ -62,7 +63,8 @@ async fn a_running_installation_moves_there_and_back() {
     let mut fixture = Fixture::start(control_plane, namespace.clone(), of_crd).await;
     fixture.wait_for_count("web", 3).await;
     let read = fixture.get("api").await.unwrap();
-    assert_eq!((read.desired_replicas, read.set_by.as_str()), (Some(4), "client"));
+    let counts = (read.desired_replicas, read.replicas_afterwards, read.set_by.as_str());
+    assert_eq!(counts, (Some(6), Some(4), "client"));
     fixture.set("web", 5).await;
 
     // And back. The file still has the old settings.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use replica_count_api::proto::{
-    DeploymentState, EnforcementMode, GetDeploymentResponse, SetDeploymentRequest,
+    AuthorCertainty, DeploymentState, EnforcementMode, GetDeploymentResponse, SetDeploymentRequest,
 };
 use serde_json::json;
 
@@ -37,6 +37,7 @@ async fn it_reports_who_set_what_when_and_why() {
         state: DeploymentState::InSync.into(),
         generation: 2,
         set_by: "alice".to_owned(),
+        set_by_certainty: AuthorCertainty::AuthorProven.into(),
         reason: "the big sale".to_owned(),
         enforcement: EnforcementMode::Enforce.into(),
         ..GetDeploymentResponse::default()
