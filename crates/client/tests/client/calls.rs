@@ -158,7 +158,7 @@ async fn a_stream_that_ends_is_dialled_again() {
     let connection = endpoint.connect_through(relay.clone()).await.unwrap();
     let list = async || {
         let request = ListDeploymentsRequest::default();
-        connection.deployments().list_deployments(request).await.map(|answer| answer.into_inner())
+        connection.deployments().list_deployments(request).await.map(tonic::Response::into_inner)
     };
     assert_eq!(list().await.unwrap().deployments_replica_config.len(), 1);
     relay.dialled.lock().unwrap()[0].abort();
