@@ -121,6 +121,20 @@ test-node: build ## Test the testbed's node (needs root, and minutes to build a 
 test-k8s: build ## Verify the documentation on running pods: on minikube, NODE=local or KUBECONFIG=FILE
 	scripts/k8s.sh test $(K8S_FLAGS)
 
+.PHONY: page
+page: ## Build the page of `kubectl replicas ui` into crates/cli/page/built (needs Node)
+	scripts/build-page.sh
+
+.PHONY: test-page
+test-page: build cluster ## Test the page in Chromium, on a real server (needs Node and Chromium)
+	scripts/build-page.sh --check
+	CHROMIUM=$$(scripts/browser.sh) node --test crates/cli/page/tests/page.test.mjs
+
+.PHONY: page-pictures
+page-pictures: build cluster ## Make the pictures of the page for the documentation (needs Node and Chromium)
+	scripts/page-tools.sh
+	CHROMIUM=$$(scripts/browser.sh) node crates/cli/page/tests/pictures.mjs docs/pictures
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster (seconds, without Go)
 	$(CARGO) test --locked $(UNIT_TESTED:%=-p %)
@@ -160,13 +174,29 @@ lint-chart: ## Check the Helm chart without a cluster
 test-chart: build ## Test the Helm chart on a control plane without nodes: HELM=helm3 for Helm 3
 	HELM=$(or $(HELM),helm4) scripts/test-chart.sh
 
+.PHONY: test-release
+test-release: ## Publish the chart to a registry and a Helm repository on loopback, and install from them
+	scripts/test-release.sh
+
 .PHONY: crd
 crd: ## Generate the CustomResourceDefinition of the chart from the Rust types
 	$(CARGO) run --quiet --locked -p replica-count-manager -- crd > charts/replica-count-manager/files/crd/replicacounts.yaml
 
+.PHONY: proto-docs
+proto-docs: ## Generate the reference of the messages from the proto contract
+	scripts/proto-docs.py
+
 .PHONY: chart-docs
 chart-docs: ## Generate the README of the chart from its values
 	scripts/chart-docs.sh
+
+.PHONY: dashboard
+dashboard: ## Generate the Grafana dashboard of the chart
+	scripts/dashboard.py > charts/replica-count-manager/files/monitoring/dashboard.json
+
+.PHONY: metrics-docs
+metrics-docs: ## Generate the table of metrics in docs/ from a running server
+	UPDATE_DOCS=1 $(CARGO) test --locked -p replica-count-manager --test metrics the_documentation
 
 .PHONY: lint
 lint: ## Check formatting and clippy (CI also runs lint-modules, lint-pipelines and cargo-deny)
@@ -184,6 +214,22 @@ lint-pipelines: ## Check workflows, scripts, YAML, JSON, the proto contract and 
 .PHONY: lint-peer
 lint-peer: ## Check the Go operator of the benchmarks (minutes, unless `make bench` has built it)
 	scripts/lint-peer.sh
+
+.PHONY: lint-prose
+lint-prose: ## Check the words of the documents
+	scripts/lint-prose.sh
+
+.PHONY: docs
+docs: ## Build the documents as a site into target/docs/book, and check its links
+	scripts/docs.sh build
+
+.PHONY: pictures
+pictures: build ## Draw the pictures of the README again, from a real drift and a real demo
+	scripts/pictures.sh
+
+.PHONY: opponents
+opponents: build ## Try kubectl, Helm and autoscalers against each mode of the guard, and write the table (minutes)
+	harness/opponents/opponents.py
 
 .PHONY: fmt
 fmt: ## Format the code

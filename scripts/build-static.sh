@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds the server for release: static, reproducible, with an embedded list of its dependencies.
+# Builds the server, or another program, for release: static, reproducible, with an embedded list of its dependencies.
 #
 # Usage: scripts/build-static.sh [TARGET]
 #   TARGET   a Rust target (default: this machine's, with glibc)
 #   PROFILE  (environment) the cargo profile (default: release; dev builds faster)
+#   PROGRAM  (environment) replica-count-manager (default) or kubectl-replicas
 #
 # Two builds of a commit in different folders are identical: paths are remapped, and the only other inputs from the
 # machine are its C compiler and C library. Prints the path of the result at the end.
@@ -11,7 +12,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly target=${1:-"$(uname -m)-unknown-linux-gnu"}
-readonly profile=${PROFILE:-release}
+readonly profile=${PROFILE:-release} program=${PROGRAM:-replica-count-manager}
+case $program in
+  replica-count-manager) package=replica-count-manager ;;
+  kubectl-replicas) package=replica-count-cli ;;
+  *) echo "no such program: $program" >&2; exit 64 ;;
+esac
 readonly auditable_version=0.7.7
 readonly tools="${XDG_CACHE_HOME:-$HOME/.cache}/replica-count-manager/tools"
 export PATH="$PATH:$tools/bin"
@@ -35,8 +41,8 @@ export CFLAGS="${c_flags[*]}" CXXFLAGS="${c_flags[*]}"
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${rust_flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS
 
-cargo auditable build --locked --profile "$profile" --package replica-count-manager --target "$target"
-binary=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/replica-count-manager
+cargo auditable build --locked --profile "$profile" --package "$package" --target "$target"
+binary=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/$program
 if readelf --program-headers "$binary" | grep -q INTERP; then
   echo "$binary is not static" >&2
   exit 1

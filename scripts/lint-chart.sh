@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the chart without a cluster: helm lint, its tests, the schemas of the oldest and the newest supported
-# Kubernetes, kube-score, checkov, its README, and rendering from a chart repository, as users install it.
+# Kubernetes, kube-score, checkov, its alerts, its dashboard, its README, and rendering from a chart repository, as users
+# install it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,54 +14,11 @@ trap 'rm -rf "$scratch"' EXIT
 # Isolates Helm from the user's own configuration.
 export HELM_CACHE_HOME=$scratch/helm/cache HELM_CONFIG_HOME=$scratch/helm/config HELM_DATA_HOME=$scratch/helm/data
 
-# Files of values that cover the options of the chart, besides the defaults.
-mkdir "$scratch/values"
-touch "$scratch/values/defaults.yaml"
-cp "$chart/values-eks.yaml" "$scratch/values/eks.yaml"
-cat >"$scratch/values/everything.yaml" <<'YAML'
-commonLabels: {team: a}
-commonAnnotations: {note: b}
-config: {namespace: shop, enforcement: ignore, listenAddress: 0.0.0.0}
-guard: {mode: deny, how: ask the shop team}
-authorization: {mode: rbac}
-imagePullSecrets: [{name: registry}]
-image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
-namespace: {create: true}
-metrics: {serviceMonitor: {enabled: true}}
-networkPolicy:
-  grpc: {from: [{namespaceSelector: {}}]}
-  http: {from: [{ipBlock: {cidr: 192.0.2.0/24}}]}
-  apiServer: {to: [{ipBlock: {cidr: 192.0.2.1/32}}]}
-service:
-  type: LoadBalancer
-  loadBalancerClass: c
-  loadBalancerSourceRanges: [192.0.2.0/24]
-  ipFamilyPolicy: PreferDualStack
-  ipFamilies: [IPv6, IPv4]
-nodeSelector: {disk: fast}
-tolerations: [{operator: Exists}]
-topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
-priorityClassName: high
-schedulerName: other
-runtimeClassName: other
-dnsPolicy: Default
-dnsConfig: {options: [{name: ndots, value: "1"}]}
-extraArgs: [--log-level=debug]
-extraEnv: [{name: A, value: b}]
-extraEnvFrom: [{secretRef: {name: more}}]
-extraVolumes: [{name: v, emptyDir: {}}]
-extraVolumeMounts: [{name: v, mountPath: /v}]
-initContainers: [{name: i, image: i}]
-extraContainers: [{name: c, image: c}]
-extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: "{{ .Release.Name }}-x"}}]
-YAML
-echo 'tls: {source: existingSecret, existingSecret: {server: s, client: c}, clientCA: {secret: a}}' >"$scratch/values/secrets.yaml"
-echo '{store: crd, config: {namespace: shop}}' >"$scratch/values/crd.yaml"
-echo '{persistence: {enabled: false}, rbac: {create: false}, serviceAccount: {create: false}, replicas: 0}' \
-  >"$scratch/values/little.yaml"
+# Files of values that cover the options of the chart. scripts/test-chart.sh has an API server look at them, too.
+values_files=("$chart"/ci/*-values.yaml "$chart/values-eks.yaml")
 
 echo '--- helm lint'
-for values in "$scratch"/values/*.yaml; do
+for values in "${values_files[@]}"; do
   "$helm" lint --strict --quiet --kube-version "${minors[0]}" --values "$values" "$chart"
 done
 
@@ -74,13 +32,13 @@ for minor in "${minors[@]}"; do
   sources=$(cd "cluster/$minor" && GOWORK=off GOFLAGS=-mod=readonly go mod download -json k8s.io/kubernetes |
     sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
   "$scratch/chart" schemas "$sources/api/openapi-spec/swagger.json" "$scratch/schemas/$minor"
-  for values in "$scratch"/values/*.yaml; do
+  for values in "${values_files[@]}"; do
     # The chart itself must know that 1.33 has no such policy.
     "$helm" template "$name" "$chart" --namespace "$name" --kube-version "$minor" --values "$values" \
       --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy >"$scratch/objects.yaml"
     # Skips kinds that are not part of Kubernetes; the template tests cover them.
     printf '%s, %s: ' "$minor" "$(basename "$values" .yaml)"
-    "$conform" -strict -summary -skip Certificate,Issuer,ServiceMonitor \
+    "$conform" -strict -summary -skip Certificate,Issuer,PodMonitor,PrometheusRule,ServiceMonitor \
       -schema-location "$scratch/schemas/$minor/{{.ResourceKind}}{{.KindSuffix}}.json" "$scratch/objects.yaml"
   done
 done
@@ -112,9 +70,29 @@ else
   printf '\n%s\n' '*** checkov cannot be installed: ITS POLICIES ARE NOT CHECKED in this run. ***' >&2
 fi
 
-echo '--- README is up to date'
+echo '--- alerts'
+promtool=$(scripts/tool.sh promtool)
+"$promtool" check rules --lint all --lint-fatal "$chart/files/monitoring/alerts.yaml"
+"$promtool" test rules "$chart/tests/alerts.yaml"
+# Each alert is tested.
+alerts() { sed -n 's/^ *- alert: //p' "$chart/files/monitoring/alerts.yaml"; }
+for alert in $(alerts); do
+  grep -q "alertname=\"$alert\"\|alertname: $alert\$" "$chart/tests/alerts.yaml" || {
+    echo "no test lets $alert fire" >&2
+    exit 1
+  }
+done
+
+echo '--- README and dashboard are up to date'
 scripts/chart-docs.sh
-git diff --exit-code -- "$chart/README.md"
+scripts/dashboard.py >"$chart/files/monitoring/dashboard.json"
+git diff --exit-code -- "$chart/README.md" "$chart/files/monitoring"
+# The queries of the dashboard, with a window in place of Grafana's variable.
+jq -r '.. | .expr? // empty' "$chart/files/monitoring/dashboard.json" | sed 's/\$__rate_interval/5m/' >"$scratch/queries"
+while IFS= read -r query; do
+  "$promtool" --experimental promql format "$query" >/dev/null
+done <"$scratch/queries"
+printf '%d queries can be parsed\n' "$(wc -l <"$scratch/queries")"
 
 echo '--- from a chart repository'
 mkdir "$scratch/repository"
@@ -125,7 +103,7 @@ read -r url <&"${COPROC[0]}"
 # The documented command, but without a cluster.
 "$helm" template "$name" "$name" --repo "$url" "${install[@]}" --show-only templates/service.yaml | grep '^  name: "replica-count-manager"$'
 "$helm" show readme "$name" --repo "$url" | head -n 1
-if tar -tf "$scratch"/repository/*.tgz | grep '^[^/]*/tests/'; then
-  echo 'the package contains tests' >&2
+if tar -tf "$scratch"/repository/*.tgz | grep '^[^/]*/\(tests\|ci\)/'; then
+  echo 'the package contains what only tests need' >&2
   exit 1
 fi

@@ -48,6 +48,8 @@ pull_requests() { "$tools/python" scripts/lint-workflows.py; }
 
 links() { files '*.md' | xargs -0 lychee --offline --include-fragments --no-progress --quiet; }
 
+messages() { "$tools/python" scripts/proto-docs.py --check; }
+
 # The rules and exceptions are in buf.yaml.
 contract_style() { buf lint; }
 
@@ -94,6 +96,7 @@ check 'YAML: yamllint' yaml
 check 'JSON: jq' json
 check 'workflows: pull requests' pull_requests
 check 'links: lychee' links
+check 'contract: docs/reference/messages.md' messages
 check 'contract: buf lint' contract_style
 check 'contract: buf breaking, since it was first published' contract_since_the_first
 check 'contract: buf breaking, since main' contract_since_main

@@ -43,7 +43,8 @@ until_true() {
 # A digest of the data of a Secret.
 digest() { kubectl get secret --namespace "$name" "$name-$1" -o jsonpath='{.data}' | sha256sum; }
 field() { kubectl get "$1" --namespace "$name" "$2" -o jsonpath="$3"; }
-checksum() { field deployment "$name" '{.spec.template.metadata.annotations.checksum/certificate}'; }
+# Grows with each change of the pods.
+generation() { field deployment "$name" '{.metadata.generation}'; }
 upgrade() { "$helm" upgrade --install "$name" "$chart" --namespace "$name" "$@" >"$scratch/notes"; }
 same() { [[ $1 == "$2" ]] || fail "$3 changed"; }
 other() { [[ $1 != "$2" ]] || fail "$3 did not change"; }
@@ -57,6 +58,17 @@ export KUBECONFIG
 kubectl create namespace "$name" >/dev/null
 for mode in enforce warn audit; do
   kubectl label namespace "$name" "pod-security.kubernetes.io/$mode=restricted" >/dev/null
+done
+
+step "the API server accepts the objects of every file of values"
+kubectl create namespace shop >/dev/null
+for values in "$chart"/ci/*-values.yaml "$chart/values-eks.yaml"; do
+  # Without kinds that are not part of Kubernetes.
+  "$helm" template "$name" "$chart" --namespace "$name" --kube-version 1.36.0 --values "$values" \
+    --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy |
+    awk 'BEGIN { RS = "\n---\n"; ORS = RS } !/\nkind: (Certificate|Issuer|ServiceMonitor)\n/' >"$scratch/objects.yaml"
+  printf '%s: ' "$(basename "$values")"
+  kubectl apply --server-side --dry-run=server --filename "$scratch/objects.yaml" | grep -c serverside-applied
 done
 
 step "install ($("$helm" version --short))"
@@ -78,22 +90,22 @@ until_true "the pod is admitted" admitted
 ! grep -i warning "$scratch/pod" || fail 'the pod of helm test violates pod security'
 
 step "an upgrade keeps the certificates"
-ca=$(digest ca) server=$(digest server-tls) client=$(digest client-tls) sum=$(checksum)
+ca=$(digest ca) server=$(digest server-tls) client=$(digest client-tls)
 upgrade --set config.logLevel=debug
 same "$ca" "$(digest ca)" 'the CA'
 same "$server" "$(digest server-tls)" "the server's pair"
 same "$client" "$(digest client-tls)" "the client's pair"
-same "$sum" "$(checksum)" 'the checksum of the certificate'
 
-step "an additional DNS name makes a new server pair with the same CA, and a new pod"
-upgrade --set 'tls.dnsNames={replicas.example.com}'
+step "an additional DNS name makes a new server pair with the same CA, and no new pod"
+pods=$(generation)
+upgrade --set config.logLevel=debug --set 'tls.dnsNames={replicas.example.com}'
 same "$ca" "$(digest ca)" 'the CA'
 other "$server" "$(digest server-tls)" "the server's pair"
 same "$client" "$(digest client-tls)" "the client's pair"
-other "$sum" "$(checksum)" 'the checksum of the certificate'
+same "$pods" "$(generation)" 'the Deployment'
 
 step "the pair is also renewed in the last third of its lifetime"
-server=$(digest server-tls) sum=$(checksum)
+server=$(digest server-tls)
 soon=$(date -u -d '+121 days' +%FT%TZ)
 # As field manager helm, because Helm 4 would report a conflict with any other.
 kubectl get secret --namespace "$name" "$name-server-tls" -o yaml | sed "s/not-after: .*/not-after: \"$soon\"/" |
@@ -122,7 +134,7 @@ KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
 # The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
-((${#settings[@]} == 21)) || fail "the ConfigMap has ${#settings[@]} settings"
+((${#settings[@]} == 22)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
   --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \
@@ -130,6 +142,17 @@ env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubecon
 children+=($!)
 until_true "the server listens" grep -q '"grpc":"' "$scratch/server.log"
 port=$(sed -n 's/.*"grpc":"[^"]*:\([0-9]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
+
+step "the metrics are as Prometheus wants them"
+http=$(sed -n 's/.*"http":"\([^"]*\)".*/\1/p' "$scratch/server.log" | head -n 1)
+# Without a client of HTTP on the machine.
+(
+  exec 3<>"/dev/tcp/${http%:*}/${http##*:}"
+  printf 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n' >&3
+  sed '1,/^\r$/d' <&3
+) >"$scratch/metrics"
+grep -q '^replica_count_manager_build_info' "$scratch/metrics" || fail "$(head "$scratch/metrics")"
+"$(scripts/tool.sh promtool)" check metrics <"$scratch/metrics"
 
 step "the commands in the notes fetch a certificate that the server trusts"
 grep -E '^  (mkdir|\(?umask|kubectl get secret|\(umask)' "$scratch/notes" >"$scratch/lines"
@@ -162,7 +185,6 @@ upgrade
 same "$claim" "$(field persistentvolumeclaim "$name" '{.metadata.uid}')" 'the claim'
 
 step "persistence.keep=false removes the claim; config.namespace limits the rights to that namespace"
-kubectl create namespace shop >/dev/null
 upgrade --set persistence.keep=false --set config.namespace=shop
 may() { kubectl auth can-i --quiet --as "system:serviceaccount:$name:$name" "$@"; }
 may list deployments.apps --namespace shop || fail 'it may not list Deployments in its namespace'

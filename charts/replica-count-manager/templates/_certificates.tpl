@@ -13,6 +13,7 @@ a pair if it has this CA and the same names, and is not in the last third of its
 {{- $ca = buildCustomCert (index $old.data "tls.crt") (index $old.data "tls.key") -}}
 {{- $caNotAfter = dig "metadata" "annotations" "replicacount.dev/not-after" "" $old -}}
 {{- else -}}
+{{- include "rcm.refuseWithoutLookup" . -}}
 {{- /* A unique name: otherwise a client of an earlier CA would look like one with a forged signature. */ -}}
 {{- $ca = genCAWithKey (printf "%s CA %s" $name (randAlphaNum 8 | lower)) (int .Values.tls.helm.caValidityDays) (genPrivateKey "ecdsa") -}}
 {{- $caNotAfter = include "rcm.notAfter" .Values.tls.helm.caValidityDays -}}
@@ -54,13 +55,18 @@ a pair if it has this CA and the same names, and is not in the last third of its
 {{- dateInZone "2006-01-02T15:04:05Z07:00" (now | dateModify (printf "+%dh" (mul 24 (int .)))) "UTC" -}}
 {{- end -}}
 
-{{/* Changes with the certificates, to replace the pod. Other sources' certificates count as they are in the cluster now. */}}
-{{- define "rcm.certificateChecksum" -}}
-{{- if eq .Values.tls.source "helm" -}}
-{{- include "rcm.makeCertificates" . -}}
-{{- printf "%s%s" .Values.made.ca.Cert .Values.made.server.Cert | sha256sum -}}
-{{- else -}}
-{{- $secret := lookup "v1" "Secret" .Release.Namespace (include "rcm.serverSecret" .) -}}
-{{- dig "data" dict ($secret | default dict) | toJson | sha256sum -}}
+{{/*
+Refuses to make a new CA where the old one may be in the cluster and cannot be seen: every client would need a new
+certificate. An upgrade sees at least the ServiceAccount that each namespace has, unless it renders without a cluster. Argo CD
+always does, and calls it an installation; the API server itself is visible where its kind is known because it was asked.
+*/}}
+{{- define "rcm.refuseWithoutLookup" -}}
+{{- if not (dig "helm" "allowNewWithoutLookup" false .Values.tls) -}}
+{{- if and .Release.IsUpgrade (not (lookup "v1" "ServiceAccount" .Release.Namespace "default")) -}}
+{{- fail "tls.source=helm keeps certificates by reading them from the cluster, and this upgrade does not see the cluster (helm template, or a dry run on the client): it would make a new CA. Use tls.source=cert-manager or existingSecret, or --dry-run=server for a dry run, or set tls.helm.allowNewWithoutLookup to have new certificates." -}}
+{{- end -}}
+{{- if and (.Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application") (not (lookup "v1" "Service" "default" "kubernetes")) -}}
+{{- fail "tls.source=helm would make a new CA with each sync of Argo CD, which renders without the cluster. Use tls.source=cert-manager or existingSecret, or set tls.helm.allowNewWithoutLookup to have new certificates." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

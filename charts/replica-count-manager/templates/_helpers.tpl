@@ -39,13 +39,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* The metadata of an object: (list $ "-suffix" annotations). */}}
+{{/* The metadata of an object: (list $ "-suffix" annotations), or with labels: (list $ "-suffix" annotations labels). */}}
 {{- define "rcm.metadata" -}}
 {{- $root := index . 0 -}}
+{{- $labels := dict -}}
+{{- if gt (len .) 3 -}}{{- $labels = index . 3 | default dict -}}{{- end -}}
 name: "{{ include "rcm.fullname" $root }}{{ index . 1 }}"
 namespace: {{ $root.Release.Namespace | quote }}
 labels:
-  {{- include "rcm.labels" $root | nindent 2 }}
+  {{- merge (include "rcm.labels" $root | fromYaml) $labels | toYaml | nindent 2 }}
 {{- with merge (dict) (index . 2) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -61,10 +63,29 @@ annotations:
 {{- end -}}
 
 {{- define "rcm.image" -}}
+{{- with dig "imageRegistry" "" (default dict .Values.global) }}{{ . }}/{{ end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets for the registry, in YAML; empty if there are none. A dependency gets those of its parent, too. */}}
+{{- define "rcm.imagePullSecrets" -}}
+{{- with concat (default list .Values.imagePullSecrets) (dig "imagePullSecrets" list (default dict .Values.global) | default list) | uniq -}}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The security context of pods, in YAML. OpenShift refuses users that do not belong to the namespace, and chooses one if
+there is none. */}}
+{{- define "rcm.podSecurityContext" -}}
+{{- $mode := dig "compatibility" "openshift" "adaptSecurityContext" "auto" (default dict .Values.global) -}}
+{{- if or (eq $mode "force") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1")) -}}
+{{- omit .Values.podSecurityContext "runAsUser" "runAsGroup" "fsGroup" | toYaml -}}
+{{- else -}}
+{{- toYaml .Values.podSecurityContext -}}
 {{- end -}}
 {{- end -}}
 
@@ -146,14 +167,72 @@ annotations:
 {{- if and (include "rcm.clientCASecret" .) (ne .Values.tls.source "existingSecret") .Values.tls.client.create -}}
 {{- fail "tls.clientCA names another CA for clients, which would refuse the client certificate that this chart makes: set tls.client.create to false." -}}
 {{- end -}}
-{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.service.http.enabled) -}}
-{{- fail "metrics.serviceMonitor.enabled needs service.http.enabled: Prometheus finds the metrics through the Service." -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (not (include "rcm.metricsService" .)) (not .Values.service.http.enabled) -}}
+{{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled, or metrics.podMonitor instead: Prometheus finds the metrics through a Service." -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (dig "podMonitor" "enabled" false .Values.metrics) -}}
+{{- fail "metrics.serviceMonitor and metrics.podMonitor are both enabled, so everything would be scraped twice: choose one." -}}
 {{- end -}}
 {{- if and .Values.service.http.enabled (eq (int .Values.service.port) (int .Values.service.http.port)) -}}
 {{- fail "service.port and service.http.port are the same: choose different ports." -}}
 {{- end -}}
+{{- if and (dig "secret" "" (default dict .Values.notifications)) (not (include "rcm.notifyConfig" .)) -}}
+{{- fail "notifications.secret is set, but notifications.config is empty: set receivers and routes, or remove the Secret." -}}
+{{- end -}}
 {{- if has .Values.config.namespace .Values.config.excludeNamespaces -}}
 {{- fail (printf "config.namespace is %s, which config.excludeNamespaces excludes: nothing would be managed." .Values.config.namespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the metrics have a Service of their own; otherwise empty. An upgrade with --reuse-values from a chart without
+this value keeps what that one had. */}}
+{{- define "rcm.metricsService" -}}
+{{- if dig "service" "enabled" false .Values.metrics -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* The collector of traces; empty if there is none. An upgrade with --reuse-values from a chart without this value has
+none. */}}
+{{- define "rcm.tracesEndpoint" -}}
+{{- dig "endpoint" "" (default dict .Values.traces) -}}
+{{- end -}}
+
+{{/* The metadata of an object for other programs, perhaps in their namespace: (list $ "-suffix" values). Its own labels
+come first. */}}
+{{- define "rcm.foreignMetadata" -}}
+{{- $root := index . 0 -}}
+{{- $values := index . 2 -}}
+name: "{{ include "rcm.fullname" $root }}{{ index . 1 }}"
+namespace: {{ default $root.Release.Namespace $values.namespace | quote }}
+labels:
+  {{- merge (dict) $values.labels (include "rcm.labels" $root | fromYaml) | toYaml | nindent 2 }}
+{{- with merge (dict) (default dict $values.annotations) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What a ServiceMonitor and a PodMonitor have in common: how an endpoint is scraped. */}}
+{{- define "rcm.endpoint" -}}
+{{- $root := index . 0 -}}
+{{- with index . 1 -}}
+port: http
+path: /metrics
+interval: {{ .interval }}
+scrapeTimeout: {{ .scrapeTimeout }}
+{{- if dig "targets" "enabled" false $root.Values.metrics }}
+# A workload keeps its own namespace as a label.
+honorLabels: true
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 {{- end -}}
 
@@ -216,6 +295,18 @@ true
 {{- default "file" .Values.store -}}
 {{- end -}}
 
+{{/* What keeps others from writing who set a count: stamp, forbid or none. Only ReplicaCounts need it. */}}
+{{- define "rcm.authorPolicy" -}}
+{{- $policy := dig "policy" "auto" (default dict .Values.authors) -}}
+{{- if eq (include "rcm.store" .) "file" -}}
+none
+{{- else if ne $policy "auto" -}}
+{{ $policy }}
+{{- else -}}
+{{ ternary "stamp" "forbid" (eq (include "rcm.guardCorrects" .) "true") }}
+{{- end -}}
+{{- end -}}
+
 {{/* Who decides what clients may do. An upgrade with --reuse-values from a chart without it has no such value: then
 everything stays allowed. */}}
 {{- define "rcm.authorizationMode" -}}
@@ -232,6 +323,32 @@ everything stays allowed. */}}
 {{- dig "clientCA" "secret" "" .Values.tls -}}
 {{- end -}}
 
+{{/* Whether what happens is told by Events of Kubernetes. An upgrade with --reuse-values from a chart without this value
+grants no new rights. */}}
+{{- define "rcm.events" -}}
+{{- dig "enabled" false (default dict .Values.events) -}}
+{{- end -}}
+
+{{/* Receivers and routes of notifications, in YAML; empty if none are sent. */}}
+{{- define "rcm.notifyConfig" -}}
+{{- with dig "config" dict (default dict .Values.notifications) -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The ports of the receivers of notifications, as a JSON array: of each URL, and 443 where it is in a file. */}}
+{{- define "rcm.notifyPorts" -}}
+{{- $ports := list -}}
+{{- range dig "config" "receivers" list (default dict .Values.notifications) -}}
+{{- range $destination := values (omit . "name") -}}
+{{- $url := urlParse (default "https://file" $destination.url) -}}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) -}}
+{{- $ports = append $ports (int (default (ternary 80 443 (eq $url.scheme "http")) $port)) -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
 {{/* The environment of the server. */}}
 {{- define "rcm.settings" -}}
 GRPC_ADDRESS: "{{ include "rcm.listenAddress" . }}:8080"
@@ -240,6 +357,7 @@ STORE: {{ include "rcm.store" . }}
 {{- if eq (include "rcm.store" .) "file" }}
 FILE_PATH: /mnt/replicas.json
 {{- else }}
+AUTHOR_POLICY: {{ include "rcm.authorPolicy" . }}
 LEASE_NAMESPACE: {{ .Release.Namespace | quote }}
 LEASE_NAME: {{ include "rcm.fullname" . | quote }}
 {{- with default dict .Values.lease }}
@@ -263,7 +381,20 @@ OWN_WORKLOAD: {{ printf "%s/%s" .Release.Namespace (include "rcm.fullname" .) | 
 MAX_REPLICAS: {{ int64 .Values.config.maxReplicas | quote }}
 HISTORY_PER_TARGET: {{ dig "historyPerTarget" 100 .Values.config | int64 | quote }}
 HISTORY_BYTES: {{ dig "historyBytes" 16777216 .Values.config | int64 | quote }}
+KUBERNETES_EVENTS: {{ include "rcm.events" . | quote }}
+{{- if include "rcm.notifyConfig" . }}
+NOTIFY_CONFIG: /notify/notify.yaml
+{{- end }}
+{{- if dig "targets" "enabled" false .Values.metrics }}
+TARGET_METRICS: "true"
+TARGET_METRICS_LIMIT: {{ int64 .Values.metrics.targets.limit | quote }}
+{{- end }}
+{{- with include "rcm.tracesEndpoint" . }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
+OTEL_EXPORTER_OTLP_PROTOCOL: {{ $.Values.traces.protocol }}
+{{- end }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
+LOG_LEVEL_FILE: /log-level/level
 LOG_FORMAT: {{ .Values.config.logFormat }}
 GUARD: {{ include "rcm.guardMode" . | quote }}
 {{- if ne (include "rcm.guardMode" .) "off" }}

@@ -12,7 +12,7 @@ use replica_count_core::guard::{GuardState, Mode};
 use replica_count_core::kind::Kind;
 use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
-use replica_count_core::setting::{Enforcement, Setting};
+use replica_count_core::setting::{Certainty, Enforcement, Setting};
 use replica_count_core::state::State;
 use replica_count_core::steady::SteadyConflict;
 
@@ -147,6 +147,15 @@ pub fn enforcement(enforcement: Enforcement) -> (proto::EnforcementMode, Option<
     match enforcement {
         Enforcement::Enforce => (proto::EnforcementMode::Enforce, None),
         Enforcement::Ignore { until } => (proto::EnforcementMode::Ignore, until.map(timestamp)),
+    }
+}
+
+/// How sure it is who set a count.
+pub fn certainty(setting: &Setting) -> proto::AuthorCertainty {
+    match (&setting.set_by, setting.certainty) {
+        (None, _) => proto::AuthorCertainty::AuthorUnknown,
+        (Some(_), Certainty::Proven) => proto::AuthorCertainty::AuthorProven,
+        (Some(_), Certainty::Claimed) => proto::AuthorCertainty::AuthorClaimed,
     }
 }
 

@@ -26,6 +26,7 @@ use crate::commands::who::WhoArgs;
 use crate::complete;
 use crate::failure::Failure;
 use crate::output::print;
+use crate::ui::UiArgs;
 
 /// The name by which kubectl finds the completion of the plugin.
 const COMPLETE: &str = "kubectl_complete-replicas";
@@ -70,6 +71,7 @@ enum Command {
     Export(ExportArgs),
     Status(StatusArgs),
     Login(LoginArgs),
+    Ui(UiArgs),
     Version(VersionArgs),
     /// Make certificates for development
     Certs(CertsArgs),
@@ -144,6 +146,7 @@ impl Command {
             Self::Export(args) => block_on(args.run()),
             Self::Status(args) => block_on(args.run()),
             Self::Login(args) => block_on(args.run()),
+            Self::Ui(args) => block_on(args.run()),
             Self::Version(args) => block_on(args.run()),
             Self::Certs(args) => args.run().map_err(|error| Failure::new(error.to_string())),
             Self::Completion(args) => args.run(cli()),

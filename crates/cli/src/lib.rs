@@ -16,4 +16,5 @@ pub mod output;
 pub mod scope;
 pub mod select;
 pub mod target;
+pub mod ui;
 pub mod until;

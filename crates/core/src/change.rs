@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::entry_target::EntryTarget;
 use crate::replicas::Replicas;
-use crate::setting::{Enforcement, Hold, Setting};
+use crate::setting::{Certainty, Enforcement, Hold, Setting};
 use crate::stored::{Entry, Unsupported};
 
 /// A change of the setting of one target, as requested by a user.
@@ -173,6 +173,7 @@ impl Change {
                     generation,
                     enforcement: before.map(|setting| setting.enforcement).unwrap_or_default(),
                     set_by: Some(self.by.clone()),
+                    certainty: Certainty::Proven,
                     set_at: Some(self.at),
                     reason: reason.clone(),
                 }))

@@ -84,6 +84,12 @@ pub struct Repair {
 /// How to write a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// A PUT in place of the observed version, which API servers answer fastest. If anything of the workload has changed
+    /// since then, a [`Method::Patch`] follows at once, if the setting is still the same.
+    Update {
+        /// The observed version.
+        version: NonZeroU64,
+    },
     /// A JSON Patch that tests the observed count. After it, Kubernetes may not know who owns the count.
     Patch,
     /// A server-side apply to the observed version, which makes this server the owner in any case. Any other change of
@@ -102,7 +108,7 @@ impl Method {
         match self {
             Self::Patch => Basis::Count,
             // The guard knows the count, so only another object makes this stale.
-            Self::Apply { .. } | Self::Guarded => Basis::Version,
+            Self::Update { .. } | Self::Apply { .. } | Self::Guarded => Basis::Version,
         }
     }
 }
@@ -179,12 +185,14 @@ fn enforce(
 ///
 /// Kubernetes records no owner for a 0 that is written through `scale`, and then none for later writes through `scale`,
 /// so whoever changes the count next would be unknown. Only a server-side apply mends that. An apply is stale after any
-/// change of the workload, a patch only after one of the count, so an apply is made only if a patch can follow at once.
+/// change of the workload, an update with its patch only after one of the count, so an apply is made only if one can follow
+/// at once.
 fn method(setting: &Setting, observed: &Observed, can_repeat: bool) -> Method {
     let loses_owner = observed.owner.is_none() || setting.replicas.get() == 0;
     match observed.resource_version {
         Some(version) if loses_owner && can_repeat => Method::Apply { version },
-        Some(_) | None => Method::Patch,
+        Some(version) => Method::Update { version },
+        None => Method::Patch,
     }
 }
 
@@ -238,6 +246,7 @@ mod tests {
     use crate::managed_fields::{FieldOwner, Operation, Writer};
     use crate::own_writes::FIELD_MANAGER;
 
+    const UPDATE: Method = Method::Update { version: NonZeroU64::new(7).expect("positive") };
     const IGNORE: Enforcement = Enforcement::Ignore { until: None };
 
     fn count(n: i32) -> Replicas {
@@ -314,7 +323,9 @@ mod tests {
         fn expected_repair(&self, drift: Option<Drift>) -> Decision {
             let from = self.observed.as_ref().expect("present").replicas;
             let to = self.setting.replicas;
-            let (method, deadline) = (Method::Patch, WRITE_DEADLINES[0]);
+            let is_versioned = self.observed.as_ref().is_some_and(|seen| seen.resource_version.is_some());
+            let method = if is_versioned { UPDATE } else { Method::Patch };
+            let deadline = WRITE_DEADLINES[0];
             Decision::Repair(Repair { uid: "u".into(), from, to, generation: 1, drift, method, deadline })
         }
 
@@ -368,7 +379,8 @@ mod tests {
             assert_eq!(repair.method, Method::Apply { version: NonZeroU64::new(7).expect("positive") });
             assert_eq!(repair.drift.map(|drift| drift.to), Some(count(5)));
         }
-        assert_eq!(Case::default().method(), Method::Patch);
+        assert_eq!(Case::default().method(), UPDATE);
+        assert_eq!(Case::seen(|observed| observed.resource_version = None).method(), Method::Patch);
     }
 
     #[test]
@@ -379,7 +391,7 @@ mod tests {
         assert_eq!(guarded(GuardState::Suspended).decide(), Decision::Ignore { drift, until: None });
         assert_eq!(guarded(GuardState::InForce(Mode::Correct)).method(), Method::Guarded);
         for mode in [Mode::Warn, Mode::Deny] {
-            assert_eq!(guarded(GuardState::InForce(mode)).method(), Method::Patch);
+            assert_eq!(guarded(GuardState::InForce(mode)).method(), UPDATE);
         }
     }
 
@@ -389,16 +401,17 @@ mod tests {
         for (failure, basis, seconds, expected) in [
             (Failure::Stale, Basis::Version, 1, "apply"),
             (Failure::Failed, Basis::Version, 1, "apply"),
-            (Failure::Stale, Basis::Version, 1, "patch"),
+            (Failure::Stale, Basis::Version, 1, "update"),
             (Failure::Failed, Basis::Version, REFILL.as_secs(), "apply"),
             (Failure::Stale, Basis::Count, 1, "apply"),
-            (Failure::Stale, Basis::Version, 1, "patch"),
+            (Failure::Stale, Basis::Version, 1, "update"),
         ] {
             let view = View { uid: "u".into(), replicas: count(5) };
             case.record.record_failure(view, basis, failure, Duration::ZERO, case.now.monotonic, 1.0);
             case.now.monotonic += Duration::from_secs(seconds);
             let method = match case.method() {
                 Method::Apply { .. } => "apply",
+                Method::Update { .. } => "update",
                 Method::Patch => "patch",
                 Method::Guarded => "nothing",
             };

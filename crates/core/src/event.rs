@@ -89,6 +89,8 @@ pub enum EventKind {
         to: Replicas,
         /// How long the write took.
         took: Duration,
+        /// How long the drift has lasted since it was first seen, with every delay.
+        lasted: Duration,
         /// How many pods the drift has cost so far.
         pods_lost: u32,
     },

@@ -3,6 +3,7 @@
 pub mod entry;
 pub mod line;
 pub mod query;
+pub mod sample;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -26,6 +26,8 @@ pub struct Record {
     pub in_effect: InEffect,
     /// The current drift, which is not repaired yet.
     pub open_drift: Option<Drift>,
+    /// When the last drift was first seen.
+    pub drift_seen: Option<Instant>,
     /// The last drift, repaired or not.
     pub last_drift: Option<Drift>,
     /// How many drifts were seen.
@@ -91,6 +93,7 @@ impl Record {
             self.conflict.record_culprit(&owner.writer, now);
         }
         self.last_drift = Some(drift.clone());
+        self.drift_seen = Some(now);
         self.drift_count += 1;
         Sighting::New { replaced: self.open_drift.replace(drift.clone()) }
     }

@@ -24,6 +24,8 @@ pub struct Setting {
     pub enforcement: Enforcement,
     /// The user who set the count. `None`: not known (the entry was written by hand).
     pub set_by: Option<String>,
+    /// How sure that is.
+    pub certainty: Certainty,
     /// When the count was set.
     pub set_at: Option<Timestamp>,
     /// Why, as given by that user.
@@ -39,6 +41,7 @@ impl Setting {
             generation: 1,
             enforcement: Enforcement::Enforce,
             set_by: None,
+            certainty: Certainty::Proven,
             set_at: None,
             reason: None,
         }
@@ -67,6 +70,16 @@ impl Setting {
     pub fn lasting(&self) -> Option<Replicas> {
         self.hold.map_or(Some(self.replicas), |hold| hold.afterwards)
     }
+}
+
+/// How sure it is who set a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Certainty {
+    /// That user has proven who they are.
+    #[default]
+    Proven,
+    /// That is a name which whoever set the count chose.
+    Claimed,
 }
 
 /// The end of a temporary count. Nothing is rewritten then: what is in force is a function of the time.

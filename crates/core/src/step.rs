@@ -260,7 +260,9 @@ impl Transition<'_> {
         let (from, to) = (repair.from, repair.to);
         if let Some(drift) = &repair.drift {
             let pods_lost = self.record.pods.end_drift(self.now.monotonic);
-            self.emit(EventKind::Repaired { drift: drift.clone(), from, to, took, pods_lost });
+            let now = self.now.monotonic;
+            let lasted = self.record.drift_seen.map_or(took, |seen| now.saturating_duration_since(seen));
+            self.emit(EventKind::Repaired { drift: drift.clone(), from, to, took, lasted, pods_lost });
             self.update_record(|record, now, jitter| record.record_repaired(to, now, jitter));
         } else {
             self.emit(EventKind::Applied { from, to, took });

@@ -85,6 +85,11 @@ impl Leadership {
         election.holder.borrow().clone().map_or(Holder::Nobody, Holder::Other)
     }
 
+    /// The name of whoever holds the Lease. `None`: nobody, as far as is known, or this server is alone.
+    pub fn holder_name(&self) -> Option<String> {
+        self.election.as_ref()?.holder.borrow().clone()
+    }
+
     /// Sends a write if this server may write now, and waits for its answer: for `limit`, and not longer than the term.
     /// `send` gets the time that there is.
     pub async fn write<F: Future>(

@@ -5,13 +5,16 @@
 
 mod clock;
 pub mod cluster;
+pub mod events;
 pub mod guards;
 pub mod history;
 pub mod kubernetes;
 pub mod leadership;
 pub mod net;
+pub mod notify;
 pub mod reconcile;
 pub mod rpc;
 pub mod server;
 pub mod store;
+pub mod traces;
 pub mod work;

@@ -17,3 +17,4 @@ pub mod report;
 mod status;
 pub mod status_keeper;
 pub mod statuses;
+pub mod target_metrics;

@@ -1,6 +1,7 @@
 //! The gRPC API: the services on their port, authorization, and the mapping of errors to statuses.
 
 pub mod authorize;
+pub mod calls;
 pub mod context;
 mod events;
 mod get;

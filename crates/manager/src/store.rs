@@ -18,13 +18,12 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, ChangeError, Changed};
 use replica_count_core::entry_target::EntryTarget;
-use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::{Setting, Settings};
 use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 
 use self::backend::Backend;
-pub use self::crd::{Importer, Kept, NotEnforced, ObjectView, ReplicaCountSink, Unstarted, Writer};
+pub use self::crd::{Importer, Kept, NotEnforced, ObjectView, ReplicaCountSink, Rules, Unstarted, Writer};
 pub use self::error::{BackendError, BackendReason, StoreError};
 pub use self::feed::Subscriber;
 pub use self::file::{Committer, Disk, OpenError, RealDisk};
@@ -62,9 +61,9 @@ impl Store {
         Ok((Self { mirror, backend: Arc::new(handle) }, committer))
     }
 
-    /// The store of ReplicaCounts, of which nothing has been read. Counts above `max_replicas` are not enforced.
-    pub fn open_crd(max_replicas: Replicas) -> (Self, Unstarted) {
-        let (mirror, handle, unstarted) = crd::open(max_replicas);
+    /// The store of ReplicaCounts, of which nothing has been read.
+    pub fn open_crd(rules: Rules) -> (Self, Unstarted) {
+        let (mirror, handle, unstarted) = crd::open(rules);
         (Self { mirror, backend: Arc::new(handle) }, unstarted)
     }
 

@@ -67,6 +67,12 @@ impl<K: Clone + Eq + Hash + Ord> Work<K> {
         self.queue().next_due().is_some_and(|due| due + lag < Instant::now().into_std())
     }
 
+    /// How long the key that is due first has been due already. Zero: none is due.
+    pub fn lag(&self) -> Duration {
+        let next_due = self.queue().next_due();
+        next_due.map(|due| Instant::now().into_std().saturating_duration_since(due)).unwrap_or_default()
+    }
+
     /// How many keys are waiting or in work.
     pub fn depth(&self) -> usize {
         self.queue().len()

@@ -206,6 +206,25 @@ pub struct FieldsV1 {
     pub raw: Bytes,
 }
 
+/// `autoscaling/v1` Scale.
+#[derive(Clone, PartialEq, Message)]
+pub struct Scale {
+    /// `metadata`.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<ObjectMeta>,
+    /// `spec`.
+    #[prost(message, optional, tag = "2")]
+    pub spec: Option<ScaleSpec>,
+}
+
+/// The `spec` of a Scale.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ScaleSpec {
+    /// `replicas`. Absent for 0.
+    #[prost(int32, tag = "1")]
+    pub replicas: i32,
+}
+
 /// A listing of any kind.
 #[derive(Clone, PartialEq, Message)]
 pub struct List {

@@ -2,12 +2,17 @@
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::eventually::eventually;
 use crate::fixture::{APPS, Fixture};
+use crate::reader::PORT;
+
+/// A file server. As the first process of a container it ignores SIGTERM.
+const SCRIPT: &str = "echo ok >/tmp/index.html; exec httpd -f -p 8080 -h /tmp";
 
 impl Fixture {
     /// The Deployments of the applications.
@@ -15,20 +20,19 @@ impl Fixture {
         Api::namespaced(self.kubernetes.clone(), APPS)
     }
 
-    /// The manifest of a Deployment whose pods do nothing. `None` leaves the count out, as an author might.
+    /// The manifest of a Deployment whose pods serve a file. `None` leaves the count out, as an author might.
     pub(crate) fn manifest(&self, name: &str, replicas: Option<i32>) -> Value {
         let labels = json!({ "app": name });
         let container = json!({
-            "name": "sleep",
+            "name": "httpd",
             "image": self.busybox.to_string(),
             "imagePullPolicy": "IfNotPresent",
-            "command": ["sleep", "2147483647"],
+            "command": ["sh", "-c", SCRIPT],
         });
         let mut spec = json!({
             "selector": { "matchLabels": labels },
             "template": {
                 "metadata": { "labels": labels },
-                // The first process of a container ignores SIGTERM unless it handles it.
                 "spec": { "containers": [container], "terminationGracePeriodSeconds": 1 },
             },
         });
@@ -46,6 +50,17 @@ impl Fixture {
             self.deployments().create(&PostParams::default(), &deployment).await?;
             self.wait_until_ready(name, replicas).await?;
         }
+        Ok(())
+    }
+
+    /// Gives the pods of a Deployment an address.
+    pub(crate) async fn expose(&self, name: &str) -> Result<()> {
+        let service = json!({
+            "metadata": { "name": name, "namespace": APPS },
+            "spec": { "selector": { "app": name }, "ports": [{ "port": PORT }] },
+        });
+        let services = Api::<Service>::namespaced(self.kubernetes.clone(), APPS);
+        services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod load;
 mod output;
 mod pods;
 mod programs;
+mod reader;
 mod repository;
 mod runner;
 mod session;

@@ -1,25 +1,16 @@
 //! The baseline for the downtime of a replacement: the simplest pod that is replaced in the same way as the server.
 
-use std::net::SocketAddr;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
 use kube::api::PostParams;
-use replica_count_testbed::http;
 use serde_json::json;
-use tokio::time;
 
 use crate::fixture::{APPS, Fixture, NAME};
-use crate::load::{Caller, TIMEOUT};
+use crate::reader::PORT;
 
 pub(crate) const TRIVIAL: &str = "trivial";
-
-pub(crate) const PORT: u16 = 8080;
-
-/// The content of the file.
-const CONTENT: &str = "ok\n";
 
 /// A file server that ends immediately on SIGTERM, which the first process of a container ignores by default. The file
 /// is on the volume, where the next pod finds it.
@@ -71,14 +62,11 @@ impl Fixture {
                 } },
             },
         });
-        let service =
-            json!({ "metadata": metadata, "spec": { "selector": labels, "ports": [{ "port": PORT }] } });
         let (client, new) = (&self.kubernetes, PostParams::default());
         let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), APPS);
         claims.create(&new, &serde_json::from_value(claim)?).await?;
         self.deployments().create(&new, &serde_json::from_value(deployment)?).await?;
-        let services = Api::<Service>::namespaced(client.clone(), APPS);
-        services.create(&new, &serde_json::from_value(service)?).await?;
+        self.expose(TRIVIAL).await?;
         self.wait_until_ready(TRIVIAL, 1).await
     }
 
@@ -87,22 +75,5 @@ impl Fixture {
         let (deployment, round) = (format!("deployment/{TRIVIAL}"), format!("ROUND={round}"));
         self.programs.run(["kubectl", "set", "env", "--namespace", APPS, &deployment, &round]).await?;
         self.programs.run(["kubectl", "rollout", "status", "--namespace", APPS, &deployment]).await.map(drop)
-    }
-}
-
-/// Reads its file.
-#[derive(Debug)]
-pub(crate) struct Reader(pub(crate) SocketAddr);
-
-impl Caller for Reader {
-    async fn call(&mut self) -> Result<bool> {
-        match time::timeout(TIMEOUT, http::get(self.0, "/index.html")).await {
-            Ok(Ok((status, body))) => {
-                ensure!(status == 200 && CONTENT.starts_with(&body), "it answers {status} {body}");
-                // A pod killed between the head and the body of its answer has not answered.
-                Ok(body == CONTENT)
-            }
-            Ok(Err(_)) | Err(_) => Ok(false),
-        }
     }
 }

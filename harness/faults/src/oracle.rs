@@ -120,7 +120,7 @@ impl<'a> Patch<'a> {
         (text("op"), text("path"), &self.body[n]["value"])
     }
 
-    /// Whether this is a server-side apply of a Scale, and not a JSON Patch.
+    /// Whether this is an update or a server-side apply, of a Scale, and not a JSON Patch.
     fn is_apply(&self) -> bool {
         self.body.is_object()
     }
@@ -134,7 +134,8 @@ impl<'a> Patch<'a> {
 fn without_tests(patch: &Patch<'_>) -> Option<String> {
     let tests_both = if patch.is_apply() {
         let metadata = &patch.body["metadata"];
-        metadata["uid"].is_string() && metadata["resourceVersion"].is_string()
+        let has = |key: &str| metadata[key].as_str().is_some_and(|value| !value.is_empty());
+        has("uid") && has("resourceVersion")
     } else {
         let uid = patch.operation(0);
         let count = patch.operation(1);
@@ -274,7 +275,7 @@ fn asked_to_wait(line: &Line, passed: &HashSet<u64>) -> Option<(Duration, u64, u
 }
 
 /// The rate of writes for one setting must be limited. Counts writes that were executed or came too late for the count
-/// (any change of the workload makes an apply late); each process and each setting counts separately.
+/// (any change of the workload makes an update or an apply late); each process and each setting counts separately.
 fn too_frequent_writes(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
     let counted: HashMap<u64, u16> = lines.iter().filter_map(counted_write).collect();
     let starts: Vec<Duration> = lines.iter().filter(|line| is_death(line)).map(|line| line.at).collect();

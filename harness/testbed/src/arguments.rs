@@ -59,6 +59,12 @@ pub(crate) enum Command {
     /// Sets a count, scales the Deployment, resets it like a Helm upgrade, restarts the server while the count changes
     /// again, and deletes the setting. Everything runs on loopback in a temporary folder.
     Demo,
+    /// Run the server and the page of `kubectl replicas ui`, driven by a test.
+    ///
+    /// Prints a line of JSON: the addresses of the pages of a user who may do everything, and of one who may do so in one
+    /// namespace only; the path of kubectl; and an administrator's kubeconfig. A line `restart` on standard input restarts
+    /// the server, and the end of standard input ends everything.
+    Page(Page),
     /// Run a command on a real node, or keep a node running until Ctrl-C. Needs root.
     ///
     /// Starts a control plane, kubelet, containerd, kube-proxy and CoreDNS in network, mount and pid namespaces, waits
@@ -103,6 +109,17 @@ pub(crate) enum Command {
 
 /// The hidden subcommand that runs in the namespaces of a node.
 pub(crate) const NODE_INSIDE: &str = "node-inside";
+
+/// What the server of a page begins with.
+#[derive(Debug, Args)]
+pub(crate) struct Page {
+    /// A settings file to begin with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// A history to begin with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+}
 
 /// Options of a node.
 #[derive(Debug, Args)]

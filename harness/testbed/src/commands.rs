@@ -3,6 +3,7 @@
 mod build;
 mod demo;
 mod node;
+mod page;
 mod run;
 mod up;
 
@@ -29,6 +30,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Ended::Finished => Ok(ExitCode::SUCCESS),
             Ended::Stopped => bail!("interrupted"),
         },
+        Command::Page(arguments) => {
+            until_stopped(page::run(this_program()?, arguments)).map(drop).map(success)
+        }
         Command::Node(arguments) => node::run(&this_program()?, &arguments),
         Command::NodeInside(arguments) => node::run_inside(&this_program()?, arguments),
         Command::NodeInit { program } => namespaces::init(&program),

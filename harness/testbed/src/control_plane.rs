@@ -176,7 +176,7 @@ impl ControlPlane {
     }
 
     /// The certificate file of the authority that signed all the others.
-    pub(crate) fn certificate_authority(&self) -> PathBuf {
+    pub fn certificate_authority(&self) -> PathBuf {
         self.authority.certificate()
     }
 
@@ -249,9 +249,17 @@ impl ControlPlane {
     }
 
     /// Creates a Lease that its last holder has given up, so that the first server need not wait, unless
-    /// there is one.
+    /// there is one, and grants the server of the whole cluster the rights on it.
     pub async fn create_released_lease(&self, namespace: &str, name: &str) -> Result<()> {
-        objects::create_released_lease(&self.admin().await?, namespace, name).await
+        let client = self.admin().await?;
+        objects::create_released_lease(&client, namespace, name).await?;
+        replica_counts::grant_lease(&client, namespace, name).await
+    }
+
+    /// Installs the policy `stamp` or `forbid` of the chart, which is about who has set a count, for the server of the whole
+    /// cluster. Returns whether this API server knows such policies.
+    pub async fn install_author_policy(&self, policy: &str, name: &str) -> Result<bool> {
+        replica_counts::install_author_policy(&self.admin().await?, policy, name).await
     }
 
     /// The ReplicaCounts of a namespace.

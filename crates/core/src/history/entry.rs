@@ -153,7 +153,7 @@ impl Entry {
             }
             EventKind::Drifted { drift, .. } => entry.set_drift(What::Drifted, drift),
             EventKind::AnotherServer { drift } => entry.set_drift(What::AnotherServer, drift),
-            EventKind::Repaired { drift, from, to, took, pods_lost } => {
+            EventKind::Repaired { drift, from, to, took, pods_lost, .. } => {
                 entry.set_drift(What::Repaired, drift);
                 entry.set_write(*from, *to, *took);
                 entry.pods_lost = Some(*pods_lost);

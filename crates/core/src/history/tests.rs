@@ -73,7 +73,14 @@ fn text(history: &History) -> Vec<u8> {
 #[test]
 fn an_entry_says_who_did_what() {
     let took = Duration::from_micros(3300);
-    let repaired = EventKind::Repaired { drift: drift(), from: count(7), to: count(3), took, pods_lost: 1 };
+    let repaired = EventKind::Repaired {
+        drift: drift(),
+        from: count(7),
+        to: count(3),
+        took,
+        lasted: took,
+        pods_lost: 1,
+    };
     let entry = Entry::of(&event(target(0), 5, repaired)).expect("an entry");
     assert_eq!((entry.what, entry.from, entry.to), (What::Repaired, Some(count(7)), Some(count(3))));
     assert_eq!((entry.took, entry.pods_lost), (Some(took), Some(1)));

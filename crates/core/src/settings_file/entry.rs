@@ -9,7 +9,7 @@ use super::value::{IntegerVisitor, text};
 use crate::entry_target::{EntryTarget, OtherTarget, check_other_kind};
 use crate::kind::Kind;
 use crate::replicas::Replicas;
-use crate::setting::{Enforcement, Hold, Setting};
+use crate::setting::{Certainty, Enforcement, Hold, Setting};
 use crate::target::{self, Target};
 
 /// The keys that this version knows.
@@ -128,7 +128,8 @@ impl Entry {
             (Mode::Other(mode), _) => return unsupported(target.into(), "enforcement", &mode),
         };
         let Self { set_by, set_at, reason, .. } = self;
-        let setting = Setting { replicas, hold, generation, enforcement, set_by, set_at, reason };
+        let certainty = Certainty::Proven;
+        let setting = Setting { replicas, hold, generation, enforcement, set_by, certainty, set_at, reason };
         Ok(Parsed::Setting(target, setting))
     }
 }

@@ -172,6 +172,20 @@ impl Scene {
 }
 
 #[test]
+fn a_drift_lasts_from_its_first_sight_to_its_repair() {
+    let mut scene = Scene::new().observing(5);
+    let repair = scene.due("write", &["drifted"]).expect("a write");
+    scene.advance(SECOND);
+    scene.write_ended(&repair, failed(Failure::Failed), "requeue", &["write failed, warning"]);
+    scene.advance(SECOND * 60);
+    let repair = scene.due("write", &[]).expect("a write");
+    scene.advance(SECOND / 2);
+    let step = scene.step(Some((&repair, WRITTEN)));
+    let EventKind::Repaired { took, lasted, .. } = step.events[0].kind else { panic!("{step:?}") };
+    assert_eq!((took, lasted), (SECOND, SECOND * 61 + SECOND / 2));
+}
+
+#[test]
 fn nothing_is_written_before_the_guard_has_the_count() {
     let mut scene = Scene::new().observing(5);
     scene.guard_state = GuardState::Behind;

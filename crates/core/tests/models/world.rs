@@ -83,16 +83,16 @@ impl World {
         }
     }
 
-    /// Writes like the JSON Patch, with its tests. Returns the new version, or `None` if the write was stale.
+    /// Writes like the API server, with the tests of each method. An update that is stale ends as a patch. Returns the new version, or `None` if the write was stale.
     pub(crate) fn write(&mut self, repair: &Repair) -> Option<NonZeroU64> {
         let is_as_seen = |found: &&Observed| match repair.method {
-            Method::Patch => found.uid == repair.uid && found.replicas == repair.from,
+            Method::Update { .. } | Method::Patch => found.uid == repair.uid && found.replicas == repair.from,
             Method::Guarded => found.uid == repair.uid,
             Method::Apply { version } => found.uid == repair.uid && found.resource_version == Some(version),
         };
         let uid = self.deployment.as_ref().filter(is_as_seen)?.uid.clone();
         match repair.method {
-            Method::Patch => self.is_unowned |= repair.to == count(0),
+            Method::Update { .. } | Method::Patch => self.is_unowned |= repair.to == count(0),
             Method::Apply { .. } => self.is_unowned = false,
             Method::Guarded => {}
         }

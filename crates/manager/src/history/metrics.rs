@@ -21,10 +21,14 @@ impl HistoryMetrics {
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("history_events", "Events that the history has in memory", self.entries.clone());
-        registry.register("history_bytes", "About how many bytes they take", self.bytes.clone());
+        registry.register(
+            "history_bytes",
+            "About how many bytes of memory the events of the history take",
+            self.bytes.clone(),
+        );
         registry.register(
             "history_write_failures",
-            "Writes of the history file that failed",
+            "Writes of the history file that failed, or were not made because the disk has no room besides the settings",
             self.write_failures.clone(),
         );
         registry.register("watch_streams", "Streams of WatchDeployments", self.watchers.clone());

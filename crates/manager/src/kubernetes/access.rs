@@ -70,25 +70,9 @@ pub(super) struct Impersonation {
 /// What was read cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the Kubernetes configuration cannot be used: {0}")]
-pub struct Unusable(#[from] kube::Error);
+pub struct Unusable(#[from] pub(super) kube::Error);
 
 impl Access {
-    /// Creates connections for this access. Does not connect.
-    pub(super) fn connections(&self) -> Result<Connections, Unusable> {
-        let endpoint = &self.endpoint;
-        let connector = match &endpoint.proxy {
-            None => Connector::Direct(connector::tcp()),
-            Some(proxy) => {
-                let config = endpoint.config_of_proxy(proxy);
-                let connector = config.rustls_https_connector_with_connector(connector::tcp())?;
-                Connector::through(Arc::new(proxy.clone()), connector)
-            }
-        };
-        let connector = endpoint.config().rustls_https_connector_with_connector(connector)?;
-        let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
-        Ok(builder.pool_idle_timeout(POOL_IDLE).build(Deadline::new(connector, CONNECT_DEADLINE)))
-    }
-
     /// Requests over these connections, as this identity.
     pub(super) fn requests(&self, connections: Connections) -> Result<Requests, Unusable> {
         let mut config = Config::new(self.endpoint.server.clone());
@@ -105,6 +89,21 @@ impl Access {
 }
 
 impl Endpoint {
+    /// Creates connections to this endpoint. Does not connect.
+    pub(super) fn connections(&self) -> Result<Connections, Unusable> {
+        let connector = match &self.proxy {
+            None => Connector::Direct(connector::tcp()),
+            Some(proxy) => {
+                let config = self.config_of_proxy(proxy);
+                let connector = config.rustls_https_connector_with_connector(connector::tcp())?;
+                Connector::through(Arc::new(proxy.clone()), connector)
+            }
+        };
+        let connector = self.config().rustls_https_connector_with_connector(connector)?;
+        let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        Ok(builder.pool_idle_timeout(POOL_IDLE).build(Deadline::new(connector, CONNECT_DEADLINE)))
+    }
+
     fn config(&self) -> Config {
         let mut config = Config::new(self.server.clone());
         config.tls_server_name.clone_from(&self.server_name);

@@ -14,6 +14,7 @@ use tower::{BoxError, Service, ServiceExt as _};
 use tracing::{info, warn};
 
 use super::access::Requests;
+use super::requests::{ApiRequests, Asked};
 use super::standing::Standing;
 
 /// How long a request waits for the first credentials.
@@ -54,12 +55,16 @@ pub(super) struct Connection {
     /// The generation that the API server refuses with 401; 0: none.
     pub(super) refused: watch::Sender<u64>,
     pub(super) standing: Standing,
+    pub(super) requests: ApiRequests,
 }
 
 impl Connection {
     async fn send(mut self, request: Request<Body>) -> Result<Response, BoxError> {
         let Ready { requests, from, generation } = self.ready().await?;
-        let response = requests.oneshot(request).await?;
+        let asked = Asked::of(&request);
+        let answer = requests.oneshot(request).await;
+        self.requests.count(asked, answer.as_ref().ok().map(http::Response::status));
+        let response = answer?;
         self.record(response.status(), generation, &from);
         Ok(response)
     }

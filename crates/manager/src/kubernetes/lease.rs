@@ -221,7 +221,7 @@ impl LeaseClient {
     }
 }
 
-fn micro_time(at: Timestamp) -> String {
+pub(super) fn micro_time(at: Timestamp) -> String {
     at.strftime(MICRO_TIME).to_string()
 }
 

@@ -33,6 +33,11 @@ pub fn leases(namespace: &str) -> String {
     collection("coordination.k8s.io/v1", "leases", Some(namespace))
 }
 
+/// The path of all Events in a namespace.
+pub(super) fn events(namespace: &str) -> String {
+    collection("events.k8s.io/v1", "events", Some(namespace))
+}
+
 fn collection(api_version: &str, resource: &str, namespace: Option<&str>) -> String {
     match namespace {
         Some(namespace) => format!("/apis/{api_version}/namespaces/{namespace}/{resource}"),

@@ -18,6 +18,7 @@ use super::access::{Access, Connections, Unusable};
 use super::cause::chain;
 use super::connection::{Connection, Current, NoCredentials, Ready};
 use super::plugin::{Obtained, Plugin, PluginError};
+use super::requests::ApiRequests;
 use super::source::{Opened, SourceError};
 use super::standing::Standing;
 
@@ -39,6 +40,7 @@ pub struct Renewal {
     current: watch::Sender<Current>,
     refused: watch::Receiver<u64>,
     standing: Standing,
+    requests: ApiRequests,
     /// The last failure that was logged, until there is none.
     reported: Option<String>,
 }
@@ -67,10 +69,25 @@ impl Renewal {
         let (current, receiver) = watch::channel(Current::Pending);
         let (sender, refused) = watch::channel(0);
         let standing = Standing::new();
-        let connection = Connection { current: receiver, refused: sender, standing: standing.clone() };
+        let requests = ApiRequests::default();
+        let connection = Connection {
+            current: receiver,
+            refused: sender,
+            standing: standing.clone(),
+            requests: requests.clone(),
+        };
         let given = Given::default();
-        let mut this =
-            Self { opened, given, used: None, generation: 0, current, refused, standing, reported: None };
+        let mut this = Self {
+            opened,
+            given,
+            used: None,
+            generation: 0,
+            current,
+            refused,
+            standing,
+            requests,
+            reported: None,
+        };
         this.use_newest()?;
         Ok((this, connection))
     }
@@ -78,6 +95,11 @@ impl Renewal {
     /// How the server stands with the API server.
     pub fn standing(&self) -> Standing {
         self.standing.clone()
+    }
+
+    /// The requests that the client sends.
+    pub fn requests(&self) -> ApiRequests {
+        self.requests.clone()
     }
 
     /// Renews until `shutdown`. A plugin that is running then is killed.
@@ -139,7 +161,7 @@ impl Renewal {
         if self.opened.loaded.plugin.is_some() {
             let Some(obtained) = &self.given.obtained else {
                 // Only whether the rest can be used is known.
-                return access.connections().map(drop);
+                return access.endpoint.connections().map(drop);
             };
             access.authorization.clone_from(&obtained.authorization);
             access.endpoint.certificate.clone_from(&obtained.certificate);
@@ -147,7 +169,7 @@ impl Renewal {
         let connections = match &self.used {
             Some(used) if used.access == access => return Ok(()),
             Some(used) if used.access.endpoint == access.endpoint => used.connections.clone(),
-            Some(_) | None => access.connections()?,
+            Some(_) | None => access.endpoint.connections()?,
         };
         let requests = access.requests(connections.clone())?;
         let from = self.opened.loaded.method.to_string();

@@ -14,4 +14,5 @@ pub use refusal::RequestError;
 pub use schema::{
     Condition, EnforcementMode, LastDrift, ReplicaCountSpec, ReplicaCountStatus, TargetRef, Temporary,
 };
+pub(super) use write::send;
 pub use write::{Annotations, WRITE_DEADLINE, create, delete, get, list, update, write_status};

@@ -3,6 +3,7 @@
 //! Each connection carries one request and lasts a few seconds at most. If there are too many, a new one replaces the
 //! oldest, so that slow or many clients cannot block the port.
 
+mod exposition;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use self::exposition::Format;
 use super::listener::Listener;
 use super::pending::Pending;
 
@@ -38,7 +40,6 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 const DRAIN: Duration = Duration::from_secs(1);
 
 const PATHS: &str = "not found; there are /healthz /livez /readyz /metrics\n";
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The health of the server, for the health paths.
 pub trait Health: Send + Sync + 'static {
@@ -158,13 +159,9 @@ fn ok_or_unavailable(result: Result<(), String>) -> Response {
     }
 }
 
-async fn metrics<H: Health>(State(state): State<Arc<HttpState<H>>>) -> Response {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &state.registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-        Err(error) => {
-            error!(%error, "cannot encode the metrics");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+async fn metrics<H: Health>(State(state): State<Arc<HttpState<H>>>, headers: HeaderMap) -> Response {
+    Format::of_request(&headers).respond(&state.registry).unwrap_or_else(|error| {
+        error!(%error, "cannot encode the metrics");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
 }

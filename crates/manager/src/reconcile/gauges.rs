@@ -62,6 +62,11 @@ impl Collector for Gauges {
         let now = Instant::now();
         let ConflictCounts { autoscaled, contested, steady } = self.records.count_conflicts();
         show("queued_targets", "Targets that wait for work or are worked on.", float(self.work.depth()))?;
+        show(
+            "queue_oldest_seconds",
+            "How long the target that has been due longest has waited for work.",
+            self.work.lag().as_secs_f64(),
+        )?;
         show("contested_targets", "Targets that somebody keeps changing.", float(contested))?;
         show(
             "steady_conflicts",

@@ -3,10 +3,13 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig, exponential_buckets};
 use prometheus_client::registry::Registry;
 use replica_count_core::event::{Event, EventKind};
 use replica_count_core::failures::Failure;
+
+/// How many buckets a native histogram may have; with more, they become wider.
+const MAX_NATIVE_BUCKETS: usize = 160;
 
 /// The label of a counter by reason.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -25,6 +28,7 @@ pub struct ReconcileMetrics {
     applied: Counter,
     failures: Family<Reason, Counter>,
     write_seconds: Histogram,
+    repair_seconds: Histogram,
     unreported: Counter,
 }
 
@@ -39,6 +43,11 @@ impl Default for ReconcileMetrics {
             applied: Counter::default(),
             failures: Family::default(),
             write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
+            // A contested target waits for minutes.
+            repair_seconds: Histogram::new_classic_and_native(
+                exponential_buckets(0.001, 2.0, 20),
+                NativeHistogramConfig::default().max_buckets(MAX_NATIVE_BUCKETS),
+            ),
             unreported: Counter::default(),
         }
     }
@@ -53,13 +62,14 @@ impl ReconcileMetrics {
         registry.register("drifts", "Drifts that were seen, repaired or not", self.drifts.clone());
         registry.register(
             "another_server_drifts",
-            "Drifts by another replica-count-manager: run one for each cluster",
+            "Drifts by another replica-count-manager: run one for each cluster and store",
             self.by_another_server.clone(),
         );
         registry.register("repairs", "Drifts that were repaired", self.repairs.clone());
         registry.register(
             "drifts_settled",
-            "Drifts that ended without an acknowledged repair",
+            "Drifts that ended without an acknowledged repair: somebody put the count back, a write landed without an \
+             answer, or another drift or a new setting took their place",
             self.resolved.clone(),
         );
         registry.register(
@@ -68,11 +78,16 @@ impl ReconcileMetrics {
             self.pods_lost.clone(),
         );
         registry.register("settings_applied", "Settings that were put into effect", self.applied.clone());
-        registry.register("write_failures", "Writes that failed, by reason", self.failures.clone());
-        registry.register("write_seconds", "Time that a write took", self.write_seconds.clone());
+        registry.register("write_failures", "Writes that failed", self.failures.clone());
+        registry.register("write_seconds", "Time that a successful write took", self.write_seconds.clone());
+        registry.register(
+            "drift_repair_seconds",
+            "Time from when a drift was first seen to its acknowledged repair, with every delay",
+            self.repair_seconds.clone(),
+        );
         registry.register(
             "unreported_events",
-            "Events that were not logged, because too many waited for the log",
+            "Events that were neither logged nor remembered, because too many waited or the server was ending",
             self.unreported.clone(),
         );
     }
@@ -91,8 +106,9 @@ impl ReconcileMetrics {
             EventKind::AnotherServer { .. } => {
                 self.by_another_server.inc();
             }
-            EventKind::Repaired { took, .. } => {
+            EventKind::Repaired { took, lasted, .. } => {
                 self.repairs.inc();
+                self.repair_seconds.observe(lasted.as_secs_f64());
                 self.write_seconds.observe(took.as_secs_f64());
             }
             EventKind::Resolved { .. } => {

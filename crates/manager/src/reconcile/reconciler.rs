@@ -14,7 +14,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use jiff::Timestamp;
-use kube::Client;
 use replica_count_core::decide::{Method, Repair};
 use replica_count_core::failures::{Failure, WRITE_DEADLINES, WriteError};
 use replica_count_core::guard::{GuardState, Mode};
@@ -32,8 +31,9 @@ use super::statuses::Statuses;
 use crate::clock;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
-use crate::kubernetes::scale::{self, NotWritten, Written};
+use crate::kubernetes::scale::{NotWritten, Scales, Written};
 use crate::leadership::Leadership;
+use crate::traces::Span;
 
 /// Writes in flight at once: enough to use a fast API server, few enough to leave capacity for others.
 const MAX_WRITES: usize = 32;
@@ -60,8 +60,8 @@ pub struct Reconciler {
     pub leadership: Leadership,
     /// The term that the records are of.
     pub term: AtomicU64,
-    /// The API server.
-    pub client: Client,
+    /// What writes to the API server.
+    pub scales: Scales,
     /// Where events are reported.
     pub report: Report,
     /// The status of ReplicaCounts, if there are any.
@@ -157,7 +157,8 @@ impl Reconciler {
     /// Writes, and makes a step with the outcome; returns the target, whose work is then done.
     async fn write(&self, target: Target, mut repair: Repair) -> Target {
         let (started, term) = (Instant::now(), self.term.load(Ordering::Relaxed));
-        let mut answer = self.send(&target, &repair).await;
+        let span = self.report.traces.begin_write(&target, &repair);
+        let mut answer = self.send(&target, &mut repair).await;
         if let Ok(Written { replicas, .. }) = answer
             && repair.method == Method::Guarded
             && replicas != repair.to
@@ -165,7 +166,7 @@ impl Reconciler {
             answer = if self.is_still_guarded(&target, &repair) {
                 self.guards.disprove(target.namespace());
                 (repair.from, repair.method) = (replicas, Method::Patch);
-                self.send(&target, &repair).await
+                self.send(&target, &mut repair).await
             } else {
                 let message = "the setting or its guard has changed meanwhile".to_owned();
                 Err(WriteError::new(Failure::Stale, None, message).into())
@@ -182,6 +183,9 @@ impl Reconciler {
             // Whoever may write now sees the drift, too.
             Err(NotWritten::NotSent) => return target,
         };
+        if let Some(span) = span {
+            end_span(span, &outcome);
+        }
         let now = clock::now();
         let is_written = matches!(outcome, Outcome::Written { .. });
         let cause = Cause::WriteEnded { repair: &repair, outcome };
@@ -196,16 +200,29 @@ impl Reconciler {
         target
     }
 
-    async fn send(&self, target: &Target, repair: &Repair) -> Result<Written, NotWritten> {
-        scale::write(&self.client, &self.leadership, target, repair).await
+    /// Sends a write. An update that could not be made becomes a patch, if the setting is still the same.
+    async fn send(&self, target: &Target, repair: &mut Repair) -> Result<Written, NotWritten> {
+        repair.method = self.scales.available(repair.method);
+        let answer = self.scales.write(target, repair).await;
+        if let (Method::Update { .. }, Err(error)) = (repair.method, &answer)
+            && error.leaves_a_patch()
+            && self.setting_of(target, repair).is_some()
+        {
+            repair.method = Method::Patch;
+            return self.scales.write(target, repair).await;
+        }
+        answer
+    }
+
+    /// The setting of a repair, if it is still the same and in force.
+    fn setting_of(&self, target: &Target, repair: &Repair) -> Option<Arc<Setting>> {
+        let setting = self.marker.store.in_force(target, clock::now().wall);
+        setting.filter(|setting| (setting.generation, setting.replicas) == (repair.generation, repair.to))
     }
 
     /// Whether the guard should still have the count of a repair.
     fn is_still_guarded(&self, target: &Target, repair: &Repair) -> bool {
-        let setting = self.marker.store.in_force(target, clock::now().wall);
-        let is_same =
-            |setting: &Arc<Setting>| (setting.generation, setting.replicas) == (repair.generation, repair.to);
-        setting.filter(is_same).is_some_and(|setting| {
+        self.setting_of(target, repair).is_some_and(|setting| {
             let is_autoscaled = self.cluster.view().autoscaler(target).is_some();
             self.guards.state_of(target, &setting, is_autoscaled) == GuardState::InForce(Mode::Correct)
         })
@@ -228,4 +245,20 @@ impl Reconciler {
             Next::Write(repair) => Some(repair),
         }
     }
+}
+
+/// Ends the span of a write.
+fn end_span(mut span: Span, outcome: &Outcome) {
+    let error = match outcome {
+        Outcome::Written { .. } => None,
+        Outcome::Altered { to, .. } => Some(format!("admission has stored {to}")),
+        Outcome::Failed(error) => {
+            if let Some(code) = error.code {
+                span.set_number("http.response.status_code", code.into());
+            }
+            span.set_text("error.type", error.failure.as_str());
+            Some(error.message.clone())
+        }
+    };
+    span.end(error);
 }

@@ -1,6 +1,6 @@
 //! Reports events to their consumers, which are the metrics, the log and the history.
 //!
-//! Metrics are counted at once. Everything else happens in one task, in the order of the events, so that a slow
+//! Metrics are counted and spans are ended at once. Everything else happens in one task, in the order of the events, so that a slow
 //! consumer delays neither a repair nor the answer to a request.
 
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use super::metrics::ReconcileMetrics;
 use crate::history::shared::Recorder;
+use crate::traces::Traces;
 
 /// How many events may wait for the reporter: those of a mass drift of 10,000 targets, several times over.
 const MAX_WAITING: usize = 65_536;
@@ -30,6 +31,8 @@ const UNKNOWN: &str = "unknown";
 pub struct Report {
     /// The metrics.
     pub metrics: ReconcileMetrics,
+    /// The traces.
+    pub traces: Traces,
     events: mpsc::Sender<Event>,
 }
 
@@ -37,6 +40,7 @@ impl Report {
     /// Reports an event. Never waits: if too many events wait already, this one is only counted.
     pub fn emit(&self, event: Event) {
         self.metrics.count(&event);
+        self.traces.observe(&event);
         if self.events.try_send(event).is_err() {
             self.metrics.unreported();
         }
@@ -80,11 +84,11 @@ impl Reporter {
     }
 }
 
-/// A report and its reporter, which adds to the history with `recorder`.
-pub fn report(recorder: Recorder) -> (Report, Reporter) {
+/// A report and its reporter, which adds to the history with `recorder`, and to traces.
+pub fn report(recorder: Recorder, traces: Traces) -> (Report, Reporter) {
     let (events, waiting) = mpsc::channel(MAX_WAITING);
     let reporter = Reporter { events: waiting, recorder, another_server: None };
-    (Report { metrics: ReconcileMetrics::default(), events }, reporter)
+    (Report { metrics: ReconcileMetrics::default(), traces, events }, reporter)
 }
 
 /// Logs a line at level `debug` if the first argument is true, and at level `info` otherwise.
@@ -109,13 +113,7 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
             info!(%target, %from, to = to.map(Replicas::get), generation, "the temporary count has ended");
         }
         EventKind::Deleted { by, desired } => info!(%target, by = text(by.as_ref()), %desired, "deleted"),
-        EventKind::EnforcementSet { by, enforcement } => {
-            let (enforcement, until) = match enforcement {
-                Enforcement::Enforce => ("enforce", None),
-                Enforcement::Ignore { until } => ("ignore", until.map(tracing::field::display)),
-            };
-            info!(%target, by = text(by.as_ref()), enforcement, until, generation, "enforcement set");
-        }
+        EventKind::EnforcementSet { by, enforcement } => log_enforcement(event, by.as_ref(), *enforcement),
         EventKind::Drifted { drift, is_contested } => {
             let (Drift { from, to, likely_by, .. }, by, via) = (drift, by(Some(drift)), via(Some(drift)));
             let likely_by = likely_by.as_deref();
@@ -124,7 +122,7 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
             );
         }
         EventKind::AnotherServer { drift } => log_another_server(event, drift, another_server),
-        EventKind::Repaired { drift, from, to, took, pods_lost } => {
+        EventKind::Repaired { drift, from, to, took, pods_lost, .. } => {
             let (by, took_ms) = (by(Some(drift)), milliseconds(*took));
             info!(%target, %from, %to, by, took_ms, pods_lost, "repaired");
         }
@@ -161,6 +159,15 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
         EventKind::Autoscaled { autoscaler: None } => info!(%target, "no longer autoscaled"),
         EventKind::WriteFailed(failure) => log_failure(event, failure),
     }
+}
+
+fn log_enforcement(Event { target, generation, .. }: &Event, by: Option<&String>, enforcement: Enforcement) {
+    let (enforcement, until) = match enforcement {
+        Enforcement::Enforce => ("enforce", None),
+        Enforcement::Ignore { until } => ("ignore", until.map(tracing::field::display)),
+    };
+    let generation = generation.unwrap_or_default();
+    info!(%target, by = text(by), enforcement, until, generation, "enforcement set");
 }
 
 /// Another server changes counts of many targets, again and again, so only the first one is an error.

@@ -208,12 +208,13 @@ mod tests {
     use replica_count_core::kind::Kind;
     use replica_count_core::replicas::Replicas;
     use replica_count_core::scope::Scope;
+    use replica_count_core::setting::Certainty;
     use serde_json::json;
     use tokio::time::timeout;
 
     use super::*;
     use crate::kubernetes::watch::Sink as _;
-    use crate::store::Store;
+    use crate::store::{Rules, Store};
     use crate::work::Work;
 
     /// Keeps the status of an object for `shop/web`, to which the API server answers with this status code; returns how
@@ -228,7 +229,8 @@ mod tests {
             async move { Ok::<_, Infallible>(answer.unwrap()) }
         });
         let client = Client::new(service, "default");
-        let (store, unstarted) = Store::open_crd(Replicas::MAX);
+        let (store, unstarted) =
+            Store::open_crd(Rules { max_replicas: Replicas::MAX, authors: Certainty::Proven });
         let ignore = |_: &replica_count_core::change::Changed| {};
         let (kept, sink, _writer) = unstarted.start(client.clone(), Box::new(ignore));
         let metadata = json!({ "namespace": "shop", "name": "web", "uid": "u", "resourceVersion": "1", "generation": 1 });

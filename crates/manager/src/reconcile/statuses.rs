@@ -44,7 +44,11 @@ impl StatusMetrics {
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("status_writes", "Writes of the status of ReplicaCounts", self.writes.clone());
-        registry.register("status_write_failures", "Those that failed", self.failures.clone());
+        registry.register(
+            "status_write_failures",
+            "Writes of the status of ReplicaCounts that failed",
+            self.failures.clone(),
+        );
     }
 }
 

@@ -14,8 +14,10 @@ use super::status::Refusal;
 use crate::cluster::Cluster;
 use crate::guards::Guards;
 use crate::history::shared::SharedHistory;
+use crate::leadership::Leadership;
 use crate::reconcile::records::Records;
 use crate::store::Store;
+use crate::traces::Traces;
 
 /// What all RPCs use.
 pub struct Context {
@@ -33,12 +35,16 @@ pub struct Context {
     pub guards: Arc<Guards>,
     /// What happened.
     pub history: SharedHistory,
+    /// Who enforces.
+    pub leadership: Leadership,
     /// Cancelled when the server ends.
     pub ending: CancellationToken,
     /// The largest count that is accepted.
     pub max_replicas: Replicas,
     /// The API server, for workloads that the watches may not have shown yet.
     pub client: Client,
+    /// What requests lead to.
+    pub traces: Traces,
     /// Serialises ListDeployments calls.
     pub lists: ListQueue,
 }

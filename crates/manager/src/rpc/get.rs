@@ -103,6 +103,7 @@ fn of_supported(
         last_failure: LastFailure::of(&record, now).map(Into::into),
         steady_conflict: record.steady_conflict(now.monotonic).map(Into::into),
         autoscaler: view.autoscaler(target).map(ToString::to_string).unwrap_or_default(),
+        holder: context.leadership.holder_name().unwrap_or_default(),
         observed_age: freshness.stale_for(Instant::from_std(now.monotonic)).map(response::duration),
         ..proto::GetDeploymentResponse::default()
     };
@@ -111,6 +112,7 @@ fn of_supported(
         answer.desired_replicas = Some(setting.replicas.get());
         answer.generation = response::generation(setting.generation);
         answer.set_by = setting.set_by.clone().unwrap_or_default();
+        answer.set_by_certainty = response::certainty(&setting).into();
         answer.set_at = setting.set_at.map(response::timestamp);
         answer.reason = setting.reason.clone().unwrap_or_default();
         answer.enforcement = mode.into();

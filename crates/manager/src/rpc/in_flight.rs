@@ -96,7 +96,7 @@ impl RequestMetrics {
         }
         registry.register(
             "requests_refused",
-            "Requests and answers that were refused because a limit was reached",
+            "RPCs that were refused by a limit, not for what they ask: too many requests in flight, or too many bytes of answers unread",
             self.refused.clone(),
         );
     }

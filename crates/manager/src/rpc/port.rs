@@ -13,6 +13,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
+use super::calls::Calls;
 use super::in_flight::Requests;
 use super::service::Deployments;
 use crate::net::http;
@@ -52,6 +53,7 @@ pub(crate) struct Grpc<H> {
     pub(crate) credentials: watch::Receiver<Credentials>,
     pub(crate) connections: ConnectionMetrics,
     pub(crate) requests: Requests,
+    pub(crate) calls: Calls,
 }
 
 impl<H: http::Health> Grpc<H> {
@@ -61,13 +63,15 @@ impl<H: http::Health> Grpc<H> {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let Self { service, health, credentials, connections, requests } = self;
+        let Self { service, health, credentials, connections, requests, calls } = self;
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let routes =
             Routes::new(DeploymentsServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
                 .add_service(health_service.max_decoding_message_size(MAX_STANDARD_REQUEST_BYTES));
         let incoming = accept(listener, credentials, AcceptLimits::default(), connections, shutdown.clone());
         let serving = transport()
+            // Around the limits, so that refused requests are counted, too.
+            .layer(calls)
             .layer(requests)
             .add_routes(with_reflection(routes)?)
             .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());

@@ -105,6 +105,7 @@ pub(super) async fn apply(
     change: Change,
 ) -> Result<Changed, Refusal> {
     context.check_read()?;
+    let _cause = target.known().and_then(|target| context.traces.about_to_change(target, change.at));
     let applied = context.store.apply(target.clone(), change).await;
     let changed = applied.map_err(|error| Refusal::of_store(target, error))?;
     if let Some(Unsupported { json, .. }) = changed.unsupported.as_deref() {

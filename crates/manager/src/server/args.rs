@@ -2,6 +2,11 @@
 
 pub mod kubernetes;
 pub mod lease;
+pub mod log;
+pub mod metrics;
+pub mod otlp;
+mod store;
+pub mod tell;
 mod values;
 
 use std::net::SocketAddr;
@@ -15,10 +20,14 @@ use replica_count_core::policy::Policy;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::scope::Scope;
 use replica_count_core::setting::Enforcement;
-use tracing::level_filters::LevelFilter;
 
 use self::kubernetes::KubernetesArgs;
 use self::lease::LeaseArgs;
+use self::log::LogArgs;
+use self::metrics::MetricsArgs;
+use self::otlp::OtlpArgs;
+pub use self::store::{StoreArg, StoreArgs};
+use self::tell::TellArgs;
 use self::values::{
     KindSet, NamespaceSet, OwnWorkload, at_most, kinds, name, namespaces, own_workload, replicas,
 };
@@ -28,7 +37,9 @@ use crate::net::tls::{AuthorityFile, TlsFiles};
 use crate::reconcile::guard_keeper::GuardSettings;
 use crate::server::check::CheckArgs;
 use crate::server::moved::MovedArgs;
+use crate::server::notify::NotifyArgs;
 use crate::server::transfer::TransferArgs;
+use crate::store::Rules;
 
 const AFTER_HELP: &str = "\
 Without a command, the server starts. Every flag can also be set by the environment variable that its help names.
@@ -64,6 +75,8 @@ pub enum Command {
     Import(TransferArgs),
     /// Store the ReplicaCounts in the file, as settings
     Export(TransferArgs),
+    /// Show what notifications look like, or send one, with receivers and routes of a file
+    Notify(NotifyArgs),
     /// Print the CustomResourceDefinition of ReplicaCounts, for `kubectl apply --server-side -f -`
     Crd,
     /// Print a script that completes this command line in your shell
@@ -103,6 +116,15 @@ pub struct ServeArgs {
     /// What is remembered.
     #[command(flatten)]
     pub history: HistoryArgs,
+    /// What others are told.
+    #[command(flatten)]
+    pub tell: TellArgs,
+    /// What metrics show.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
+    /// Where traces are sent.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
@@ -118,18 +140,6 @@ pub struct ListenArgs {
     /// Address of /healthz, /livez, /readyz and /metrics (plain HTTP)
     #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "[::]:8081")]
     pub http_address: SocketAddr,
-}
-
-/// Where settings are kept.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Store")]
-pub struct StoreArgs {
-    /// Where settings are kept
-    #[arg(long, env, value_enum, default_value_t = StoreArg::File)]
-    pub store: StoreArg,
-    /// File of the desired counts, a JSON array; created if it does not exist
-    #[arg(long, env, value_name = "FILE", default_value = "/mnt/replicas.json")]
-    pub file_path: PathBuf,
 }
 
 /// The files of mutual TLS.
@@ -229,34 +239,6 @@ pub struct HistoryArgs {
     pub history_bytes: usize,
 }
 
-/// What is logged.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Logging")]
-pub struct LogArgs {
-    /// error, warn, info, debug, trace or off
-    #[arg(long, env, value_name = "LEVEL", default_value = "info")]
-    pub log_level: LevelFilter,
-    /// Form of a log line
-    #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-}
-
-/// Where settings are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StoreArg {
-    /// In the file of --file-path
-    File,
-    /// As ReplicaCounts, objects of the API server
-    Crd,
-}
-
-impl StoreArgs {
-    /// Whether settings are objects with a status.
-    pub fn has_statuses(&self) -> bool {
-        self.store == StoreArg::Crd
-    }
-}
-
 /// Whether drift is repaired.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EnforcementArg {
@@ -269,7 +251,7 @@ pub enum EnforcementArg {
 /// Who decides what a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuthorizationMode {
-    /// Nobody: everything
+    /// Every client may do everything
     AlwaysAllow,
     /// The RBAC rules of Kubernetes for `replicacounts.replicacount.dev`
     Rbac,
@@ -286,17 +268,8 @@ pub enum GuardArg {
     Deny,
     /// Store the desired count instead
     Correct,
-    /// `correct` where the API server can (Kubernetes 1.36), and else `warn`
+    /// `correct` where the API server can (Kubernetes 1.36), otherwise `warn`
     Auto,
-}
-
-/// Form of a log line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// For machines
-    Json,
 }
 
 impl ServeArgs {
@@ -319,6 +292,11 @@ impl ServeArgs {
     /// Where the connection to the cluster is configured.
     pub fn source(&self) -> Source {
         Source { kubeconfig: self.kubernetes.kubeconfig.clone(), context: self.kubernetes.context.clone() }
+    }
+
+    /// By what ReplicaCounts are judged.
+    pub fn rules(&self) -> Rules {
+        Rules { max_replicas: self.policy.max_replicas, authors: self.store.authors() }
     }
 
     /// The server-wide policy.

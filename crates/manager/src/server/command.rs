@@ -40,6 +40,11 @@ pub fn run() -> ExitCode {
         }
         Some(Command::Import(args)) => transfer(args.import()),
         Some(Command::Export(args)) => transfer(args.export()),
+        Some(Command::Notify(args)) => match args.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_usage() => fail(&error.to_string(), EXIT_USAGE),
+            Err(error) => fail(&error.to_string(), 1),
+        },
         Some(Command::Crd) => print(definition().as_bytes()),
     }
 }
@@ -64,12 +69,12 @@ fn print(text: &[u8]) -> ExitCode {
 }
 
 fn start(args: ServeArgs) -> ExitCode {
-    let (log, runtime, reconcile_runtime) = match start_threads(&args) {
+    let (mut log, runtime, reconcile_runtime) = match start_threads(&args) {
         Ok(started) => started,
         Err(error) => return fail(&format!("cannot start threads: {error}"), 1),
     };
     raise_file_limit();
-    let outcome = runtime.block_on(serve::run(args, reconcile_runtime.handle(), log.lines()));
+    let outcome = runtime.block_on(serve::run(args, reconcile_runtime.handle(), log.take_parts()));
     // Tasks that still run have had their time: a thread that hangs on a disk must not keep the process from ending.
     reconcile_runtime.shutdown_background();
     runtime.shutdown_background();

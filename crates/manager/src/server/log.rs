@@ -1,5 +1,6 @@
 //! The log: lines on standard error, for people or for machines.
 
+mod level;
 mod lines;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -9,25 +10,36 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
 use tracing::warn;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, fmt, reload};
 
+pub(super) use self::level::LevelFile;
+use self::level::filter;
 pub(super) use self::lines::Lines;
-use crate::server::args::{LogArgs, LogFormat};
+use crate::server::args::log::{LogArgs, LogFormat};
 
 /// How long the end of the process may wait for the last lines to be written.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
+/// What a server needs of the log.
+pub(super) struct LogParts {
+    /// The lines, for their metric.
+    pub(super) lines: Arc<Lines>,
+    /// What follows the file of the log level.
+    pub(super) level: Option<LevelFile>,
+}
+
 /// The running log. Its last lines are written on drop.
 #[derive(Debug)]
-pub(super) struct Log(Arc<Lines>);
+pub(super) struct Log {
+    lines: Arc<Lines>,
+    level: Option<LevelFile>,
+}
 
 impl Log {
-    /// Starts the log. Libraries are logged from `warn` on; at `debug` and `trace`, at that level.
+    /// Starts the log.
     pub(super) fn start(args: &LogArgs) -> io::Result<Self> {
         let lines = Arc::<Lines>::default();
         lines.write_to(StandardError, |lines| {
@@ -36,38 +48,34 @@ impl Log {
                 "log lines were dropped: standard error was not read in time, or could not be written"
             );
         })?;
-        let level = args.log_level;
-        let libraries = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
-        let targets = Targets::new()
-            .with_default(libraries)
-            .with_target("replica_count_manager", level)
-            // The callers report failed calls themselves, with the target and what happens next.
-            .with_target("kube_client::client::builder", LevelFilter::OFF);
+        let (filter, handle) = reload::Layer::new(filter(&args.log_level));
         let layer = fmt::layer().with_writer(Arc::clone(&lines)).with_target(false);
         let layer = match args.log_format {
             LogFormat::Text => layer.with_ansi(stderr().is_terminal()).boxed(),
             LogFormat::Json => layer.json().flatten_event(true).boxed(),
         };
-        tracing_subscriber::registry().with(layer.with_filter(targets)).init();
+        tracing_subscriber::registry().with(layer.with_filter(filter)).init();
         let panics = Arc::clone(&lines);
         panic::set_hook(Box::new(move |panic| panics.add(describe(panic).as_bytes())));
-        Ok(Self(lines))
+        let level = args.log_level_file.clone();
+        let level = level.map(|path| LevelFile::new(path, args.log_level.clone(), handle));
+        Ok(Self { lines, level })
     }
 
-    /// The lines, for their metric.
-    pub(super) fn lines(&self) -> Arc<Lines> {
-        Arc::clone(&self.0)
+    /// What a server needs.
+    pub(super) fn take_parts(&mut self) -> LogParts {
+        LogParts { lines: Arc::clone(&self.lines), level: self.level.take() }
     }
 
     /// Adds a line as it is, at any log level.
     pub(super) fn add_line(&self, line: &str) {
-        self.0.add(format!("{line}\n").as_bytes());
+        self.lines.add(format!("{line}\n").as_bytes());
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.flush(FLUSH_LIMIT);
+        self.lines.flush(FLUSH_LIMIT);
     }
 }
 

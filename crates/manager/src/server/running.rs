@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -13,9 +14,10 @@ use tracing::{error, warn};
 
 use super::args::ServeArgs;
 use super::leader::Leader;
-use super::log::Lines;
+use super::log::LogParts;
 use super::shared::Shared;
 use super::tasks::Tasks;
+use super::telling::Telling;
 use super::watches::Watches;
 use crate::history::writer::HistoryWriter;
 use crate::kubernetes::renewal::Renewal;
@@ -24,10 +26,13 @@ use crate::net::http::{self, HttpState};
 use crate::net::tls::Credentials;
 use crate::net::tls::metrics::{CertificateMetrics, ConnectionMetrics};
 use crate::net::tls::reload::Reload;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::report::Reporter;
+use crate::rpc::calls::{CallMetrics, Calls};
 use crate::rpc::in_flight::{RequestMetrics, Requests};
 use crate::rpc::port::{DRAIN, Grpc};
 use crate::store::{Backing, Kept, Store};
+use crate::traces::exporter::Exporter;
 
 /// How long the store may take to write the queued changes when the server ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,13 +45,17 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The parts that are not made from what the others share.
 pub(super) struct Parts {
-    pub(super) log: Arc<Lines>,
+    pub(super) log: LogParts,
     pub(super) backing: Backing,
     /// `None`: there is no election.
     pub(super) leader: Option<Leader>,
     pub(super) reporter: Reporter,
     /// Who writes the history to its file. `None`: it is in memory only.
     pub(super) history: Option<HistoryWriter>,
+    /// Receivers and routes of notifications. `None`: none are sent.
+    pub(super) notify: Option<NotifyReload>,
+    /// Who sends spans. `None`: there are no traces.
+    pub(super) exporter: Option<Exporter>,
     pub(super) credentials: Credentials,
     pub(super) renewal: Renewal,
     pub(super) listeners: Listeners,
@@ -64,6 +73,7 @@ struct PeerMetrics {
     connections: ConnectionMetrics,
     certificates: CertificateMetrics,
     requests: RequestMetrics,
+    calls: CallMetrics,
 }
 
 impl PeerMetrics {
@@ -75,7 +85,7 @@ impl PeerMetrics {
 }
 
 /// Everything that runs. The term of this server ends first, so that another one takes over at once. Then requests end, then the work that they may have caused, then the store, then the report
-/// of what happened.
+/// of what happened, and then the notifications of it.
 pub(super) struct Running {
     stop_election: CancellationToken,
     election: Tasks,
@@ -86,13 +96,14 @@ pub(super) struct Running {
     writing: Tasks,
     stop_reporting: CancellationToken,
     reporting: Tasks,
+    telling: Telling,
 }
 
 impl Running {
     pub(super) fn start(
         args: &ServeArgs,
         shared: &Shared,
-        Parts { log, backing, leader, reporter, history, credentials, renewal, listeners }: Parts,
+        Parts { log, backing, leader, reporter, history, notify, exporter, credentials, renewal, listeners }: Parts,
         reconcile_runtime: &Handle,
     ) -> Self {
         let [stop_requests, stop_work, stop_election, stop_reporting]: [CancellationToken; 4] =
@@ -102,35 +113,34 @@ impl Running {
         if let Some(writer) = history {
             reporting.spawn_blocking("the writer of the history", move || writer.run());
         }
+        if let Some(exporter) = exporter {
+            reporting.spawn("the exporter of traces", exporter.run(stop_reporting.clone()));
+        }
         let peers = PeerMetrics::default();
-        let mut registry = Registry::with_prefix("replica_count_manager");
-        log.register(&mut registry);
-        peers.register(&mut registry);
-        shared.register(&mut registry);
-        let election = start_election(leader, shared, &mut registry, &stop_election);
+        let mut all = Registry::default();
+        peers.calls.register(&mut all);
+        let registry = all.sub_registry_with_prefix("replica_count_manager");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of the server", version);
+        log.lines.register(registry);
+        peers.register(registry);
+        renewal.requests().register(registry);
+        shared.register(registry, args.metrics.shown_targets());
+        let election = start_election(leader, shared, registry, &stop_election);
+        if let Some(level) = log.level {
+            work.spawn("the log level", level.run(stop_work.clone()));
+        }
         work.spawn("the Kubernetes credentials", renewal.run(stop_work.clone()));
         let (tasks, shutdown) = (&mut work, &stop_work);
-        let mut watches =
-            Watches { shared, registry: &mut registry, tasks, runtime: reconcile_runtime, shutdown };
-        let kept = match backing {
-            Backing::File(committer) => {
-                let subscriber = shared.subscriber();
-                writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
-                None
-            }
-            Backing::Crd(unstarted) => {
-                let subscriber = Box::new(shared.subscriber());
-                let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
-                writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
-                watches.start_replica_counts(sink);
-                Some(kept)
-            }
-        };
+        let mut watches = Watches { shared, registry, tasks, runtime: reconcile_runtime, shutdown };
+        let kept = start_store(backing, shared, &mut writing, &mut watches);
         watches.start();
+        let sources = (kept.clone(), notify);
+        let telling = Telling::start(args, shared, sources, registry, &mut work, &stop_work);
         start_enforcing(shared, kept, &mut work, reconcile_runtime, &stop_work);
         start_guards(args, shared, &mut work, reconcile_runtime, &stop_work);
-        let authorizer = shared.authorizer(args.authorization.authorization_mode, &mut registry);
-        let state = HttpState { health: shared.health(), registry };
+        let authorizer = shared.authorizer(args.authorization.authorization_mode, registry);
+        let state = HttpState { health: shared.health(), registry: all };
         work.spawn("the HTTP port", http::serve(listeners.http, state, stop_work.clone()));
         let reload = Reload::new(args.tls_files(), credentials, peers.certificates);
         let grpc = Grpc {
@@ -139,6 +149,7 @@ impl Running {
             credentials: reload.current(),
             connections: peers.connections,
             requests: Requests::new(peers.requests),
+            calls: Calls::new(peers.calls, shared.report.traces.tracer().clone()),
         };
         work.spawn("the certificates", reload.run(stop_work.clone()));
         requests.spawn_fallible("the gRPC port", grpc.serve(listeners.grpc, stop_requests.clone()));
@@ -152,6 +163,7 @@ impl Running {
             writing,
             stop_reporting,
             reporting,
+            telling,
         }
     }
 
@@ -163,6 +175,7 @@ impl Running {
             error = self.work.first_to_end() => error,
             error = self.writing.first_to_end() => error,
             error = self.reporting.first_to_end() => error,
+            error = self.telling.tasks.first_to_end() => error,
         }
     }
 
@@ -189,9 +202,15 @@ impl Running {
         if tokio::time::timeout(CLOSE_TIMEOUT, self.reporting.join_all()).await.is_err() {
             warn!(after = ?CLOSE_TIMEOUT, "not waiting for the history to be written");
         }
-        let [election, requests, work, reporting] =
-            [&mut self.election, &mut self.requests, &mut self.work, &mut self.reporting].map(Tasks::outcome);
-        closed.and(work).and(requests).and(election).and(reporting)
+        self.telling.stop().await;
+        let parts = [
+            &mut self.work,
+            &mut self.requests,
+            &mut self.election,
+            &mut self.reporting,
+            &mut self.telling.tasks,
+        ];
+        parts.map(Tasks::outcome).into_iter().fold(closed, Result::and)
     }
 
     /// Ends at once. A credential plugin is still killed, which would otherwise outlive the server.
@@ -199,6 +218,29 @@ impl Running {
         self.work.abort_all();
         // An aborted task ends when it next waits; that is soon, but this must not wait for ever.
         let _ = tokio::time::timeout(ABORT_TIMEOUT, self.work.join_all()).await;
+    }
+}
+
+/// Starts what writes settings; returns the ReplicaCounts, if they are the settings.
+fn start_store(
+    backing: Backing,
+    shared: &Shared,
+    writing: &mut Tasks,
+    watches: &mut Watches<'_>,
+) -> Option<Arc<Kept>> {
+    match backing {
+        Backing::File(committer) => {
+            let subscriber = shared.subscriber();
+            writing.spawn_blocking("the store's writer", move || committer.run(subscriber));
+            None
+        }
+        Backing::Crd(unstarted) => {
+            let subscriber = Box::new(shared.subscriber());
+            let (kept, sink, writer) = unstarted.start(shared.client.clone(), subscriber);
+            writing.spawn_fallible("the store's writer", async { Ok(writer.run().await?) });
+            watches.start_replica_counts(sink);
+            Some(kept)
+        }
     }
 }
 
@@ -283,8 +325,8 @@ async fn close(store: &Store, writing: &mut Tasks) -> anyhow::Result<()> {
         writing.join_all().await;
     });
     if closed.await.is_err() {
-        error!(after = ?CLOSE_TIMEOUT, "the settings file is still being written; the last changes may be lost");
-        return Err(anyhow!("the settings file could not be written within {CLOSE_TIMEOUT:?}"));
+        error!(after = ?CLOSE_TIMEOUT, "settings are still being stored; the last changes may be lost");
+        return Err(anyhow!("the settings could not be stored within {CLOSE_TIMEOUT:?}"));
     }
     writing.outcome()
 }
@@ -321,6 +363,7 @@ mod tests {
             writing: Tasks::default(),
             stop_reporting: CancellationToken::new(),
             reporting: Tasks::default(),
+            telling: Telling::default(),
         };
         let ended = CancellationToken::new();
         let plugin = ended.clone().drop_guard();

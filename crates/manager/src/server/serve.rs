@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::args::{ServeArgs, StoreArg};
 use super::leader::{Leader, identity};
-use super::log::Lines;
+use super::log::LogParts;
 use super::running::{Listeners, Parts, Running};
 use super::shared::Shared;
 use super::signals::Signals;
@@ -29,10 +29,15 @@ use crate::kubernetes::source::Opened;
 use crate::leadership::Leadership;
 use crate::net::listener;
 use crate::net::tls::{self, Credentials};
+use crate::notify::config::Config;
+use crate::notify::metrics::NotifyMetrics;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
 use crate::store::{Backing, Store};
+use crate::traces::exporter::Exporter;
+use crate::traces::{Tracer, Traces};
 
 /// What the path of the history file has after that of the settings file.
 const HISTORY_SUFFIX: &str = ".history";
@@ -63,6 +68,10 @@ struct Validated {
     /// `None`: there is no election, because one server has the file.
     lease_namespace: Option<String>,
     remembered: Remembered,
+    /// Receivers and routes of notifications. `None`: none are sent.
+    notify: Option<NotifyReload>,
+    /// `None`: there are no traces.
+    exporting: Option<(Tracer, Exporter)>,
 }
 
 /// What is known of the past, who adds to it, and who writes it to its file. `None`: it is in memory only.
@@ -77,13 +86,13 @@ struct Remembered {
 pub(super) async fn run(
     args: ServeArgs,
     reconcile_runtime: &Handle,
-    log: Arc<Lines>,
+    log: LogParts,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::listen().context("signals")?;
     let args = Arc::new(args);
     let validating = Arc::clone(&args);
     // A file may be a pipe that nobody writes to, or on a disk that hangs.
-    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered } = tokio::select! {
+    let Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify, exporting } = tokio::select! {
         validated = spawn_blocking(move || validate(&validating)) => validated.context("validation")??,
         signal = signals.next() => {
             info!(signal, "stopped before anything was started");
@@ -98,7 +107,8 @@ pub(super) async fn run(
         connect(kubernetes).map_err(ServeError::usage)?
     };
     let leader = lease_namespace.map(|namespace| leader(&args, &client, namespace));
-    let (report, reporter) = report(remembered.recorder);
+    let (tracer, exporter) = exporting.unzip();
+    let (report, reporter) = report(remembered.recorder, Traces::new(tracer.unwrap_or_default()));
     let shared = Shared {
         guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
@@ -116,7 +126,8 @@ pub(super) async fn run(
     };
     shared.mark_stored();
     let (history, listeners) = (remembered.writer, bind(&args)?);
-    let parts = Parts { log, backing, leader, reporter, history, credentials, renewal, listeners };
+    let parts =
+        Parts { log, backing, leader, reporter, history, notify, exporter, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     serve(&mut running, &mut signals, &shared.marker.store).await
 }
@@ -217,12 +228,22 @@ fn validate(args: &ServeArgs) -> Result<Validated, ServeError> {
         }
         StoreArg::Crd => {
             let namespace = args.lease.namespace().map_err(ServeError::Usage)?;
-            let (store, unstarted) = Store::open_crd(args.policy.max_replicas);
+            let (store, unstarted) = Store::open_crd(args.rules());
             (store, Backing::Crd(unstarted), Some(namespace))
         }
     };
     let remembered = remember(args, &store, &backing);
-    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered })
+    // Where another server may use the same settings, that one notifies.
+    let notify = notify(args)?.filter(|_| store.is_locked());
+    let exporting = args.otlp.export(&args.lease.pod()).map_err(ServeError::Usage)?;
+    Ok(Validated { credentials, kubernetes, store, backing, lease_namespace, remembered, notify, exporting })
+}
+
+/// The receivers and routes of notifications. `None`: none are sent.
+fn notify(args: &ServeArgs) -> Result<Option<NotifyReload>, ServeError> {
+    let Some(path) = &args.tell.notify_config else { return Ok(None) };
+    let (config, snapshot) = Config::load(path).map_err(ServeError::usage)?;
+    Ok(Some(NotifyReload::new(path.clone(), config, &snapshot, NotifyMetrics::default())))
 }
 
 /// A participant of the election.

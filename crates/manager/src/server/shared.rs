@@ -15,11 +15,16 @@ use tokio_util::sync::CancellationToken;
 use super::args::AuthorizationMode;
 use super::health::Health;
 use crate::cluster::Cluster;
+use crate::events::metrics::EventMetrics;
+use crate::events::recorder::EventRecorder;
 use crate::guards::Guards;
 use crate::history::shared::SharedHistory;
 use crate::kubernetes::probe::Probe;
+use crate::kubernetes::scale::Scales;
 use crate::kubernetes::standing::Standing;
 use crate::leadership::Leadership;
+use crate::notify::notifier::Notifier;
+use crate::notify::reload::NotifyReload;
 use crate::reconcile::desired::DesiredSubscriber;
 use crate::reconcile::gauges::Gauges;
 use crate::reconcile::guard_keeper::{GuardKeeper, GuardSettings};
@@ -32,6 +37,7 @@ use crate::reconcile::records::Records;
 use crate::reconcile::report::Report;
 use crate::reconcile::status_keeper::StatusKeeper;
 use crate::reconcile::statuses::Statuses;
+use crate::reconcile::target_metrics::TargetMetrics;
 use crate::rpc::authorize::Authorizer;
 use crate::rpc::context::Context;
 use crate::rpc::list_queue::ListQueue;
@@ -125,6 +131,30 @@ impl Shared {
         }
     }
 
+    /// Writes Events of Kubernetes about what happens.
+    pub(super) fn event_recorder(&self, kept: Option<Arc<Kept>>, instance: String) -> EventRecorder {
+        EventRecorder {
+            happened: self.history.watch(),
+            cluster: Arc::clone(&self.cluster),
+            kept,
+            work: Arc::clone(&self.marker.work),
+            leadership: self.leadership.clone(),
+            client: self.client.clone(),
+            instance,
+            metrics: EventMetrics::default(),
+        }
+    }
+
+    /// Sends notifications of what happens.
+    pub(super) fn notifier(&self, reload: &NotifyReload) -> Notifier {
+        Notifier {
+            happened: self.history.watch(),
+            config: reload.current(),
+            leadership: self.leadership.clone(),
+            metrics: reload.metrics().clone(),
+        }
+    }
+
     /// Removes the guards of this name.
     pub(super) fn guard_removal(&self, name: String) -> GuardRemoval {
         let namespace = self.namespace().map(str::to_owned);
@@ -140,7 +170,7 @@ impl Shared {
             guards: Arc::clone(&self.guards),
             leadership: self.leadership.clone(),
             term: AtomicU64::default(),
-            client: self.client.clone(),
+            scales: Scales::new(self.client.clone(), self.leadership.clone()),
             report: self.report.clone(),
             statuses: self.statuses.clone(),
         }
@@ -154,6 +184,7 @@ impl Shared {
         ending: CancellationToken,
     ) -> Deployments {
         let context = Context {
+            leadership: self.leadership.clone(),
             store: self.marker.store.clone(),
             authorizer,
             cluster: Arc::clone(&self.cluster),
@@ -162,6 +193,7 @@ impl Shared {
             guards: Arc::clone(&self.guards),
             max_replicas,
             client: self.client.clone(),
+            traces: self.report.traces.clone(),
             lists: ListQueue::default(),
             history: self.history.clone(),
             ending,
@@ -189,9 +221,10 @@ impl Shared {
         }
     }
 
-    /// Registers the metrics of the shared parts.
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers the metrics of the shared parts, and those of at most so many targets one by one.
+    pub(super) fn register(&self, registry: &mut Registry, shown_targets: Option<usize>) {
         self.report.metrics.register(registry);
+        self.report.traces.tracer().register(registry);
         self.history.register(registry);
         self.marker.store.register(registry);
         if self.guards.is_on() {
@@ -211,5 +244,16 @@ impl Shared {
         };
         registry.register_collector(Box::new(gauges) as Box<dyn Collector>);
         registry.register_collector(Box::new(self.standing.clone()) as Box<dyn Collector>);
+        if let Some(limit) = shown_targets {
+            let targets = TargetMetrics {
+                store: self.marker.store.clone(),
+                cluster: Arc::clone(&self.cluster),
+                records: Arc::clone(&self.records),
+                policy: Arc::clone(&self.policy),
+                guards: Arc::clone(&self.guards),
+                limit,
+            };
+            registry.register_collector(Box::new(targets) as Box<dyn Collector>);
+        }
     }
 }

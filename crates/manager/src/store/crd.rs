@@ -23,7 +23,7 @@ mod sink;
 mod tests;
 mod writer;
 
-pub use entry::NotEnforced;
+pub use entry::{NotEnforced, Rules};
 pub use import::Importer;
 pub use kept::{Kept, ObjectView};
 pub use open::Unstarted;

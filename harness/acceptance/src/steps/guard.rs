@@ -1,4 +1,5 @@
-//! The chart's default guard: the API server keeps the count, so that no pod is lost.
+//! The chart's default guard: the API server keeps the count, so no pod is lost, and whoever calls the workload does not
+//! notice.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,8 @@ use tokio::time::{self, Instant};
 use super::{Step, passed};
 use crate::eventually::eventually;
 use crate::fixture::{APPS, Fixture};
+use crate::load::{CALLERS, Caller as _, Load};
+use crate::reader::{PORT, Reader};
 use crate::session::Setting;
 use crate::table::Outcome;
 
@@ -25,37 +28,62 @@ pub(super) const STEP: Step = Step {
 /// Much longer than a pod takes to be stopped.
 const WATCHED: time::Duration = time::Duration::from_secs(3);
 
+/// How many requests are answered before somebody scales.
+const WARM_UP: usize = 50;
+
+const GUARDED: &str = "guarded";
 const REPLICAS: i32 = 3;
 
 async fn run(fixture: &Fixture) -> Result<Outcome> {
-    fixture.managed("guarded", REPLICAS).await?;
+    fixture.managed(GUARDED, REPLICAS).await?;
+    fixture.expose(GUARDED).await?;
     let denies = keeps_its_pods(fixture, "deny").await?;
     let chosen = keeps_its_pods(fixture, "auto").await?;
-    let in_force = new_count(fixture, "guarded").await?;
+    let in_force = new_count(fixture, GUARDED).await?;
     forget_and_restore(fixture).await?;
     Ok(passed(format!(
-        "{}, {}: no pod lost, count unchanged; a Set passes the guard in {:.1} ms",
-        denies.as_str_name(),
-        chosen.as_str_name(),
+        "{}, {}: no pod lost, count unchanged, none of {} requests to the pods without an answer; a Set passes the \
+         guard in {:.1} ms",
+        denies.state.as_str_name(),
+        chosen.state.as_str_name(),
+        denies.answers + chosen.answers,
         in_force.as_secs_f64() * 1000.0
     )))
 }
 
-/// Switches the guard on, and scales to 0. Stored counts from before are kept by it, too. Returns what the server says of
-/// the guard.
-async fn keeps_its_pods(fixture: &Fixture, mode: &str) -> Result<GuardState> {
+/// What was seen while somebody scaled to 0.
+struct Kept {
+    /// What the server says of the guard.
+    state: GuardState,
+    /// How many requests the pods answered.
+    answers: usize,
+}
+
+/// Switches the guard on, and scales to 0 while others call the pods. Stored counts from before are kept by it, too.
+async fn keeps_its_pods(fixture: &Fixture, mode: &str) -> Result<Kept> {
     fixture.install(&fixture.next_image, &["--set-string", &format!("guard.mode={mode}")]).await?;
     let mut session = fixture.session().await?;
-    let answer = session.wait_for("guarded", "a guard", |answer| answer.guarded).await?;
+    let answer = session.wait_for(GUARDED, "a guard", |answer| answer.guarded).await?;
 
     let before = pods(fixture).await?;
     ensure!(before.len() == REPLICAS as usize, "there are {} pods", before.len());
-    let mut observer = Observer::start(fixture.deployments(), "guarded").await?;
-    let scale = ["kubectl", "scale", "deployment", "guarded", "--namespace", APPS, "--replicas", "0"];
+    let mut observer = Observer::start(fixture.deployments(), GUARDED).await?;
+    let address = fixture.port_forward_to(APPS, GUARDED, PORT).await?;
+    eventually("the pods answer", async || {
+        ensure!(Reader::new(address.address).call().await?, "no answer");
+        Ok(())
+    })
+    .await?;
+    let load = Load::start((0..CALLERS).map(|_| Reader::new(address.address)));
+    load.wait_for_answers(WARM_UP).await?;
+    let scale = ["kubectl", "scale", "deployment", GUARDED, "--namespace", APPS, "--replicas", "0"];
     let refused = fixture.programs.run(scale).await.err();
     time::sleep(WATCHED).await;
     observer.expect_unchanged(WATCHED)?;
+    let (readers, answers) = load.stop().await?;
+    let unanswered: usize = readers.iter().map(|reader| reader.unanswered).sum();
     ensure!(pods(fixture).await? == before, "pods were lost");
+    ensure!(unanswered == 0, "{unanswered} requests to the pods had no answer, {} had one", answers.len());
     match (answer.guard(), &refused) {
         (GuardState::GuardCorrects, None) if mode == "auto" => {}
         (GuardState::GuardDenies, Some(error)) if mode == "deny" => {
@@ -64,7 +92,7 @@ async fn keeps_its_pods(fixture: &Fixture, mode: &str) -> Result<GuardState> {
         }
         (state, _) => bail!("with {state:?}, kubectl scale ended with {refused:?}"),
     }
-    Ok(answer.guard())
+    Ok(Kept { state: answer.guard(), answers: answers.len() })
 }
 
 /// Sets another count, and returns how long the cluster took to have it.

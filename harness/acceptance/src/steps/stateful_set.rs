@@ -34,6 +34,9 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
     session.wait_for(NAME, "its pods", |answer| answer.ready_replicas == Some(2)).await?;
     let replicas = api.get(NAME).await?.spec.and_then(|spec| spec.replicas);
     ensure!(replicas == Some(2), "the count is {replicas:?}");
+    // To 0 it is written in another way, so the audit log shows every right.
+    session.set(NAME, 0).await?;
+    session.wait_for(NAME, "no pods", |answer| answer.ready_replicas == Some(0)).await?;
     session.set_expecting_not_found("missing").await?;
     session.delete_setting(NAME).await?;
     Ok(passed(format!("repaired, by {by}")))

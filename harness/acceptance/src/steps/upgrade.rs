@@ -13,9 +13,10 @@ use crate::fixture::{APPS, Fixture};
 use crate::ledger::Ledger;
 use crate::load::{CALLERS, Caller, Load, Measurement, REQUESTS_PER_SECOND, TIMEOUT, summarize};
 use crate::output::say;
+use crate::reader::{PORT, Reader};
 use crate::session::GRPC;
 use crate::table::Outcome;
-use crate::trivial::{PORT, Reader, TRIVIAL};
+use crate::trivial::TRIVIAL;
 
 /// How often each is replaced.
 const ROUNDS: usize = 3;
@@ -48,7 +49,7 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
     for round in 0..ROUNDS {
         let seen;
         (writers, seen) = measure(writers, async || upgrade(fixture, round).await).await?;
-        let readers = (0..CALLERS).map(|_| Reader(trivial.address)).collect();
+        let readers = (0..CALLERS).map(|_| Reader::new(trivial.address)).collect();
         let (_, trivial_pod) = measure(readers, async || fixture.replace_trivial(round).await).await?;
         say(&format!("    {}; trivial pod {}", describe(seen), describe(trivial_pod)));
         ensure!(

@@ -12,6 +12,9 @@ use stage::Stage;
 
 use crate::output::say;
 
+/// How long the controllers have to delete pods.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// How long the count must stay unchanged.
 const UNCHANGED: Duration = Duration::from_secs(2);
 
@@ -22,7 +25,9 @@ pub(crate) async fn run(testbed: PathBuf) -> Result<()> {
     upgrade(&mut stage).await.context("step 3, a Helm-like upgrade")?;
     apply(&mut stage).await.context("step 4, a server-side apply")?;
     restart(&mut stage).await.context("step 5, a restart")?;
-    delete(&mut stage).await.context("step 6, delete the setting")?;
+    lose_pods(&mut stage).await.context("step 6, scale to 0")?;
+    guard(&mut stage).await.context("step 7, the guard")?;
+    delete(&mut stage).await.context("step 8, delete the setting")?;
     say("\nDone, all on a real API server. To try it yourself, use `make run`, which leaves one running.");
     Ok(())
 }
@@ -93,6 +98,38 @@ async fn restart(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+async fn lose_pods(stage: &mut Stage) -> Result<()> {
+    let before = stage.pods(3).await?;
+    stage.kubectl_scale(0).await?;
+    let repair = stage.observer.wait_for_repair(0, 3).await?;
+    tokio::time::sleep(SETTLE).await;
+    let lost = before.difference(&stage.pods(3).await?).count();
+    let outcome = format!(
+        "The count was back after {}, but {lost} of 3 pods are new: Kubernetes is quicker than any repair.",
+        milliseconds(repair.duration())
+    );
+    step(6, "Somebody scales to 0.", &outcome);
+    Ok(())
+}
+
+async fn guard(stage: &mut Stage) -> Result<()> {
+    let mode = stage.guard().await?;
+    let before = stage.pods(3).await?;
+    let (is_done, text) = stage.try_kubectl_scale(0).await?;
+    ensure!(is_done == (mode == "correct"), "kubectl said: {text}");
+    tokio::time::sleep(SETTLE).await;
+    stage.observer.expect_unchanged(SETTLE)?;
+    let lost = before.difference(&stage.pods(3).await?).count();
+    ensure!(lost == 0, "{lost} pods were lost");
+    let action = format!("The guard is on (--guard={mode}), and somebody scales to 0 again.");
+    step(
+        7,
+        &action,
+        &format!("The count never changed, all 3 pods are still there, and kubectl said:\n   {text}"),
+    );
+    Ok(())
+}
+
 async fn delete(stage: &mut Stage) -> Result<()> {
     stage.delete_setting().await?;
     stage.kubectl_scale(5).await?;
@@ -104,7 +141,7 @@ async fn delete(stage: &mut Stage) -> Result<()> {
         "The server reports 5, unmanaged, and {:.0} s later it is still 5: it only changes what it manages.",
         UNCHANGED.as_secs_f64()
     );
-    step(6, "The team deletes its setting, and somebody scales to 5.", &outcome);
+    step(8, "The team deletes its setting, and somebody scales to 5.", &outcome);
     Ok(())
 }
 

@@ -47,15 +47,16 @@ fn read(file: &str, name: &str) -> Result<Vec<Value>> {
     parsed.with_context(|| format!("{} is not valid YAML", path.display()))
 }
 
-async fn create(client: &Client, object: Value) -> Result<()> {
-    let word = |key: &str| object[key].as_str().context("an object of the guard has no kind");
+/// Creates an object of any kind without a namespace, unless it is there.
+pub(super) async fn create(client: &Client, object: Value) -> Result<()> {
+    let word = |key: &str| object[key].as_str().context("an object has no kind");
     let (group, version) =
-        word("apiVersion")?.split_once('/').context("no kind of the guard is in the core group")?;
+        word("apiVersion")?.split_once('/').context("no such kind is in the core group")?;
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, word("kind")?));
     ensure::<DynamicObject>(&Api::all_with(client.clone(), &kind), object).await
 }
 
-fn is_unknown_kind(error: &anyhow::Error) -> bool {
+pub(super) fn is_unknown_kind(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404)
 }
 

@@ -72,7 +72,7 @@ fn role(scope: &Scope) -> Value {
     let scales = workloads.map(|resource| format!("{resource}/scale"));
     let mut rules = vec![
         json!({ "apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list", "watch"] }),
-        json!({ "apiGroups": ["apps"], "resources": scales, "verbs": ["patch"] }),
+        json!({ "apiGroups": ["apps"], "resources": scales, "verbs": ["patch", "update"] }),
         json!({
             "apiGroups": ["autoscaling"],
             "resources": ["horizontalpodautoscalers"],
@@ -83,6 +83,7 @@ fn role(scope: &Scope) -> Value {
             "resources": ["replicaguards"],
             "verbs": ["list", "watch", "create", "patch", "delete"],
         }),
+        json!({ "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] }),
         json!({
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": [

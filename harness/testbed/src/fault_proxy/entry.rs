@@ -26,7 +26,7 @@ pub enum Note {
         method: String,
         /// Its path and query.
         uri: String,
-        /// Its body, if it is JSON.
+        /// Its body, if it is JSON, or a Scale in protobuf, as JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<serde_json::Value>,
         /// The fault planned for it.

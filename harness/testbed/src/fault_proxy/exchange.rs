@@ -12,7 +12,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use kube::client::Body as KubeBody;
-use replica_count_wire::Encoding;
+use replica_count_wire::messages::{ObjectMeta, Scale, ScaleSpec};
+use replica_count_wire::{Encoding, Envelope};
+use serde_json::json;
 use tokio::time;
 
 use super::relay::Relay;
@@ -65,7 +67,7 @@ impl Exchange {
             kind,
             method: this.method.to_string(),
             uri: this.uri.to_string(),
-            body: serde_json::from_slice(&this.body).ok(),
+            body: readable(&this.body),
             fault,
         });
         let answer = if kind == Kind::Watch && this.shared.memory.is_gone(this.uri.path()) {
@@ -205,6 +207,17 @@ impl Exchange {
     fn record(&self, note: Note) {
         self.shared.record(self.ordinal, note);
     }
+}
+
+/// A body in JSON, or a Scale in protobuf with the fields that a write needs.
+fn readable(body: &Bytes) -> Option<serde_json::Value> {
+    let scale = || {
+        let Scale { metadata, spec } = Envelope::open(body.clone()).ok()?.object().ok()?;
+        let (ObjectMeta { uid, resource_version, .. }, ScaleSpec { replicas }) = (metadata?, spec?);
+        let metadata = json!({ "uid": uid, "resourceVersion": resource_version });
+        Some(json!({ "metadata": metadata, "spec": { "replicas": replicas } }))
+    };
+    serde_json::from_slice(body).ok().or_else(scale)
 }
 
 fn whole(body: Bytes) -> Body {

@@ -17,7 +17,7 @@ pub enum Kind {
     Get,
     /// A write.
     Patch,
-    /// Anything else: discovery and versions.
+    /// Anything else: discovery, versions and Events.
     Other,
 }
 
@@ -31,7 +31,8 @@ impl Kind {
         let query = uri.query().unwrap_or_default();
         let has = |parameter: &str| query.split('&').any(|found| found == parameter);
         match *method {
-            Method::PATCH => Self::Patch,
+            Method::PATCH if !uri.path().starts_with("/apis/events.k8s.io/") => Self::Patch,
+            Method::PUT if uri.path().ends_with("/scale") => Self::Patch,
             Method::GET if has("watch=true") && has("sendInitialEvents=true") => Self::ListAsStream,
             Method::GET if has("watch=true") => Self::Watch,
             Method::GET => Self::of_read(uri.path()),
@@ -79,6 +80,9 @@ mod tests {
             ("GET", "/apis/apps/v1/deployments?watch=true&timeoutSeconds=10&resourceVersion=7", Kind::Watch),
             ("GET", "/apis/apps/v1/deployments?watch=true&sendInitialEvents=true", Kind::ListAsStream),
             ("PATCH", "/apis/apps/v1/namespaces/a/deployments/web/scale?fieldManager=b", Kind::Patch),
+            ("PUT", "/apis/apps/v1/namespaces/a/deployments/web/scale?fieldManager=b", Kind::Patch),
+            ("PUT", "/apis/coordination.k8s.io/v1/namespaces/a/leases/b", Kind::Other),
+            ("PATCH", "/apis/events.k8s.io/v1/namespaces/a/events/web.1", Kind::Other),
             ("GET", "/version", Kind::Other),
             ("POST", "/apis/apps/v1/namespaces/a/deployments", Kind::Other),
         ];

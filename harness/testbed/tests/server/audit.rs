@@ -39,7 +39,7 @@ impl Audited {
     }
 }
 
-/// A PATCH of `deployments/scale` by the server.
+/// A PATCH or PUT of `deployments/scale` by the server.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Write {
     #[serde(rename = "requestReceivedTimestamp")]
@@ -75,7 +75,8 @@ fn read(log: &Path) -> Vec<Write> {
     let entries = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let writes = entries.filter(|entry| {
         entry["stage"] == "ResponseComplete"
-            && entry["verb"] == "patch"
+            && (entry["verb"] == "patch" || entry["verb"] == "update")
+            && entry["objectRef"]["subresource"] == "scale"
             && entry["objectRef"]["resource"] == "deployments"
             && entry["user"]["username"] == SERVER
     });

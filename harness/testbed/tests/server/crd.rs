@@ -1,5 +1,6 @@
 //! `--store=crd`: settings are ReplicaCounts, objects of the API server.
 
+mod authors;
 mod definition;
 mod election;
 mod faults;
@@ -8,6 +9,7 @@ mod status;
 mod transfer;
 mod writes;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::{ControlPlane, manager};
@@ -66,6 +68,13 @@ impl Fixture<'_> {
         let created =
             self.objects().await.create(&parameters, &serde_json::from_value(object).unwrap()).await;
         created.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whom the Lease names.
+    async fn holder(&self) -> String {
+        let client = self.control_plane.admin().await.unwrap();
+        let leases: Api<Lease> = Api::namespaced(client, &self.namespace);
+        leases.get(LEASE).await.unwrap().spec.unwrap().holder_identity.unwrap()
     }
 
     async fn patch_object(&self, name: &str, spec: Value) -> Result<DynamicObject, String> {

@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 
 use crate::fixture::{Fixture, eventually, options, shared};
 
-type Stream = Streaming<proto::WatchDeploymentsResponse>;
+pub(crate) type Stream = Streaming<proto::WatchDeploymentsResponse>;
 
 /// How long the next message of a stream may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ impl Fixture<'_> {
     }
 
     /// Lets kubectl change the count of `web`, and waits for the repair.
-    async fn drift(&self, count: i32, desired: i32) {
+    pub(crate) async fn drift(&self, count: i32, desired: i32) {
         let output = self.kubectl(["scale", "deployment/web", &format!("--replicas={count}")]);
         assert!(output.status.success(), "{output:?}");
         self.wait_for_event(EventType::EventRepaired).await;
@@ -45,7 +45,7 @@ impl Fixture<'_> {
     }
 
     /// Watches the namespace, and returns the names of the snapshot.
-    async fn watch(&self, types: &[EventType]) -> (Stream, Vec<String>) {
+    pub(crate) async fn watch(&self, types: &[EventType]) -> (Stream, Vec<String>) {
         let request = proto::WatchDeploymentsRequest {
             namespace: self.namespace.clone(),
             types: types.iter().map(|event_type| (*event_type).into()).collect(),
@@ -58,12 +58,12 @@ impl Fixture<'_> {
     }
 }
 
-async fn next(stream: &mut Stream) -> proto::Event {
+pub(crate) async fn next(stream: &mut Stream) -> proto::Event {
     let message = time::timeout(DEADLINE, stream.message()).await.unwrap();
     message.unwrap().unwrap().event.unwrap()
 }
 
-fn check_drifted(event: &proto::Event) {
+pub(crate) fn check_drifted(event: &proto::Event) {
     let author = (&*event.by, &*event.operation, &*event.subresource, event.certainty());
     assert_eq!(author, ("kubectl", "Update", "scale", AuthorCertainty::AuthorClaimed));
     assert_eq!((event.from, event.to, event.generation, event.times), (Some(3), Some(7), 1, 1));

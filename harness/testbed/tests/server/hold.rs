@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use replica_count_api::proto::{self, DeploymentState, EventType};
 use replica_count_api::response;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tonic::Code;
 
 use crate::crd::with_crd;
@@ -47,7 +47,7 @@ impl Fixture<'_> {
 async fn the_setting_before_is_in_force_again() {
     for mut fixture in [Fixture::new().await, with_crd(&[]).await] {
         fixture.create_managed("web", 3).await;
-        let (_, first) = fixture.hold("web", 9, Duration::from_secs(60)).await;
+        let (_, first) = fixture.hold("web", 9, Duration::from_mins(1)).await;
         fixture.wait_for_count("web", 9).await;
         // Another one replaces nothing else.
         let (until, ends) = fixture.hold("web", 7, Duration::from_secs(3)).await;
@@ -69,7 +69,7 @@ async fn the_setting_before_is_in_force_again() {
         assert_eq!((set.from, set.to, set.until), (Some(9), Some(7), hold_until));
 
         // A count without an end replaces both.
-        fixture.hold("web", 9, Duration::from_secs(60)).await;
+        fixture.hold("web", 9, Duration::from_mins(1)).await;
         fixture.set("web", 4).await;
         assert_eq!(fixture.counts("web").await, (Some(4), None, None));
         fixture.wait_for_count("web", 4).await;
@@ -115,18 +115,21 @@ async fn a_workload_without_a_setting_is_unmanaged_again() {
 
 #[tokio::test]
 async fn a_restart_changes_nothing() {
-    for mut fixture in [Fixture::new().await, with_crd(&[]).await] {
+    // A server that is killed holds the Lease for its duration.
+    let lease =
+        ["--lease-duration", "2s", "--lease-renew-deadline", "1500ms", "--lease-retry-period", "300ms"];
+    for mut fixture in [Fixture::new().await, with_crd(&lease).await] {
         fixture.create_managed("web", 3).await;
-        let (until, ends) = fixture.hold("web", 9, Duration::from_secs(20)).await;
+        let (until, ends) = fixture.hold("web", 9, Duration::from_mins(1)).await;
         fixture.wait_for_count("web", 9).await;
         let mut fixture = fixture.restart(async |_| ()).await;
         let hold_until = Some(response::timestamp(until));
         assert_eq!(fixture.counts("web").await, (Some(9), hold_until, Some(3)));
         assert!(Instant::now() < ends, "a restart takes too long for this test");
-        fixture.hold("web", 8, Duration::from_secs(3)).await;
+        let (_, ends) = fixture.hold("web", 8, Duration::from_secs(10)).await;
         fixture.wait_for_count("web", 8).await;
         // It ends while there is no server.
-        let mut fixture = fixture.restart(async |_| sleep(Duration::from_secs(4)).await).await;
+        let mut fixture = fixture.restart(async |_| sleep_until(ends).await).await;
         assert_eq!(fixture.counts("web").await, (Some(3), None, None));
         fixture.wait_for_count("web", 3).await;
         assert_eq!(fixture.get("web").await.unwrap().drift_count, 0, "nobody has drifted it");

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use replica_count_core::managed_fields::{FieldOwner, owner_of_replicas};
+use replica_count_core::own_writes::FIELD_MANAGER;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -52,6 +54,9 @@ struct Metadata {
     creation_timestamp: CreatedAt,
     deletion_timestamp: Option<String>,
     annotations: WrittenAnnotations,
+    /// Who owns `spec.replicas`.
+    #[serde(deserialize_with = "owner_of_replicas")]
+    managed_fields: Option<FieldOwner>,
 }
 
 /// The annotations that are read.
@@ -105,7 +110,12 @@ impl ReplicaCount {
         if generation != Some(self.generation()) {
             return (None, None);
         }
-        (by.clone(), at.as_ref().and_then(|at| at.parse().ok()))
+        (by.clone().filter(|by| !by.is_empty()), at.as_ref().and_then(|at| at.parse().ok()))
+    }
+
+    /// The field manager that owns the count, and when it wrote it, which whoever wrote it may have made up.
+    pub fn claimed(&self) -> Option<&FieldOwner> {
+        self.metadata.managed_fields.as_ref().filter(|owner| owner.manager() != FIELD_MANAGER)
     }
 
     /// The status, as far as it can be read.

@@ -176,7 +176,7 @@ fn merge(uri: &str, patch: &Value) -> http::Result<Request<Vec<u8>>> {
 }
 
 /// Sends a request and reads the answer.
-pub(super) async fn send<T: DeserializeOwned>(
+pub(in crate::kubernetes) async fn send<T: DeserializeOwned>(
     client: &Client,
     request: http::Result<Request<Vec<u8>>>,
 ) -> Result<T, RequestError> {

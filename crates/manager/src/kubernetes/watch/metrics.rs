@@ -30,12 +30,12 @@ impl WatchMetrics {
         }
         registry.register(
             format!("{prefix}watch_events"),
-            "Objects that the watch showed",
+            "Objects that this watch received; without a word before it, it is that of Deployments",
             self.events.clone(),
         );
         registry.register(
             format!("{prefix}watch_interruptions"),
-            "Watches that ended early, by reason",
+            "Times that this watch ended early",
             self.interruptions.clone(),
         );
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{CONNECTION_TIMEOUT, Health, HttpState, MAX_CONNECTIONS, OPENMETRICS, serve};
+use super::{CONNECTION_TIMEOUT, Health, HttpState, MAX_CONNECTIONS, serve};
 
 /// Answers as set by the test, and counts the checks of Kubernetes.
 #[derive(Clone)]
@@ -133,16 +133,26 @@ async fn problems_are_shown_although_it_is_ready() {
 }
 
 #[tokio::test]
-async fn metrics_are_openmetrics() {
+async fn metrics_are_openmetrics_unless_another_format_is_preferred() {
     let server = Server::start(Fake::new(Ok(()))).await;
-    let response = request(server.address, "GET", "/metrics").await.unwrap();
-    assert!(response.contains(&format!("content-type: {OPENMETRICS}\r\n")), "{response}");
-    assert!(response.ends_with(
-        "# HELP replica_count_manager_repairs Repairs.\n\
-         # TYPE replica_count_manager_repairs counter\n\
-         replica_count_manager_repairs_total 0\n\
-         # EOF\n"
-    ));
+    let check = async |accept: &str, content_type: &str, body: &str| {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n");
+        let response = exchange(server.address, &request).await.unwrap();
+        let (head, received) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-type: {content_type}\r\n")), "{head}");
+        assert_eq!(received, body);
+    };
+    let openmetrics = "# HELP replica_count_manager_repairs Repairs.\n\
+                       # TYPE replica_count_manager_repairs counter\n\
+                       replica_count_manager_repairs_total 0\n\
+                       # EOF\n";
+    let openmetrics_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    check("", openmetrics_type, openmetrics).await;
+    check("Accept: */*\r\n", openmetrics_type, openmetrics).await;
+    let plain = "# HELP replica_count_manager_repairs_total Repairs.\n\
+                 # TYPE replica_count_manager_repairs_total counter\n\
+                 replica_count_manager_repairs_total 0\n";
+    check("Accept: text/plain\r\n", "text/plain; version=0.0.4; charset=utf-8", plain).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -106,15 +106,19 @@ impl CertificateMetrics {
             "When the first certificate of the server's chain or of the CA file expires, as Unix time",
             self.expiration.clone(),
         );
-        registry.register("certificate_reloads", "Changed files that were taken over", self.reloads.clone());
+        registry.register(
+            "certificate_reloads",
+            "Changed certificate files that were taken over",
+            self.reloads.clone(),
+        );
         registry.register(
             "certificate_reload_failures",
-            "Changed files that could not be used, once for each problem",
+            "Changed certificate files that could not be used, once for each problem",
             self.failures.clone(),
         );
         registry.register(
             "certificate_files_refused",
-            "1 while the files cannot be used and the previous ones are still in use, else 0",
+            "1 while the certificate files cannot be used and those before are still in use: a restart would fail",
             self.refused.clone(),
         );
     }

@@ -13,6 +13,7 @@ use tracing::Level;
 
 use super::*;
 use crate::history;
+use crate::traces::Traces;
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -76,7 +77,7 @@ async fn logged_at(events: impl IntoIterator<Item = (i64, EventKind)>) -> Vec<St
         .with_writer(move || writer.clone())
         .finish();
     let _logging = tracing::subscriber::set_default(logging);
-    let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1);
+    let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1, Traces::default());
     for (second, kind) in events {
         report.emit(Event { at: Timestamp::from_second(second).expect("in range"), ..event(kind) });
     }
@@ -119,7 +120,7 @@ async fn lines_are_as_documented_and_in_order() {
             r#"DEBUG write failed target=shop/web to=3 by="helm" reason="forbidden" code=403 error="no" failures=2 delay=1s"#,
         ),
         (
-            EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took, pods_lost: 2 },
+            EventKind::Repaired { drift: drift(Some("kubectl")), from, to, took, lasted: took, pods_lost: 2 },
             r#"INFO repaired target=shop/web from=7 to=3 by="kubectl" took_ms=3.678 pods_lost=2"#,
         ),
         (EventKind::Applied { from, to, took }, "INFO applied target=shop/web from=7 to=3 took_ms=3.678"),
@@ -186,7 +187,7 @@ async fn lines_about_conflicts_are_as_documented() {
 
 #[tokio::test]
 async fn an_event_that_finds_no_room_is_counted() {
-    let (report, _reporter) = report(history::in_memory(Bounds::DEFAULT).1);
+    let (report, _reporter) = report(history::in_memory(Bounds::DEFAULT).1, Traces::default());
     for _ in 0..MAX_WAITING + 2 {
         report.emit(event(EventKind::Calmed));
     }

@@ -45,7 +45,7 @@ impl AuthorizationMetrics {
         }
         registry.register(
             "answers",
-            "Requests that were checked against the rules of Kubernetes, by result",
+            "Requests that were checked against the rules of Kubernetes, or failed because it could not be asked",
             self.answers.clone(),
         );
         registry.register(

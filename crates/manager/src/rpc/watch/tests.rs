@@ -19,6 +19,7 @@ use tonic_types::StatusExt as _;
 use super::*;
 use crate::history;
 use crate::history::shared::Recorder;
+use crate::leadership::Leadership;
 use crate::rpc::authorize::Authorizer;
 use crate::store::Store;
 
@@ -42,6 +43,7 @@ impl Scene {
         let refuse =
             |_: http::Request<Body>| async { Ok::<_, Infallible>(http::Response::new(Body::empty())) };
         let context = Context {
+            leadership: Leadership::default(),
             store,
             authorizer: Authorizer::always_allow(),
             cluster: Arc::default(),
@@ -52,6 +54,7 @@ impl Scene {
             ending: CancellationToken::new(),
             max_replicas: Replicas::MAX,
             client: Client::new(tower::service_fn(refuse), "default"),
+            traces: crate::traces::Traces::default(),
             lists: crate::rpc::list_queue::ListQueue::default(),
         };
         Self { context: Arc::new(context), recorder, _folder: folder }

@@ -46,10 +46,10 @@ impl LeaderMetrics {
             "1 while this server or another one holds the lease, as far as this one knows, else 0",
             self.is_held.clone(),
         );
-        registry.register("leader_terms", "Terms of this server", self.terms.clone());
+        registry.register("leader_terms", "How often this server has begun to enforce", self.terms.clone());
         registry.register(
             "lease_failures",
-            "Requests about the lease without a known outcome, by reason",
+            "Requests about the lease without a known outcome",
             self.failures.clone(),
         );
     }

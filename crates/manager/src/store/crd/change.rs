@@ -11,7 +11,6 @@ use replica_count_core::backoff::Backoff;
 use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::kind::Kind;
-use replica_count_core::replicas::Replicas;
 use replica_count_core::setting::Setting;
 use replica_count_core::target::Target;
 use serde_json::Value;
@@ -174,7 +173,7 @@ impl Changer<'_> {
         self.kept.record_answer(&object, &author);
         drop(in_flight);
         self.check_counts(target, &object, &author, deadline).await?;
-        let said = Said::of(&object, Replicas::MAX);
+        let said = Said::of(&object, self.kept.rules());
         Ok(Changed { after: said.setting().cloned(), ..decided })
     }
 
@@ -247,7 +246,7 @@ impl Changer<'_> {
                 let is_same = found.is_none_or(|found| *found.uid == *object.uid());
                 let is_ours = is_same
                     && object.set() == (setting.set_by.clone(), setting.set_at)
-                    && Said::of(&object, Replicas::MAX).is_same_spec(setting);
+                    && Said::of(&object, self.kept.rules()).is_same_spec(setting);
                 if is_ours {
                     return Ok(object);
                 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use replica_count_core::entry_target::{EntryTarget, OtherTarget};
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
-use replica_count_core::setting::{Enforcement, Hold, Setting};
+use replica_count_core::setting::{Certainty, Enforcement, Hold, Setting};
 use replica_count_core::stored::{Entry, Unsupported};
 use replica_count_core::target::Target;
 use serde::Deserialize as _;
@@ -41,6 +42,20 @@ impl NotEnforced {
     }
 }
 
+/// By what objects are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Counts above this are not enforced.
+    pub max_replicas: Replicas,
+    /// Whether a policy of the API server keeps others from writing who set a count.
+    pub authors: Certainty,
+}
+
+impl Rules {
+    /// Everything that can be stored is right.
+    pub(super) const NONE: Self = Self { max_replicas: Replicas::MAX, authors: Certainty::Proven };
+}
+
 /// What an object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -54,15 +69,16 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Reads an object on a server that accepts counts up to `max_replicas`.
-    pub(super) fn of(object: &ReplicaCount, max_replicas: Replicas) -> Self {
+    /// Reads an object.
+    pub(super) fn of(object: &ReplicaCount, rules: Rules) -> Self {
         let target = target(object);
         let generation = object.generation();
         let spec = object.spec.to_string().into();
-        let setting = target.as_ref().map_err(String::clone).and_then(|target| setting(object, target));
+        let setting =
+            target.as_ref().map_err(String::clone).and_then(|target| setting(object, target, rules.authors));
         let (setting, not_enforced) = match setting {
             Ok(setting) => {
-                let not_enforced = not_enforced(&setting, max_replicas);
+                let not_enforced = not_enforced(&setting, rules.max_replicas);
                 (Some(Arc::new(setting)), not_enforced)
             }
             Err(reason) => (None, Some(NotEnforced::Unsupported(reason.into()))),
@@ -162,7 +178,7 @@ fn text(error: impl std::error::Error) -> String {
 }
 
 /// The setting. The error says what is not supported.
-fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<Setting, String> {
+fn setting(object: &ReplicaCount, target: &EntryTarget, authors: Certainty) -> Result<Setting, String> {
     let unknown = |what: &str, word: &str| Err(format!("this version does not know the {what} {word:?}"));
     if target.known().is_none() {
         return unknown("kind", target.kind());
@@ -180,7 +196,7 @@ fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<Setting, Strin
         Some((_, Some(EnforcementMode::Ignore))) => Enforcement::Ignore { until },
         Some((mode, None)) => return unknown("enforcement", mode),
     };
-    let (set_by, set_at) = object.set();
+    let (set_by, certainty, set_at) = author(object, authors);
     let lasting = spec.replicas.map(Replicas::new).transpose().map_err(text)?;
     let (replicas, hold) = match spec.temporary {
         Some(Temporary { replicas, until, .. }) => {
@@ -194,9 +210,21 @@ fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<Setting, Strin
         generation: object.generation(),
         enforcement,
         set_by,
+        certainty,
         set_at,
         reason: spec.reason,
     })
+}
+
+/// Who set the count: as is written beside it, or else the field manager that owns it.
+fn author(object: &ReplicaCount, authors: Certainty) -> (Option<String>, Certainty, Option<Timestamp>) {
+    match (object.set(), object.claimed()) {
+        ((Some(by), at), _) => (Some(by), authors, at),
+        ((None, at), Some(owner)) => {
+            (Some(owner.manager().to_owned()), Certainty::Claimed, at.or(owner.time))
+        }
+        ((None, at), None) => (None, authors, at),
+    }
 }
 
 fn not_enforced(setting: &Setting, max_replicas: Replicas) -> Option<NotEnforced> {
@@ -215,7 +243,7 @@ mod tests {
     fn said(spec: &Value) -> Said {
         let metadata = json!({ "namespace": "shop", "name": "web", "uid": "u", "generation": 2 });
         let object = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
-        Said::of(&object, Replicas::new(10).unwrap())
+        Said::of(&object, Rules { max_replicas: Replicas::new(10).unwrap(), ..Rules::NONE })
     }
 
     #[track_caller]
@@ -253,6 +281,32 @@ mod tests {
             said(&json!({ "replicas": 3 })).target,
             Some(Target::deployment("shop", "web").unwrap().into())
         );
+    }
+
+    #[track_caller]
+    fn check_author(annotations: &Value, authors: Certainty, expected: Option<(&str, Certainty)>) {
+        let metadata = json!({
+            "namespace": "shop", "name": "web", "uid": "u", "generation": 2, "annotations": annotations,
+            "managedFields": [{
+                "manager": "kubectl-edit", "operation": "Update", "time": "2026-01-01T00:00:00Z",
+                "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } },
+            }],
+        });
+        let object = json!({ "metadata": metadata, "spec": { "replicas": 3 } });
+        let said = Said::of(&serde_json::from_value(object).unwrap(), Rules { authors, ..Rules::NONE });
+        let setting = said.setting().unwrap();
+        assert_eq!(setting.set_by.as_deref().map(|by| (by, setting.certainty)), expected);
+    }
+
+    #[test]
+    fn who_set_a_count_is_as_sure_as_the_api_server_makes_it() {
+        let at = |generation: &str| json!({ "replicacount.dev/set-by": "alice", "replicacount.dev/set-generation": generation });
+        let manager = Some(("kubectl-edit", Certainty::Claimed));
+        for authors in [Certainty::Proven, Certainty::Claimed] {
+            check_author(&at("2"), authors, Some(("alice", authors)));
+            check_author(&at("1"), authors, manager);
+            check_author(&json!({}), authors, manager);
+        }
     }
 
     #[test]

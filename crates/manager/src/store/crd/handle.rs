@@ -44,7 +44,7 @@ impl Backend for Handle {
         let submitted = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => {
                 let submission = Submission { target, change, answer, deadline, place };
-                self.queue.try_send(Message::Apply(submission)).map_err(|refused| match refused {
+                self.queue.try_send(Message::Apply(Box::new(submission))).map_err(|refused| match refused {
                     mpsc::error::TrySendError::Full(_) => failure::busy(),
                     mpsc::error::TrySendError::Closed(_) => failure::closed(),
                 })
@@ -102,7 +102,7 @@ struct Available(Reading);
 impl Collector for Available {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new(i64::from(self.0.is_current()));
-        let help = "Whether the API server shows ReplicaCounts; otherwise nothing is enforced.";
+        let help = "1 while the API server shows ReplicaCounts, else 0: then nothing is enforced.";
         gauge.encode(encoder.encode_descriptor("available", help, None, gauge.metric_type())?)
     }
 }

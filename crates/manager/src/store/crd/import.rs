@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Client;
 use replica_count_core::change::Changed;
-use replica_count_core::replicas::Replicas;
-use replica_count_core::setting::Setting;
+use replica_count_core::setting::{Certainty, Setting};
 use replica_count_core::stored::Stored;
 use replica_count_core::target::Target;
 use tokio::time::Instant;
 
 use super::change::Changer;
+use super::entry::Rules;
 use super::failure;
 use super::kept::Kept;
 use super::metrics::CrdMetrics;
@@ -35,7 +35,7 @@ pub struct Importer {
 impl Importer {
     /// Begins with all objects that exist.
     pub fn new(client: Client, objects: &[ReplicaCount]) -> Self {
-        let (mirror, _handle, unstarted) = open(Replicas::MAX);
+        let (mirror, _handle, unstarted) = open(Rules::NONE);
         let ignore = |_: &Changed| {};
         let (kept, ..) = unstarted.start(client.clone(), Box::new(ignore));
         kept.begin_listing();
@@ -46,9 +46,20 @@ impl Importer {
         Self { kept, mirror, client, metrics: CrdMetrics::new() }
     }
 
-    /// All that is stored.
+    /// All that is stored. Who only claims to have set a count is left out: in the file, that would be as good as proven.
     pub fn stored(&self) -> Stored {
-        self.mirror.read().clone()
+        let mut stored = self.mirror.read().clone();
+        for setting in stored.settings.values_mut().filter(|setting| setting.certainty == Certainty::Claimed)
+        {
+            let unknown = Setting {
+                set_by: None,
+                set_at: None,
+                certainty: Certainty::Proven,
+                ..Setting::clone(setting)
+            };
+            *setting = Arc::new(unknown);
+        }
+        stored
     }
 
     /// Stores a setting. Its generation becomes that of the object.

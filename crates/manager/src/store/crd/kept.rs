@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use replica_count_core::change::Changed;
 use replica_count_core::entry_target::EntryTarget;
-use replica_count_core::setting::Setting;
+use replica_count_core::setting::{Certainty, Setting};
 use replica_count_core::stored::Entry;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::entry::{NotEnforced, Said};
+use super::entry::{NotEnforced, Rules, Said};
 use super::objects::{Effect, Known, Objects, Transition};
 use super::reading::Reading;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount, ReplicaCountStatus};
@@ -29,6 +29,7 @@ pub struct Kept {
     pub(super) restart: Notify,
     doubtful: Mutex<Vec<ObjectKey>>,
     in_flight: Mutex<HashMap<ObjectKey, Ours>>,
+    rules: Rules,
 }
 
 /// Who changes an object, and the setting that it gets. `None`: it is deleted.
@@ -104,10 +105,11 @@ impl Kept {
         reading: Reading,
         subscriber: Box<dyn Subscriber + Send + Sync>,
     ) -> Self {
+        let rules = objects.lock().unwrap_or_else(PoisonError::into_inner).rules();
         let feed = Feed::new(mirror, subscriber);
         let (attention, restart) = (Notify::new(), Notify::new());
         let (doubtful, in_flight) = (Mutex::default(), Mutex::default());
-        Self { objects, feed, reading, attention, restart, doubtful, in_flight }
+        Self { objects, feed, reading, attention, restart, doubtful, in_flight, rules }
     }
 
     /// What is known of an object. `None`: it does not exist.
@@ -130,6 +132,11 @@ impl Kept {
         })
     }
 
+    /// By what objects are judged.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// All objects.
     pub fn keys(&self) -> Vec<ObjectKey> {
         self.lock().keys()
@@ -142,8 +149,10 @@ impl Kept {
 
     /// Records the answer to a write of a status.
     pub fn record_status(&self, object: &ReplicaCount) {
+        let mut objects = self.lock();
+        let effect = objects.record_status(object);
         // Somebody else may have changed the rest meanwhile.
-        self.record_answer(object, &Author::default());
+        self.publish(&objects, vec![effect], &Author::default());
     }
 
     /// The object that counts for a target.
@@ -180,6 +189,8 @@ impl Kept {
         let mut objects = self.lock();
         let effect = objects.observe(object);
         let (by, at) = object.set();
+        // What anybody may have written is not told as proven.
+        let by = by.filter(|_| self.rules.authors == Certainty::Proven);
         let mut author = Author { by, at };
         for Transition { before, after, .. } in &effect.transitions {
             // Who set the count is not who has changed its enforcement.
@@ -199,11 +210,12 @@ impl Kept {
 
     pub(super) fn remove(&self, object: &ReplicaCount) {
         let mut objects = self.lock();
-        let effect = objects.remove(&object.key(), object.uid(), object.version());
-        let author = match self.in_flight().get(&object.key()) {
-            Some((ours, None)) => ours.clone(),
-            Some((_, Some(_))) | None => Author::default(),
+        let (author, is_written) = match self.in_flight().get(&object.key()) {
+            Some((ours, None)) => (ours.clone(), false),
+            Some((_, Some(_))) => (Author::default(), true),
+            None => (Author::default(), false),
         };
+        let effect = objects.remove(&object.key(), object.uid(), object.version(), is_written);
         self.publish(&objects, vec![effect], &author);
     }
 

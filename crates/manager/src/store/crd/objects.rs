@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use replica_count_core::entry_target::EntryTarget;
-use replica_count_core::replicas::Replicas;
 use replica_count_core::stored::{Entry, Stored};
 
-use super::entry::Said;
+use super::entry::{Rules, Said};
 use crate::kubernetes::replica_count::{CreatedAt, ObjectKey, ReplicaCount, ReplicaCountStatus};
 
 /// What is known of one object.
@@ -48,7 +47,7 @@ pub(super) struct Effect {
 /// All objects.
 #[derive(Debug)]
 pub(super) struct Objects {
-    max_replicas: Replicas,
+    rules: Rules,
     by_key: HashMap<ObjectKey, Known>,
     by_target: BTreeMap<EntryTarget, BTreeSet<Rank>>,
     /// The uids of objects that this server deleted and the watch may still show, with the listing at that time.
@@ -57,9 +56,14 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(max_replicas: Replicas) -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         let (by_key, by_target, deleted) = (HashMap::new(), BTreeMap::new(), HashMap::new());
-        Self { max_replicas, by_key, by_target, deleted, listing: 0 }
+        Self { rules, by_key, by_target, deleted, listing: 0 }
+    }
+
+    /// By what objects are judged.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&Known> {
@@ -108,6 +112,13 @@ impl Objects {
         self.insert(object, true)
     }
 
+    /// Records an object that the API server has answered with to a write of its status. The answer may come after the end of
+    /// the object was shown.
+    pub(super) fn record_status(&mut self, object: &ReplicaCount) -> Effect {
+        let is_known = self.by_key.get(&object.key()).is_some_and(|known| *known.uid == *object.uid());
+        if is_known { self.insert(object, true) } else { Effect::default() }
+    }
+
     fn insert(&mut self, object: &ReplicaCount, is_answer: bool) -> Effect {
         let key = object.key();
         if self.deleted.contains_key(object.uid()) {
@@ -115,9 +126,9 @@ impl Objects {
         }
         // Nobody can undo a deletion that waits for finalizers.
         if object.is_being_deleted() {
-            return self.remove(&key, object.uid(), object.version());
+            return self.remove(&key, object.uid(), object.version(), false);
         }
-        let said = Said::of(object, self.max_replicas);
+        let said = Said::of(object, self.rules);
         if let Some(known) = self.by_key.get_mut(&key)
             && known.version >= object.version()
         {
@@ -161,9 +172,14 @@ impl Objects {
         effect
     }
 
-    /// Records that the watch has shown the end of an object.
-    pub(super) fn remove(&mut self, key: &ObjectKey, uid: &str, version: u64) -> Effect {
-        self.deleted.remove(uid);
+    /// Records that the watch has shown the end of an object. `is_written`: this server writes it, and the answer may still
+    /// come.
+    pub(super) fn remove(&mut self, key: &ObjectKey, uid: &str, version: u64, is_written: bool) -> Effect {
+        if is_written {
+            self.deleted.insert(uid.into(), self.listing);
+        } else {
+            self.deleted.remove(uid);
+        }
         let is_this =
             self.by_key.get(key).is_some_and(|known| *known.uid == *uid && known.version <= version);
         if is_this { self.forget(key) } else { Effect::default() }
@@ -248,7 +264,7 @@ mod tests {
     }
 
     fn objects() -> Objects {
-        Objects::new(Replicas::new(100).unwrap())
+        Objects::new(Rules::NONE)
     }
 
     #[track_caller]
@@ -273,7 +289,7 @@ mod tests {
         check(&objects, Some(("d", 5)));
         objects.observe(&object("a", "4", 4, 1, 6));
         check(&objects, Some(("a", 6)));
-        assert_eq!(objects.remove(&key("a"), "4", 5).objects.len(), 3);
+        assert_eq!(objects.remove(&key("a"), "4", 5, false).objects.len(), 3);
         check(&objects, Some(("d", 5)));
         assert_eq!(objects.stored().settings.len(), 1);
     }
@@ -289,8 +305,21 @@ mod tests {
         check(&objects, None);
         // Created anew, and then the watch follows.
         objects.record_answer(&object("web", "2", 9, 1, 4));
-        assert_eq!(objects.remove(&key("web"), "1", 8), Effect::default());
+        assert_eq!(objects.remove(&key("web"), "1", 8, false), Effect::default());
         check(&objects, Some(("web", 4)));
+    }
+
+    #[test]
+    fn a_late_answer_revives_nothing() {
+        let mut objects = objects();
+        objects.observe(&object("web", "1", 1, 0, 3));
+        objects.remove(&key("web"), "1", 3, false);
+        assert_eq!(objects.record_status(&object("web", "1", 2, 0, 3)), Effect::default());
+        objects.observe(&object("web", "2", 4, 0, 3));
+        assert_eq!(objects.record_status(&object("web", "1", 2, 0, 3)), Effect::default());
+        objects.remove(&key("web"), "2", 6, true);
+        assert_eq!(objects.record_answer(&object("web", "2", 5, 0, 3)), Effect::default());
+        check(&objects, None);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use kube::Client;
-use replica_count_core::replicas::Replicas;
 use replica_count_core::stored::Stored;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::entry::Rules;
 use super::handle::Handle;
 use super::kept::Kept;
 use super::metrics::CrdMetrics;
@@ -29,12 +29,12 @@ pub struct Unstarted {
 }
 
 /// Creates a store in which nothing has been read.
-pub(in crate::store) fn open(max_replicas: Replicas) -> (Mirror, Handle, Unstarted) {
+pub(in crate::store) fn open(rules: Rules) -> (Mirror, Handle, Unstarted) {
     // All changes that may wait, and the end.
     let (sender, queue) = mpsc::channel(QUEUE_CHANGES + 1);
     let (metrics, reading, mirror) = (CrdMetrics::new(), Reading::default(), Mirror::new(Stored::default()));
     let places = Arc::new(Semaphore::new(QUEUE_CHANGES));
-    let objects = Arc::new(Mutex::new(Objects::new(max_replicas)));
+    let objects = Arc::new(Mutex::new(Objects::new(rules)));
     let handle = Handle {
         objects: Arc::clone(&objects),
         queue: sender,

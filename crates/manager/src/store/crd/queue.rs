@@ -15,7 +15,7 @@ pub(super) const QUEUE_CHANGES: usize = 4096;
 /// A message to the writer.
 #[derive(Debug)]
 pub(super) enum Message {
-    Apply(Submission),
+    Apply(Box<Submission>),
     Close,
 }
 

@@ -16,6 +16,7 @@ use replica_count_core::target::Target;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use super::entry::Rules;
 use super::kept::{Author, Kept};
 use super::open::open;
 use super::queue::QUEUE_CHANGES;
@@ -67,7 +68,7 @@ fn start(
         let answer = asked.respond(&request);
         async move { Ok::<_, Infallible>(answer) }
     });
-    let (mirror, handle, unstarted) = open(Replicas::new(100).unwrap());
+    let (mirror, handle, unstarted) = open(Rules::NONE);
     let (kept, sink, writer) = unstarted.start(Client::new(service, "default"), Box::new(|_: &Changed| {}));
     assert!(server.kept.set(kept).is_ok());
     sink.begin_listing();
@@ -274,7 +275,7 @@ async fn an_object_that_could_not_be_read_is_read_again() {
 /// Memory cannot be filled while somebody reads it.
 #[test]
 fn nothing_is_read_before_memory_is_filled() {
-    let (mirror, handle, unstarted) = open(Replicas::new(100).unwrap());
+    let (mirror, handle, unstarted) = open(Rules::NONE);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _entered = runtime.enter();
     let service =

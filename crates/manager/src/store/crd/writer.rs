@@ -57,7 +57,7 @@ async fn carry_out(changer: Changer<'_>, mut queue: mpsc::Receiver<Message>) {
             message = queue.recv(), if is_open && running.len() < MAX_AT_ONCE => {
                 match message {
                     Some(Message::Apply(submission)) => {
-                        running.extend(lanes.add(submission).map(|submission| carry_out_one(changer, submission)));
+                        running.extend(lanes.add(*submission).map(|submission| carry_out_one(changer, submission)));
                     }
                     // Queued messages still arrive; after that the queue ends.
                     Some(Message::Close) => queue.close(),

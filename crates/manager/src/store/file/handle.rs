@@ -74,7 +74,7 @@ impl Backend for Handle {
         self.metrics.register(registry);
         registry.register(
             "writable",
-            "Whether the last attempt to write the settings file succeeded, at the start or for a change",
+            "1 if the last attempt to write the settings file succeeded, at the start or for a change, else 0",
             self.writable.gauge(),
         );
     }

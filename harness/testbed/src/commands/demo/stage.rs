@@ -1,13 +1,15 @@
 //! Everything the demo runs: the control plane, the server and its client, and others who change counts.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use replica_count_api::proto;
 use replica_count_testbed::control_plane::Scope;
 use replica_count_testbed::observer::Observer;
@@ -20,6 +22,9 @@ use crate::output::say;
 
 const NAMESPACE: &str = "my-app-namespace";
 const NAME: &str = "my-app";
+
+/// The name of the guard.
+const GUARD: &str = "demo";
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
@@ -37,6 +42,7 @@ pub(super) struct Set {
 pub(super) struct Stage {
     pub(super) observer: Observer,
     deployments: Api<Deployment>,
+    pods: Api<Pod>,
     kubectl: PathBuf,
     /// `None` while it is stopped.
     manager: Option<Manager>,
@@ -53,11 +59,13 @@ impl Stage {
         control_plane.create_namespace(NAMESPACE).await?;
         control_plane.deployment(NAMESPACE, NAME, 2).await?;
         let kubectl = task::block_in_place(|| control_plane.kubectl())?;
-        let deployments = Api::namespaced(control_plane.client_as("deployer").await?, NAMESPACE);
+        let deployer = control_plane.client_as("deployer").await?;
+        let deployments = Api::namespaced(deployer.clone(), NAMESPACE);
+        let pods = Api::namespaced(deployer, NAMESPACE);
         let observer = Observer::start(deployments.clone(), NAME).await?;
         let kubeconfig = control_plane.manager_kubeconfig(&Scope::Cluster).await?;
         let options = manager::Options::new(testbed, &kubeconfig, &control_plane.folder("demo")?)?;
-        let mut this = Self { observer, deployments, kubectl, manager: None, options, control_plane };
+        let mut this = Self { observer, deployments, pods, kubectl, manager: None, options, control_plane };
         this.start_manager().await?;
         say(&format!(
             "Ready after {:.1} s: Deployment {NAME} in {NAMESPACE} has 2 replicas and is not managed.",
@@ -94,8 +102,42 @@ impl Stage {
         Ok(())
     }
 
+    /// Installs the guard and restarts the server with it. Returns the mode: `correct` where this API server can.
+    pub(super) async fn guard(&mut self) -> Result<&'static str> {
+        let can_correct = self.control_plane.install_guard(GUARD).await?;
+        let mode = if can_correct { "correct" } else { "deny" };
+        self.stop_manager().await?;
+        let options = ["--guard", mode, "--guard-name", GUARD];
+        self.options = options.into_iter().fold(self.options.clone(), manager::Options::argument);
+        self.start_manager().await?;
+        self.await_get(|got| got.guarded).await?;
+        Ok(mode)
+    }
+
+    /// Waits until there are this many pods, and returns their uids. There are no nodes, so they exist without running.
+    pub(super) async fn pods(&self, count: usize) -> Result<BTreeSet<String>> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let pods = self.pods.list(&ListParams::default()).await?.items;
+            let alive = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+            let uids: BTreeSet<_> = alive.filter_map(|pod| pod.metadata.uid).collect();
+            if uids.len() == count {
+                return Ok(uids);
+            }
+            ensure!(Instant::now() < deadline, "there are {} pods instead of {count}", uids.len());
+            time::sleep(POLL).await;
+        }
+    }
+
     /// Scales with the real kubectl, as someone unaware of the server would.
     pub(super) async fn kubectl_scale(&self, replicas: i32) -> Result<()> {
+        let (is_done, text) = self.try_kubectl_scale(replicas).await?;
+        ensure!(is_done, "kubectl failed: {text}");
+        Ok(())
+    }
+
+    /// The same, even if it is refused. Returns whether it was done, and what kubectl said on standard error.
+    pub(super) async fn try_kubectl_scale(&self, replicas: i32) -> Result<(bool, String)> {
         let mut command = Command::new(&self.kubectl);
         command
             .arg("--kubeconfig")
@@ -103,8 +145,8 @@ impl Stage {
             .args(["--namespace", NAMESPACE]);
         command.args(["scale", "deployment", NAME, "--replicas", &replicas.to_string()]);
         let output = task::spawn_blocking(move || command.output()).await?.context("cannot run kubectl")?;
-        ensure!(output.status.success(), "kubectl failed: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Ok((output.status.success(), text))
     }
 
     /// Patches the count as an upgrade by Helm 3 does.

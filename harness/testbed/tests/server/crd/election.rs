@@ -3,21 +3,23 @@
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::rbac::v1::Role;
+use kube::api::{Api, DeleteParams, PostParams};
 use replica_count_api::proto;
 use replica_count_testbed::Manager;
 use replica_count_testbed::control_plane::Scope;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{LEASE, on, with_crd};
+use super::{LEASE, in_namespace, with_crd};
 use crate::fixture::{Fixture, eventually, options, own, shared, wait_for_metric};
 
 const DURATION: Duration = Duration::from_secs(3);
 const TIMES: [&str; 6] =
     ["--lease-duration", "3s", "--lease-renew-deadline", "2s", "--lease-retry-period", "400ms"];
 const HANDOVERS: usize = 11;
+/// The role with the rights on the Lease.
+const ROLE: &str = "replica-count-manager-lease";
 
 /// A server that holds the Lease, and another one.
 async fn two() -> (Fixture<'static>, Manager) {
@@ -158,16 +160,13 @@ async fn without_the_lease_nothing_is_enforced_for_its_duration() {
 async fn without_rights_to_leases_nothing_is_enforced() {
     let control_plane = own().await;
     control_plane.install_replica_counts().await.unwrap();
-    let roles: Api<ClusterRole> = Api::all(control_plane.admin().await.unwrap());
-    let role = roles.get("replica-count-manager-store").await.unwrap();
-    let mut rules = role.rules.unwrap();
-    rules.retain(|rule| {
-        rule.resources.as_ref().is_none_or(|resources| !resources.contains(&"leases".to_owned()))
-    });
-    let patch = Patch::Merge(json!({ "rules": rules }));
-    roles.patch("replica-count-manager-store", &PatchParams::default(), &patch).await.unwrap();
-
-    let mut fixture = on(&control_plane, &TIMES).await;
+    let namespace = control_plane.namespace("crd").await.unwrap();
+    let roles: Api<Role> = Api::namespaced(control_plane.admin().await.unwrap(), &namespace);
+    let nothing = serde_json::from_value(json!({ "metadata": { "name": ROLE } })).unwrap();
+    roles.create(&PostParams::default(), &nothing).await.unwrap();
+    let options = options(&control_plane, &Scope::Cluster, &TIMES).await;
+    let options = in_namespace(&control_plane, options, &namespace).await;
+    let mut fixture = Fixture::start(&control_plane, namespace.clone(), options).await;
     wait_for_metric(&fixture.manager, r#"lease_failures_total{reason="forbidden"} 1"#).await;
     fixture.create("web", 1).await;
     fixture.set("web", 3).await;
@@ -179,9 +178,8 @@ async fn without_rights_to_leases_nothing_is_enforced() {
     let lines = log.iter().filter(|line| line.contains("the lease cannot be held: nothing is enforced"));
     assert_eq!(lines.count(), 1, "{log:?}");
 
-    control_plane.install_replica_counts().await.unwrap();
-    roles.delete("replica-count-manager-store", &DeleteParams::default()).await.unwrap();
-    control_plane.install_replica_counts().await.unwrap();
+    roles.delete(ROLE, &DeleteParams::default()).await.unwrap();
+    control_plane.create_released_lease(&namespace, LEASE).await.unwrap();
     fixture.wait_for_count("web", 3).await;
 }
 

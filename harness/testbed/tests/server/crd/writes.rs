@@ -12,7 +12,7 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::{in_namespace, with_crd};
-use crate::fixture::{Fixture, options};
+use crate::fixture::{Fixture, SOMEBODY, options};
 
 fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref()?.get(&format!("replicacount.dev/{name}")).map(String::as_str)
@@ -68,7 +68,7 @@ async fn kubectl_does_the_same_as_the_rpcs() {
     fixture.set("web", 3).await;
     fixture.patch_object("web", json!({ "replicas": 5 })).await.unwrap();
     let read = fixture.wait_for("web", |answer| answer.desired_replicas == Some(5)).await;
-    assert_eq!((read.set_by.as_str(), read.generation), ("", 3));
+    assert_eq!((read.set_by.as_str(), read.generation), (SOMEBODY, 3));
     fixture.wait_for_count("web", 5).await;
     fixture.patch_object("web", json!({ "enforcement": "Ignore" })).await.unwrap();
     fixture.wait_for("web", |answer| answer.enforcement() == EnforcementMode::Ignore).await;
