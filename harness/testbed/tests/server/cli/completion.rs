@@ -56,6 +56,7 @@ async fn help_is_as_it_should_be() {
         "login",
         "version",
         "completion",
+        "ui",
     ] {
         let help = cli.ok(&format!("{command} -h"));
         assert!(help.contains(&format!("Usage: kubectl replicas {command}")), "{help}");
