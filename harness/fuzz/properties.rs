@@ -50,7 +50,7 @@ pub(crate) fn request(input: &[u8]) {
         b'S' => {
             let max = Replicas::new(1000).expect("valid");
             let Ok(message) = proto::SetDeploymentRequest::decode(message) else { return };
-            let Ok(set) = SetRequest::parse(message, max) else { return };
+            let Ok(set) = SetRequest::parse(message, max, Timestamp::UNIX_EPOCH) else { return };
             check_target(&set.target);
             assert!((0..=1000).contains(&set.replicas.get()));
             assert!(set.reason.is_none_or(|reason| (1..=1024).contains(&reason.len())));

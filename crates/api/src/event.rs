@@ -27,6 +27,7 @@ impl From<What> for proto::EventType {
             What::Missing => Self::EventMissing,
             What::Autoscaled => Self::EventAutoscaled,
             What::WriteFailed => Self::EventWriteFailed,
+            What::HoldEnded => Self::EventHoldEnded,
         }
     }
 }
@@ -52,6 +53,7 @@ impl From<proto::EventType> for Option<What> {
             proto::EventType::EventMissing => What::Missing,
             proto::EventType::EventAutoscaled => What::Autoscaled,
             proto::EventType::EventWriteFailed => What::WriteFailed,
+            proto::EventType::EventHoldEnded => What::HoldEnded,
         })
     }
 }
@@ -148,6 +150,6 @@ mod tests {
             assert_eq!(proto::EventType::from(what), event_type);
             types += 1;
         }
-        assert_eq!(types, 17);
+        assert_eq!(types, 18);
     }
 }

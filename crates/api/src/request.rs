@@ -45,6 +45,8 @@ pub struct SetRequest {
     pub target: Target,
     /// The desired count.
     pub replicas: Replicas,
+    /// When it ends. `None`: it does not.
+    pub hold_until: Option<Timestamp>,
     /// The generation that the setting must have; 0 means that there must be none. `None`: any.
     pub expected_generation: Option<u64>,
     /// Whether to only check, without storing.
@@ -60,8 +62,12 @@ pub struct SetRequest {
 }
 
 impl SetRequest {
-    /// Parses a request. `max` is the largest count that this server allows.
-    pub fn parse(request: proto::SetDeploymentRequest, max: Replicas) -> Result<Self, FieldError> {
+    /// Parses a request. `max` is the largest count that this server allows. A temporary count must end after `now`.
+    pub fn parse(
+        request: proto::SetDeploymentRequest,
+        max: Replicas,
+        now: Timestamp,
+    ) -> Result<Self, FieldError> {
         let target = target(request.kind, &request.namespace, &request.name)?;
         let count = request.replicas.ok_or_else(|| {
             FieldError::new(
@@ -79,6 +85,7 @@ impl SetRequest {
         Ok(Self {
             target,
             replicas,
+            hold_until: request.hold_until.map(|until| after("HoldUntil", &until, now)).transpose()?,
             expected_generation: generation(request.expected_generation)?,
             is_dry_run: request.dry_run,
             reason: Some(request.reason).filter(|reason| !reason.is_empty()),
@@ -104,19 +111,14 @@ impl EnforcementRequest {
     /// Parses a request. The end of `IGNORE` must be after `now`.
     pub fn parse(request: &proto::SetEnforcementRequest, now: Timestamp) -> Result<Self, FieldError> {
         let target = target(request.kind, &request.namespace, &request.name)?;
-        let until = request.until.as_ref().map(|until| timestamp("Until", until)).transpose()?;
-        let enforcement = match (proto::EnforcementMode::try_from(request.mode), until) {
+        let enforcement = match (proto::EnforcementMode::try_from(request.mode), &request.until) {
             (Ok(proto::EnforcementMode::Enforce), None) => Enforcement::Enforce,
             (Ok(proto::EnforcementMode::Enforce), Some(_)) => {
                 return Err(FieldError::new("Until", "is only allowed with Mode IGNORE"));
             }
-            (Ok(proto::EnforcementMode::Ignore), Some(until)) if until <= now => {
-                return Err(FieldError::new(
-                    "Until",
-                    format!("{until} is in the past; use a time after {now}"),
-                ));
-            }
-            (Ok(proto::EnforcementMode::Ignore), until) => Enforcement::Ignore { until },
+            (Ok(proto::EnforcementMode::Ignore), until) => Enforcement::Ignore {
+                until: until.as_ref().map(|until| after("Until", until, now)).transpose()?,
+            },
             (Ok(proto::EnforcementMode::ModeUnspecified), _) => {
                 return Err(FieldError::new("Mode", "is required: ENFORCE or IGNORE"));
             }
@@ -347,6 +349,19 @@ fn timestamp(field: &'static str, timestamp: &prost_types::Timestamp) -> Result<
         .map_err(|error| FieldError::new(field, error.to_string()))
 }
 
+/// A time that must be after `now`.
+fn after(
+    field: &'static str,
+    time: &prost_types::Timestamp,
+    now: Timestamp,
+) -> Result<Timestamp, FieldError> {
+    let time = timestamp(field, time)?;
+    if time <= now {
+        return Err(FieldError::new(field, format!("{time} is in the past; use a time after {now}")));
+    }
+    Ok(time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,7 +383,7 @@ mod tests {
     fn check_set(change: impl FnOnce(&mut proto::SetDeploymentRequest), expected: Result<i32, &str>) {
         let mut request = set();
         change(&mut request);
-        match (SetRequest::parse(request, max()), expected) {
+        match (SetRequest::parse(request, max(), Timestamp::UNIX_EPOCH), expected) {
             (Ok(parsed), Ok(count)) => assert_eq!(parsed.replicas.get(), count),
             (Err(error), Err(text)) => assert!(error.to_string().starts_with(text), "{error}"),
             (actual, expected) => panic!("{actual:?} instead of {expected:?}"),
@@ -387,6 +402,11 @@ mod tests {
         check_set(|request| request.namespace = "Shop".into(), Err("Namespace: \"Shop\" is not valid"));
         check_set(|request| request.reason = "x".repeat(1025), Err("Reason: has 1025 bytes"));
         check_set(|request| request.expected_generation = Some(-1), Err("ExpectedGeneration: is negative"));
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        check_set(|request| request.hold_until = at(1), Ok(0));
+        let past = "HoldUntil: 1970-01-01T00:00:00Z is in the past; use a time after 1970-01-01T00:00:00Z";
+        check_set(|request| request.hold_until = at(0), Err(past));
+        check_set(|request| request.hold_until = at(i64::MAX), Err("HoldUntil: "));
     }
 
     #[track_caller]
@@ -516,7 +536,7 @@ mod tests {
         check(proto::ListEventsRequest { namespace: "A".into(), ..request() }, Err("Namespace"));
         let since = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 });
         check(proto::ListEventsRequest { since, ..request() }, Err("Since"));
-        let watch = proto::WatchDeploymentsRequest { types: vec![18], ..Default::default() };
+        let watch = proto::WatchDeploymentsRequest { types: vec![19], ..Default::default() };
         assert_eq!(WatchRequest::parse(watch).map_err(|error| error.field), Err("Types"));
     }
 }

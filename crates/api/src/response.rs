@@ -11,7 +11,8 @@ use replica_count_core::failures::FailureDetails;
 use replica_count_core::guard::{GuardState, Mode};
 use replica_count_core::kind::Kind;
 use replica_count_core::record::Record;
-use replica_count_core::setting::Enforcement;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::{Enforcement, Setting};
 use replica_count_core::state::State;
 use replica_count_core::steady::SteadyConflict;
 
@@ -149,6 +150,13 @@ pub fn enforcement(enforcement: Enforcement) -> (proto::EnforcementMode, Option<
     }
 }
 
+/// When a temporary count ends, and the desired count afterwards. Both are absent if it is not one.
+pub fn hold(setting: &Setting) -> (Option<prost_types::Timestamp>, Option<i32>) {
+    let hold = setting.hold;
+    let afterwards = hold.and_then(|hold| hold.afterwards);
+    (hold.map(|hold| timestamp(hold.until)), afterwards.map(Replicas::get))
+}
+
 /// A generation. It starts at 1 and grows by one, so in practice it always fits.
 pub fn generation(generation: u64) -> i64 {
     i64::try_from(generation).unwrap_or(i64::MAX)
@@ -184,7 +192,6 @@ mod tests {
 
     use replica_count_core::conflict::{Basis, View};
     use replica_count_core::failures::Failure;
-    use replica_count_core::replicas::Replicas;
 
     use super::*;
 

@@ -70,6 +70,8 @@ fn lists_keep_their_fields() {
             "9 LastFailure LastFailure .proto.Failure",
             "10 SteadyConflict SteadyConflict .proto.SteadyConflict",
             "11 OtherKind OtherKind string",
+            "12 HoldUntil HoldUntil .google.protobuf.Timestamp",
+            "13 ReplicasAfterwards ReplicasAfterwards int32?",
         ],
     );
     check(
@@ -93,6 +95,7 @@ fn requests_keep_their_fields() {
             "8 AllowAutoscaled AllowAutoscaled bool",
             "9 Kind Kind .proto.Kind",
             "10 ReplaceUnknown ReplaceUnknown bool",
+            "11 HoldUntil HoldUntil .google.protobuf.Timestamp",
         ],
     );
     check(
@@ -141,6 +144,10 @@ fn responses_keep_their_fields() {
             "22 OtherKind OtherKind string",
             "23 Guard Guard .proto.GuardState",
             "24 Guarded Guarded bool",
+            "25 HoldUntil HoldUntil .google.protobuf.Timestamp",
+            "26 ReplicasAfterwards ReplicasAfterwards int32?",
+            "27 SetByCertainty SetByCertainty .proto.AuthorCertainty",
+            "28 Holder Holder string",
         ],
     );
     check(
@@ -153,6 +160,8 @@ fn responses_keep_their_fields() {
             "5 Generation Generation int64",
             "6 Kind Kind .proto.Kind",
             "7 Guarded Guarded bool",
+            "8 HoldUntil HoldUntil .google.protobuf.Timestamp",
+            "9 ReplicasAfterwards ReplicasAfterwards int32?",
         ],
     );
 }
@@ -311,6 +320,7 @@ fn enums_keep_their_names() {
         "15 EVENT_MISSING",
         "16 EVENT_AUTOSCALED",
         "17 EVENT_WRITE_FAILED",
+        "18 EVENT_HOLD_ENDED",
     ];
     assert_eq!(names("EventType"), event_types);
     let certainties = ["0 AUTHOR_UNKNOWN", "1 AUTHOR_PROVEN", "2 AUTHOR_CLAIMED", "3 AUTHOR_SUSPECTED"];

@@ -1,17 +1,19 @@
 //! The calls of the API, with errors that tell what to do next.
 
 mod refusal;
+mod similar;
 
 use std::time::Duration;
 
 use replica_count_api::proto::{
     DeleteDeploymentRequest, DeleteDeploymentResponse, GetDeploymentRequest, GetDeploymentResponse, Kind,
-    ListDeploymentsRequest, SetDeploymentRequest, SetDeploymentResponse, SetEnforcementRequest,
-    SetEnforcementResponse,
+    ListDeploymentsRequest, ListEventsRequest, ListEventsResponse, SetDeploymentRequest,
+    SetDeploymentResponse, SetEnforcementRequest, SetEnforcementResponse, WatchDeploymentsRequest,
+    WatchDeploymentsResponse,
 };
 use replica_count_client::pages::Pages;
 use tokio::time;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use crate::connect::Session;
@@ -74,6 +76,21 @@ impl Calls {
             .await
     }
 
+    /// One page of ListEvents.
+    pub async fn list_events(&self, request: ListEventsRequest) -> Result<ListEventsResponse, Status> {
+        self.patiently(async || self.session.connection.deployments().list_events(request.clone()).await)
+            .await
+    }
+
+    /// WatchDeployments.
+    pub async fn watch(
+        &self,
+        request: WatchDeploymentsRequest,
+    ) -> Result<Streaming<WatchDeploymentsResponse>, Status> {
+        let stream = self.session.connection.deployments().watch_deployments(request).await?;
+        Ok(stream.into_inner())
+    }
+
     /// All rows of ListDeployments, with the fields that rows have.
     pub async fn list(&self, request: ListDeploymentsRequest) -> Result<Vec<GetDeploymentResponse>, Status> {
         let mut pages = Pages::new(&self.session.connection, request);
@@ -92,6 +109,8 @@ impl Calls {
                 last_failure: row.last_failure,
                 steady_conflict: row.steady_conflict,
                 other_kind: row.other_kind,
+                hold_until: row.hold_until,
+                replicas_afterwards: row.replicas_afterwards,
                 observed_age: age,
                 ..GetDeploymentResponse::default()
             }));

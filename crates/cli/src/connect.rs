@@ -9,21 +9,27 @@ mod certificate;
 mod context;
 mod forward;
 mod pair;
+mod pods;
 mod profile;
+mod proxy;
 mod service;
+mod service_name;
+mod session;
 mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use replica_count_client::{Address, Connection, Endpoint};
+use replica_count_client::Endpoint;
 
 pub use arguments::ConnectArgs;
 pub use certificate::Certificate;
 pub use context::Context;
 pub use pair::{Origin, Pair};
+pub use pods::ServerPod;
 pub use profile::Profile;
 pub use service::ServerService;
+pub use session::{Route, Session};
 pub use trouble::explain;
 
 use crate::failure::Failure;
@@ -31,35 +37,6 @@ use forward::Forward;
 
 /// How often a connection is checked while a call is in flight.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-/// How a server is reached.
-#[derive(Clone, Debug)]
-pub enum Route {
-    /// At an address.
-    Direct(Address),
-    /// Through the API server, to a pod of a Service.
-    Forward(ServerService),
-}
-
-/// A connection to a server, and how it was found. Clones share the connection.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// The connection.
-    pub connection: Connection,
-    /// How the server is reached.
-    pub route: Route,
-    /// What this client presents.
-    pub pair: Arc<Pair>,
-    /// The context of the kubeconfig. `None`: there is no kubeconfig.
-    pub context: Option<Context>,
-}
-
-impl Session {
-    /// The namespace of the context.
-    pub fn namespace(&self) -> &str {
-        self.context.as_ref().map_or("default", Context::namespace)
-    }
-}
 
 impl ConnectArgs {
     /// Finds the server and connects to it.

@@ -27,6 +27,11 @@ impl Failure {
         Self { status: USAGE, ..Self::new(message) }
     }
 
+    /// Nothing is wrong, but the exit status says something.
+    pub fn silent(status: u8) -> Self {
+        Self { message: String::new(), advice: None, status }
+    }
+
     /// Says what to do next.
     #[must_use]
     pub fn advise(self, advice: impl Into<String>) -> Self {

@@ -30,6 +30,11 @@ impl NamespaceArgs {
 }
 
 impl ScopeArgs {
+    /// The namespace, if one was named.
+    pub fn named(&self) -> Option<&str> {
+        self.one.namespace.as_deref()
+    }
+
     /// The namespace. Empty: all.
     pub fn of(&self, session: &Session) -> String {
         if self.all_namespaces { String::new() } else { self.one.of(session) }

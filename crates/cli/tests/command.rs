@@ -46,7 +46,7 @@ fn certs_writes_to_the_folder_that_it_prints() {
 fn an_invalid_command_line_is_a_usage_error() {
     let folder = TempDir::new().unwrap();
     let check = |arguments: &[&str], text| check(folder.path(), arguments, USAGE, text);
-    check(&[], "Usage: kubectl-replicas <COMMAND>");
+    check(&[], "Usage: kubectl replicas <COMMAND>");
     check(&["no-such-command"], "'no-such-command'");
     check(&["--no-such-flag"], "'--no-such-flag'");
     check(&["certs", "--days", "0"], "error: invalid value '0' for '--days <N>'");

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::entry_target::EntryTarget;
 use crate::replicas::Replicas;
-use crate::setting::{Enforcement, Setting};
+use crate::setting::{Enforcement, Hold, Setting};
 use crate::stored::{Entry, Unsupported};
 
 /// A change of the setting of one target, as requested by a user.
@@ -43,6 +43,8 @@ pub enum Action {
     Set {
         /// The desired count.
         replicas: Replicas,
+        /// When it ends. `None`: it does not, and replaces a temporary one, too.
+        until: Option<Timestamp>,
         /// Why.
         reason: Option<String>,
     },
@@ -50,6 +52,8 @@ pub enum Action {
     Replace {
         /// The desired count.
         replicas: Replicas,
+        /// When it ends.
+        until: Option<Timestamp>,
         /// Why.
         reason: Option<String>,
     },
@@ -123,7 +127,7 @@ impl Change {
     pub fn apply(&self, target: EntryTarget, before: Option<Entry>) -> Result<Changed, ChangeError> {
         let after = self.setting_after(&target, before.as_ref())?.map(Arc::new);
         let (before, unsupported) = match before {
-            Some(Entry::Setting(setting)) => (Some(setting), None),
+            Some(Entry::Setting(setting)) => (setting.at(self.at), None),
             Some(Entry::Unsupported(entry)) => (None, Some(entry)),
             None => (None, None),
         };
@@ -140,33 +144,42 @@ impl Change {
             (Existing::Any, _) | (Existing::Required, true) | (Existing::Refused, false) => {}
             (Existing::Required, false) | (Existing::Refused, true) => return Err(ChangeError::Existing),
         }
-        let (before, actual) = match before {
-            Some(Entry::Setting(setting)) => (Some(&**setting), setting.generation),
+        // What has ended is not expected by anybody, but no generation is used twice.
+        let (before, actual, last) = match before {
+            Some(Entry::Setting(setting)) => {
+                let in_force = setting.at(self.at);
+                let actual = in_force.as_ref().map_or(0, |setting| setting.generation);
+                (in_force, actual, setting.generation)
+            }
             Some(Entry::Unsupported(entry)) => {
                 self.check_replaces(target, entry)?;
-                (None, entry.generation)
+                (None, entry.generation, entry.generation)
             }
             None if target.known().is_none() => return Err(ChangeError::NotManaged),
-            None => (None, 0),
+            None => (None, 0, 0),
         };
         if let Some(expected) = self.expected_generation
             && expected != actual
         {
             return Err(ChangeError::Generation { expected, actual });
         }
-        let generation = actual.saturating_add(1);
+        let generation = last.saturating_add(1);
         match &self.action {
-            Action::Set { replicas, reason } | Action::Replace { replicas, reason } => Ok(Some(Setting {
-                replicas: *replicas,
-                generation,
-                enforcement: before.map(|setting| setting.enforcement).unwrap_or_default(),
-                set_by: Some(self.by.clone()),
-                set_at: Some(self.at),
-                reason: reason.clone(),
-            })),
+            Action::Set { replicas, until, reason } | Action::Replace { replicas, until, reason } => {
+                let afterwards = before.as_ref().and_then(|before| before.lasting());
+                Ok(Some(Setting {
+                    replicas: *replicas,
+                    hold: until.map(|until| Hold { until, afterwards }),
+                    generation,
+                    enforcement: before.map(|setting| setting.enforcement).unwrap_or_default(),
+                    set_by: Some(self.by.clone()),
+                    set_at: Some(self.at),
+                    reason: reason.clone(),
+                }))
+            }
             Action::Enforce(enforcement) => {
                 let before = before.ok_or(ChangeError::NotManaged)?;
-                Ok(Some(Setting { enforcement: *enforcement, generation, ..before.clone() }))
+                Ok(Some(Setting { enforcement: *enforcement, generation, ..Setting::clone(&before) }))
             }
             Action::Delete if is_stored => Ok(None),
             Action::Delete => Err(ChangeError::NotManaged),
@@ -201,7 +214,7 @@ mod tests {
     }
 
     fn set(count: i32) -> Action {
-        Action::Set { replicas: Replicas::new(count).expect("valid"), reason: None }
+        Action::Set { replicas: Replicas::new(count).expect("valid"), until: None, reason: None }
     }
 
     fn apply(change: &Change, before: Option<&Arc<Setting>>) -> Result<Option<Arc<Setting>>, ChangeError> {
@@ -226,6 +239,39 @@ mod tests {
     }
 
     #[test]
+    fn a_temporary_count_replaces_only_another_one() {
+        let second = |second| Timestamp::from_second(second).expect("in range");
+        let count = |n| Replicas::new(n).expect("valid");
+        let at = |time, expected, action| Change { at: second(time), ..change(expected, action) };
+        let hold = |n, until| Action::Set { replicas: count(n), until: Some(second(until)), reason: None };
+        let (ignore, delete) = (Action::Enforce(Enforcement::Ignore { until: None }), Action::Delete);
+        let apply = |change: Change, before: &Setting| {
+            let after = apply(&change, Some(&Arc::new(before.clone())));
+            after.map(|after| after.map(|after| (after.generation, after.replicas.get(), after.hold)))
+        };
+        let held = |until, afterwards: Option<i32>| {
+            Some(Hold { until: second(until), afterwards: afterwards.map(count) })
+        };
+        let lasting = Setting { generation: 7, ..Setting::of(count(3)) };
+        let first = Setting { hold: held(10, Some(3)), ..Setting { replicas: count(9), ..lasting.clone() } };
+        assert_eq!(apply(at(0, Some(7), hold(9, 10)), &lasting), Ok(Some((8, 9, held(10, Some(3))))));
+        assert_eq!(apply(at(5, Some(7), hold(6, 20)), &first), Ok(Some((8, 6, held(20, Some(3))))));
+        assert_eq!(apply(at(15, Some(7), hold(6, 20)), &first), Ok(Some((8, 6, held(20, Some(3))))));
+        assert_eq!(apply(at(5, None, set(4)), &first), Ok(Some((8, 4, None))));
+        assert_eq!(apply(at(5, None, ignore.clone()), &first), Ok(Some((8, 9, held(10, Some(3))))));
+        assert_eq!(apply(at(10, None, ignore.clone()), &first), Ok(Some((8, 3, None))));
+
+        // There was no setting before.
+        let only = Setting { hold: held(10, None), ..first };
+        assert_eq!(apply(at(5, Some(7), hold(6, 20)), &only), Ok(Some((8, 6, held(20, None)))));
+        assert_eq!(apply(at(10, None, ignore), &only), Err(ChangeError::NotManaged));
+        assert_eq!(apply(at(10, Some(0), hold(6, 20)), &only), Ok(Some((8, 6, held(20, None)))));
+        let refused = Err(ChangeError::Generation { expected: 7, actual: 0 });
+        assert_eq!(apply(at(10, Some(7), set(4)), &only), refused);
+        assert_eq!(apply(at(10, None, delete), &only), Ok(None));
+    }
+
+    #[test]
     fn an_unexpected_generation_is_refused() {
         let current = Arc::new(Setting { generation: 7, ..Setting::of(Replicas::new(1).expect("valid")) });
         for (expected, setting, actual) in [(6, Some(&current), 7), (0, Some(&current), 7), (1, None, 0)] {
@@ -240,7 +286,7 @@ mod tests {
     fn only_longer_texts_grow() {
         let replicas = Replicas::new(9).expect("valid");
         let set = |by: &str, reason: &str| {
-            let action = Action::Set { replicas, reason: Some(reason.into()) };
+            let action = Action::Set { replicas, until: None, reason: Some(reason.into()) };
             Change { by: by.into(), ..change(None, action) }
         };
         let current = apply(&set("alice", "sale"), None).expect("accepted").expect("stored");
@@ -256,7 +302,7 @@ mod tests {
         let rollout = EntryTarget::Other(OtherTarget::new("Rollout", "shop", "web").expect("valid"));
         let entry = Arc::new(Unsupported { reason: "new".into(), generation: 7, json: "{}".into() });
         let replicas = Replicas::new(3).expect("valid");
-        let replace = || Action::Replace { replicas, reason: None };
+        let replace = || Action::Replace { replicas, until: None, reason: None };
         let apply = |target: &EntryTarget, expected, action| {
             let before = Some(Entry::Unsupported(Arc::clone(&entry)));
             change(expected, action).apply(target.clone(), before)

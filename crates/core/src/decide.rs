@@ -107,7 +107,7 @@ impl Method {
     }
 }
 
-/// Decides what to do about `target`, for which `setting` is stored.
+/// Decides what to do about `target`, for which `setting` is in force.
 pub fn decide(
     target: &Target,
     setting: &Setting,

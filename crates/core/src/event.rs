@@ -41,6 +41,8 @@ pub enum EventKind {
         from: Option<Replicas>,
         /// The desired count.
         to: Replicas,
+        /// When it ends. `None`: it does not.
+        until: Option<Timestamp>,
         /// Why, as given by the user.
         reason: Option<String>,
     },
@@ -57,6 +59,13 @@ pub enum EventKind {
         by: Option<String>,
         /// The new enforcement.
         enforcement: Enforcement,
+    },
+    /// A temporary count has ended.
+    HoldEnded {
+        /// The temporary count.
+        from: Replicas,
+        /// The desired count that is in force again. `None`: the target is no longer managed.
+        to: Option<Replicas>,
     },
     /// A drift was seen for the first time.
     Drifted {
@@ -182,7 +191,8 @@ impl Event {
     pub fn of_change(changed: &Changed) -> Option<Self> {
         let target = changed.target.known()?.clone();
         let by = changed.by.clone();
-        let kind = match (&changed.before, &changed.after) {
+        let before = changed.before.as_ref().and_then(|before| before.at(changed.at));
+        let kind = match (&before, &changed.after) {
             (None, None) => return None,
             (Some(before), None) => EventKind::Deleted { by, desired: before.replicas },
             (Some(before), Some(after)) if before.is_same_count_as(after) => {
@@ -192,6 +202,7 @@ impl Event {
                 by,
                 from: before.as_ref().map(|before| before.replicas),
                 to: after.replicas,
+                until: after.hold.map(|hold| hold.until),
                 reason: after.reason.clone(),
             },
         };
@@ -222,13 +233,14 @@ mod tests {
     fn the_event_of_a_change_names_its_author() {
         let count = |n| Replicas::new(n).expect("valid");
         let by = || Some("alice".to_owned());
-        let set = |n| Action::Set { replicas: count(n), reason: Some("sale".into()) };
+        let until = Timestamp::from_second(60).ok();
+        let set = |n| Action::Set { replicas: count(n), until, reason: Some("sale".into()) };
         let (from, to, reason) = (None, count(3), Some("sale".to_owned()));
-        check(None, set(3), (Some(1), EventKind::Set { by: by(), from, to, reason: reason.clone() }));
+        check(None, set(3), (Some(1), EventKind::Set { by: by(), from, to, until, reason: reason.clone() }));
 
         let before = Arc::new(Setting::of(count(3)));
         let (from, to) = (Some(count(3)), count(3));
-        check(Some(&before), set(3), (Some(2), EventKind::Set { by: by(), from, to, reason }));
+        check(Some(&before), set(3), (Some(2), EventKind::Set { by: by(), from, to, until, reason }));
         let enforcement = Enforcement::Ignore { until: None };
         let expected = EventKind::EnforcementSet { by: by(), enforcement };
         check(Some(&before), Action::Enforce(enforcement), (Some(2), expected));

@@ -101,7 +101,7 @@ pub struct Wanted {
     pub counts: Counts,
     /// How many more there would be without limits.
     pub left_out: usize,
-    /// When this changes by itself, because enforcement resumes.
+    /// When this changes by itself, because enforcement resumes or a temporary count ends.
     pub changes_at: Option<Timestamp>,
 }
 
@@ -124,7 +124,13 @@ impl Wanted {
             if policy.scope.check(target).is_err() || is_autoscaled(target) {
                 continue;
             }
-            match policy.enforcement(setting, now) {
+            let Some(setting) = &setting.at(now) else { continue };
+            let enforcement = policy.enforcement(setting, now);
+            wanted.change_at(match enforcement {
+                Enforcement::Enforce => setting.hold.map(|hold| hold.until),
+                Enforcement::Ignore { until } => until,
+            });
+            match enforcement {
                 Enforcement::Enforce if wanted.counts.len() < MAX_COUNTS && bytes < MAX_BYTES => {
                     let (key, kept) = (key(target), Kept::of(setting));
                     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -132,13 +138,15 @@ impl Wanted {
                     wanted.counts.insert(key, kept);
                 }
                 Enforcement::Enforce => wanted.left_out += 1,
-                Enforcement::Ignore { until: None } => {}
-                Enforcement::Ignore { until: Some(until) } => {
-                    wanted.changes_at = Some(wanted.changes_at.map_or(until, |earlier| earlier.min(until)));
-                }
+                Enforcement::Ignore { .. } => {}
             }
         }
         wanted
+    }
+
+    /// Records that this also changes at a time.
+    fn change_at(&mut self, time: Option<Timestamp>) {
+        self.changes_at = self.changes_at.into_iter().chain(time).min();
     }
 }
 
@@ -161,6 +169,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::setting::Hold;
 
     fn count(n: i32) -> Replicas {
         Replicas::new(n).expect("valid")
@@ -179,6 +188,7 @@ mod tests {
         let at = |second| Timestamp::from_second(second).expect("in range");
         let until = |second| Enforcement::Ignore { until: Some(at(second)) };
         let ignored = |enforcement| Setting { enforcement, ..Setting::of(count(1)) };
+        let hold = |afterwards: Option<i32>| Some(Hold { until: at(15), afterwards: afterwards.map(count) });
         let settings = settings([
             (target("shop", "web"), Setting { set_by: Some("ann".to_owned()), ..Setting::of(count(3)) }),
             (Target::new(Kind::StatefulSet, "shop", "web").expect("valid"), Setting::of(count(2))),
@@ -186,6 +196,8 @@ mod tests {
             (target("shop", "ignored"), ignored(Enforcement::Ignore { until: None })),
             (target("shop", "until-20"), ignored(until(20))),
             (target("shop", "until-30"), ignored(until(30))),
+            (target("shop", "held"), Setting { hold: hold(Some(8)), ..Setting::of(count(7)) }),
+            (target("shop", "only-held"), Setting { hold: hold(None), ..Setting::of(count(7)) }),
             (target("sho", "web"), Setting::of(count(5))),
             (target("shop2", "web"), Setting::of(count(6))),
         ]);
@@ -196,13 +208,20 @@ mod tests {
         let names = |wanted: &Wanted| wanted.counts.keys().cloned().collect::<Vec<_>>();
 
         let now = wanted(&policy, 0);
-        assert_eq!(names(&now), ["deployments/web", "statefulsets/web"]);
+        let held = ["deployments/held", "deployments/only-held", "deployments/web", "statefulsets/web"];
+        assert_eq!(names(&now), held);
         let kept = Kept { replicas: count(3), set_by: Some("ann".to_owned()), reason: None };
         assert_eq!(now.counts["deployments/web"], kept);
-        assert_eq!((now.changes_at, now.left_out), (Some(at(20)), 0));
+        assert_eq!((now.changes_at, now.left_out), (Some(at(15)), 0));
+        let replicas = |wanted: &Wanted| wanted.counts["deployments/held"].replicas;
+        assert_eq!(replicas(&now), count(7));
 
+        let later = wanted(&policy, 15);
+        assert_eq!(names(&later), ["deployments/held", "deployments/web", "statefulsets/web"]);
+        assert_eq!((replicas(&later), later.changes_at), (count(8), Some(at(20))));
         let later = wanted(&policy, 20);
-        assert_eq!(names(&later), ["deployments/until-20", "deployments/web", "statefulsets/web"]);
+        let resumed = ["deployments/held", "deployments/until-20", "deployments/web", "statefulsets/web"];
+        assert_eq!(names(&later), resumed);
         assert_eq!(later.changes_at, Some(at(30)));
 
         policy.enforcement = Enforcement::Ignore { until: None };

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::conflict::{Basis, Conflict, ConflictState, View};
 use crate::drift::Drift;
 use crate::failures::{Failure, Failures, WRITE_DEADLINES};
@@ -36,6 +38,8 @@ pub struct Record {
     pub autoscaler: Option<Arc<str>>,
     /// How many steps of [`WRITE_DEADLINES`] the next write gets beyond the first one.
     pub extra_time: u8,
+    /// When the temporary count ends that was in force at the last step. `None`: there was none.
+    pub held_until: Option<Timestamp>,
     /// Whether the workload was missing at the last step.
     pub is_missing: bool,
     /// The writes of this process.
@@ -289,8 +293,6 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::damping::{BUDGET, RETRIES};
     use crate::managed_fields::{FieldOwner, Operation, Writer};

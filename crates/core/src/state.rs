@@ -50,8 +50,8 @@ impl State {
         }
     }
 
-    /// The state of a target. Without a setting and a workload it is `Missing`. `is_suspended`: the guard of the
-    /// namespace is.
+    /// The state of a target, from the setting that is in force at `now`. Without a setting and a workload it is `Missing`.
+    /// `is_suspended`: the guard of the namespace is.
     pub fn of(
         target: &Target,
         setting: Option<&Setting>,

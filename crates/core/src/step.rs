@@ -34,8 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 pub enum Cause<'a> {
     /// The target is due.
     Due {
-        /// What is stored for it.
-        setting: &'a Setting,
+        /// What is stored for it, which also says until when that is in force.
+        setting: &'a Arc<Setting>,
         /// What is known of the workload.
         observation: Observation<'a>,
         /// Kind and name of the autoscaler that targets the workload.
@@ -138,8 +138,9 @@ pub fn step(
         }
         Cause::WriteEnded { repair, outcome } => transition.write_ended(repair, outcome),
     };
+    let hold_ends = transition.record.held_until.map(|until| transition.recheck_time(until));
     let events = transition.events;
-    Step { next: next.not_after(record.pods.due()), events }
+    Step { next: next.not_after(record.pods.due()).not_after(hold_ends), events }
 }
 
 /// A step in progress.
@@ -155,12 +156,17 @@ struct Transition<'a> {
 impl Transition<'_> {
     fn due(
         &mut self,
-        setting: &Setting,
+        stored: &Arc<Setting>,
         observation: Observation<'_>,
         autoscaler: Option<&Arc<str>>,
         policy: &Policy,
         guard_state: GuardState,
     ) -> Next {
+        let Some(setting) = &self.in_force(stored) else {
+            // Nothing of it matters any more, as if the setting had been deleted.
+            *self.record = Record::default();
+            return Next::AwaitChange;
+        };
         if self.record.record_autoscaler(autoscaler, self.now.monotonic) {
             self.emit(EventKind::Autoscaled { autoscaler: autoscaler.cloned() });
         }
@@ -185,6 +191,21 @@ impl Transition<'_> {
             Decision::Wait { until, .. } => Next::RequeueAt(until),
             Decision::Repair(repair) => Next::Write(repair),
         }
+    }
+
+    /// What is in force now. Reports the end of a temporary count.
+    fn in_force(&mut self, stored: &Arc<Setting>) -> Option<Arc<Setting>> {
+        let in_force = stored.at(self.now.wall);
+        let held_until = in_force.as_ref().and_then(|setting| setting.hold).map(|hold| hold.until);
+        let before = std::mem::replace(&mut self.record.held_until, held_until);
+        if stored.hold.is_some() && before.is_some() && held_until.is_none() {
+            let to = in_force.as_ref().map(|setting| setting.replicas);
+            self.emit(EventKind::HoldEnded { from: stored.replicas, to });
+            if let Some(desired) = to {
+                self.record.record_setting(desired);
+            }
+        }
+        in_force
     }
 
     fn await_change(&mut self, state: State) -> Next {

@@ -14,6 +14,7 @@ mod mirror;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use replica_count_core::change::{Change, ChangeError, Changed};
 use replica_count_core::entry_target::EntryTarget;
@@ -67,9 +68,14 @@ impl Store {
         (Self { mirror, backend: Arc::new(handle) }, unstarted)
     }
 
-    /// The setting of `target`, if it is managed.
+    /// What is stored for `target`, also if it was a temporary count that has ended.
     pub fn get(&self, target: &Target) -> Option<Arc<Setting>> {
         self.read(|settings| settings.get(target).cloned())
+    }
+
+    /// The setting of `target` that is in force at `now`.
+    pub fn in_force(&self, target: &Target, now: Timestamp) -> Option<Arc<Setting>> {
+        self.get(target)?.at(now)
     }
 
     /// Calls `reader` with all settings at one point in time.
@@ -97,7 +103,7 @@ impl Store {
     /// The result that `change` would have now. Stores nothing.
     pub fn check(&self, target: &Target, change: &Change) -> Result<Changed, ChangeError> {
         let target = EntryTarget::Known(target.clone());
-        let before = self.backend.entry_to_change(&target, &change.action);
+        let before = self.backend.entry_to_change(&target);
         change.apply(target, before)
     }
 

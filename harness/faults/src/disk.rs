@@ -71,7 +71,7 @@ fn target(name: &str) -> Target {
 }
 
 fn set(count: i32) -> Change {
-    change(Action::Set { replicas: Replicas::new(count).expect("valid"), reason: None })
+    change(Action::Set { replicas: Replicas::new(count).expect("valid"), until: None, reason: None })
 }
 
 fn delete() -> Change {

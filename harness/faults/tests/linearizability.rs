@@ -80,7 +80,7 @@ impl Clients {
             }
             Request::Set { count } => {
                 let replicas = Replicas::new(count).unwrap();
-                Action::Set { replicas, reason: None }
+                Action::Set { replicas, until: None, reason: None }
             }
             Request::Delete => Action::Delete,
         };

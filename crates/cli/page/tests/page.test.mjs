@@ -164,6 +164,21 @@ test('Undo, Ignore and Enforce show what they do before they do it', async () =>
   await page.locator('.detail .state', { hasText: 'In sync' }).waitFor();
 });
 
+test('a temporary count is shown with its end, and undone before it', async () => {
+  await open('web');
+  await button('Set…').click();
+  await page.getByLabel('Count', { exact: true }).fill('7');
+  await page.getByLabel('How long').selectOption('2 hours');
+  await page.locator('.preview', { hasText: 'then 5 is in force again' }).waitFor();
+  await button('Set 7').click();
+  await eventually('the cluster follows', async () => (await count('web')) === 7);
+  await page.locator('.facts', { hasText: /Temporary\s+until [0-9:, A-Za-z]+, then 5 again/ }).waitFor();
+  await button('Undo…').click();
+  await page.locator('.preview', { hasText: 'Desired 7 → 5' }).waitFor();
+  await button('Undo').click();
+  await eventually('the cluster follows', async () => (await count('web')) === 5);
+});
+
 test('a refused Set is explained and changes nothing', async () => {
   await open('web');
   await button('Set…').click();

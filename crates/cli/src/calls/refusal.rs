@@ -22,17 +22,16 @@ pub(super) fn explain(session: &Session, call: &str, status: &Status) -> Failure
         "NOT_AUTHORIZED" => grant(session, call),
         "RESERVED_NAME" => "Use a client certificate whose names do not begin with system:.".to_owned(),
         "DEPLOYMENT_NOT_FOUND" => {
-            "Check the name and the namespace. To set a count before the workload exists, add --allow-missing.".to_owned()
+            "To set a count before the workload exists, add --allow-missing.".to_owned()
         }
         "DEPLOYMENT_NOT_MANAGED" => "Set a count first: `kubectl replicas set NAME COUNT`.".to_owned(),
         "DEPLOYMENT_AUTOSCALED" => {
             "Delete the autoscaler, or add --allow-autoscaled to fight with it.".to_owned()
         }
-        "ENTRY_UNSUPPORTED" => {
-            "Delete the entry, or add --replace-unknown to replace it.".to_owned()
-        }
+        "ENTRY_UNSUPPORTED" => "Delete the entry, or add --replace-unknown to replace it.".to_owned(),
         "GENERATION_MISMATCH" => {
-            "Somebody has changed it meanwhile: look at it with `kubectl replicas who NAME`, and try again.".to_owned()
+            "Somebody has changed it meanwhile: look at it with `kubectl replicas who NAME`, and try again."
+                .to_owned()
         }
         "NAMESPACE_NOT_FOUND" => "Create the namespace first.".to_owned(),
         "CLUSTER_NOT_READ" | "STORE_NOT_READ" | "SHUTTING_DOWN" | "STORE_BUSY" | "TOO_MANY_REQUESTS" => {
@@ -47,8 +46,9 @@ pub(super) fn explain(session: &Session, call: &str, status: &Status) -> Failure
                 .advise("Upgrade the server; `kubectl replicas version` shows both.");
         }
         _ if status.code() == Code::DeadlineExceeded || status.code() == Code::Cancelled => {
-            return Failure::new(format!("{call}: the server did not answer in time"))
-                .advise("A change may have been stored: look before you repeat it. --request-timeout waits longer.");
+            return Failure::new(format!("{call}: the server did not answer in time")).advise(
+                "A change may have been stored: look before you repeat it. --request-timeout waits longer.",
+            );
         }
         _ => return failure,
     };

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::pair::Pair;
 use super::profile::Profile;
 use super::service::ServerService;
+use super::service_name::ServiceName;
 use crate::duration::parse_duration;
 use crate::failure::Failure;
 
@@ -64,28 +65,6 @@ pub struct ConnectArgs {
     /// How long one request may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, hide_short_help = true)]
     pub request_timeout: Duration,
-}
-
-/// Namespace and name of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl std::str::FromStr for ServiceName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
-            }
-            _ => Err("write NAMESPACE/NAME"),
-        }
-    }
 }
 
 impl ConnectArgs {

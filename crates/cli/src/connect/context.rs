@@ -1,12 +1,15 @@
 //! The context of the kubeconfig, as kubectl would use it.
 
+use std::env;
 use std::path::Path;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
+use super::proxy::is_exempt;
 use crate::failure::Failure;
+pub(super) use replica_count_client::describe::chain;
 
 /// The timeout for connecting to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,6 +73,16 @@ impl Context {
         &self.namespace
     }
 
+    /// Whether the kubeconfig itself names a proxy.
+    fn names_proxy(&self) -> bool {
+        let context = self.kubeconfig.contexts.iter().find(|named| named.name == self.name);
+        let cluster = context.and_then(|named| Some(named.context.as_ref()?.cluster.as_str()));
+        let cluster = self.kubeconfig.clusters.iter().find(|named| Some(named.name.as_str()) == cluster);
+        cluster
+            .and_then(|named| named.cluster.as_ref()?.proxy_url.as_deref())
+            .is_some_and(|url| !url.is_empty())
+    }
+
     /// A client of its API server. Nothing is connected yet.
     pub async fn client(&self) -> Result<Client, Failure> {
         let refused =
@@ -79,8 +92,15 @@ impl Context {
             .await
             .map_err(|error| refused(chain(&error)))?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        if !self.names_proxy() && is_exempt(config.cluster_url.host().unwrap_or_default(), &no_proxy()) {
+            config.proxy_url = None;
+        }
         Client::try_from(config).map_err(|error| refused(chain(&error)))
     }
 }
 
-pub(super) use replica_count_client::describe::chain;
+/// The hosts that are reached without the proxy of the environment.
+fn no_proxy() -> String {
+    let names = ["NO_PROXY", "no_proxy"].into_iter();
+    names.filter_map(|name| env::var(name).ok()).find(|hosts| !hosts.is_empty()).unwrap_or_default()
+}

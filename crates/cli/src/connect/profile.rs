@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use replica_count_client::Address;
 use serde::{Deserialize, Serialize};
 
-use super::arguments::ServiceName;
 use super::pair::{Origin, Pair};
+use super::service_name::ServiceName;
 use crate::failure::Failure;
+
+/// The digits of an encoded byte.
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The permission bits of everybody else.
 const OTHERS: u32 = 0o077;
@@ -166,7 +169,10 @@ fn file_name(context: &str) -> String {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
             b'.' if !name.is_empty() => name.push('.'),
-            byte => name.push_str(&format!("%{byte:02x}")),
+            byte => {
+                name.push('%');
+                name.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
+            }
         }
     }
     name.push_str(".json");

@@ -6,8 +6,8 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use replica_count_client::Address;
 
-use super::arguments::ServiceName;
 use super::context::{Context, chain};
+use super::service_name::ServiceName;
 use crate::failure::Failure;
 
 /// The label that the chart gives its Service.

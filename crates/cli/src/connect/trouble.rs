@@ -1,7 +1,7 @@
 //! What to do when there is no connection.
 
-use super::Route;
 use super::pair::Pair;
+use super::session::Route;
 use crate::failure::Failure;
 
 /// Why a TLS handshake failed, by the words of the TLS library, and what to do.

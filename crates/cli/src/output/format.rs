@@ -5,8 +5,11 @@ use std::str::FromStr;
 use clap::Args;
 use jiff::Timestamp;
 use replica_count_api::proto::GetDeploymentResponse;
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::paths::{Path, Template, plain};
+use super::table::Table;
 use super::{object, print, words, workloads};
 use crate::failure::Failure;
 
@@ -21,6 +24,10 @@ pub enum Format {
     Yaml,
     /// Kind and name, for other commands.
     Name,
+    /// A template of kubectl.
+    JsonPath(Template),
+    /// Columns, each with its header and path.
+    CustomColumns(Vec<(String, Path)>),
 }
 
 impl FromStr for Format {
@@ -32,15 +39,30 @@ impl FromStr for Format {
             "json" => Ok(Self::Json),
             "yaml" => Ok(Self::Yaml),
             "name" => Ok(Self::Name),
-            _ => Err("write wide, json, yaml or name".to_owned()),
+            _ => match text.split_once('=') {
+                Some(("jsonpath", template)) => Template::parse(template).map(Self::JsonPath),
+                Some(("custom-columns", columns)) => {
+                    columns.split(',').map(column).collect::<Result<_, _>>().map(Self::CustomColumns)
+                }
+                Some(_) | None => {
+                    Err("write wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…"
+                        .to_owned())
+                }
+            },
         }
     }
+}
+
+/// Reads `HEADER:PATH`.
+fn column(text: &str) -> Result<(String, Path), String> {
+    let (header, path) = text.split_once(':').ok_or_else(|| format!("{text:?} is not HEADER:PATH"))?;
+    Ok((header.to_owned(), Path::parse(path)?))
 }
 
 /// How to print.
 #[derive(Args, Clone, Debug)]
 pub struct OutputArgs {
-    /// Format: wide, json, yaml or name
+    /// Format: wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,…
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
     /// Print no headers
@@ -86,9 +108,26 @@ impl OutputArgs {
                 });
                 names.collect()
             }
+            Some(Format::JsonPath(template)) => template.render(&value(found, is_list)),
+            Some(Format::CustomColumns(columns)) => custom(columns, found, !self.no_headers),
         };
         print::out(&text)
     }
+}
+
+/// A table of custom columns.
+fn custom(columns: &[(String, Path)], found: &[GetDeploymentResponse], headers: bool) -> String {
+    let names: Vec<_> = columns.iter().map(|(header, _)| header.as_str()).collect();
+    let mut table = Table::new(headers.then_some(&names));
+    for workload in found {
+        let object = object(workload);
+        let cell = |path: &Path| {
+            let found: Vec<_> = path.find(&object).into_iter().map(plain).collect();
+            if found.is_empty() { "<none>".to_owned() } else { found.join(",") }
+        };
+        table.push(columns.iter().map(|(_, path)| cell(path)).collect());
+    }
+    table.render()
 }
 
 /// The objects: one, or a list as kubectl prints it.
@@ -104,7 +143,7 @@ fn value(found: &[GetDeploymentResponse], is_list: bool) -> Value {
 }
 
 /// A value as YAML.
-pub fn yaml(value: &Value) -> Result<String, Failure> {
+pub fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     serde_saphyr::to_string(value)
         .map_err(|error| Failure::new(format!("cannot be written as YAML: {error}")))
 }

@@ -7,26 +7,29 @@ use serde_json::{Map, Value, json};
 use super::words;
 
 /// An object that has the keys for which there is a value.
-fn present<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
+pub(super) fn present<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
     let entries = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     Value::Object(entries.collect::<Map<_, _>>())
 }
 
-fn text(text: &str) -> Option<Value> {
+pub(super) fn text(text: &str) -> Option<Value> {
     (!text.is_empty()).then(|| text.into())
 }
 
-fn time(time: Option<Timestamp>) -> Option<Value> {
+pub(super) fn time(time: Option<Timestamp>) -> Option<Value> {
     Some(words::time(time?)?.to_string().into())
 }
 
 /// A workload as a ReplicaCount. `spec` is there if it is managed.
 pub fn object(workload: &GetDeploymentResponse) -> Value {
-    let spec = workload.desired_replicas.map(|replicas| {
+    let spec = workload.desired_replicas.map(|desired| {
         let ignored = workload.enforcement() == EnforcementMode::Ignore;
+        let until = time(workload.hold_until);
+        let replicas = if until.is_some() { workload.replicas_afterwards } else { Some(desired) };
         present([
             ("target", target(workload)),
-            ("replicas", Some(replicas.into())),
+            ("replicas", replicas.map(Value::from)),
+            ("temporary", until.map(|until| json!({ "replicas": desired, "until": until }))),
             ("enforcement", ignored.then(|| "Ignore".into())),
             ("enforcementUntil", time(workload.enforcement_until)),
             ("reason", text(&workload.reason)),
@@ -89,6 +92,7 @@ fn status(workload: &GetDeploymentResponse) -> Value {
         ("target", Some(words::target(workload).into())),
         ("state", Some(words::state(workload.state()).into())),
         ("stateReason", text(&workload.state_reason)),
+        ("desired", workload.desired_replicas.map(Value::from)),
         ("current", workload.current_replicas.map(Value::from)),
         ("ready", workload.ready_replicas.map(Value::from)),
         ("setBy", text(&workload.set_by)),

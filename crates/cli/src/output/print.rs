@@ -24,3 +24,8 @@ pub fn nothing(namespace: &str) -> Result<(), Failure> {
     });
     Ok(())
 }
+
+/// Replaces the last line of the terminal.
+pub fn overwrite(line: &str) {
+    let _ = write!(io::stderr(), "\r\x1b[K{line}");
+}

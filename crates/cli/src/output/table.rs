@@ -1,5 +1,7 @@
 //! Tables as kubectl prints them: columns of the width of their longest cell, three spaces between them.
 
+use super::colour;
+
 /// Between two columns.
 const GAP: usize = 3;
 
@@ -7,13 +9,21 @@ const GAP: usize = 3;
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    /// The column whose words have colours.
+    painted: Option<usize>,
 }
 
 impl Table {
     /// A table with these headers. None: a table without headers.
     pub fn new(headers: Option<&[&str]>) -> Self {
         let headers = headers.map(|headers| headers.iter().map(|&header| header.to_owned()).collect());
-        Self { rows: headers.into_iter().collect() }
+        Self { rows: headers.into_iter().collect(), painted: None }
+    }
+
+    /// Shows the words of a column in their colours, if standard output can.
+    #[must_use]
+    pub fn painted(self, column: usize) -> Self {
+        Self { painted: colour::is_wanted().then_some(column), ..self }
     }
 
     /// Adds a row.
@@ -33,7 +43,10 @@ impl Table {
         let mut text = String::new();
         for row in &self.rows {
             for (column, cell) in row.iter().enumerate() {
-                text.push_str(cell);
+                match self.painted {
+                    Some(painted) if painted == column => text.push_str(&colour::paint(cell)),
+                    Some(_) | None => text.push_str(cell),
+                }
                 if column + 1 < row.len() {
                     let padding = widths[column] - cell.chars().count() + GAP;
                     text.extend(std::iter::repeat_n(' ', padding));

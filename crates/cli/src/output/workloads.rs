@@ -27,7 +27,8 @@ pub fn table(found: &[GetDeploymentResponse], layout: Layout, now: Timestamp) ->
     if layout.wide {
         headers.extend(["SET-BY", "ENFORCED", "DRIFTS", "DRIFTED-BY", "REASON"]);
     }
-    let mut table = Table::new(layout.headers.then_some(&headers));
+    let state = headers.iter().position(|header| *header == "STATE").unwrap_or_default();
+    let mut table = Table::new(layout.headers.then_some(&headers)).painted(state);
     for workload in found {
         let mut row = vec![
             words::listed_name(workload),
@@ -52,6 +53,64 @@ pub fn table(found: &[GetDeploymentResponse], layout: Layout, now: Timestamp) ->
         table.push(row);
     }
     table.render()
+}
+
+/// The table of workloads that are not as desired, with the reason.
+pub fn differences(found: &[GetDeploymentResponse], layout: Layout, now: Timestamp) -> String {
+    let mut headers = vec!["NAME", "DESIRED", "CURRENT", "STATE", "BY", "WHY"];
+    if layout.namespaces {
+        headers.insert(0, "NAMESPACE");
+    }
+    let state = headers.iter().position(|header| *header == "STATE").unwrap_or_default();
+    let mut table = Table::new(layout.headers.then_some(&headers)).painted(state);
+    for workload in found {
+        let mut row = vec![
+            words::listed_name(workload),
+            words::count(workload.desired_replicas),
+            words::count(workload.current_replicas),
+            words::state(workload.state()).to_owned(),
+            drifted_by(workload),
+            why(workload, now),
+        ];
+        if layout.namespaces {
+            row.insert(0, workload.namespace.clone());
+        }
+        table.push(row);
+    }
+    table.render()
+}
+
+/// Why a workload is not as desired.
+fn why(workload: &GetDeploymentResponse, now: Timestamp) -> String {
+    if let Some(failure) = &workload.last_failure {
+        return format!("cannot be written ({}): {}", failure.reason, failure.message);
+    }
+    if let Some(conflict) = &workload.steady_conflict {
+        return format!("changed again and again, {} times", conflict.rounds);
+    }
+    let until = |time: Option<prost_types::Timestamp>| {
+        time.and_then(words::time).map(|until| human(until.duration_since(now)))
+    };
+    match workload.state() {
+        DeploymentState::Contested => {
+            match until(workload.contest.as_ref().and_then(|contest| contest.until)) {
+                Some(wait) => format!("changed too often: the next repair is in {wait}"),
+                None => "changed too often: repaired at growing intervals".to_owned(),
+            }
+        }
+        DeploymentState::Ignored => match until(workload.enforcement_until) {
+            Some(wait) => format!("not enforced for {wait}"),
+            None => "not enforced".to_owned(),
+        },
+        DeploymentState::Missing => "the workload does not exist".to_owned(),
+        DeploymentState::Drifted => "is being repaired".to_owned(),
+        DeploymentState::Autoscaled => format!("{} targets it", workload.autoscaler),
+        DeploymentState::Unknown
+        | DeploymentState::OutOfScope
+        | DeploymentState::Unsupported
+        | DeploymentState::Unmanaged
+        | DeploymentState::InSync => words::or_dash(&workload.state_reason),
+    }
 }
 
 /// Whether drift is repaired, and when it is again.

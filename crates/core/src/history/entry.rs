@@ -58,6 +58,8 @@ pub enum What {
     Autoscaled,
     /// A write failed.
     WriteFailed,
+    /// A temporary count has ended.
+    HoldEnded,
 }
 
 /// Who did it, and how sure that is.
@@ -117,7 +119,7 @@ pub struct Entry {
     /// How often: writes that failed in a row, rounds of a steady conflict, or drifts of the target since it is managed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// When enforcement resumes.
+    /// When enforcement resumes, or a temporary count ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The autoscaler that targets the workload.
@@ -130,9 +132,9 @@ impl Entry {
     pub fn of(event: &Event) -> Option<Self> {
         let mut entry = Self::new(event, What::Set);
         match &event.kind {
-            EventKind::Set { by, from, to, reason } => {
+            EventKind::Set { by, from, to, until, reason } => {
                 entry.author = user(by.as_deref());
-                (entry.from, entry.to) = (*from, Some(*to));
+                (entry.from, entry.to, entry.until) = (*from, Some(*to), *until);
                 entry.reason = reason.as_deref().map(shorten);
             }
             EventKind::Deleted { by, desired } => {
@@ -145,6 +147,9 @@ impl Entry {
                     Enforcement::Enforce => (What::Enforced, None),
                     Enforcement::Ignore { until } => (What::Ignored, *until),
                 };
+            }
+            EventKind::HoldEnded { from, to } => {
+                (entry.what, entry.from, entry.to) = (What::HoldEnded, Some(*from), *to);
             }
             EventKind::Drifted { drift, .. } => entry.set_drift(What::Drifted, drift),
             EventKind::AnotherServer { drift } => entry.set_drift(What::AnotherServer, drift),

@@ -46,7 +46,7 @@ fn drifted(n: usize, second: i64) -> Entry {
 
 fn set(n: usize, second: i64, reason: &str) -> Entry {
     let by = Some("alice".to_owned());
-    let kind = EventKind::Set { by, from: None, to: count(3), reason: Some(reason.to_owned()) };
+    let kind = EventKind::Set { by, from: None, to: count(3), until: None, reason: Some(reason.to_owned()) };
     Entry::of(&event(target(n), second, kind)).expect("an entry")
 }
 
@@ -81,6 +81,9 @@ fn an_entry_says_who_did_what() {
     assert_eq!(set(0, 1, "sale").author, Some(Author::User("alice".into())));
     assert_eq!(set(0, 1, &"é".repeat(600)).reason.map(|reason| reason.len()), Some(1024));
     assert_eq!(Entry::of(&event(target(0), 5, EventKind::PodsLost { more: 1 })), None);
+    let ended = EventKind::HoldEnded { from: count(9), to: None };
+    let entry = Entry::of(&event(target(0), 5, ended)).expect("an entry");
+    assert_eq!((entry.what, entry.from, entry.to), (What::HoldEnded, Some(count(9)), None));
 }
 
 #[test]

@@ -9,15 +9,17 @@ use super::value::{IntegerVisitor, text};
 use crate::entry_target::{EntryTarget, OtherTarget, check_other_kind};
 use crate::kind::Kind;
 use crate::replicas::Replicas;
-use crate::setting::{Enforcement, Setting};
+use crate::setting::{Enforcement, Hold, Setting};
 use crate::target::{self, Target};
 
 /// The keys that this version knows.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 12] = [
     "name",
     "namespace",
     "kind",
     "replicas",
+    "temporaryReplicas",
+    "temporaryUntil",
     "generation",
     "enforcement",
     "enforcementUntil",
@@ -40,6 +42,10 @@ pub(super) struct Entry {
     kind: AnyKind,
     #[serde(default, deserialize_with = "replicas")]
     replicas: Option<Replicas>,
+    #[serde(default, deserialize_with = "replicas")]
+    temporary_replicas: Option<Replicas>,
+    #[serde(default, deserialize_with = "time")]
+    temporary_until: Option<Timestamp>,
     #[serde(default = "first_generation", deserialize_with = "generation")]
     generation: u64,
     #[serde(default, deserialize_with = "mode")]
@@ -102,7 +108,17 @@ impl Entry {
         if let Some(key) = unknown_key {
             return unsupported(target.into(), "key", key);
         }
-        let replicas = self.replicas.ok_or("missing field `replicas`")?;
+        let (replicas, hold) = match (self.replicas, self.temporary_replicas, self.temporary_until) {
+            (afterwards, Some(temporary), Some(until)) => (temporary, Some(Hold { until, afterwards })),
+            (Some(replicas), None, None) => (replicas, None),
+            (None, None, None) => return Err("missing field `replicas`".to_owned()),
+            (_, Some(_), None) => {
+                return Err("temporaryReplicas has no meaning without temporaryUntil".to_owned());
+            }
+            (_, None, Some(_)) => {
+                return Err("temporaryUntil has no meaning without temporaryReplicas".to_owned());
+            }
+        };
         let enforcement = match (self.enforcement, self.enforcement_until) {
             (Mode::Ignore, until) => Enforcement::Ignore { until },
             (Mode::Enforce, None) => Enforcement::Enforce,
@@ -112,7 +128,8 @@ impl Entry {
             (Mode::Other(mode), _) => return unsupported(target.into(), "enforcement", &mode),
         };
         let Self { set_by, set_at, reason, .. } = self;
-        Ok(Parsed::Setting(target, Setting { replicas, generation, enforcement, set_by, set_at, reason }))
+        let setting = Setting { replicas, hold, generation, enforcement, set_by, set_at, reason };
+        Ok(Parsed::Setting(target, setting))
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::kind::Kind;
+use crate::replicas::Replicas;
 use crate::setting::{Enforcement, Setting};
 use crate::stored::{Stored, Unsupported};
 use crate::target::Target;
@@ -58,7 +59,12 @@ struct Entry<'a> {
     namespace: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
-    replicas: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temporary_replicas: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temporary_until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +89,9 @@ impl<'a> Entry<'a> {
             name: target.name(),
             namespace: target.namespace(),
             kind: (target.kind() != Kind::default()).then(|| target.kind().as_str()),
-            replicas: setting.replicas.get(),
+            replicas: setting.lasting().map(Replicas::get),
+            temporary_replicas: setting.hold.map(|_| setting.replicas.get()),
+            temporary_until: setting.hold.map(|hold| hold.until),
             generation: (setting.generation != 1).then_some(setting.generation),
             enforcement,
             enforcement_until,

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kind::Kind;
 use crate::replicas::Replicas;
-use crate::setting::{Enforcement, Setting, Settings};
+use crate::setting::{Enforcement, Hold, Setting, Settings};
 use crate::stored::{Stored, Unsupported};
 use crate::target::Target;
 
@@ -71,6 +71,26 @@ fn an_entry_has_only_the_keys_it_needs() {
             r#""reason":"the \"big\"\nsale"},"#,
             "\n",
             r#"  {"name":"api.v1","namespace":"b","replicas":2,"enforcement":"ignore"}"#,
+            "\n]\n",
+        ),
+    );
+}
+
+#[test]
+fn a_temporary_count_is_kept_beside_the_lasting_one() {
+    let until = "2026-01-31T12:00:00Z".parse().expect("a time");
+    let held = |afterwards| Setting { hold: Some(Hold { until, afterwards }), ..count(9) };
+    check_round_trip(
+        [
+            (target("a", "api"), held(None)),
+            (target("a", "web"), Setting { generation: 2, ..held(Some(count(3).replicas)) }),
+        ],
+        concat!(
+            "[\n",
+            r#"  {"name":"api","namespace":"a","temporaryReplicas":9,"temporaryUntil":"2026-01-31T12:00:00Z"},"#,
+            "\n",
+            r#"  {"name":"web","namespace":"a","replicas":3,"temporaryReplicas":9,"#,
+            r#""temporaryUntil":"2026-01-31T12:00:00Z","generation":2}"#,
             "\n]\n",
         ),
     );
@@ -188,6 +208,14 @@ fn an_invalid_entry_is_refused_with_its_position() {
             r#""replicas":1,"enforcementUntil":"2026-01-31T12:00:00Z"}¦"#,
             r#"enforcementUntil has no meaning without "enforcement": "ignore""#.into(),
         ),
+        (
+            r#""replicas":1,"temporaryReplicas":2}¦"#,
+            "temporaryReplicas has no meaning without temporaryUntil".into(),
+        ),
+        (
+            r#""replicas":1,"temporaryUntil":"2026-01-31T12:00:00Z"}¦"#,
+            "temporaryUntil has no meaning without temporaryReplicas".into(),
+        ),
         (r#""replicas":1,"setAt":"today"¦}"#, format!(r#""today" {time}"#)),
         (r#""replicas":1,"enforcementUntil":"12:00"¦}"#, format!(r#""12:00" {time}"#)),
         (r#""replicas":1,"setBy":3¦}"#, "invalid type: integer `3`, expected text".into()),
@@ -264,15 +292,19 @@ fn any_setting() -> impl Strategy<Value = Setting> {
         Just(Enforcement::Enforce),
         option::of(time.clone()).prop_map(|until| Enforcement::Ignore { until })
     ];
+    let afterwards = option::of((0..=i32::MAX).prop_map(|n| Replicas::new(n).expect("valid")));
+    let hold = (time.clone(), afterwards).prop_map(|(until, afterwards)| Hold { until, afterwards });
     (
         0..=i32::MAX,
+        option::of(hold),
         1..=u64::MAX,
         enforcement,
         option::of(any::<String>()),
         option::of(time),
         option::of(any::<String>()),
     )
-        .prop_map(|(replicas, generation, enforcement, set_by, set_at, reason)| Setting {
+        .prop_map(|(replicas, hold, generation, enforcement, set_by, set_at, reason)| Setting {
+            hold,
             generation,
             enforcement,
             set_by,

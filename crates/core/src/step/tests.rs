@@ -11,7 +11,7 @@ use crate::own_writes::FIELD_MANAGER;
 use crate::pods::LATE;
 use crate::record::InEffect;
 use crate::replicas::Replicas;
-use crate::setting::Enforcement;
+use crate::setting::{Enforcement, Hold};
 use crate::state::State;
 use crate::steady::{MEMORY, QUIET_PERIODS, ROUNDS_TO_NOTICE, SteadyConflict};
 
@@ -24,7 +24,7 @@ fn count(n: i32) -> Replicas {
 /// A target that desires 3, which was in effect.
 struct Scene {
     record: Record,
-    setting: Setting,
+    setting: Arc<Setting>,
     observed: Option<Observed>,
     autoscaler: Option<Arc<str>>,
     guard_state: GuardState,
@@ -35,7 +35,7 @@ impl Scene {
     fn new() -> Self {
         Self {
             record: Record { in_effect: InEffect::Was(count(3)), ..Record::default() },
-            setting: Setting { generation: 7, ..Setting::of(count(3)) },
+            setting: Arc::new(Setting { generation: 7, ..Setting::of(count(3)) }),
             observed: None,
             autoscaler: None,
             guard_state: GuardState::Unguarded,
@@ -73,7 +73,7 @@ impl Scene {
         let target = Target::deployment("shop", "web").expect("valid");
         let observation = self.observed.as_ref().map_or(Observation::Absent, Observation::Present);
         let conflict = self.record.conflict_state();
-        let (setting, policy, now) = (Some(&self.setting), Policy::default(), self.now.wall);
+        let (setting, policy, now) = (Some(&*self.setting), Policy::default(), self.now.wall);
         let is_suspended = self.guard_state == GuardState::Suspended;
         State::of(&target, setting, observation, conflict, &policy, is_suspended, now)
     }
@@ -143,6 +143,24 @@ impl Scene {
         check(&self.step(Some((repair, outcome))), next, events);
     }
 
+    /// A temporary count is set.
+    fn hold(&mut self, replicas: i32, until: Timestamp, afterwards: Option<i32>) {
+        let hold = Some(Hold { until, afterwards: afterwards.map(count) });
+        self.setting = Arc::new(Setting { generation: 7, hold, ..Setting::of(count(replicas)) });
+        self.record.record_setting(count(replicas));
+    }
+
+    /// The desired count drifts and is repaired, while the next step is due at some time.
+    #[track_caller]
+    fn repair_of(&mut self, desired: i32, drifted_to: i32, events: &[&str]) {
+        self.observe(drifted_to);
+        let repair = self.due("write", &["drifted"]).expect("a write");
+        assert_eq!(repair.to, count(desired));
+        self.write_ended(&repair, WRITTEN, "requeue", events);
+        self.observe(desired);
+        self.due("requeue", &[]);
+    }
+
     /// The count drifts and is repaired at once.
     #[track_caller]
     fn repair(&mut self, drifted_to: i32, events: &[&str]) {
@@ -190,6 +208,8 @@ fn name(event: &Event) -> &'static str {
         EventKind::Set { .. } => "set",
         EventKind::Deleted { .. } => "deleted",
         EventKind::EnforcementSet { .. } => "enforcement set",
+        EventKind::HoldEnded { to: Some(_), .. } => "hold ended",
+        EventKind::HoldEnded { to: None, .. } => "hold ended, unmanaged",
         EventKind::Drifted { is_contested: false, .. } => "drifted",
         EventKind::Drifted { is_contested: true, .. } => "drifted, contested",
         EventKind::AnotherServer { .. } => "another server",
@@ -226,10 +246,67 @@ fn a_drift_is_reported_once_and_repaired() {
 fn a_new_setting_is_applied_and_resolves_the_drift_from_the_one_before() {
     let mut scene = Scene::new().observing(5);
     scene.due("write", &["drifted"]);
-    scene.setting.replicas = count(4);
+    Arc::make_mut(&mut scene.setting).replicas = count(4);
     scene.record.record_setting(count(4));
     let repair = scene.due("write", &[]).expect("a write");
     scene.write_ended(&repair, WRITTEN, "await change", &["applied", "new_setting"]);
+}
+
+#[test]
+fn a_temporary_count_is_in_force_until_its_time() {
+    let mut scene = Scene::new().observing(3);
+    let until = scene.now.wall + 90 * SECOND;
+    scene.hold(9, until, Some(3));
+    let repair = scene.due("write", &[]).expect("a write");
+    assert_eq!((repair.to, &repair.drift), (count(9), &None));
+    // Also if no event follows.
+    let written = scene.step(Some((&repair, WRITTEN)));
+    assert_eq!(written.next, Next::RequeueAt(scene.now.monotonic + 60 * SECOND));
+    scene.observe(9);
+    scene.advance(60 * SECOND);
+    assert_eq!(scene.step(None).next, Next::RequeueAt(scene.now.monotonic + 30 * SECOND));
+    scene.repair_of(9, 5, &["repaired"]);
+    scene.advance(30 * SECOND);
+    let repair = scene.due("write", &["hold ended"]).expect("a write");
+    assert_eq!((repair.from, repair.to, &repair.drift), (count(9), count(3), &None));
+    scene.write_ended(&repair, WRITTEN, "await change", &["applied"]);
+    scene.observe(3);
+    scene.due("await change", &[]);
+
+    // The clock is set back: it is in force again.
+    scene.now.wall -= 10 * SECOND;
+    let repair = scene.due("write", &[]).expect("a write");
+    assert_eq!((repair.to, repair.drift), (count(9), None));
+
+    // Another process only knows what is stored.
+    scene.record = Record::of_stored_setting(count(3));
+    scene.now.wall = until;
+    scene.observe_by(Some(FIELD_MANAGER), 9);
+    let repair = scene.due("write", &[]).expect("a write");
+    assert_eq!((repair.to, repair.drift), (count(3), None));
+}
+
+#[test]
+fn a_target_is_unmanaged_again_after_its_only_count() {
+    let mut scene = Scene::new().observing(3);
+    let until = scene.now.wall + SECOND;
+    scene.hold(3, until, None);
+    scene.due("requeue", &[]);
+    scene.repair_of(3, 5, &["repaired"]);
+    scene.observe(5);
+    scene.due("write", &["drifted"]);
+    scene.advance(SECOND);
+    scene.due("await change", &["hold ended, unmanaged"]);
+    assert_eq!(scene.record, Record::default());
+    scene.due("await change", &[]);
+
+    // A count that replaces a temporary one is not its end.
+    let mut scene = Scene::new().observing(3);
+    scene.hold(3, until + SECOND, None);
+    scene.due("requeue", &[]);
+    scene.setting = Arc::new(Setting { generation: 7, ..Setting::of(count(3)) });
+    scene.advance(10 * SECOND);
+    scene.due("await change", &[]);
 }
 
 #[test]
@@ -314,10 +391,10 @@ fn a_count_that_a_policy_made_of_ours_is_nobodys() {
 fn a_late_write_of_an_earlier_setting_is_nobodys() {
     let mut scene = Scene::new();
     scene.observe_by(Some(FIELD_MANAGER), 3);
-    scene.setting.replicas = count(5);
+    Arc::make_mut(&mut scene.setting).replicas = count(5);
     let repair = scene.due("write", &[]).expect("a write");
     scene.write_ended(&repair, failed(Failure::Deadline), "requeue", &["write failed, warning"]);
-    scene.setting.replicas = count(3);
+    Arc::make_mut(&mut scene.setting).replicas = count(3);
     scene.record.record_setting(count(3));
     scene.due("await change", &[]);
     scene.observe_by(Some(FIELD_MANAGER), 5);
@@ -426,11 +503,11 @@ fn an_ignored_drift_is_rechecked_within_a_minute() {
     let mut scene = Scene::new().observing(5);
     for (seconds, expected) in [(30, 30), (90, 60), (30 * 24 * 3600, 60)] {
         let until = scene.now.wall + Duration::from_secs(seconds);
-        scene.setting.enforcement = Enforcement::Ignore { until: Some(until) };
+        Arc::make_mut(&mut scene.setting).enforcement = Enforcement::Ignore { until: Some(until) };
         let next = scene.step(None).next;
         assert_eq!(next, Next::RequeueAt(scene.now.monotonic + Duration::from_secs(expected)), "{seconds}");
     }
-    scene.setting.enforcement = Enforcement::Ignore { until: None };
+    Arc::make_mut(&mut scene.setting).enforcement = Enforcement::Ignore { until: None };
     scene.due("await change", &[]);
 }
 
@@ -470,13 +547,13 @@ fn a_steady_conflict_outlasts_another_setting_but_not_the_end_of_enforcement() {
     for _ in 0..ROUNDS_TO_NOTICE {
         scene.round(period);
     }
-    scene.setting.replicas = count(4);
+    Arc::make_mut(&mut scene.setting).replicas = count(4);
     scene.record.record_setting(count(4));
     let repair = scene.due("write", &[]).expect("a write");
     scene.write_ended(&repair, WRITTEN, "await change", &["applied"]);
     assert!(scene.record.conflict.is_steady());
 
-    scene.setting.enforcement = Enforcement::Ignore { until: None };
+    Arc::make_mut(&mut scene.setting).enforcement = Enforcement::Ignore { until: None };
     scene.advance(period);
     scene.observe(5);
     scene.due("requeue", &["drifted"]);

@@ -26,7 +26,8 @@ use replica_count_core::observed::Observation;
 use replica_count_core::policy::Policy;
 use replica_count_core::queue::Queue;
 use replica_count_core::record::{InEffect, Record};
-use replica_count_core::setting::Setting;
+use replica_count_core::replicas::Replicas;
+use replica_count_core::setting::{Hold, Setting};
 use replica_count_core::steady::MEMORY;
 use replica_count_core::step::{self, Cause, Next, step};
 use replica_count_core::target::Target;
@@ -66,6 +67,8 @@ pub(crate) enum Action {
     Create(i32),
     Delete,
     Set(i32),
+    /// A temporary count, for this many seconds.
+    Hold(i32, u64),
     Autoscaler(bool),
     /// The watch delivers the next event.
     Deliver,
@@ -100,6 +103,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0..4).prop_map(Action::Create),
         1 => Just(Action::Delete),
         2 => (0..4).prop_map(Action::Set),
+        1 => (0..4, 1..100u64).prop_map(|(n, seconds)| Action::Hold(n, seconds)),
         1 => any::<bool>().prop_map(Action::Autoscaler),
         8 => Just(Action::Deliver),
         2 => any::<prop::sample::Index>().prop_map(Action::Redeliver),
@@ -164,7 +168,13 @@ impl Server {
     fn undesired(&self) -> Option<(Uid, i32)> {
         let observed = self.index.get(&target())?;
         let view = (observed.uid.clone(), observed.replicas.get());
-        (observed.replicas != self.setting.replicas).then_some(view)
+        (observed.replicas != self.desired()).then_some(view)
+    }
+
+    /// The count that is desired now.
+    fn desired(&self) -> Replicas {
+        let in_force = Arc::new(self.setting.clone()).at(self.clocks().wall);
+        in_force.expect("there was a setting before each temporary count").replicas
     }
 
     /// Counts an undesired count that was not seen before.
@@ -181,11 +191,27 @@ impl Server {
     }
 
     fn set(&mut self, n: i32) {
-        let generation = self.setting.generation + 1;
-        self.setting = Setting { generation, ..Setting::of(count(n)) };
-        match self.record.in_effect {
+        self.change(Setting::of(count(n)));
+    }
+
+    fn hold(&mut self, n: i32, lasts: Duration) {
+        let hold = Hold { until: self.clocks().wall + lasts, afterwards: self.setting.lasting() };
+        self.change(Setting { hold: Some(hold), ..Setting::of(count(n)) });
+    }
+
+    fn change(&mut self, setting: Setting) {
+        self.setting = Setting { generation: self.setting.generation + 1, ..setting };
+        let replicas = self.setting.replicas;
+        self.count_setting(self.record.in_effect, replicas);
+        self.record.record_setting(replicas);
+        self.mark();
+    }
+
+    /// Another count is desired than the one that was in effect, or the same again.
+    fn count_setting(&mut self, in_effect: InEffect, desired: Replicas) {
+        match in_effect {
             // A confirmation only lets the next repair not wait.
-            InEffect::Was(before) | InEffect::Perhaps(before) if before == count(n) => {
+            InEffect::Was(before) | InEffect::Perhaps(before) if before == desired => {
                 self.confirmations += 1;
                 self.people.take(self.now);
             }
@@ -196,14 +222,12 @@ impl Server {
                 self.seen = None;
             }
         }
-        self.record.record_setting(count(n));
-        self.mark();
     }
 
     fn step(&mut self, cause: Cause<'_>) -> Next {
         let was_contested = self.record.conflict.contested().is_some();
         let had_autoscaler = self.record.autoscaler.is_some();
-        let now = self.clocks();
+        let (now, in_effect) = (self.clocks(), self.record.in_effect);
         let step = step(&mut self.record, &target(), cause, &Policy::default(), now, 0.0);
         let is_contested = self.record.conflict.contested().is_some();
         let has_autoscaler = self.record.autoscaler.is_some();
@@ -213,7 +237,11 @@ impl Server {
             assert!(!is_within_budget, "damped too early");
         }
         for event in &step.events {
-            assert!(!matches!(event.kind, EventKind::AnotherServer { .. }), "there is none: {event:?}");
+            match event.kind {
+                EventKind::AnotherServer { .. } => panic!("there is none: {event:?}"),
+                EventKind::HoldEnded { to, .. } => self.count_setting(in_effect, to.expect("lasting")),
+                _ => {}
+            }
         }
         self.events.extend(step.events);
         step.next
@@ -223,13 +251,13 @@ impl Server {
     fn work(&mut self) {
         let Some(target) = self.queue.take(self.now) else { return };
         let autoscaler = self.has_autoscaler.then(|| Arc::from("autoscaler"));
-        let (setting, observed) = (self.setting.clone(), self.index.get(&target).cloned());
+        let (setting, observed) = (Arc::new(self.setting.clone()), self.index.get(&target).cloned());
         let observation = observed.as_ref().map_or(Observation::Absent, Observation::Present);
         let (autoscaler, guard_state) = (autoscaler.as_ref(), GuardState::Unguarded);
         let cause = Cause::Due { setting: &setting, observation, autoscaler, guard_state };
         match self.step(cause) {
             Next::Write(repair) => {
-                assert_eq!(repair.to, self.setting.replicas, "decided on an older setting");
+                assert_eq!(repair.to, self.desired(), "decided on an older setting");
                 assert_ne!(repair.from, repair.to, "nothing to repair");
                 self.write = Some(repair);
             }
@@ -345,6 +373,7 @@ impl Simulation {
             Action::Create(n) => world.create(count(n)),
             Action::Delete => world.delete(),
             Action::Set(n) => server.set(n),
+            Action::Hold(n, seconds) => server.hold(n, Duration::from_secs(seconds)),
             Action::Autoscaler(has_autoscaler) => {
                 server.has_autoscaler = has_autoscaler;
                 server.mark();
@@ -419,7 +448,7 @@ proptest! {
         simulation.stop_adversary();
         let stopped = simulation.server.now;
         simulation.run_until(stopped + DELAYS.cap + BACKOFF.cap + MAX_RETRY_AFTER);
-        prop_assert_eq!(simulation.world.deployment().unwrap().replicas, simulation.server.setting.replicas);
+        prop_assert_eq!(simulation.world.deployment().unwrap().replicas, simulation.server.desired());
         prop_assert_eq!(&simulation.server.record.open_drift, &None, "an unresolved drift");
         simulation.run_until(simulation.server.now + QUIET);
         prop_assert_ne!(simulation.server.record.conflict_state(), ConflictState::Contested);

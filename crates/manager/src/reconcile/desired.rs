@@ -13,6 +13,7 @@ use super::marker::Marker;
 use super::records::Records;
 use super::report::Report;
 use super::statuses::Statuses;
+use crate::clock;
 use crate::guards::Guards;
 use crate::kubernetes::replica_count::ObjectKey;
 use crate::store::Subscriber;
@@ -54,8 +55,9 @@ impl Subscriber for DesiredSubscriber {
                 warn!(%target, reason = &*entry.reason, "stored and kept, but not enforced");
             }
         });
+        let now = clock::now().wall;
         let managed: Vec<(Target, Replicas)> = store.read(|settings| {
-            settings.iter().map(|(target, setting)| (target.clone(), setting.replicas)).collect()
+            settings.iter().map(|(target, setting)| (target.clone(), setting.count_at(now))).collect()
         });
         for (target, desired) in managed {
             if let Err(reason) = self.policy.scope.check(&target) {

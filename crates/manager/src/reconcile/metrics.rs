@@ -111,6 +111,7 @@ impl ReconcileMetrics {
             }
             EventKind::LateCost(_)
             | EventKind::Set { .. }
+            | EventKind::HoldEnded { .. }
             | EventKind::Deleted { .. }
             | EventKind::EnforcementSet { .. }
             | EventKind::Contested { .. }

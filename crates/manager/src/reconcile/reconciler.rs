@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
+use jiff::Timestamp;
 use kube::Client;
 use replica_count_core::decide::{Method, Repair};
 use replica_count_core::failures::{Failure, WRITE_DEADLINES, WriteError};
 use replica_count_core::guard::{GuardState, Mode};
 use replica_count_core::policy::Policy;
+use replica_count_core::setting::Setting;
 use replica_count_core::step::{Cause, Next, Outcome, Step, step};
 use replica_count_core::target::Target;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -127,12 +129,29 @@ impl Reconciler {
         let step = {
             let view = self.cluster.view();
             let (observation, autoscaler) = (view.observation(target), view.autoscaler(target));
-            let guard_state = self.guards.state_of(target, &setting, autoscaler.is_some());
+            let guard_state = self.guard_state(target, &setting, autoscaler.is_some(), now.wall);
             let cause = Cause::Due { setting: &setting, observation, autoscaler, guard_state };
             self.records
                 .update(target, |record| step(record, target, cause, &self.policy, now, fastrand::f64()))?
         };
         self.carry_out(target, step)
+    }
+
+    /// Whether the API server keeps the count that is in force.
+    fn guard_state(
+        &self,
+        target: &Target,
+        setting: &Arc<Setting>,
+        is_autoscaled: bool,
+        now: Timestamp,
+    ) -> GuardState {
+        let Some(in_force) = setting.at(now) else { return GuardState::Unguarded };
+        let has_ended = setting.hold.is_some() && in_force.hold.is_none();
+        if has_ended && self.records.update(target, |record| record.held_until.is_some()) == Some(true) {
+            // The guard must follow first.
+            self.guards.mark(target.namespace());
+        }
+        self.guards.state_of(target, &in_force, is_autoscaled)
     }
 
     /// Writes, and makes a step with the outcome; returns the target, whose work is then done.
@@ -183,8 +202,10 @@ impl Reconciler {
 
     /// Whether the guard should still have the count of a repair.
     fn is_still_guarded(&self, target: &Target, repair: &Repair) -> bool {
-        let setting = self.marker.store.get(target).filter(|setting| setting.generation == repair.generation);
-        setting.is_some_and(|setting| {
+        let setting = self.marker.store.in_force(target, clock::now().wall);
+        let is_same =
+            |setting: &Arc<Setting>| (setting.generation, setting.replicas) == (repair.generation, repair.to);
+        setting.filter(is_same).is_some_and(|setting| {
             let is_autoscaled = self.cluster.view().autoscaler(target).is_some();
             self.guards.state_of(target, &setting, is_autoscaled) == GuardState::InForce(Mode::Correct)
         })

@@ -11,6 +11,7 @@ use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
 use replica_count_core::target::Target;
 
+use crate::clock;
 use crate::store::Store;
 
 /// The records of all managed targets since the process started.
@@ -35,7 +36,8 @@ impl Records {
 
     /// Forgets what happened: each target gets the record of a setting that was stored before.
     pub fn begin_anew(&self, store: &Store) {
-        let desired = |target: &Target| store.get(target).map(|setting| setting.replicas);
+        let now = clock::now().wall;
+        let desired = |target: &Target| store.get(target).map(|setting| setting.count_at(now));
         // The settings are locked before the records.
         let targets: Vec<Target> = self.lock().keys().cloned().collect();
         for target in targets {
@@ -45,10 +47,10 @@ impl Records {
     }
 
     /// Applies a change of a setting, so that exactly the managed targets have records.
-    pub fn apply(&self, Changed { target, after, .. }: &Changed) {
+    pub fn apply(&self, Changed { target, after, at, .. }: &Changed) {
         let Some(target) = target.known() else { return };
         match after {
-            Some(after) => self.lock().entry(target.clone()).or_default().record_setting(after.replicas),
+            Some(after) => self.lock().entry(target.clone()).or_default().record_setting(after.count_at(*at)),
             None => drop(self.lock().remove(target)),
         }
     }

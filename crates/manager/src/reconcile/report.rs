@@ -100,9 +100,13 @@ fn log(event: &Event, another_server: &mut Option<Timestamp>) {
     let Event { target, generation, kind, .. } = event;
     let generation = generation.unwrap_or_default();
     match kind {
-        EventKind::Set { by, from, to, reason } => {
+        EventKind::Set { by, from, to, until, reason } => {
             let (by, from) = (text(by.as_ref()), from.map(Replicas::get));
-            info!(%target, by, %to, from, generation, reason, "set");
+            let hold_until = until.map(tracing::field::display);
+            info!(%target, by, %to, from, hold_until, generation, reason, "set");
+        }
+        EventKind::HoldEnded { from, to } => {
+            info!(%target, %from, to = to.map(Replicas::get), generation, "the temporary count has ended");
         }
         EventKind::Deleted { by, desired } => info!(%target, by = text(by.as_ref()), %desired, "deleted"),
         EventKind::EnforcementSet { by, enforcement } => {

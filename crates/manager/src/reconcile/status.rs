@@ -1,5 +1,7 @@
 //! The status of a ReplicaCount, from what is known of it and of its workload.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use replica_count_core::clock::Now;
 use replica_count_core::conflict::ConflictState;
@@ -19,6 +21,8 @@ use crate::store::ObjectView;
 const SUPERSEDED: &str = "Superseded";
 const IN_EFFECT: &str = "InEffect";
 const ENFORCED: &str = "Enforced";
+/// Why an object is not in effect that had nothing but a temporary count.
+const HOLD_ENDED: &str = "HoldEnded";
 
 /// What is known of the workload of an object.
 pub(super) struct Known<'a> {
@@ -65,6 +69,7 @@ pub(super) fn status(object: &ObjectView, known: &Known<'_>) -> ReplicaCountStat
         observed_generation: generation,
         target: object.target.as_ref().map(|target| format!("{}/{}", target.kind(), target.name())),
         state: Some(state.to_owned()),
+        desired: in_force(object, known).map(|setting| setting.replicas.get()),
         current: observed.map(|observed| observed.replicas.get()),
         set_by: object.setting.as_ref().and_then(|setting| setting.set_by.clone()),
         conflict: conflict(known.record, known.now),
@@ -95,10 +100,21 @@ fn judge(object: &ObjectView, known: &Known<'_>) -> (&'static str, Verdict, Verd
         let both = || verdict("False", word, message);
         return (State::Unsupported.as_str(), both(), both());
     };
+    let Some(setting) = &setting.at(known.now.wall) else {
+        let message = "the temporary count has ended, and there is no other";
+        let both = || verdict("False", HOLD_ENDED, message);
+        return (State::Unmanaged.as_str(), both(), both());
+    };
     let Known { observation, record, policy, is_suspended, now, .. } = *known;
     let conflict = record.conflict_state();
     let state = State::of(target, Some(setting), observation, conflict, policy, is_suspended, now.wall);
     (state.as_str(), in_effect(target, setting, state, known), enforced(target, setting, object, known))
+}
+
+/// The setting that is in force, if this object is enforced at all.
+fn in_force(object: &ObjectView, known: &Known<'_>) -> Option<Arc<Setting>> {
+    let counts = object.not_enforced.is_none() && object.superseded_by.is_none();
+    object.setting.as_ref().filter(|_| counts)?.at(known.now.wall)
 }
 
 fn in_effect(target: &Target, setting: &Setting, state: State, known: &Known<'_>) -> Verdict {
@@ -109,7 +125,7 @@ fn in_effect(target: &Target, setting: &Setting, state: State, known: &Known<'_>
             verdict("False", State::Missing.as_str(), message)
         }
         (_, Observation::Present(observed)) if observed.replicas == setting.replicas => {
-            verdict("True", State::InSync.as_str(), "the workload has this count")
+            verdict("True", State::InSync.as_str(), "the workload has the desired count")
         }
         (_, Observation::Present(observed)) => {
             let message = format!("the workload has {} replicas", observed.replicas);
@@ -182,12 +198,12 @@ fn whole_second(at: Timestamp) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
     use std::time::Instant;
 
     use replica_count_core::observed::Observed;
     use replica_count_core::replicas::Replicas;
     use replica_count_core::scope::Scope;
+    use replica_count_core::setting::Hold;
 
     use super::*;
     use crate::store::NotEnforced;
@@ -272,6 +288,22 @@ mod tests {
         let excluded = Some(Target::deployment("kube-system", "web").unwrap().into());
         let both = ("False", "OutOfScope");
         check(&ObjectView { target: excluded, ..plain }, Some(3), "OutOfScope", both, both);
+    }
+
+    #[test]
+    fn a_temporary_count_is_desired_until_it_ends() {
+        let until = Timestamp::from_second(60).unwrap();
+        for (afterwards, later) in [(Some(count(3)), ("Drifted", Some(3))), (None, ("Unmanaged", None))] {
+            let hold = Some(Hold { until, afterwards });
+            let held = object(Setting { hold, ..Setting::of(count(9)) });
+            let at = |second| {
+                let status = status_at(&held, Some(9), &Policy::default(), second);
+                (status.state.unwrap(), status.desired, status.conditions[0].reason.clone())
+            };
+            assert_eq!(at(59), ("InSync".to_owned(), Some(9), "InSync".to_owned()));
+            let reason = afterwards.map_or("HoldEnded", |_| "Drifted");
+            assert_eq!(at(60), (later.0.to_owned(), later.1, reason.to_owned()));
+        }
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn of_supported(
     setting: Option<Arc<Setting>>,
 ) -> Result<proto::GetDeploymentResponse, Refusal> {
     let now = clock::now();
+    let setting = setting.and_then(|setting| setting.at(now.wall));
     let record = context.records.get(target).unwrap_or_default();
     let view = context.cluster.view();
     let observation = view.observation(target);
@@ -114,6 +115,7 @@ fn of_supported(
         answer.reason = setting.reason.clone().unwrap_or_default();
         answer.enforcement = mode.into();
         answer.enforcement_until = until;
+        (answer.hold_until, answer.replicas_afterwards) = response::hold(&setting);
     }
     Ok(answer)
 }

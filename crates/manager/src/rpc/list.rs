@@ -15,7 +15,7 @@ use replica_count_core::kind::{ByKind, Kind};
 use replica_count_core::observed::{Observation, Observed};
 use replica_count_core::record::Record;
 use replica_count_core::replicas::Replicas;
-use replica_count_core::setting::Setting;
+use replica_count_core::setting::{Hold, Setting};
 use replica_count_core::state::State;
 use replica_count_core::steady::SteadyConflict;
 use replica_count_core::stored::Unsupported;
@@ -62,7 +62,14 @@ pub(super) fn list(
         let supported = Rows { stored: settings, observed: observed.peekable() }
             .filter(|(target, _, _)| request.matches(target))
             .filter(|(target, _, _)| stored.unsupported(target).is_none())
+            .filter_map(|(target, setting, seen)| {
+                let setting = setting.and_then(|setting| setting.at(now.wall));
+                // A temporary count that was the only one has ended.
+                let is_shown = setting.is_some() || seen.is_some();
+                is_shown.then_some((target, setting, seen))
+            })
             .map(|(target, setting, seen)| {
+                let setting = setting.as_deref();
                 let observation = seen.map_or_else(|| observation_of(target), Observation::Present);
                 let record = record_of(target);
                 let conflict = record.map_or(ConflictState::None, Record::conflict_state);
@@ -156,6 +163,7 @@ impl<'a> Reservation<'a> {
 struct Row {
     target: EntryTarget,
     desired: Option<Replicas>,
+    hold: Option<Hold>,
     current: Option<Replicas>,
     ready: Option<i32>,
     state: State,
@@ -176,6 +184,7 @@ impl Row {
         Self {
             target: target.clone().into(),
             desired: setting.map(|setting| setting.replicas),
+            hold: setting.and_then(|setting| setting.hold),
             current: observed.map(|observed| observed.replicas),
             ready: observed.map(|observed| observed.ready),
             state,
@@ -191,6 +200,7 @@ impl Row {
         Self {
             target: target.clone(),
             desired: None,
+            hold: None,
             current: observed.map(|observed| observed.replicas),
             ready: observed.map(|observed| observed.ready),
             state: State::Unsupported,
@@ -225,6 +235,8 @@ impl From<Row> for proto::DeploymentsReplicaConfig {
             state_reason: row.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             last_failure: row.failure.map(Into::into),
             steady_conflict: row.steady_conflict.map(Into::into),
+            hold_until: row.hold.map(|hold| response::timestamp(hold.until)),
+            replicas_afterwards: row.hold.and_then(|hold| hold.afterwards).map(Replicas::get),
         }
     }
 }
@@ -240,7 +252,7 @@ where
     S: Iterator<Item = (&'a Target, &'a Arc<Setting>)>,
     O: Iterator<Item = (&'a Target, &'a Observed)>,
 {
-    type Item = (&'a Target, Option<&'a Setting>, Option<&'a Observed>);
+    type Item = (&'a Target, Option<&'a Arc<Setting>>, Option<&'a Observed>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let next_stored = self.stored.peek().map(|(target, _)| *target);
@@ -252,7 +264,7 @@ where
         };
         let setting = self.stored.next_if(|(target, _)| *target == first);
         let observed = self.observed.next_if(|(target, _)| *target == first);
-        Some((first, setting.map(|(_, setting)| &**setting), observed.map(|(_, observed)| observed)))
+        Some((first, setting.map(|(_, setting)| setting), observed.map(|(_, observed)| observed)))
     }
 }
 

@@ -64,7 +64,8 @@ impl DeploymentsService for Deployments {
         request: Request<proto::SetDeploymentRequest>,
     ) -> Result<Response<proto::SetDeploymentResponse>, Status> {
         let caller = Caller::of(&request);
-        let request = SetRequest::parse(request.into_inner(), self.0.max_replicas).map_err(Refusal::from)?;
+        let (request, now) = (request.into_inner(), clock::now().wall);
+        let request = SetRequest::parse(request, self.0.max_replicas, now).map_err(Refusal::from)?;
         Ok(Response::new(set(&self.0, &caller, &request).await?))
     }
 

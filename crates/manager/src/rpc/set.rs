@@ -45,15 +45,19 @@ async fn authorized_set(
     request: SetRequest,
 ) -> Result<proto::SetDeploymentResponse, Refusal> {
     let existing = authorize(context, caller, &request.target).await?;
-    let SetRequest { target, replicas, expected_generation, is_dry_run, reason, .. } = request;
+    let SetRequest { target, replicas, hold_until: until, expected_generation, is_dry_run, reason, .. } =
+        request;
     let SetRequest { allow_missing, allow_autoscaled, replace_unknown, .. } = request;
     context.check_read()?;
     let old_replicas = current_replicas(context, &target, allow_missing).await?;
     if !allow_autoscaled {
         check_not_autoscaled(context, &target, allow_missing)?;
     }
-    let action =
-        if replace_unknown { Action::Replace { replicas, reason } } else { Action::Set { replicas, reason } };
+    let action = if replace_unknown {
+        Action::Replace { replicas, until, reason }
+    } else {
+        Action::Set { replicas, until, reason }
+    };
     let change =
         Change { expected_generation, existing, by: caller.user().to_owned(), at: clock::now().wall, action };
     let changed = if is_dry_run {
@@ -67,6 +71,7 @@ async fn authorized_set(
         let guard_state = guard_state(context, &view, &target, changed.after.as_deref());
         matches!(guard_state, GuardState::InForce(_))
     };
+    let (hold_until, replicas_afterwards) = changed.after.as_deref().map(response::hold).unwrap_or_default();
     Ok(proto::SetDeploymentResponse {
         name: target.name().to_owned(),
         namespace: target.namespace().to_owned(),
@@ -75,6 +80,8 @@ async fn authorized_set(
         new_replicas: Some(replicas.get()),
         generation: generation(&changed),
         guarded: is_guarded,
+        hold_until,
+        replicas_afterwards,
     })
 }
 
@@ -114,7 +121,7 @@ pub(super) fn generation(changed: &Changed) -> i64 {
 /// Checks that no autoscaler would fight with a setting. A target that may be missing, or is already managed, need not
 /// wait until the autoscalers were read. Without the permission to read them, none is known.
 fn check_not_autoscaled(context: &Context, target: &Target, allow_missing: bool) -> Result<(), Refusal> {
-    let is_managed = context.store.get(target).is_some();
+    let is_managed = context.store.in_force(target, clock::now().wall).is_some();
     let view = context.cluster.view();
     match view.autoscaler(target) {
         Some(autoscaler) => {

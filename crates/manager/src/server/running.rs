@@ -339,7 +339,7 @@ mod tests {
         let mut writing = Tasks::default();
         let panics = |_: &Changed| panic!("on purpose");
         writing.spawn_blocking("the store's writer", move || committer.run(panics));
-        let action = Action::Set { replicas: Replicas::new(1).unwrap(), reason: None };
+        let action = Action::Set { replicas: Replicas::new(1).unwrap(), until: None, reason: None };
         let (by, at) = ("alice".to_owned(), jiff::Timestamp::UNIX_EPOCH);
         let change = Change { expected_generation: None, existing: Existing::Any, by, at, action };
         let target = Target::deployment("shop", "web").unwrap();

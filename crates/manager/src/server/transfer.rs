@@ -216,7 +216,9 @@ fn describe(setting: &Setting) -> String {
         Enforcement::Ignore { until } => (Some("ignore".to_owned()), until),
     };
     let fields = [
-        ("replicas", Some(setting.replicas.to_string())),
+        ("replicas", setting.lasting().map(|lasting| lasting.to_string())),
+        ("temporaryReplicas", setting.hold.map(|_| setting.replicas.to_string())),
+        ("temporaryUntil", setting.hold.map(|hold| hold.until.to_string())),
         ("enforcement", enforcement),
         ("enforcementUntil", until.map(|until| until.to_string())),
         ("setBy", setting.set_by.clone()),

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::{Action, Change, Changed};
+use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::stored::Entry;
 
@@ -19,7 +19,7 @@ pub(super) trait Backend: Debug + Send + Sync {
     fn apply(&self, target: EntryTarget, change: Change) -> BoxFuture<'_, Result<Changed, StoreError>>;
 
     /// What is stored for `target`, as a change with this action sees it.
-    fn entry_to_change(&self, target: &EntryTarget, action: &Action) -> Option<Entry>;
+    fn entry_to_change(&self, target: &EntryTarget) -> Option<Entry>;
 
     /// Stops accepting changes. Those already submitted are still applied, if their callers wait for them.
     fn close(&self) -> BoxFuture<'_, ()>;

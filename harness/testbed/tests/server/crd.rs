@@ -50,12 +50,12 @@ impl Fixture<'_> {
         self.control_plane.replica_counts(&self.namespace).await.unwrap()
     }
 
-    async fn object(&self, name: &str) -> Option<DynamicObject> {
+    pub(crate) async fn object(&self, name: &str) -> Option<DynamicObject> {
         self.objects().await.get_opt(name).await.unwrap()
     }
 
     /// Creates a ReplicaCount as kubectl does. The error is what the API server says.
-    async fn create_object(&self, name: &str, spec: Value) -> Result<(), String> {
+    pub(crate) async fn create_object(&self, name: &str, spec: Value) -> Result<(), String> {
         let object = json!({
             "apiVersion": "replicacount.dev/v1alpha1",
             "kind": "ReplicaCount",
@@ -80,7 +80,13 @@ impl Fixture<'_> {
     }
 
     /// Waits until the status of an object has a condition with this status and reason; returns its message.
-    async fn wait_for_condition(&self, name: &str, condition: &str, status: &str, reason: &str) -> String {
+    pub(crate) async fn wait_for_condition(
+        &self,
+        name: &str,
+        condition: &str,
+        status: &str,
+        reason: &str,
+    ) -> String {
         eventually(&format!("{condition} of {name} is {status}: {reason}"), async || {
             let object = self.object(name).await.ok_or_else(|| "it does not exist".to_owned())?;
             let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::crd::with_crd;
 use crate::fixture::{Fixture, SOMEBODY, eventually, options, own, shared, wait_for_metric};
 
 /// A server with a guard of its own, under its own name, and whether the API server can correct counts.
-async fn guarded(mode: &str) -> (Fixture<'static>, bool) {
+pub(crate) async fn guarded(mode: &str) -> (Fixture<'static>, bool) {
     guarded_with(mode, &[]).await
 }
 

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Fixture<'_> {
     /// What happened to `web`, newest first.
-    async fn events(&self, types: &[EventType]) -> Vec<proto::Event> {
+    pub(crate) async fn events(&self, types: &[EventType]) -> Vec<proto::Event> {
         let request = proto::ListEventsRequest {
             name: "web".to_owned(),
             namespace: self.namespace.clone(),
@@ -29,7 +29,7 @@ impl Fixture<'_> {
         self.client.clone().list_events(request).await.unwrap().into_inner().events
     }
 
-    async fn wait_for_event(&self, event_type: EventType) -> proto::Event {
+    pub(crate) async fn wait_for_event(&self, event_type: EventType) -> proto::Event {
         eventually("the event is in the history", async || {
             self.events(&[event_type]).await.into_iter().next().ok_or("it is not")
         })

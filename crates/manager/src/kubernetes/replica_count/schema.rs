@@ -31,27 +31,30 @@ use serde_json::Value;
         (has(oldSelf.spec.target) && has(oldSelf.spec.target.name) ? oldSelf.spec.target.name : self.metadata.name)")
         .message("spec.target cannot change: delete this object and create one for the other workload"),
     printcolumn(name = "Target", type_ = "string", json_path = ".status.target", description = "Kind and name of the workload"),
-    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas", description = "The count that the workload must have"),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".status.desired", description = "The count that the workload must have now"),
     printcolumn(name = "Current", type_ = "integer", json_path = ".status.current", description = "The count that it has"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "What is known of the workload"),
     printcolumn(name = "By", type_ = "string", json_path = ".status.setBy", description = "Who set the count"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Until", type_ = "string", json_path = ".spec.temporary.until", priority = 1, description = "When a temporary count ends"),
     printcolumn(name = "Enforced", type_ = "string", json_path = ".status.conditions[?(@.type==\"Enforced\")].status", priority = 1, description = "Whether drift is repaired"),
     printcolumn(name = "Drifted-By", type_ = "string", json_path = ".status.lastDrift.by", priority = 1, description = "Who changed the count last"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason", priority = 1, description = "Why the count was set")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.enforcementUntil) || (has(self.enforcement) && self.enforcement == 'Ignore')")
-    .message("enforcementUntil is the end of Ignore: set enforcement to Ignore, or remove enforcementUntil"))]
+    .message("enforcementUntil is the end of Ignore: set enforcement to Ignore, or remove enforcementUntil"),
+    validation = Rule::new("has(self.replicas) || has(self.temporary)")
+    .message("set replicas, or temporary for a count that ends by itself"))]
 pub struct ReplicaCountSpec {
     /// The workload. Absent: the Deployment that has the name of this object. It cannot change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetRef>,
-    /// The count that the workload must have.
+    /// The count that the workload must have. Absent, beside temporary: the workload is only managed until that ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
-    pub replicas: i32,
-    /// Another count that holds until a time, after which replicas holds again. This version does not support it: an
-    /// object that has it is not enforced, and its conditions say so.
+    pub replicas: Option<i32>,
+    /// Another count that holds until a time, after which replicas holds again. Nothing is rewritten then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temporary: Option<Temporary>,
     /// Whether drift is repaired (Enforce, the default), or only shown (Ignore).
@@ -103,6 +106,10 @@ pub struct Temporary {
     /// When it ends.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub until: Timestamp,
+    /// What another version of the definition has and this one does not know.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: BTreeMap<String, Value>,
 }
 
 /// Whether drift is repaired.
@@ -142,6 +149,9 @@ pub struct ReplicaCountStatus {
     /// In one word, what is known of the workload: InSync, Drifted, Contested, Autoscaled, Ignored, Missing and others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// The count that the workload must have now: that of spec.temporary until it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<i32>,
     /// The count that the workload has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<i32>,

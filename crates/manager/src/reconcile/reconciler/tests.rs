@@ -223,7 +223,7 @@ fn version(number: usize) -> u64 {
 
 /// A Set of the first target.
 fn set(replicas: i32) -> Changed {
-    let action = Action::Set { replicas: count(replicas), reason: None };
+    let action = Action::Set { replicas: count(replicas), until: None, reason: None };
     let (by, at) = ("alice".to_owned(), clock::now().wall);
     Change { expected_generation: None, existing: Existing::Any, by, at, action }
         .apply(target(0).into(), None)

@@ -95,7 +95,7 @@ async fn lines_are_as_documented_and_in_order() {
     let how = Resolution::InSync;
     let cases = [
         (
-            EventKind::Set { by: by.clone(), from: None, to, reason: Some("sale".to_owned()) },
+            EventKind::Set { by: by.clone(), from: None, to, until: None, reason: Some("sale".to_owned()) },
             r#"INFO set target=shop/web by="alice" to=3 generation=2 reason="sale""#,
         ),
         (

@@ -92,7 +92,7 @@ impl Changer<'_> {
                 break;
             }
             let found = self.kept.find(target);
-            let before = found.as_ref().map(|found| found.said.entry_to_change(&change.action));
+            let before = found.as_ref().map(|found| found.said.entry_to_change());
             let stored = match change.apply(target.clone(), before) {
                 Ok(decided) => self.store(target, found.as_ref(), decided, deadline).await,
                 // Another server may have stored what the watch has not shown yet.

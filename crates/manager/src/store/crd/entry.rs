@@ -2,25 +2,24 @@
 
 use std::sync::Arc;
 
-use replica_count_core::change::Action;
 use replica_count_core::entry_target::{EntryTarget, OtherTarget};
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
-use replica_count_core::setting::{Enforcement, Setting};
+use replica_count_core::setting::{Enforcement, Hold, Setting};
 use replica_count_core::stored::{Entry, Unsupported};
 use replica_count_core::target::Target;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-use crate::kubernetes::replica_count::{EnforcementMode, ReplicaCount, ReplicaCountSpec, TargetRef};
+use crate::kubernetes::replica_count::{
+    EnforcementMode, ReplicaCount, ReplicaCountSpec, TargetRef, Temporary,
+};
 
 /// Why an object is not enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotEnforced {
     /// Its count is above `--max-replicas`.
     AboveMaximum(Arc<str>),
-    /// It has a temporary count.
-    Temporary(Arc<str>),
     /// It has something that this version does not know.
     Unsupported(Arc<str>),
 }
@@ -29,7 +28,7 @@ impl NotEnforced {
     /// The reason in a sentence.
     pub fn message(&self) -> &Arc<str> {
         match self {
-            Self::AboveMaximum(message) | Self::Temporary(message) | Self::Unsupported(message) => message,
+            Self::AboveMaximum(message) | Self::Unsupported(message) => message,
         }
     }
 
@@ -37,7 +36,6 @@ impl NotEnforced {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::AboveMaximum(_) => "AboveMaximum",
-            Self::Temporary(_) => "TemporaryNotSupported",
             Self::Unsupported(_) => "NotSupported",
         }
     }
@@ -63,8 +61,8 @@ impl Said {
         let spec = object.spec.to_string().into();
         let setting = target.as_ref().map_err(String::clone).and_then(|target| setting(object, target));
         let (setting, not_enforced) = match setting {
-            Ok((setting, has_temporary)) => {
-                let not_enforced = not_enforced(&setting, has_temporary, max_replicas);
+            Ok(setting) => {
+                let not_enforced = not_enforced(&setting, max_replicas);
                 (Some(Arc::new(setting)), not_enforced)
             }
             Err(reason) => (None, Some(NotEnforced::Unsupported(reason.into()))),
@@ -84,15 +82,9 @@ impl Said {
         }
     }
 
-    /// What is stored, as a change sees it: a new count replaces one that is only refused, and a temporary one, too. To
-    /// enforce something else than the object says is not what the user of [`Action::Enforce`] asks for.
-    pub(super) fn entry_to_change(&self, action: &Action) -> Entry {
-        let is_temporary = matches!(self.not_enforced, Some(NotEnforced::Temporary(_)));
-        match (&self.setting, action) {
-            (Some(_), Action::Enforce(_)) if is_temporary => self.entry(),
-            (Some(setting), _) => Entry::Setting(Arc::clone(setting)),
-            (None, _) => self.entry(),
-        }
+    /// What is stored, as a change sees it: a new count replaces one that is only refused.
+    pub(super) fn entry_to_change(&self) -> Entry {
+        self.setting.as_ref().map_or_else(|| self.entry(), |setting| Entry::Setting(Arc::clone(setting)))
     }
 
     pub(super) fn not_enforced(&self) -> Option<&NotEnforced> {
@@ -115,9 +107,8 @@ impl Said {
     /// Whether the `spec` already stands for `setting`, so that a patch would not raise the generation.
     pub(super) fn is_same_spec(&self, setting: &Setting) -> bool {
         self.setting.as_ref().is_some_and(|own| {
-            (own.replicas, own.enforcement) == (setting.replicas, setting.enforcement)
+            (own.replicas, own.hold, own.enforcement) == (setting.replicas, setting.hold, setting.enforcement)
                 && own.reason == setting.reason
-                && !matches!(self.not_enforced, Some(NotEnforced::Temporary(_)))
         })
     }
 }
@@ -134,7 +125,13 @@ pub(super) fn spec_of(target: &Target, object_name: &str, setting: &Setting) -> 
 
 fn fields(setting: &Setting) -> Map<String, Value> {
     let mut fields = Map::new();
-    fields.insert("replicas".to_owned(), setting.replicas.get().into());
+    if let Some(lasting) = setting.lasting() {
+        fields.insert("replicas".to_owned(), lasting.get().into());
+    }
+    if let Some(Hold { until, .. }) = setting.hold {
+        let temporary = json!({ "replicas": setting.replicas.get(), "until": until.to_string() });
+        fields.insert("temporary".to_owned(), temporary);
+    }
     if let Enforcement::Ignore { until } = setting.enforcement {
         fields.insert("enforcement".to_owned(), EnforcementMode::Ignore.as_str().into());
         if let Some(until) = until {
@@ -164,8 +161,8 @@ fn text(error: impl std::error::Error) -> String {
     error.to_string()
 }
 
-/// The setting, and whether there is a temporary one beside it. The error says what is not supported.
-fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<(Setting, bool), String> {
+/// The setting. The error says what is not supported.
+fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<Setting, String> {
     let unknown = |what: &str, word: &str| Err(format!("this version does not know the {what} {word:?}"));
     if target.known().is_none() {
         return unknown("kind", target.kind());
@@ -173,7 +170,8 @@ fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<(Setting, bool
     let spec = ReplicaCountSpec::deserialize(&object.spec).map_err(|error| format!("its spec: {error}"))?;
     let keys = spec.unknown.keys();
     let target_keys = spec.target.iter().flat_map(|TargetRef { unknown, .. }| unknown.keys());
-    if let Some(key) = keys.chain(target_keys).next() {
+    let temporary_keys = spec.temporary.iter().flat_map(|Temporary { unknown, .. }| unknown.keys());
+    if let Some(key) = keys.chain(target_keys).chain(temporary_keys).next() {
         return unknown("field", key);
     }
     let until = spec.enforcement_until;
@@ -183,24 +181,28 @@ fn setting(object: &ReplicaCount, target: &EntryTarget) -> Result<(Setting, bool
         Some((mode, None)) => return unknown("enforcement", mode),
     };
     let (set_by, set_at) = object.set();
-    let setting = Setting {
-        replicas: Replicas::new(spec.replicas).map_err(text)?,
+    let lasting = spec.replicas.map(Replicas::new).transpose().map_err(text)?;
+    let (replicas, hold) = match spec.temporary {
+        Some(Temporary { replicas, until, .. }) => {
+            (Replicas::new(replicas).map_err(text)?, Some(Hold { until, afterwards: lasting }))
+        }
+        None => (lasting.ok_or("its spec has neither replicas nor temporary")?, None),
+    };
+    Ok(Setting {
+        replicas,
+        hold,
         generation: object.generation(),
         enforcement,
         set_by,
         set_at,
         reason: spec.reason,
-    };
-    Ok((setting, spec.temporary.is_some()))
+    })
 }
 
-fn not_enforced(setting: &Setting, has_temporary: bool, max_replicas: Replicas) -> Option<NotEnforced> {
-    let Setting { replicas, .. } = setting;
-    if has_temporary {
-        let message = "this version does not support spec.temporary, so nothing of the object is enforced";
-        return Some(NotEnforced::Temporary(message.into()));
-    }
-    (*replicas > max_replicas).then(|| {
+fn not_enforced(setting: &Setting, max_replicas: Replicas) -> Option<NotEnforced> {
+    let counts = [Some(setting.replicas), setting.lasting()];
+    let highest = counts.into_iter().flatten().max();
+    highest.filter(|highest| *highest > max_replicas).map(|replicas| {
         let message = format!("{replicas} replicas are above the maximum of {max_replicas} (--max-replicas)");
         NotEnforced::AboveMaximum(message.into())
     })
@@ -232,10 +234,14 @@ mod tests {
         for enforcement in
             [Enforcement::Enforce, Enforcement::Ignore { until }, Enforcement::Ignore { until: None }]
         {
-            let reason = Some("sale".to_owned());
-            let setting =
-                Setting { generation: 2, enforcement, reason, ..Setting::of(Replicas::new(0).unwrap()) };
-            for name in ["web", "api"] {
+            let (zero, reason) = (Replicas::new(0).unwrap(), Some("sale".to_owned()));
+            let lasting = Setting { generation: 2, enforcement, reason, ..Setting::of(zero) };
+            let held = |afterwards| {
+                let hold = until.map(|until| Hold { until, afterwards });
+                Setting { hold, replicas: Replicas::new(9).unwrap(), ..lasting.clone() }
+            };
+            let settings = [lasting.clone(), held(Some(zero)), held(None)];
+            for (setting, name) in settings.into_iter().zip(["web", "api", "web"]) {
                 let target = Target::new(Kind::StatefulSet, "shop", name).unwrap();
                 let said = said(&spec_of(&target, "web", &setting));
                 assert_eq!(said.entry(), Entry::Setting(Arc::new(setting.clone())));
@@ -256,6 +262,9 @@ mod tests {
         check_refused(&json!({ "replicas": 3, "enforcement": "Maybe" }), "the enforcement \"Maybe\"");
         check_refused(&json!({ "replicas": -1 }), "-1 is negative");
         check_refused(&json!({ "replicas": "3" }), "its spec: ");
+        check_refused(&json!({}), "neither replicas nor temporary");
+        let temporary = json!({ "replicas": 1, "until": "2026-01-02T00:00:00Z", "from": "" });
+        check_refused(&json!({ "temporary": temporary }), "the field \"from\"");
         let other = check_refused(&json!({ "replicas": 3, "target": { "kind": "Rollout" } }), "\"Rollout\"");
         assert_eq!(other.target.unwrap().to_string(), "shop/Rollout/web");
         let invalid =
@@ -265,16 +274,18 @@ mod tests {
 
     #[test]
     fn a_new_count_replaces_one_that_is_only_refused() {
-        let temporary = json!({ "replicas": 1, "until": "2026-01-02T00:00:00Z" });
+        let temporary = |replicas: i32| json!({ "replicas": replicas, "until": "2026-01-02T00:00:00Z" });
         let setting = Setting::of(Replicas::new(4).unwrap());
-        for spec in [json!({ "replicas": 11 }), json!({ "replicas": 4, "temporary": temporary })] {
-            let said = check_refused(&spec, if spec["temporary"].is_null() { "above" } else { "temporary" });
-            let set = Action::Set { replicas: setting.replicas, reason: None };
-            assert!(matches!(said.entry_to_change(&set), Entry::Setting(_)));
-            let enforced = said.entry_to_change(&Action::Enforce(Enforcement::Enforce));
-            assert_eq!(matches!(enforced, Entry::Unsupported(_)), !spec["temporary"].is_null());
+        for spec in [
+            json!({ "replicas": 11 }),
+            json!({ "replicas": 11, "temporary": temporary(4) }),
+            json!({ "replicas": 4, "temporary": temporary(11) }),
+        ] {
+            let said = check_refused(&spec, "11 replicas are above");
+            assert!(matches!(said.entry_to_change(), Entry::Setting(_)));
             assert!(!said.is_same_spec(&setting));
         }
+        let temporary = temporary(1);
         let said = said(&json!({ "replicas": 4, "temporary": temporary, "target": {}, "reason": "sale" }));
         assert_eq!(said.patch(&setting), json!({ "replicas": 4, "temporary": null, "reason": null }));
     }

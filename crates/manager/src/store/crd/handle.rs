@@ -9,7 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::{Action, Change, Changed};
+use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::stored::Entry;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -59,9 +59,9 @@ impl Backend for Handle {
         .boxed()
     }
 
-    fn entry_to_change(&self, target: &EntryTarget, action: &Action) -> Option<Entry> {
+    fn entry_to_change(&self, target: &EntryTarget) -> Option<Entry> {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        objects.counting(target).map(|(_, known)| known.said.entry_to_change(action))
+        objects.counting(target).map(|(_, known)| known.said.entry_to_change())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -114,7 +114,7 @@ fn change(expected_generation: Option<u64>, action: Action) -> Change {
 }
 
 fn set(replicas: i32) -> Action {
-    Action::Set { replicas: Replicas::new(replicas).unwrap(), reason: None }
+    Action::Set { replicas: Replicas::new(replicas).unwrap(), until: None, reason: None }
 }
 
 /// Applies a change while the writer runs.

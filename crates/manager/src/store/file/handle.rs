@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use replica_count_core::change::{Action, Change, Changed};
+use replica_count_core::change::{Change, Changed};
 use replica_count_core::entry_target::EntryTarget;
 use replica_count_core::stored::Entry;
 use tokio::sync::{mpsc, oneshot};
@@ -41,7 +41,7 @@ impl Backend for Handle {
         .boxed()
     }
 
-    fn entry_to_change(&self, target: &EntryTarget, _action: &Action) -> Option<Entry> {
+    fn entry_to_change(&self, target: &EntryTarget) -> Option<Entry> {
         self.mirror.read().get(target)
     }
 

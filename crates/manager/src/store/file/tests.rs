@@ -111,7 +111,7 @@ fn target(name: &str) -> Target {
 
 fn set(count: i32) -> Change {
     let replicas = Replicas::new(count).expect("valid");
-    change(Action::Set { replicas, reason: None })
+    change(Action::Set { replicas, until: None, reason: None })
 }
 
 fn create(count: i32) -> Change {

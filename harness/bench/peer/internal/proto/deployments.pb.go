@@ -317,6 +317,8 @@ const (
 	EventType_EVENT_AUTOSCALED EventType = 16
 	// A write failed.
 	EventType_EVENT_WRITE_FAILED EventType = 17
+	// A temporary count has ended: To is in force again, or the workload is no longer managed.
+	EventType_EVENT_HOLD_ENDED EventType = 18
 )
 
 // Enum value maps for EventType.
@@ -340,6 +342,7 @@ var (
 		15: "EVENT_MISSING",
 		16: "EVENT_AUTOSCALED",
 		17: "EVENT_WRITE_FAILED",
+		18: "EVENT_HOLD_ENDED",
 	}
 	EventType_value = map[string]int32{
 		"EVENT_UNSPECIFIED":           0,
@@ -360,6 +363,7 @@ var (
 		"EVENT_MISSING":               15,
 		"EVENT_AUTOSCALED":            16,
 		"EVENT_WRITE_FAILED":          17,
+		"EVENT_HOLD_ENDED":            18,
 	}
 )
 
@@ -558,9 +562,13 @@ type DeploymentsReplicaConfig struct {
 	SteadyConflict *SteadyConflict `protobuf:"bytes,10,opt,name=SteadyConflict,proto3" json:"SteadyConflict,omitempty"`
 	// The kind of an entry that another version has stored, if this server does not know it: Kind has no meaning then.
 	// Empty: see Kind.
-	OtherKind     string `protobuf:"bytes,11,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OtherKind string `protobuf:"bytes,11,opt,name=OtherKind,proto3" json:"OtherKind,omitempty"`
+	// As in GetDeploymentResponse.
+	HoldUntil *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=HoldUntil,proto3" json:"HoldUntil,omitempty"`
+	// As in GetDeploymentResponse.
+	ReplicasAfterwards *int32 `protobuf:"varint,13,opt,name=ReplicasAfterwards,proto3,oneof" json:"ReplicasAfterwards,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *DeploymentsReplicaConfig) Reset() {
@@ -668,6 +676,20 @@ func (x *DeploymentsReplicaConfig) GetOtherKind() string {
 		return x.OtherKind
 	}
 	return ""
+}
+
+func (x *DeploymentsReplicaConfig) GetHoldUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldUntil
+	}
+	return nil
+}
+
+func (x *DeploymentsReplicaConfig) GetReplicasAfterwards() int32 {
+	if x != nil && x.ReplicasAfterwards != nil {
+		return *x.ReplicasAfterwards
+	}
+	return 0
 }
 
 type DeploymentsReplicaConfigs struct {
@@ -814,7 +836,8 @@ type GetDeploymentResponse struct {
 	State         DeploymentState `protobuf:"varint,6,opt,name=State,proto3,enum=proto.DeploymentState" json:"State,omitempty"`
 	// Grows by one with each change of the setting. 0: not managed.
 	Generation int64 `protobuf:"varint,7,opt,name=Generation,proto3" json:"Generation,omitempty"`
-	// Who set the desired count: the common name of the client certificate, or its URI.
+	// Who set the count last, also a temporary one: the common name of the client certificate, or its URI. With settings in
+	// ReplicaCounts, also a user of Kubernetes or, if the certainty says so, a field manager.
 	SetBy string                 `protobuf:"bytes,8,opt,name=SetBy,proto3" json:"SetBy,omitempty"`
 	SetAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=SetAt,proto3" json:"SetAt,omitempty"`
 	// Why it was set: the Reason of SetDeployment.
@@ -846,7 +869,16 @@ type GetDeploymentResponse struct {
 	// Whether the API server itself keeps the desired count.
 	Guard GuardState `protobuf:"varint,23,opt,name=Guard,proto3,enum=proto.GuardState" json:"Guard,omitempty"`
 	// Whether it keeps it now: one of the last three states.
-	Guarded       bool `protobuf:"varint,24,opt,name=Guarded,proto3" json:"Guarded,omitempty"`
+	Guarded bool `protobuf:"varint,24,opt,name=Guarded,proto3" json:"Guarded,omitempty"`
+	// When DesiredReplicas ends, because it is a temporary count. Absent: it is not.
+	HoldUntil *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=HoldUntil,proto3" json:"HoldUntil,omitempty"`
+	// With HoldUntil: the desired count afterwards. Absent: the workload is no longer managed then.
+	ReplicasAfterwards *int32 `protobuf:"varint,26,opt,name=ReplicasAfterwards,proto3,oneof" json:"ReplicasAfterwards,omitempty"`
+	// How sure it is who set the desired count.
+	SetByCertainty AuthorCertainty `protobuf:"varint,27,opt,name=SetByCertainty,proto3,enum=proto.AuthorCertainty" json:"SetByCertainty,omitempty"`
+	// The server that puts the settings into effect, if there may be several. Empty: none is known, or this one is the only
+	// one.
+	Holder        string `protobuf:"bytes,28,opt,name=Holder,proto3" json:"Holder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1047,6 +1079,34 @@ func (x *GetDeploymentResponse) GetGuarded() bool {
 		return x.Guarded
 	}
 	return false
+}
+
+func (x *GetDeploymentResponse) GetHoldUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldUntil
+	}
+	return nil
+}
+
+func (x *GetDeploymentResponse) GetReplicasAfterwards() int32 {
+	if x != nil && x.ReplicasAfterwards != nil {
+		return *x.ReplicasAfterwards
+	}
+	return 0
+}
+
+func (x *GetDeploymentResponse) GetSetByCertainty() AuthorCertainty {
+	if x != nil {
+		return x.SetByCertainty
+	}
+	return AuthorCertainty_AUTHOR_UNKNOWN
+}
+
+func (x *GetDeploymentResponse) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
 }
 
 // Writes of the desired count that failed in a row.
@@ -1401,8 +1461,12 @@ type SetDeploymentRequest struct {
 	Kind            Kind `protobuf:"varint,9,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	// Replace an entry that another version has stored and this one does not support.
 	ReplaceUnknown bool `protobuf:"varint,10,opt,name=ReplaceUnknown,proto3" json:"ReplaceUnknown,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Replicas is a temporary count, which holds until this time: then the count before it is in force again, or the
+	// workload is no longer managed if there was none. It replaces nothing but another temporary count. Absent: Replicas
+	// replaces both.
+	HoldUntil     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=HoldUntil,proto3" json:"HoldUntil,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetDeploymentRequest) Reset() {
@@ -1505,6 +1569,13 @@ func (x *SetDeploymentRequest) GetReplaceUnknown() bool {
 	return false
 }
 
+func (x *SetDeploymentRequest) GetHoldUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldUntil
+	}
+	return nil
+}
+
 type SetDeploymentResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=Name,proto3" json:"Name,omitempty"`
@@ -1516,9 +1587,13 @@ type SetDeploymentResponse struct {
 	Generation  int64  `protobuf:"varint,5,opt,name=Generation,proto3" json:"Generation,omitempty"`
 	Kind        Kind   `protobuf:"varint,6,opt,name=Kind,proto3,enum=proto.Kind" json:"Kind,omitempty"`
 	// Whether the API server itself already keeps this count, without waiting for that.
-	Guarded       bool `protobuf:"varint,7,opt,name=Guarded,proto3" json:"Guarded,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Guarded bool `protobuf:"varint,7,opt,name=Guarded,proto3" json:"Guarded,omitempty"`
+	// The HoldUntil of the request.
+	HoldUntil *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=HoldUntil,proto3" json:"HoldUntil,omitempty"`
+	// As in GetDeploymentResponse.
+	ReplicasAfterwards *int32 `protobuf:"varint,9,opt,name=ReplicasAfterwards,proto3,oneof" json:"ReplicasAfterwards,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *SetDeploymentResponse) Reset() {
@@ -1598,6 +1673,20 @@ func (x *SetDeploymentResponse) GetGuarded() bool {
 		return x.Guarded
 	}
 	return false
+}
+
+func (x *SetDeploymentResponse) GetHoldUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldUntil
+	}
+	return nil
+}
+
+func (x *SetDeploymentResponse) GetReplicasAfterwards() int32 {
+	if x != nil && x.ReplicasAfterwards != nil {
+		return *x.ReplicasAfterwards
+	}
+	return 0
 }
 
 type DeleteDeploymentRequest struct {
@@ -1965,7 +2054,7 @@ type Event struct {
 	PodsLost *int32 `protobuf:"varint,19,opt,name=PodsLost,proto3,oneof" json:"PodsLost,omitempty"`
 	// Writes that failed in a row, rounds of a steady conflict, or drifts since the workload is managed.
 	Times int64 `protobuf:"varint,20,opt,name=Times,proto3" json:"Times,omitempty"`
-	// When enforcement resumes.
+	// When enforcement resumes, or a temporary count ends.
 	Until *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=Until,proto3" json:"Until,omitempty"`
 	// Kind and name of the autoscaler that targets the workload. Empty: none does any more.
 	Autoscaler    string `protobuf:"bytes,22,opt,name=Autoscaler,proto3" json:"Autoscaler,omitempty"`
@@ -2474,7 +2563,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x10IncludeUnmanaged\x18\x03 \x01(\bR\x10IncludeUnmanaged\x12\x1a\n" +
 	"\bPageSize\x18\x04 \x01(\x05R\bPageSize\x12\x1c\n" +
 	"\tPageToken\x18\x05 \x01(\tR\tPageToken\x12!\n" +
-	"\x05Kinds\x18\x06 \x03(\x0e2\v.proto.KindR\x05Kinds\"\xfa\x03\n" +
+	"\x05Kinds\x18\x06 \x03(\x0e2\v.proto.KindR\x05Kinds\"\x80\x05\n" +
 	"\x18DeploymentsReplicaConfig\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
@@ -2487,10 +2576,13 @@ const file_deployments_proto_rawDesc = "" +
 	"\vLastFailure\x18\t \x01(\v2\x0e.proto.FailureR\vLastFailure\x12=\n" +
 	"\x0eSteadyConflict\x18\n" +
 	" \x01(\v2\x15.proto.SteadyConflictR\x0eSteadyConflict\x12\x1c\n" +
-	"\tOtherKind\x18\v \x01(\tR\tOtherKindB\v\n" +
+	"\tOtherKind\x18\v \x01(\tR\tOtherKind\x128\n" +
+	"\tHoldUntil\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tHoldUntil\x123\n" +
+	"\x12ReplicasAfterwards\x18\r \x01(\x05H\x03R\x12ReplicasAfterwards\x88\x01\x01B\v\n" +
 	"\t_ReplicasB\x12\n" +
 	"\x10_CurrentReplicasB\x10\n" +
-	"\x0e_ReadyReplicas\"\xdb\x01\n" +
+	"\x0e_ReadyReplicasB\x15\n" +
+	"\x13_ReplicasAfterwards\"\xdb\x01\n" +
 	"\x19DeploymentsReplicaConfigs\x12[\n" +
 	"\x18deploymentsReplicaConfig\x18\x01 \x03(\v2\x1f.proto.DeploymentsReplicaConfigR\x18deploymentsReplicaConfig\x12$\n" +
 	"\rNextPageToken\x18\x02 \x01(\tR\rNextPageToken\x12;\n" +
@@ -2499,7 +2591,8 @@ const file_deployments_proto_rawDesc = "" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
 	"\x04Kind\x18\x03 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x1c\n" +
-	"\tOtherKind\x18\x04 \x01(\tR\tOtherKind\"\xa4\b\n" +
+	"\tOtherKind\x18\x04 \x01(\tR\tOtherKind\"\x82\n" +
+	"\n" +
 	"\x15GetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12-\n" +
@@ -2531,10 +2624,15 @@ const file_deployments_proto_rawDesc = "" +
 	"\x0eSteadyConflict\x18\x15 \x01(\v2\x15.proto.SteadyConflictR\x0eSteadyConflict\x12\x1c\n" +
 	"\tOtherKind\x18\x16 \x01(\tR\tOtherKind\x12'\n" +
 	"\x05Guard\x18\x17 \x01(\x0e2\x11.proto.GuardStateR\x05Guard\x12\x18\n" +
-	"\aGuarded\x18\x18 \x01(\bR\aGuardedB\x12\n" +
+	"\aGuarded\x18\x18 \x01(\bR\aGuarded\x128\n" +
+	"\tHoldUntil\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\tHoldUntil\x123\n" +
+	"\x12ReplicasAfterwards\x18\x1a \x01(\x05H\x03R\x12ReplicasAfterwards\x88\x01\x01\x12>\n" +
+	"\x0eSetByCertainty\x18\x1b \x01(\x0e2\x16.proto.AuthorCertaintyR\x0eSetByCertainty\x12\x16\n" +
+	"\x06Holder\x18\x1c \x01(\tR\x06HolderB\x12\n" +
 	"\x10_CurrentReplicasB\x12\n" +
 	"\x10_DesiredReplicasB\x10\n" +
-	"\x0e_ReadyReplicas\"\xe1\x01\n" +
+	"\x0e_ReadyReplicasB\x15\n" +
+	"\x13_ReplicasAfterwards\"\xe1\x01\n" +
 	"\aFailure\x12\x16\n" +
 	"\x06Reason\x18\x01 \x01(\tR\x06Reason\x12\x17\n" +
 	"\x04Code\x18\x02 \x01(\x05H\x00R\x04Code\x88\x01\x01\x12\x18\n" +
@@ -2562,7 +2660,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\bPodsLost\x18\b \x01(\x05H\x02R\bPodsLost\x88\x01\x01B\a\n" +
 	"\x05_FromB\x05\n" +
 	"\x03_ToB\v\n" +
-	"\t_PodsLost\"\x89\x03\n" +
+	"\t_PodsLost\"\xc3\x03\n" +
 	"\x14SetDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12\x1f\n" +
@@ -2574,9 +2672,10 @@ const file_deployments_proto_rawDesc = "" +
 	"\x0fAllowAutoscaled\x18\b \x01(\bR\x0fAllowAutoscaled\x12\x1f\n" +
 	"\x04Kind\x18\t \x01(\x0e2\v.proto.KindR\x04Kind\x12&\n" +
 	"\x0eReplaceUnknown\x18\n" +
-	" \x01(\bR\x0eReplaceUnknownB\v\n" +
+	" \x01(\bR\x0eReplaceUnknown\x128\n" +
+	"\tHoldUntil\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tHoldUntilB\v\n" +
 	"\t_ReplicasB\x15\n" +
-	"\x13_ExpectedGeneration\"\x92\x02\n" +
+	"\x13_ExpectedGeneration\"\x98\x03\n" +
 	"\x15SetDeploymentResponse\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x12%\n" +
@@ -2586,9 +2685,12 @@ const file_deployments_proto_rawDesc = "" +
 	"Generation\x18\x05 \x01(\x03R\n" +
 	"Generation\x12\x1f\n" +
 	"\x04Kind\x18\x06 \x01(\x0e2\v.proto.KindR\x04Kind\x12\x18\n" +
-	"\aGuarded\x18\a \x01(\bR\aGuardedB\x0e\n" +
+	"\aGuarded\x18\a \x01(\bR\aGuarded\x128\n" +
+	"\tHoldUntil\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tHoldUntil\x123\n" +
+	"\x12ReplicasAfterwards\x18\t \x01(\x05H\x02R\x12ReplicasAfterwards\x88\x01\x01B\x0e\n" +
 	"\f_OldReplicasB\x0e\n" +
-	"\f_NewReplicas\"\xd6\x01\n" +
+	"\f_NewReplicasB\x15\n" +
+	"\x13_ReplicasAfterwards\"\xd6\x01\n" +
 	"\x17DeleteDeploymentRequest\x12\x12\n" +
 	"\x04Name\x18\x01 \x01(\tR\x04Name\x12\x1c\n" +
 	"\tNamespace\x18\x02 \x01(\tR\tNamespace\x123\n" +
@@ -2703,7 +2805,7 @@ const file_deployments_proto_rawDesc = "" +
 	"\x0fGUARD_SUSPENDED\x10\x02\x12\x0f\n" +
 	"\vGUARD_WARNS\x10\x03\x12\x10\n" +
 	"\fGUARD_DENIES\x10\x04\x12\x12\n" +
-	"\x0eGUARD_CORRECTS\x10\x05*\x8c\x03\n" +
+	"\x0eGUARD_CORRECTS\x10\x05*\xa2\x03\n" +
 	"\tEventType\x12\x15\n" +
 	"\x11EVENT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tEVENT_SET\x10\x01\x12\x11\n" +
@@ -2723,7 +2825,8 @@ const file_deployments_proto_rawDesc = "" +
 	"\x1bEVENT_STEADY_CONFLICT_ENDED\x10\x0e\x12\x11\n" +
 	"\rEVENT_MISSING\x10\x0f\x12\x14\n" +
 	"\x10EVENT_AUTOSCALED\x10\x10\x12\x16\n" +
-	"\x12EVENT_WRITE_FAILED\x10\x11*b\n" +
+	"\x12EVENT_WRITE_FAILED\x10\x11\x12\x14\n" +
+	"\x10EVENT_HOLD_ENDED\x10\x12*b\n" +
 	"\x0fAuthorCertainty\x12\x12\n" +
 	"\x0eAUTHOR_UNKNOWN\x10\x00\x12\x11\n" +
 	"\rAUTHOR_PROVEN\x10\x01\x12\x12\n" +
@@ -2781,8 +2884,8 @@ var file_deployments_proto_goTypes = []any{
 	(*ListEventsResponse)(nil),        // 23: proto.ListEventsResponse
 	(*WatchDeploymentsRequest)(nil),   // 24: proto.WatchDeploymentsRequest
 	(*WatchDeploymentsResponse)(nil),  // 25: proto.WatchDeploymentsResponse
-	(*durationpb.Duration)(nil),       // 26: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 27: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
 }
 var file_deployments_proto_depIdxs = []int32{
 	0,  // 0: proto.ListDeploymentsRequest.Kinds:type_name -> proto.Kind
@@ -2790,70 +2893,75 @@ var file_deployments_proto_depIdxs = []int32{
 	0,  // 2: proto.DeploymentsReplicaConfig.Kind:type_name -> proto.Kind
 	11, // 3: proto.DeploymentsReplicaConfig.LastFailure:type_name -> proto.Failure
 	13, // 4: proto.DeploymentsReplicaConfig.SteadyConflict:type_name -> proto.SteadyConflict
-	7,  // 5: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
-	26, // 6: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
-	0,  // 7: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
-	1,  // 8: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
-	27, // 9: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
-	2,  // 10: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
-	27, // 11: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
-	14, // 12: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
-	26, // 13: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
-	12, // 14: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
-	0,  // 15: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
-	11, // 16: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
-	13, // 17: proto.GetDeploymentResponse.SteadyConflict:type_name -> proto.SteadyConflict
-	3,  // 18: proto.GetDeploymentResponse.Guard:type_name -> proto.GuardState
-	27, // 19: proto.Failure.Since:type_name -> google.protobuf.Timestamp
-	27, // 20: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
-	27, // 21: proto.Contest.Until:type_name -> google.protobuf.Timestamp
-	26, // 22: proto.SteadyConflict.Period:type_name -> google.protobuf.Duration
-	27, // 23: proto.Drift.At:type_name -> google.protobuf.Timestamp
-	0,  // 24: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 25: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
-	0,  // 26: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
-	0,  // 27: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
-	2,  // 28: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
-	27, // 29: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
-	0,  // 30: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
-	2,  // 31: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
-	27, // 32: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
-	0,  // 33: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
-	0,  // 34: proto.Event.Kind:type_name -> proto.Kind
-	4,  // 35: proto.Event.Type:type_name -> proto.EventType
-	27, // 36: proto.Event.At:type_name -> google.protobuf.Timestamp
-	5,  // 37: proto.Event.Certainty:type_name -> proto.AuthorCertainty
-	26, // 38: proto.Event.Took:type_name -> google.protobuf.Duration
-	26, // 39: proto.Event.Wait:type_name -> google.protobuf.Duration
-	27, // 40: proto.Event.Until:type_name -> google.protobuf.Timestamp
-	0,  // 41: proto.ListEventsRequest.Kind:type_name -> proto.Kind
-	27, // 42: proto.ListEventsRequest.Since:type_name -> google.protobuf.Timestamp
-	27, // 43: proto.ListEventsRequest.Until:type_name -> google.protobuf.Timestamp
-	4,  // 44: proto.ListEventsRequest.Types:type_name -> proto.EventType
-	21, // 45: proto.ListEventsResponse.Events:type_name -> proto.Event
-	0,  // 46: proto.WatchDeploymentsRequest.Kinds:type_name -> proto.Kind
-	4,  // 47: proto.WatchDeploymentsRequest.Types:type_name -> proto.EventType
-	7,  // 48: proto.WatchDeploymentsResponse.Rows:type_name -> proto.DeploymentsReplicaConfig
-	21, // 49: proto.WatchDeploymentsResponse.Event:type_name -> proto.Event
-	6,  // 50: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
-	9,  // 51: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
-	15, // 52: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
-	17, // 53: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
-	19, // 54: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
-	22, // 55: proto.DeploymentsService.ListEvents:input_type -> proto.ListEventsRequest
-	24, // 56: proto.DeploymentsService.WatchDeployments:input_type -> proto.WatchDeploymentsRequest
-	8,  // 57: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
-	10, // 58: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
-	16, // 59: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
-	18, // 60: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
-	20, // 61: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
-	23, // 62: proto.DeploymentsService.ListEvents:output_type -> proto.ListEventsResponse
-	25, // 63: proto.DeploymentsService.WatchDeployments:output_type -> proto.WatchDeploymentsResponse
-	57, // [57:64] is the sub-list for method output_type
-	50, // [50:57] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	26, // 5: proto.DeploymentsReplicaConfig.HoldUntil:type_name -> google.protobuf.Timestamp
+	7,  // 6: proto.DeploymentsReplicaConfigs.deploymentsReplicaConfig:type_name -> proto.DeploymentsReplicaConfig
+	27, // 7: proto.DeploymentsReplicaConfigs.ObservedAge:type_name -> google.protobuf.Duration
+	0,  // 8: proto.GetDeploymentRequest.Kind:type_name -> proto.Kind
+	1,  // 9: proto.GetDeploymentResponse.State:type_name -> proto.DeploymentState
+	26, // 10: proto.GetDeploymentResponse.SetAt:type_name -> google.protobuf.Timestamp
+	2,  // 11: proto.GetDeploymentResponse.Enforcement:type_name -> proto.EnforcementMode
+	26, // 12: proto.GetDeploymentResponse.EnforcementUntil:type_name -> google.protobuf.Timestamp
+	14, // 13: proto.GetDeploymentResponse.LastDrift:type_name -> proto.Drift
+	27, // 14: proto.GetDeploymentResponse.ObservedAge:type_name -> google.protobuf.Duration
+	12, // 15: proto.GetDeploymentResponse.Contest:type_name -> proto.Contest
+	0,  // 16: proto.GetDeploymentResponse.Kind:type_name -> proto.Kind
+	11, // 17: proto.GetDeploymentResponse.LastFailure:type_name -> proto.Failure
+	13, // 18: proto.GetDeploymentResponse.SteadyConflict:type_name -> proto.SteadyConflict
+	3,  // 19: proto.GetDeploymentResponse.Guard:type_name -> proto.GuardState
+	26, // 20: proto.GetDeploymentResponse.HoldUntil:type_name -> google.protobuf.Timestamp
+	5,  // 21: proto.GetDeploymentResponse.SetByCertainty:type_name -> proto.AuthorCertainty
+	26, // 22: proto.Failure.Since:type_name -> google.protobuf.Timestamp
+	26, // 23: proto.Failure.NextTry:type_name -> google.protobuf.Timestamp
+	26, // 24: proto.Contest.Until:type_name -> google.protobuf.Timestamp
+	27, // 25: proto.SteadyConflict.Period:type_name -> google.protobuf.Duration
+	26, // 26: proto.Drift.At:type_name -> google.protobuf.Timestamp
+	0,  // 27: proto.SetDeploymentRequest.Kind:type_name -> proto.Kind
+	26, // 28: proto.SetDeploymentRequest.HoldUntil:type_name -> google.protobuf.Timestamp
+	0,  // 29: proto.SetDeploymentResponse.Kind:type_name -> proto.Kind
+	26, // 30: proto.SetDeploymentResponse.HoldUntil:type_name -> google.protobuf.Timestamp
+	0,  // 31: proto.DeleteDeploymentRequest.Kind:type_name -> proto.Kind
+	0,  // 32: proto.DeleteDeploymentResponse.Kind:type_name -> proto.Kind
+	2,  // 33: proto.SetEnforcementRequest.Mode:type_name -> proto.EnforcementMode
+	26, // 34: proto.SetEnforcementRequest.Until:type_name -> google.protobuf.Timestamp
+	0,  // 35: proto.SetEnforcementRequest.Kind:type_name -> proto.Kind
+	2,  // 36: proto.SetEnforcementResponse.Mode:type_name -> proto.EnforcementMode
+	26, // 37: proto.SetEnforcementResponse.Until:type_name -> google.protobuf.Timestamp
+	0,  // 38: proto.SetEnforcementResponse.Kind:type_name -> proto.Kind
+	0,  // 39: proto.Event.Kind:type_name -> proto.Kind
+	4,  // 40: proto.Event.Type:type_name -> proto.EventType
+	26, // 41: proto.Event.At:type_name -> google.protobuf.Timestamp
+	5,  // 42: proto.Event.Certainty:type_name -> proto.AuthorCertainty
+	27, // 43: proto.Event.Took:type_name -> google.protobuf.Duration
+	27, // 44: proto.Event.Wait:type_name -> google.protobuf.Duration
+	26, // 45: proto.Event.Until:type_name -> google.protobuf.Timestamp
+	0,  // 46: proto.ListEventsRequest.Kind:type_name -> proto.Kind
+	26, // 47: proto.ListEventsRequest.Since:type_name -> google.protobuf.Timestamp
+	26, // 48: proto.ListEventsRequest.Until:type_name -> google.protobuf.Timestamp
+	4,  // 49: proto.ListEventsRequest.Types:type_name -> proto.EventType
+	21, // 50: proto.ListEventsResponse.Events:type_name -> proto.Event
+	0,  // 51: proto.WatchDeploymentsRequest.Kinds:type_name -> proto.Kind
+	4,  // 52: proto.WatchDeploymentsRequest.Types:type_name -> proto.EventType
+	7,  // 53: proto.WatchDeploymentsResponse.Rows:type_name -> proto.DeploymentsReplicaConfig
+	21, // 54: proto.WatchDeploymentsResponse.Event:type_name -> proto.Event
+	6,  // 55: proto.DeploymentsService.ListDeployments:input_type -> proto.ListDeploymentsRequest
+	9,  // 56: proto.DeploymentsService.GetDeployment:input_type -> proto.GetDeploymentRequest
+	15, // 57: proto.DeploymentsService.SetDeployment:input_type -> proto.SetDeploymentRequest
+	17, // 58: proto.DeploymentsService.DeleteDeployment:input_type -> proto.DeleteDeploymentRequest
+	19, // 59: proto.DeploymentsService.SetEnforcement:input_type -> proto.SetEnforcementRequest
+	22, // 60: proto.DeploymentsService.ListEvents:input_type -> proto.ListEventsRequest
+	24, // 61: proto.DeploymentsService.WatchDeployments:input_type -> proto.WatchDeploymentsRequest
+	8,  // 62: proto.DeploymentsService.ListDeployments:output_type -> proto.DeploymentsReplicaConfigs
+	10, // 63: proto.DeploymentsService.GetDeployment:output_type -> proto.GetDeploymentResponse
+	16, // 64: proto.DeploymentsService.SetDeployment:output_type -> proto.SetDeploymentResponse
+	18, // 65: proto.DeploymentsService.DeleteDeployment:output_type -> proto.DeleteDeploymentResponse
+	20, // 66: proto.DeploymentsService.SetEnforcement:output_type -> proto.SetEnforcementResponse
+	23, // 67: proto.DeploymentsService.ListEvents:output_type -> proto.ListEventsResponse
+	25, // 68: proto.DeploymentsService.WatchDeployments:output_type -> proto.WatchDeploymentsResponse
+	62, // [62:69] is the sub-list for method output_type
+	55, // [55:62] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_deployments_proto_init() }

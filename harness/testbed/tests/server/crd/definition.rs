@@ -27,7 +27,7 @@ async fn the_server_needs_the_definition() {
     // An older definition.
     control_plane.install_replica_counts().await.unwrap();
     let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.admin().await.unwrap());
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/temporary";
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/reason";
     let patch: Patch<()> =
         Patch::Json(serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap());
     definitions.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
@@ -36,7 +36,7 @@ async fn the_server_needs_the_definition() {
         let request =
             http::Request::get("/openapi/v3/apis/replicacount.dev/v1alpha1").body(Vec::new()).unwrap();
         let schema = admin.request_text(request).await.unwrap_or_default();
-        if schema.contains("enforcementUntil") && !schema.contains("temporary") {
+        if schema.contains("enforcementUntil") && !schema.contains("Why this count was set") {
             Ok(())
         } else {
             Err("not yet")
@@ -45,7 +45,7 @@ async fn the_server_needs_the_definition() {
     .await;
     let (status, log) = Manager::start_expecting_failure(&options).await.unwrap();
     assert_eq!(status.code(), Some(64), "{log:?}");
-    assert!(log.last().unwrap().contains("have no spec.temporary"), "{log:?}");
+    assert!(log.last().unwrap().contains("have no spec.reason"), "{log:?}");
 }
 
 #[tokio::test]

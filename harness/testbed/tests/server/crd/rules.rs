@@ -23,6 +23,7 @@ async fn the_api_server_refuses_what_the_definition_forbids() {
     check(json!({ "replicas": 1, "enforcement": "Maybe" }), "spec.enforcement").await;
     check(json!({ "replicas": 1, "reason": "a".repeat(1025) }), "spec.reason").await;
     check(json!({ "replicas": 1, "temporary": { "replicas": 2 } }), "spec.temporary.until").await;
+    check(json!({ "reason": "sale" }), "set replicas, or temporary for a count that ends by itself").await;
     let until = "2026-01-01T00:00:00Z";
     let expected = "set enforcement to Ignore, or remove enforcementUntil";
     check(json!({ "replicas": 1, "enforcementUntil": until }), expected).await;
@@ -90,9 +91,9 @@ async fn what_only_the_server_knows_is_told_in_a_condition() {
     fixture.wait_for_count("web", 4).await;
     fixture.wait_for_condition("web", "Enforced", "True", "Enforced").await;
 
-    let temporary = json!({ "replicas": 6, "until": "2036-01-01T00:00:00Z" });
+    let temporary = json!({ "replicas": 1001, "until": "2036-01-01T00:00:00Z" });
     fixture.patch_object("web", json!({ "replicas": 5, "temporary": temporary })).await.unwrap();
-    fixture.wait_for_condition("web", "Enforced", "False", "TemporaryNotSupported").await;
+    fixture.wait_for_condition("web", "Enforced", "False", "AboveMaximum").await;
     assert_eq!(fixture.count("web").await, Some(4));
     fixture.set("web", 5).await;
     fixture.wait_for_count("web", 5).await;

@@ -31,6 +31,8 @@ async fn a_set_answers_with_the_counts_before_and_after() {
         generation,
         kind: 0,
         guarded: false,
+        hold_until: None,
+        replicas_afterwards: None,
     };
     let expected = [expected(2, 0, 1), expected(0, 6, 2), expected(6, 6, 3)];
     for expected in expected {

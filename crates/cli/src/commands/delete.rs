@@ -1,0 +1,89 @@
+//! `delete`: forgets desired counts.
+
+use clap::Args;
+use replica_count_api::proto::DeleteDeploymentRequest;
+
+use crate::bulk::{self, Report};
+use crate::calls::Calls;
+use crate::connect::ConnectArgs;
+use crate::dry_run::{DryRun, DryRunArgs};
+use crate::failure::Failure;
+use crate::scope::NamespaceArgs;
+use crate::select::{Among, SelectArgs, Selected};
+
+const EXAMPLES: &str = "\
+Examples:
+  # web keeps the count that it has, and is no longer managed
+  kubectl replicas delete web
+
+  # The same for all that have a label
+  kubectl replicas delete -l app=shop";
+
+/// Forget desired counts: workloads keep the counts they have
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, visible_alias = "unpin")]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Delete only a setting that still has this generation
+    #[arg(long, value_name = "N")]
+    if_generation: Option<i64>,
+    #[command(flatten)]
+    dry_run: DryRunArgs,
+    /// Print nothing if it succeeds
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+impl DeleteArgs {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let calls = Calls::new(self.connect.connect().await?);
+        let namespace = self.namespace.of(calls.session());
+        let selected = self.select.select(&calls, &namespace, Among::Managed).await?;
+        if selected.is_empty() {
+            return crate::output::print::nothing(&namespace);
+        }
+        let dry_run = self.dry_run.dry_run;
+        let report = Report { quiet: self.quiet, done: "deleted" };
+        bulk::run(selected, report, |selected| forget(&calls, selected, self.if_generation, dry_run)).await
+    }
+}
+
+/// Forgets one count.
+pub(crate) async fn forget(
+    calls: &Calls,
+    selected: Selected,
+    expected_generation: Option<i64>,
+    dry_run: DryRun,
+) -> bulk::Outcome {
+    let Selected { namespace, target, .. } = selected;
+    if dry_run != DryRun::None {
+        // The server has no dry run of a deletion; whether there is a count to delete can be asked.
+        return match super::get::one(calls, &namespace, &target).await {
+            Ok(found) if found.desired_replicas.is_some() => {
+                Ok(format!("{target} is no longer managed{}", DryRun::Client.suffix()))
+            }
+            Ok(_) => Err((target.to_string(), Failure::new(format!("{target} is not managed")))),
+            Err(failure) => Err((target.to_string(), failure)),
+        };
+    }
+    let request = DeleteDeploymentRequest {
+        name: target.name.clone(),
+        namespace,
+        expected_generation,
+        kind: target.kind.into(),
+        ..DeleteDeploymentRequest::default()
+    };
+    match calls.delete(request).await {
+        Ok(answer) => {
+            let old = answer.old_replicas.map(|old| format!(" (its count was {old})")).unwrap_or_default();
+            Ok(format!("{target} is no longer managed{old}"))
+        }
+        Err(status) => Err((target.to_string(), calls.explain("DeleteDeployment", &status))),
+    }
+}
