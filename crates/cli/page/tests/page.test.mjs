@@ -172,7 +172,7 @@ test('a temporary count is shown with its end, and undone before it', async () =
   await page.locator('.preview', { hasText: 'then 5 is in force again' }).waitFor();
   await button('Set 7').click();
   await eventually('the cluster follows', async () => (await count('web')) === 7);
-  await page.locator('.facts', { hasText: /Temporary\s+until [0-9:, A-Za-z]+, then 5 again/ }).waitFor();
+  await page.locator('.facts', { hasText: /Temporary\s*until [0-9:, A-Za-z]+, then 5 again/ }).waitFor();
   await button('Undo…').click();
   await page.locator('.preview', { hasText: 'Desired 7 → 5' }).waitFor();
   await button('Undo').click();
@@ -241,7 +241,8 @@ test('ten thousand rows scroll, sort and filter without lag', async () => {
   console.log(`# ${best.rate.toFixed(1)} frames a second, ${best.perFrame.toFixed(1)} ms of the page's thread for each`);
   assert.ok(best.perFrame < 1000 / MIN_RATE, `${best.perFrame} ms`);
   // Without a graphics card, drawing takes the processors that others use, too.
-  if (loadavg()[0] > 2 * cpus().length) console.log('# NOT TESTED: frames a second, because the machine is busy');
+  const isBusy = loadavg()[0] > 2 * cpus().length;
+  if (best.rate < MIN_RATE && isBusy) console.log('# NOT TESTED: frames a second, because the machine is busy');
   else assert.ok(best.rate >= MIN_RATE, `${best.rate} frames a second`);
   const rows = await page.getByRole('row').count();
   assert.ok(rows < 100, `${rows} rows are in the document`);
