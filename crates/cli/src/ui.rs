@@ -4,6 +4,7 @@
 //! connection, so the page can do exactly what the user may do.
 
 mod access;
+mod agenda;
 mod browser;
 mod calls;
 mod drifts;
