@@ -116,7 +116,8 @@ test('a drift shows within 250 ms of its repair, with its author', async () => {
   for (const round of [1, 2, 3]) {
     const shown = page.evaluate(
       (round) =>
-        new Promise((resolve) => {
+        new Promise((resolve, reject) => {
+          setTimeout(reject, 10_000, new Error('not shown within 10 s'));
           const look = () => {
             const found = (what) => document.querySelectorAll(`.detail .history li[data-what="${what}"][data-by="kubectl"]`).length;
             const isShown = found('DRIFTED') > round && found('REPAIRED') > round;
