@@ -55,7 +55,7 @@ impl ConnectArgs {
         context: Option<Context>,
         profile: Option<&Profile>,
     ) -> Result<Session, Failure> {
-        let given = self.server.as_ref().or_else(|| profile.and_then(|profile| profile.server.as_ref()));
+        let given = self.address(profile);
         let mut found = None;
         if given.is_none() {
             found = Some(self.find_service(context.as_ref(), profile).await?);

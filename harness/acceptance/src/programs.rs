@@ -18,7 +18,7 @@ use crate::helm::Version;
 /// Longer than any of these programs waits for pods.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// kubectl, grpcurl and one version of Helm on PATH, and a kubeconfig for them.
+/// kubectl with the plugin `replicas`, grpcurl and one version of Helm on PATH, and a kubeconfig for them.
 #[derive(Debug)]
 pub(crate) struct Programs {
     variables: Vec<(&'static str, OsString)>,
@@ -38,12 +38,16 @@ impl Programs {
             ("HELM_CACHE_HOME", folder.join("helm/cache").into()),
             ("HELM_CONFIG_HOME", folder.join("helm/config").into()),
             ("HELM_DATA_HOME", folder.join("helm/data").into()),
+            // The same for kubectl replicas.
+            ("XDG_CONFIG_HOME", folder.join("config").into()),
         ];
         let this = Self { variables };
         for program in [Program::Kubectl, Program::Grpcurl] {
             let path = task::spawn_blocking(move || Cluster::from_env()?.ensure(program)).await??;
             symlink(path, bin.join(program.name()))?;
         }
+        let plugin = workspace::built_binary("kubectl-replicas", "replica-count-cli")?;
+        symlink(plugin, bin.join("kubectl-replicas"))?;
         let root = workspace::root()?;
         let helm = this.run_in(&root, ["scripts/tool.sh", helm.tool()]).await?;
         symlink(helm.trim(), bin.join("helm"))?;

@@ -9,6 +9,7 @@ mod guard;
 mod helm_test;
 mod install;
 mod kill;
+mod kubectl;
 mod listing;
 mod notes;
 mod pipeline;
@@ -51,6 +52,7 @@ pub(crate) const ALL: &[Step] = &[
     stateful_set::STEP,
     conflict::STEP,
     third_party::STEP,
+    kubectl::STEP,
     kill::STEP,
     eviction::STEP,
     replacement::STEP,

@@ -95,13 +95,24 @@ impl ConnectArgs {
         }
     }
 
+    /// The address of the server. `None`: it is found in the cluster.
+    pub(super) fn address<'a>(&'a self, profile: Option<&'a Profile>) -> Option<&'a Address> {
+        match (&self.server, &self.service) {
+            (Some(server), _) => Some(server),
+            (None, Some(_)) => None,
+            (None, None) => profile.and_then(|profile| profile.server.as_ref()),
+        }
+    }
+
     /// The name that the server's certificate must have. `None`: the host of the address.
     pub(super) fn server_name(
         &self,
         profile: Option<&Profile>,
         service: Option<&ServerService>,
     ) -> Option<String> {
-        let profiled = || profile.and_then(|profile| profile.server_name.clone());
+        // The name in the profile is that of the server in the profile.
+        let is_other = self.server.is_some() || self.service.is_some();
+        let profiled = || profile.filter(|_| !is_other).and_then(|profile| profile.server_name.clone());
         self.server_name.clone().or_else(profiled).or_else(|| service.map(ServerService::host))
     }
 

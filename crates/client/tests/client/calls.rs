@@ -1,13 +1,19 @@
 //! Calls to a server and their answers.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use replica_count_api::proto::{DeploymentsReplicaConfig, ListDeploymentsRequest};
 use replica_count_client::connection::{Connection, MAX_ANSWER};
 use replica_count_client::describe::describe;
+use replica_count_client::dial::{Dial, DialError, Stream};
 use replica_count_client::pages::{PAGE_SIZE, Pages};
 use replica_count_client::{Address, Endpoint};
-use tokio::net::TcpListener;
+use tokio::io::{copy_bidirectional, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tonic::Code;
 use tonic_health::ServingStatus;
@@ -122,6 +128,49 @@ async fn connection_errors_say_why() {
     let status = client.list_deployments(ListDeploymentsRequest::default()).await.unwrap_err();
     let line = describe("ListDeployments", &status);
     assert!(line.starts_with("ListDeployments failed: transport error: tcp connect error: "), "{line}");
+}
+
+/// Streams through a relay, which can be cut.
+#[derive(Debug, Default)]
+struct Relay {
+    server: Option<SocketAddr>,
+    dialled: Mutex<Vec<AbortHandle>>,
+}
+
+impl Dial for Relay {
+    fn dial(self: Arc<Self>) -> BoxFuture<'static, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            let mut server = TcpStream::connect(self.server.ok_or("there is no pod")?).await?;
+            let (near, mut far) = duplex(1 << 16);
+            let relay = tokio::spawn(async move { copy_bidirectional(&mut far, &mut server).await });
+            self.dialled.lock().unwrap().push(relay.abort_handle());
+            Ok(Box::new(near) as Box<dyn Stream>)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_is_dialled_again() {
+    let certificates = Certificates::new();
+    let server = ListServer::start(&certificates, megabytes(1), None).await;
+    let relay = Arc::new(Relay { server: Some(server.address), ..Relay::default() });
+    let endpoint = endpoint(&certificates, &server, None).with_keep_alive(PATIENCE);
+    let connection = endpoint.connect_through(relay.clone()).await.unwrap();
+    let list = async || {
+        let request = ListDeploymentsRequest::default();
+        connection.deployments().list_deployments(request).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(list().await.unwrap().deployments_replica_config.len(), 1);
+    relay.dialled.lock().unwrap()[0].abort();
+    let again = timeout(PATIENCE, async {
+        // The first call after the end may fail with it.
+        while list().await.is_err() {}
+    });
+    again.await.expect("the next call dials");
+    assert_eq!(relay.dialled.lock().unwrap().len(), 2);
+
+    let refused = endpoint.connect_through(Arc::new(Relay::default())).await.unwrap_err();
+    assert_eq!(refused.to_string(), "cannot connect: transport error: there is no pod");
 }
 
 #[tokio::test]

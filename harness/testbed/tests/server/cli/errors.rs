@@ -34,6 +34,7 @@ async fn without_a_server_or_a_certificate_the_next_step_is_named() {
     assert!(cli.fails(&format!("get --server {address} --cert x"), 2).contains("--ca and --key is missing"));
     cli.refused("get --context other", &["the kubeconfig has no context \"other\"", "get-contexts"]);
     cli.login("client");
+    cli.refused("get --service no-such/service", &["there is no Service no-such/service"]);
     cli.refused("get --server localhost:1", &["the server at localhost:1: ", "Nothing listens there"]);
 }
 

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use replica_count_api::proto::ListDeploymentsRequest;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time;
 
 use super::Cli;
@@ -104,6 +106,26 @@ async fn of_a_thousand_entries_one_bad_one_stops_all() {
         assert!(refused.contains(said) && refused.contains("Nothing was applied."), "{refused}");
         assert_eq!(cli.stored().await, []);
     }
+}
+
+#[tokio::test]
+async fn interrupted_half_way_it_says_what_was_done() {
+    let fixture = Fixture::new().await;
+    let cli = Cli::new(&fixture);
+    cli.write("counts", &many(1_000, |_| 1));
+    let mut command = cli.plugin(["apply", "-q", "-f", "counts", "--allow-missing"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    while cli.stored().await.is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before it stored anything");
+        time::sleep(Duration::from_millis(1)).await;
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let stored = cli.stored().await.len();
+    assert!(stored < 1_000, "all were stored before it was interrupted");
+    let expected = format!("error: interrupted: {stored} applied, 0 failed, {} not begun\n", 1_000 - stored);
+    assert_eq!((output.status.code(), said), (Some(1), expected));
 }
 
 #[tokio::test]
