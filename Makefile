@@ -128,7 +128,7 @@ page: ## Build the page of `kubectl replicas ui` into crates/cli/page/built (nee
 .PHONY: test-page
 test-page: build cluster ## Test the page in Chromium, on a real server (needs Node and Chromium)
 	scripts/build-page.sh --check
-	CHROMIUM=$$(scripts/browser.sh) node --test crates/cli/page/tests/page.test.mjs
+	CHROMIUM=$$(scripts/browser.sh) node --test --test-timeout 180000 crates/cli/page/tests/page.test.mjs
 
 .PHONY: page-pictures
 page-pictures: build cluster ## Make the pictures of the page for the documentation (needs Node and Chromium)

@@ -4,6 +4,7 @@
 //! connection, so the page can do exactly what the user may do.
 
 mod access;
+mod agenda;
 mod browser;
 mod calls;
 mod drifts;
@@ -36,7 +37,7 @@ Examples:
   # Only one namespace, and on this port
   kubectl replicas ui -n shop --port 8123
 
-  # On another machine: forward the port with ssh -L 8123:127.0.0.1:8123, and open the address that is printed
+  # On another machine: ssh -L 8123:127.0.0.1:8123 forwards it, then open the address that is printed
   kubectl replicas ui --no-browser --port 8123";
 
 /// Show a page with all counts, live, in the browser

@@ -11,7 +11,7 @@ import { Icon, StateLabel } from './marks';
 import { model, useNow } from './model';
 import { type Detail as DetailOf, type Event, type Events, key, type Target } from './shapes';
 import { palette, Timeline } from './timeline';
-import { ago, author, count, plural, span, stateLabel, STATES, time, until } from './words';
+import { ago, author, CERTAINTY, count, plural, span, stateLabel, STATES, time, until } from './words';
 
 /** Time in which several changes lead to one call, in milliseconds. */
 const SOON = 40;
@@ -166,7 +166,16 @@ function Facts({ detail, now }: { detail: DetailOf; now: number }) {
       {detail.generation > 0 ? (
         <>
           <dt>Set</dt>
-          <dd>by <b>{author(detail.setBy)}</b>, {ago(detail.setAt, now)}{detail.reason && <q>{detail.reason}</q>}</dd>
+          <dd>by <b title={CERTAINTY[detail.setByCertainty]}>{author(detail.setBy)}</b>, {ago(detail.setAt, now)}{detail.reason && <q>{detail.reason}</q>}</dd>
+          {detail.holdUntil !== null && (
+            <>
+              <dt>Temporary</dt>
+              <dd>
+                until {until(detail.holdUntil)}, then{' '}
+                {detail.afterwards === null ? 'no longer managed' : <><b>{detail.afterwards}</b> again</>}
+              </dd>
+            </>
+          )}
           <dt>Enforcement</dt>
           <dd>{enforcement}</dd>
           <dt>Guard</dt>

@@ -46,10 +46,13 @@ function SetDialog({ detail, close }: Props) {
   const [replicas, setReplicas] = useState(String(base.desired ?? base.current ?? 1));
   const [reason, setReason] = useState('');
   const [allowed, setAllowed] = useState<Allowed>({});
+  const [ms, setMs] = useState<number | null>(null);
+  const [opened] = useState(Date.now());
+  const holdUntil = ms === null ? null : opened + ms;
   const number = /^\d+$/.test(replicas) ? Number(replicas) : null;
   const request = (dryRun: boolean) =>
-    call<SetAnswer>('set', { target: target(base), replicas: number, reason, generation: base.generation, dryRun, ...allowed });
-  const [preview, failure] = usePreview(number === null ? null : () => request(true), [number, allowed, base.generation]);
+    call<SetAnswer>('set', { target: target(base), replicas: number, reason, generation: base.generation, dryRun, holdUntil, ...allowed });
+  const [preview, failure] = usePreview(number === null ? null : () => request(true), [number, allowed, holdUntil, base.generation]);
   useEffect(() => {
     if (failure?.reason === 'GENERATION_MISMATCH') setBase(detail);
   }, [failure, detail]);
@@ -69,6 +72,13 @@ function SetDialog({ detail, close }: Props) {
         Count
         <input type="number" min="0" step="1" required autofocus value={replicas} onInput={(event) => setReplicas(event.currentTarget.value)} />
       </label>
+      <label>
+        How long
+        <select value={String(ms)} onChange={(event) => setMs(event.currentTarget.value === 'null' ? null : Number(event.currentTarget.value))}>
+          <option value="null">Until it is set again</option>
+          {DURATIONS.map(({ label, ms }) => ms !== null && <option key={ms} value={ms}>{label}</option>)}
+        </select>
+      </label>
       <Reason value={reason} set={setReason} />
       {(failure?.reason === 'DEPLOYMENT_AUTOSCALED' || allowed.allowAutoscaled) && (
         <Check label="Set it although an autoscaler will fight with it" isOn={!!allowed.allowAutoscaled} set={(isOn) => setAllowed(without(allowed, 'allowAutoscaled', isOn))} />
@@ -85,6 +95,7 @@ function SetDialog({ detail, close }: Props) {
 
 function SetPreview({ detail, preview }: { detail: Detail; preview: SetAnswer }) {
   const isIgnored = detail.enforcement === 'IGNORE';
+  const { holdUntil, afterwards } = preview;
   return (
     <>
       <p class="change">Desired <b>{detail.desired === preview.newReplicas ? `stays ${count(preview.newReplicas)}` : change(detail.desired, preview.newReplicas)}</b></p>
@@ -97,6 +108,7 @@ function SetPreview({ detail, preview }: { detail: Detail; preview: SetAnswer })
               ? `The cluster has ${count(preview.oldReplicas)}, which stays: the setting is ignored.`
               : `The cluster has ${count(preview.oldReplicas)} and follows within moments.`}
       </p>
+      {holdUntil !== null && <p>It ends at {until(holdUntil)}: {afterwards === null ? 'the workload is not managed then.' : `then ${afterwards} is in force again.`}</p>}
     </>
   );
 }
@@ -188,7 +200,7 @@ function UndoDialog({ detail, close }: Props) {
     }, setPlanFailure);
   }, []);
   const set = (dryRun: boolean) =>
-    call<SetAnswer>('set', { target: target(base), replicas: plan?.action === 'set' ? plan.replicas : 0, reason, generation: base.generation, dryRun, allowMissing: true, allowAutoscaled: true });
+    call<SetAnswer>('set', { target: target(base), replicas: plan?.action === 'set' ? plan.replicas : 0, reason, generation: base.generation, dryRun, holdUntil: null, allowMissing: true, allowAutoscaled: true });
   const [preview, setFailure] = usePreview(plan?.action === 'set' ? () => set(true) : null, [plan]);
   const run = async () => {
     const at = { target: target(base), generation: base.generation };

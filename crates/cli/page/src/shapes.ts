@@ -31,6 +31,10 @@ export interface Row extends Target {
   desired: number | null;
   current: number | null;
   ready: number | null;
+  /** When the desired count ends, because it is temporary. */
+  holdUntil: number | null;
+  /** With that: the desired count afterwards. `null`: not managed any more. */
+  afterwards: number | null;
   stateReason: string;
   failure: WriteFailure | null;
   conflict: SteadyConflict | null;
@@ -50,6 +54,7 @@ export interface Drift {
 export interface Detail extends Row {
   generation: number;
   setBy: string;
+  setByCertainty: Certainty;
   setAt: number | null;
   reason: string;
   enforcement: 'MODE_UNSPECIFIED' | 'ENFORCE' | 'IGNORE';
@@ -66,7 +71,7 @@ export interface Detail extends Row {
 export type What =
   | 'UNSPECIFIED' | 'SET' | 'DELETED' | 'ENFORCED' | 'IGNORED' | 'DRIFTED' | 'ANOTHER_SERVER' | 'REPAIRED' | 'APPLIED'
   | 'RESOLVED' | 'LATE_COST' | 'CONTESTED' | 'CALMED' | 'STEADY_CONFLICT' | 'STEADY_CONFLICT_ENDED' | 'MISSING'
-  | 'AUTOSCALED' | 'WRITE_FAILED';
+  | 'AUTOSCALED' | 'WRITE_FAILED' | 'HOLD_ENDED';
 
 export type Certainty = 'UNKNOWN' | 'PROVEN' | 'CLAIMED' | 'SUSPECTED';
 
@@ -129,6 +134,8 @@ export interface SetAnswer {
   oldReplicas: number | null;
   newReplicas: number | null;
   generation: number;
+  holdUntil: number | null;
+  afterwards: number | null;
 }
 
 export type Undo = { change: Event | null } & (

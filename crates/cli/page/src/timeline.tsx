@@ -37,13 +37,13 @@ interface Story {
   max: number;
 }
 
-const ENDS = new Set(['REPAIRED', 'RESOLVED', 'APPLIED', 'SET', 'DELETED', 'DRIFTED']);
+const ENDS = new Set(['REPAIRED', 'RESOLVED', 'APPLIED', 'SET', 'DELETED', 'HOLD_ENDED', 'DRIFTED']);
 
 export function tell(newestFirst: Event[], desired: number | null, now: number): Story {
   const events = newestFirst.filter((event) => event.at !== null).toReversed();
   const story: Story = { start: events[0]?.at ?? now - 3600_000, desired: [], excursions: [], bands: [], marks: [], max: 1 };
   let open: Excursion | null = null;
-  const first = events.find((event) => ['SET', 'DELETED', 'DRIFTED'].includes(event.what));
+  const first = events.find((event) => ['SET', 'DELETED', 'DRIFTED', 'HOLD_ENDED'].includes(event.what));
   let count = first ? first.from : desired;
   const bands: Partial<Record<Band['what'], Band>> = {};
   const begin = (what: Band['what'], start: number) => {
@@ -63,7 +63,8 @@ export function tell(newestFirst: Event[], desired: number | null, now: number):
     switch (event.what) {
       case 'SET':
       case 'DELETED':
-        count = event.what === 'SET' ? event.to : null;
+      case 'HOLD_ENDED':
+        count = event.what === 'DELETED' ? null : event.to;
         story.desired.push({ at, count });
         story.marks.push({ event, at, count: count ?? event.from ?? 0 });
         break;

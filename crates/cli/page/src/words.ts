@@ -86,6 +86,7 @@ const TITLES: Record<What, string> = {
   MISSING: 'Missing',
   AUTOSCALED: 'Autoscaler',
   WRITE_FAILED: 'Write failed',
+  HOLD_ENDED: 'Temporary count ended',
 };
 
 export const title = (what: What) => TITLES[what] ?? what;
@@ -93,7 +94,7 @@ export const title = (what: What) => TITLES[what] ?? what;
 export type Tone = 'good' | 'bad' | 'warn' | 'plain' | 'user';
 
 const TONES: Partial<Record<What, Tone>> = {
-  SET: 'user', DELETED: 'user', ENFORCED: 'user', IGNORED: 'user',
+  SET: 'user', DELETED: 'user', ENFORCED: 'user', IGNORED: 'user', HOLD_ENDED: 'user',
   DRIFTED: 'warn', ANOTHER_SERVER: 'warn', AUTOSCALED: 'warn', LATE_COST: 'warn', MISSING: 'warn',
   CONTESTED: 'bad', STEADY_CONFLICT: 'bad', WRITE_FAILED: 'bad',
   REPAIRED: 'good', APPLIED: 'good', RESOLVED: 'good', CALMED: 'good', STEADY_CONFLICT_ENDED: 'good',
@@ -129,6 +130,7 @@ export function facts(event: Event): string {
   if (event.what === 'STEADY_CONFLICT') parts.push(`every ${span(event.wait ?? 0)}, ${event.times} times`);
   if (event.what === 'WRITE_FAILED') parts.push(`${event.message}${event.times > 1 ? ` (${event.times} in a row)` : ''}`);
   if (event.what === 'AUTOSCALED') parts.push(event.autoscaler || 'none any more');
+  if (event.what === 'SET' && event.until !== null) parts.push(`until ${until(event.until)}`);
   if (event.what === 'IGNORED') parts.push(event.until === null ? 'until somebody enforces it' : `until ${until(event.until)}`);
   if (event.what === 'RESOLVED' && event.reason) parts.push(event.reason.replaceAll('_', ' '));
   return parts.join(' · ');

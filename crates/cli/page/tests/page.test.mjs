@@ -116,7 +116,8 @@ test('a drift shows within 250 ms of its repair, with its author', async () => {
   for (const round of [1, 2, 3]) {
     const shown = page.evaluate(
       (round) =>
-        new Promise((resolve) => {
+        new Promise((resolve, reject) => {
+          setTimeout(reject, 10_000, new Error('not shown within 10 s'));
           const look = () => {
             const found = (what) => document.querySelectorAll(`.detail .history li[data-what="${what}"][data-by="kubectl"]`).length;
             const isShown = found('DRIFTED') > round && found('REPAIRED') > round;
@@ -162,6 +163,21 @@ test('Undo, Ignore and Enforce show what they do before they do it', async () =>
   await button('Enforce').click();
   await eventually('the count is put back', async () => (await count('web')) === 5);
   await page.locator('.detail .state', { hasText: 'In sync' }).waitFor();
+});
+
+test('a temporary count is shown with its end, and undone before it', async () => {
+  await open('web');
+  await button('Set…').click();
+  await page.getByLabel('Count', { exact: true }).fill('7');
+  await page.getByLabel('How long').selectOption('2 hours');
+  await page.locator('.preview', { hasText: 'then 5 is in force again' }).waitFor();
+  await button('Set 7').click();
+  await eventually('the cluster follows', async () => (await count('web')) === 7);
+  await page.locator('.facts', { hasText: /Temporary\s*until [0-9:, A-Za-z]+, then 5 again/ }).waitFor();
+  await button('Undo…').click();
+  await page.locator('.preview', { hasText: 'Desired 7 → 5' }).waitFor();
+  await button('Undo').click();
+  await eventually('the cluster follows', async () => (await count('web')) === 5);
 });
 
 test('a refused Set is explained and changes nothing', async () => {
@@ -226,7 +242,8 @@ test('ten thousand rows scroll, sort and filter without lag', async () => {
   console.log(`# ${best.rate.toFixed(1)} frames a second, ${best.perFrame.toFixed(1)} ms of the page's thread for each`);
   assert.ok(best.perFrame < 1000 / MIN_RATE, `${best.perFrame} ms`);
   // Without a graphics card, drawing takes the processors that others use, too.
-  if (loadavg()[0] > 2 * cpus().length) console.log('# NOT TESTED: frames a second, because the machine is busy');
+  const isBusy = loadavg()[0] > 2 * cpus().length;
+  if (best.rate < MIN_RATE && isBusy) console.log('# NOT TESTED: frames a second, because the machine is busy');
   else assert.ok(best.rate >= MIN_RATE, `${best.rate} frames a second`);
   const rows = await page.getByRole('row').count();
   assert.ok(rows < 100, `${rows} rows are in the document`);

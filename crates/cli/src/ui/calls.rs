@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use replica_count_api::proto;
 use replica_count_client::{Connection, Deployments};
 use serde::{Deserialize, Serialize};
+use tonic::{Code, Status};
 
 use super::drifts::Sum;
 use super::failure::{Failure, json};
-use super::shapes::{Detail, Event, Target};
+use super::shapes::{Detail, Event, Target, millis};
 use super::undo::{CHANGES, Step, undo};
 
 /// Events on a page of the history.
@@ -52,6 +53,8 @@ struct SetRequest {
     reason: String,
     generation: i64,
     dry_run: bool,
+    /// When a temporary count ends, in milliseconds since 1970.
+    hold_until: Option<i64>,
     #[serde(default)]
     allow_missing: bool,
     #[serde(default)]
@@ -97,6 +100,8 @@ struct SetAnswer {
     old_replicas: Option<i32>,
     new_replicas: Option<i32>,
     generation: i64,
+    hold_until: Option<i64>,
+    afterwards: Option<i32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -134,8 +139,11 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure
         .map_err(|error| Failure::invalid(format!("the request is not valid: {error}")))
 }
 
-async fn target(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
-    let target: Target = parse(body)?;
+async fn target(client: Deployments, body: &[u8]) -> Result<String, Failure> {
+    Ok(json(&detail(client, parse(body)?).await?))
+}
+
+async fn detail(mut client: Deployments, target: Target) -> Result<Detail, Status> {
     let (kind, other_kind) = target.kind();
     let request = proto::GetDeploymentRequest {
         name: target.name,
@@ -143,8 +151,7 @@ async fn target(mut client: Deployments, body: &[u8]) -> Result<String, Failure>
         kind: kind.into(),
         other_kind,
     };
-    let got = client.get_deployment(request).await?.into_inner();
-    Ok(json(&Detail::from(got)))
+    Ok(client.get_deployment(request).await?.into_inner().into())
 }
 
 fn events_of(target: Target) -> proto::ListEventsRequest {
@@ -205,13 +212,15 @@ async fn set(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
         allow_missing: request.allow_missing,
         allow_autoscaled: request.allow_autoscaled,
         replace_unknown: false,
-        hold_until: None,
+        hold_until: request.hold_until.map(timestamp).transpose()?,
     };
     let answer = client.set_deployment(request).await?.into_inner();
     Ok(json(&SetAnswer {
         old_replicas: answer.old_replicas,
         new_replicas: answer.new_replicas,
         generation: answer.generation,
+        hold_until: millis(answer.hold_until.as_ref()),
+        afterwards: answer.replicas_afterwards,
     }))
 }
 
@@ -248,11 +257,16 @@ async fn delete(mut client: Deployments, body: &[u8]) -> Result<String, Failure>
 
 async fn plan_undo(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
     let target: Target = parse(body)?;
+    let current = match detail(client.clone(), target.clone()).await {
+        Ok(detail) => Some(detail),
+        Err(status) if status.code() == Code::NotFound => None,
+        Err(status) => return Err(status.into()),
+    };
     let types = CHANGES.map(i32::from).to_vec();
     let request = proto::ListEventsRequest { types, page_size: LAST_CHANGES, ..events_of(target) };
     let answer = client.list_events(request).await?.into_inner();
     let changes: Vec<Event> = answer.events.into_iter().map(Event::from).collect();
-    let step = undo(&changes, Timestamp::now().as_millisecond());
+    let step = undo(&changes, current.as_ref(), Timestamp::now().as_millisecond());
     Ok(json(&UndoAnswer { step, change: changes.into_iter().next() }))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, FutureExt as _, OptionFuture, join_all};
 use futures_util::stream;
 use replica_count_api::proto;
 use replica_count_client::Connection;
@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::time::{self, Instant};
 use tonic::Status;
 
+use super::agenda::Agenda;
 use super::failure::{Failure, json};
 use super::page::answer;
 use super::rows::{Changes, Rows};
@@ -29,15 +30,6 @@ use super::shapes::{Event, KINDS, Row, Target};
 const QUEUE: usize = 64;
 /// How long the server may take for the next message of the snapshot.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(30);
-/// When the row of a workload is read again after an event: at once, when the cluster has followed, and when pods may
-/// have become ready.
-const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(400), Duration::from_secs(3)];
-/// With more rows to read than this, all rows are read.
-const MAX_READS: usize = 16;
-/// How often all rows are read, unless that takes long.
-const READ_ALL: Duration = Duration::from_secs(5);
-/// Reading all rows takes at most one part in this many of the time.
-const SHARE: u32 = 20;
 /// The first and the longest pause before connecting again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
@@ -120,36 +112,43 @@ impl Live {
         let changes = self.rows.replace(snapshot);
         self.send_changes(changes).await?;
         self.send("live", &()).await?;
-        let mut agenda = Agenda::new(READ_ALL);
+        let mut agenda = Agenda::new(Instant::now());
+        // Events do not wait for a read that takes long.
+        let mut reading: OptionFuture<BoxFuture<'static, Result<Fresh, Status>>> = None.into();
+        let mut started = Instant::now();
+        let mut is_reading = false;
         loop {
             tokio::select! {
                 message = stream.message() => {
                     let Some(event) = message?.ok_or_else(ended)?.event else { continue };
                     let event = Event::from(event);
-                    agenda.mark(&event);
+                    agenda.mark(&event, Instant::now());
                     self.send("event", &event).await?;
                 }
-                () = time::sleep_until(agenda.next()) => self.read(&mut agenda).await?,
+                Some(fresh) = &mut reading, if is_reading => {
+                    is_reading = false;
+                    let fresh = fresh?;
+                    if matches!(fresh, Fresh::All(_)) {
+                        agenda.all_read(started.elapsed(), Instant::now());
+                    }
+                    self.update(fresh).await?;
+                }
+                () = time::sleep_until(agenda.next()), if !is_reading => {
+                    (started, is_reading) = (Instant::now(), true);
+                    let reader = Reader { connection: self.connection.clone(), scope: self.scope.clone() };
+                    reading = Some(reader.read(agenda.take(started)).boxed()).into();
+                }
             }
         }
     }
 
-    /// Reads the rows that are due.
-    async fn read(&mut self, agenda: &mut Agenda) -> Result<(), Ended> {
-        let due = agenda.due();
-        let changes = if agenda.all_is_due() || due.len() > MAX_READS {
-            let started = Instant::now();
-            let mut pages = Pages::new(&self.connection, self.list("", ""));
-            let mut rows = Vec::new();
-            while let Some(page) = pages.next().await? {
-                rows.extend(page.deployments_replica_config.into_iter().map(Row::from));
+    /// Sends what differs in rows that were read.
+    async fn update(&mut self, fresh: Fresh) -> Result<(), Ended> {
+        let changes = match fresh {
+            Fresh::All(rows) => vec![self.rows.replace(rows)],
+            Fresh::Some(rows) => {
+                rows.into_iter().map(|(target, row)| self.rows.update(&target, row)).collect()
             }
-            agenda.all_after(READ_ALL.max(started.elapsed() * SHARE));
-            vec![self.rows.replace(rows)]
-        } else {
-            let reads = due.iter().map(|target| self.row(target));
-            let rows = join_all(reads).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            due.iter().zip(rows).map(|(target, row)| self.rows.update(target, row)).collect()
         };
         for changes in changes {
             if !changes.is_empty() {
@@ -159,28 +158,9 @@ impl Live {
         Ok(())
     }
 
-    async fn row(&self, target: &Target) -> Result<Option<Row>, Status> {
-        let request = self.list(&target.namespace, &target.name);
-        let answer = self.connection.deployments().list_deployments(request).await?.into_inner();
-        let mut rows = answer.deployments_replica_config.into_iter().map(Row::from);
-        Ok(rows.find(|row| row.kind == target.kind))
-    }
-
     fn request(&self) -> proto::WatchDeploymentsRequest {
         proto::WatchDeploymentsRequest {
             namespace: self.scope.namespace.clone(),
-            kinds: KINDS.map(i32::from).to_vec(),
-            include_unmanaged: true,
-            ..Default::default()
-        }
-    }
-
-    /// An empty namespace is that of the page, which may be all.
-    fn list(&self, namespace: &str, name: &str) -> proto::ListDeploymentsRequest {
-        let namespace = if namespace.is_empty() { &self.scope.namespace } else { namespace };
-        proto::ListDeploymentsRequest {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
             kinds: KINDS.map(i32::from).to_vec(),
             include_unmanaged: true,
             ..Default::default()
@@ -204,46 +184,52 @@ fn ended() -> Status {
     Status::unavailable("the server has ended the stream")
 }
 
-/// Which rows are read again, and when.
-struct Agenda {
-    due: BTreeSet<(Instant, Target)>,
-    all: Instant,
+/// Rows that were read.
+enum Fresh {
+    All(Vec<Row>),
+    /// A workload without a row is not listed any more.
+    Some(Vec<(Target, Option<Row>)>),
 }
 
-impl Agenda {
-    fn new(all_after: Duration) -> Self {
-        Self { due: BTreeSet::new(), all: Instant::now() + all_after }
-    }
+/// Reads rows.
+struct Reader {
+    connection: Connection,
+    scope: Scope,
+}
 
-    /// Something happened to a workload.
-    fn mark(&mut self, event: &Event) {
-        let target =
-            Target { namespace: event.namespace.clone(), name: event.name.clone(), kind: event.kind.clone() };
-        let now = Instant::now();
-        self.due.retain(|(at, other)| *other != target || *at <= now);
-        self.due.extend(AGAIN.map(|after| (now + after, target.clone())));
-    }
-
-    /// When the next rows are due.
-    fn next(&self) -> Instant {
-        self.due.first().map_or(self.all, |(at, _)| self.all.min(*at))
-    }
-
-    /// Takes the workloads whose rows are due.
-    fn due(&mut self) -> BTreeSet<Target> {
-        let now = Instant::now();
-        let mut due = BTreeSet::new();
-        while self.due.first().is_some_and(|(at, _)| *at <= now) {
-            due.extend(self.due.pop_first().map(|(_, target)| target));
+impl Reader {
+    /// Reads the rows of these workloads, or all.
+    async fn read(self, due: Option<BTreeSet<Target>>) -> Result<Fresh, Status> {
+        if let Some(due) = due {
+            let reads = due.into_iter().map(async |target| {
+                let row = self.row(&target).await?;
+                Ok((target, row))
+            });
+            return join_all(reads).await.into_iter().collect::<Result<_, _>>().map(Fresh::Some);
         }
-        due
+        let mut pages = Pages::new(&self.connection, list(&self.scope.namespace, ""));
+        let mut rows = Vec::new();
+        while let Some(page) = pages.next().await? {
+            rows.extend(page.deployments_replica_config.into_iter().map(Row::from));
+        }
+        Ok(Fresh::All(rows))
     }
 
-    fn all_is_due(&self) -> bool {
-        self.all <= Instant::now()
+    async fn row(&self, target: &Target) -> Result<Option<Row>, Status> {
+        let request = list(&target.namespace, &target.name);
+        let answer = self.connection.deployments().list_deployments(request).await?.into_inner();
+        let mut rows = answer.deployments_replica_config.into_iter().map(Row::from);
+        Ok(rows.find(|row| row.kind == target.kind))
     }
+}
 
-    fn all_after(&mut self, pause: Duration) {
-        self.all = Instant::now() + pause;
+/// Rows of a namespace, or of all, with this name, or with any.
+fn list(namespace: &str, name: &str) -> proto::ListDeploymentsRequest {
+    proto::ListDeploymentsRequest {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        kinds: KINDS.map(i32::from).to_vec(),
+        include_unmanaged: true,
+        ..Default::default()
     }
 }

@@ -29,6 +29,10 @@ pub(super) struct Row {
     pub(super) desired: Option<i32>,
     pub(super) current: Option<i32>,
     pub(super) ready: Option<i32>,
+    /// When the desired count ends, because it is temporary.
+    pub(super) hold_until: Option<i64>,
+    /// With that: the desired count afterwards. `None`: it is not managed any more then.
+    pub(super) afterwards: Option<i32>,
     pub(super) state_reason: String,
     pub(super) failure: Option<WriteFailure>,
     pub(super) conflict: Option<SteadyConflict>,
@@ -64,6 +68,7 @@ pub(super) struct Detail {
     pub(super) row: Row,
     pub(super) generation: i64,
     pub(super) set_by: String,
+    pub(super) set_by_certainty: &'static str,
     pub(super) set_at: Option<i64>,
     pub(super) reason: String,
     /// Whether the setting is enforced: `ENFORCE` or `IGNORE`.
@@ -156,7 +161,7 @@ impl Target {
 }
 
 /// A time of the contract in milliseconds. One that no clock shows is left out.
-fn millis(time: Option<&prost_types::Timestamp>) -> Option<i64> {
+pub(super) fn millis(time: Option<&prost_types::Timestamp>) -> Option<i64> {
     let time = time?;
     Timestamp::new(time.seconds, time.nanos).ok().map(Timestamp::as_millisecond)
 }
@@ -164,6 +169,10 @@ fn millis(time: Option<&prost_types::Timestamp>) -> Option<i64> {
 fn length(duration: Option<&prost_types::Duration>) -> Option<i64> {
     let duration = duration?;
     Some(duration.seconds.saturating_mul(1000).saturating_add(i64::from(duration.nanos) / 1_000_000))
+}
+
+fn certainty(certainty: proto::AuthorCertainty) -> &'static str {
+    certainty.as_str_name().trim_start_matches("AUTHOR_")
 }
 
 impl From<proto::DeploymentsReplicaConfig> for Row {
@@ -176,6 +185,8 @@ impl From<proto::DeploymentsReplicaConfig> for Row {
             desired: row.replicas,
             current: row.current_replicas,
             ready: row.ready_replicas,
+            hold_until: millis(row.hold_until.as_ref()),
+            afterwards: row.replicas_afterwards,
             state_reason: row.state_reason,
             failure: row.last_failure.map(Into::into),
             conflict: row.steady_conflict.map(Into::into),
@@ -211,6 +222,7 @@ impl From<proto::GetDeploymentResponse> for Detail {
     fn from(got: proto::GetDeploymentResponse) -> Self {
         Self {
             enforcement: got.enforcement().as_str_name(),
+            set_by_certainty: certainty(got.set_by_certainty()),
             guard: got.guard().as_str_name(),
             row: Row {
                 kind: kind_name(got.kind(), &got.other_kind),
@@ -220,6 +232,8 @@ impl From<proto::GetDeploymentResponse> for Detail {
                 desired: got.desired_replicas,
                 current: got.current_replicas,
                 ready: got.ready_replicas,
+                hold_until: millis(got.hold_until.as_ref()),
+                afterwards: got.replicas_afterwards,
                 state_reason: got.state_reason,
                 failure: got.last_failure.map(Into::into),
                 conflict: got.steady_conflict.map(Into::into),
@@ -261,7 +275,7 @@ impl From<proto::Event> for Event {
         Self {
             kind: kind_name(event.kind(), ""),
             what: event.r#type().as_str_name().trim_start_matches("EVENT_"),
-            certainty: event.certainty().as_str_name().trim_start_matches("AUTHOR_"),
+            certainty: certainty(event.certainty()),
             at: millis(event.at.as_ref()),
             took: length(event.took.as_ref()),
             wait: length(event.wait.as_ref()),
