@@ -66,7 +66,7 @@ for values in "$chart"/ci/*-values.yaml "$chart/values-eks.yaml"; do
   # Without kinds that are not part of Kubernetes.
   "$helm" template "$name" "$chart" --namespace "$name" --kube-version 1.36.0 --values "$values" \
     --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy |
-    awk 'BEGIN { RS = "\n---\n"; ORS = RS } !/\nkind: (Certificate|Issuer|ServiceMonitor)\n/' >"$scratch/objects.yaml"
+    awk 'BEGIN { RS = "\n---\n"; ORS = RS } !/\nkind: (Certificate|Issuer|PodMonitor|PrometheusRule|ServiceMonitor)\n/' >"$scratch/objects.yaml"
   printf '%s: ' "$(basename "$values")"
   kubectl apply --server-side --dry-run=server --filename "$scratch/objects.yaml" | grep -c serverside-applied
 done
