@@ -36,7 +36,7 @@ impl Severity {
 
 impl What {
     /// All kinds of events.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Set,
         Self::Deleted,
         Self::Enforced,
@@ -54,6 +54,7 @@ impl What {
         Self::Missing,
         Self::Autoscaled,
         Self::WriteFailed,
+        Self::HoldEnded,
     ];
 
     /// Its stable name, as in stored entries.
@@ -76,6 +77,7 @@ impl What {
             Self::Missing => "missing",
             Self::Autoscaled => "autoscaled",
             Self::WriteFailed => "write_failed",
+            Self::HoldEnded => "hold_ended",
         }
     }
 
@@ -104,6 +106,7 @@ impl What {
             Self::Missing => "Missing",
             Self::Autoscaled => "Autoscaled",
             Self::WriteFailed => "WriteFailed",
+            Self::HoldEnded => "TemporaryCountEnded",
         }
     }
 
@@ -124,7 +127,8 @@ impl What {
             | Self::SteadyConflict
             | Self::SteadyConflictEnded
             | Self::Missing
-            | Self::Autoscaled => "Observe",
+            | Self::Autoscaled
+            | Self::HoldEnded => "Observe",
         }
     }
 
@@ -144,7 +148,8 @@ impl What {
             | Self::Resolved
             | Self::LateCost
             | Self::Calmed
-            | Self::SteadyConflictEnded => Severity::Info,
+            | Self::SteadyConflictEnded
+            | Self::HoldEnded => Severity::Info,
         }
     }
 
@@ -168,6 +173,7 @@ impl What {
             Self::Missing => "missing",
             Self::Autoscaled => "autoscaled",
             Self::WriteFailed => "with failed writes",
+            Self::HoldEnded => "with a temporary count that has ended",
         }
     }
 
@@ -191,6 +197,7 @@ impl What {
             Self::Missing => "the workload does not exist, or is being deleted",
             Self::Autoscaled => "an autoscaler targets the workload, too, or none does any more",
             Self::WriteFailed => "a write of the count failed, and is tried again",
+            Self::HoldEnded => "a temporary count has ended, and the setting before it is in force again",
         }
     }
 }
@@ -256,6 +263,10 @@ pub fn sentence(entry: &Entry) -> String {
             None => "No autoscaler scales the workload any more".to_owned(),
         },
         What::WriteFailed => write_failed(entry),
+        What::HoldEnded => match entry.to {
+            Some(to) => format!("The temporary count {from} has ended: the count is {to} again"),
+            None => format!("The temporary count {from} has ended: the count is no longer managed"),
+        },
     }
 }
 
@@ -263,6 +274,9 @@ fn set(entry: &Entry) -> String {
     let mut text = format!("{} set the count to {}", author(entry), count(entry.to));
     if let Some(from) = entry.from {
         let _ = write!(text, ", before {from}");
+    }
+    if let Some(until) = entry.until {
+        let _ = write!(text, ", until {until}");
     }
     if let Some(reason) = &entry.reason {
         let _ = write!(text, ": {reason}");
@@ -315,7 +329,8 @@ pub fn lasting_sentence(entry: &Entry) -> Option<String> {
         | What::SteadyConflict
         | What::SteadyConflictEnded
         | What::Missing
-        | What::Autoscaled => None,
+        | What::Autoscaled
+        | What::HoldEnded => None,
     }
 }
 

@@ -205,6 +205,7 @@ async fn set(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
         allow_missing: request.allow_missing,
         allow_autoscaled: request.allow_autoscaled,
         replace_unknown: false,
+        hold_until: None,
     };
     let answer = client.set_deployment(request).await?.into_inner();
     Ok(json(&SetAnswer {

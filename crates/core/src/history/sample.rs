@@ -13,6 +13,9 @@ use crate::target::Target;
 /// The time of all samples, in seconds since 1970.
 const SECOND: i64 = 1_767_225_600;
 
+/// How long a write takes.
+const MOMENT: Option<Duration> = Some(Duration::from_millis(12));
+
 /// What could happen to a Deployment, with every field that such an event can have.
 ///
 /// # Panics
@@ -61,15 +64,14 @@ pub fn sample(namespace: &str, name: &str, what: What) -> Entry {
         }
         What::Repaired => {
             (entry.from, entry.to, entry.author) = (count(7), count(3), manager);
-            (entry.took, entry.pods_lost) = (Some(Duration::from_millis(12)), Some(0));
+            (entry.took, entry.pods_lost) = (MOMENT, Some(0));
         }
-        What::Applied => {
-            (entry.from, entry.to, entry.took) = (count(7), count(3), Some(Duration::from_millis(12)));
-        }
+        What::Applied => (entry.from, entry.to, entry.took) = (count(7), count(3), MOMENT),
         What::Contested => (entry.author, entry.wait) = (manager, Some(Duration::from_secs(20))),
         What::SteadyConflict => {
             (entry.author, entry.wait, entry.times) = (manager, Some(Duration::from_secs(20)), Some(8));
         }
+        What::HoldEnded => (entry.from, entry.to) = (count(9), count(3)),
         What::Calmed | What::SteadyConflictEnded | What::Missing => {}
         What::Autoscaled => entry.autoscaler = Some("HorizontalPodAutoscaler/web".into()),
         What::WriteFailed => {

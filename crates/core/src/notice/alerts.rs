@@ -83,7 +83,8 @@ fn ends(what: What) -> &'static [What] {
         | What::LateCost
         | What::Calmed
         | What::SteadyConflictEnded
-        | What::Autoscaled => &[],
+        | What::Autoscaled
+        | What::HoldEnded => &[],
     }
 }
 

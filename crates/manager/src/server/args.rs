@@ -239,8 +239,6 @@ pub struct HistoryArgs {
     pub history_bytes: usize,
 }
 
-}
-
 /// Whether drift is repaired.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EnforcementArg {

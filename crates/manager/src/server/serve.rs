@@ -126,7 +126,8 @@ pub(super) async fn run(
     };
     shared.mark_stored();
     let (history, listeners) = (remembered.writer, bind(&args)?);
-    let parts = Parts { log, backing, leader, reporter, history, notify, exporter, credentials, renewal, listeners };
+    let parts =
+        Parts { log, backing, leader, reporter, history, notify, exporter, credentials, renewal, listeners };
     let mut running = Running::start(&args, &shared, parts, reconcile_runtime);
     serve(&mut running, &mut signals, &shared.marker.store).await
 }

@@ -93,6 +93,7 @@ impl Traces {
                 end(self.take_drift(&event.target), event, how.as_str(), Some(*pods_lost));
             }
             EventKind::AnotherServer { .. }
+            | EventKind::HoldEnded { .. }
             | EventKind::Applied { .. }
             | EventKind::PodsLost { .. }
             | EventKind::LateCost(_)
@@ -119,11 +120,10 @@ impl Traces {
                 .map(|request| request.context),
         });
         let mut span =
-            self.tracer.begin(format!("PATCH {}/scale", target.kind().resource()), Kind::Client, parent)?;
+            self.tracer.begin(format!("write {}/scale", target.kind().resource()), Kind::Client, parent)?;
         describe(&mut span, target);
         span.set("replica_count.from", repair.from.get());
         span.set("replica_count.to", repair.to.get());
-        span.set("http.request.method", "PATCH");
         span.set("replica_count.generation", i64::try_from(repair.generation).unwrap_or(i64::MAX));
         Some(span)
     }

@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn headers_are_pairs() {
-        let headers = |text: &str| super::headers(text);
+        let headers = |text: &str| headers(text);
         let read = headers("authorization=Bearer%20a%2Cb, x-scope = team ,").unwrap();
         assert_eq!(read["authorization"], "Bearer a,b");
         assert_eq!(read["x-scope"], "team");

@@ -240,6 +240,12 @@ impl<'a> Fixture<'a> {
             .unwrap()
     }
 
+    /// Scales with kubectl, as somebody would.
+    pub(crate) fn kubectl_scale(&self, name: &str, count: i32) {
+        let output = self.kubectl(["scale", "deployment", name, &format!("--replicas={count}")]);
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Kills the server, runs `meanwhile`, and restarts the server.
     pub(crate) async fn restart(self, meanwhile: impl AsyncFnOnce(&Api<Deployment>)) -> Fixture<'a> {
         let deployments = self.deployments.clone();

@@ -35,11 +35,6 @@ impl Fixture<'_> {
         let told = events.into_iter().map(|event| (event.reason.unwrap(), event.note.unwrap()));
         told.collect()
     }
-
-    pub(crate) fn kubectl_scale(&self, count: i32) {
-        let output = self.kubectl(["scale", "deployment/web", &format!("--replicas={count}")]);
-        assert!(output.status.success(), "{output:?}");
-    }
 }
 
 /// As texts, to compare with.
@@ -57,7 +52,7 @@ pub(crate) const STORY: [(&str, &str); 3] = [
 async fn kubectl_describe_tells_the_story() {
     let mut fixture = Fixture::new().await;
     fixture.create_managed("web", 3).await;
-    fixture.kubectl_scale(7);
+    fixture.kubectl_scale("web", 7);
     assert_eq!(fixture.wait_for_events("Deployment", 3).await, owned(&STORY));
     let output = fixture.kubectl(["describe", "deployment", "web"]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -100,7 +95,7 @@ async fn a_fight_is_one_event_that_counts() {
 async fn a_replica_count_has_the_same_events() {
     let mut fixture = with_crd(&[]).await;
     fixture.create_managed("web", 3).await;
-    fixture.kubectl_scale(7);
+    fixture.kubectl_scale("web", 7);
     assert_eq!(fixture.wait_for_events("ReplicaCount", 3).await, owned(&STORY));
     assert_eq!(fixture.wait_for_events("Deployment", 3).await, owned(&STORY));
     let output = fixture.kubectl(["describe", "replicacount", "web"]);
@@ -140,7 +135,7 @@ async fn they_can_be_switched_off() {
     let control_plane = crate::fixture::shared().await;
     let mut fixture = Fixture::with(control_plane, &["--kubernetes-events=false"]).await;
     fixture.create_managed("web", 3).await;
-    fixture.kubectl_scale(7);
+    fixture.kubectl_scale("web", 7);
     fixture.wait_for_count("web", 3).await;
     time::sleep(Duration::from_secs(1)).await;
     assert_eq!(fixture.kubernetes_events("Deployment").await.len(), 0);

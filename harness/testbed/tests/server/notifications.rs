@@ -131,7 +131,7 @@ async fn one_drift_is_told_everywhere() {
     let mut fixture = config.fixture(control_plane).await;
     fixture.create_managed("web", 3).await;
     let (mut stream, _) = fixture.watch(&[EventType::EventDrifted, EventType::EventRepaired]).await;
-    fixture.kubectl_scale(7);
+    fixture.kubectl_scale("web", 7);
 
     check_drifted(&next(&mut stream).await);
     assert_eq!(next(&mut stream).await.r#type(), EventType::EventRepaired);

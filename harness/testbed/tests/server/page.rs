@@ -28,11 +28,6 @@ impl Fixture<'_> {
         let log = self.options.store().with_file_name("page.log");
         Page::start(setup, log, &[]).await.unwrap()
     }
-
-    fn kubectl_scale(&self, name: &str, count: i32) {
-        let output = self.kubectl(["scale", "deployment", name, &format!("--replicas={count}")]);
-        assert!(output.status.success(), "{output:?}");
-    }
 }
 
 /// A call, of which the answer is read line by line. The first one is the status.

@@ -122,7 +122,7 @@ async fn check(collector: &Collector, flags: [&str; 2]) {
     fixture.client.set_deployment(request).await.unwrap();
     fixture.wait_for_count("web", 5).await;
     let write = collector
-        .span("of the write", |span| is_of_test(span) && span["name"] == "PATCH deployments/scale")
+        .span("of the write", |span| is_of_test(span) && span["name"] == "write deployments/scale")
         .await;
     assert_eq!(write["traceId"], TRACE);
     assert_eq!(attribute(&write, "replica_count.from"), "3");
@@ -141,7 +141,7 @@ async fn check(collector: &Collector, flags: [&str; 2]) {
     assert_eq!(attribute(&drift, "drift.outcome"), "repaired");
     assert_eq!(drift.get("parentSpanId"), None);
     let repair = collector.span("of the repair", |span| span["parentSpanId"] == drift["spanId"]).await;
-    assert_eq!(repair["name"], "PATCH deployments/scale");
+    assert_eq!(repair["name"], "write deployments/scale");
     assert_eq!(repair["traceId"], drift["traceId"]);
     assert_ne!(drift["traceId"], TRACE);
 

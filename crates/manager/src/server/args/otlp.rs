@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn given_attributes_come_first() {
         let attributes = |service: &str, given: &str| {
-            let attributes = super::attributes("pod-1", service, given);
+            let attributes = attributes("pod-1", service, given);
             attributes
                 .into_iter()
                 .map(|(name, value)| format!("{name}={value}"))
