@@ -134,6 +134,8 @@ test-page: build cluster ## Test the page in Chromium, on a real server (needs N
 page-pictures: build cluster ## Make the pictures of the page for the documentation (needs Node and Chromium)
 	scripts/page-tools.sh
 	CHROMIUM=$$(scripts/browser.sh) node crates/cli/page/tests/pictures.mjs docs/pictures
+	@# The first README shows a picture of this name.
+	cp docs/pictures/page-overview-light.png docs/bloomRPC.png
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no cluster (seconds, without Go)

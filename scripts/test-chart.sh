@@ -66,7 +66,7 @@ for values in "$chart"/ci/*-values.yaml "$chart/values-eks.yaml"; do
   # Without kinds that are not part of Kubernetes.
   "$helm" template "$name" "$chart" --namespace "$name" --kube-version 1.36.0 --values "$values" \
     --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy |
-    awk 'BEGIN { RS = "\n---\n"; ORS = RS } !/\nkind: (Certificate|Issuer|ServiceMonitor)\n/' >"$scratch/objects.yaml"
+    awk 'BEGIN { RS = "\n---\n"; ORS = RS } !/\nkind: (Certificate|Issuer|PodMonitor|PrometheusRule|ServiceMonitor)\n/' >"$scratch/objects.yaml"
   printf '%s: ' "$(basename "$values")"
   kubectl apply --server-side --dry-run=server --filename "$scratch/objects.yaml" | grep -c serverside-applied
 done
@@ -134,7 +134,7 @@ KUBECONFIG=$scratch/kubeconfig kubectl config unset "users.$admin" >/dev/null
 KUBECONFIG=$scratch/kubeconfig kubectl config set-credentials "$admin" --token "$token" >/dev/null
 # The settings from the ConfigMap, except ports and paths.
 mapfile -t settings < <(field configmap "$name" '{.data}' | tr -d '{}' | sed 's/","/"\n"/g' | sed -n 's/^"\([A-Z_]*\)":"\(.*\)"$/\1=\2/p')
-((${#settings[@]} == 22)) || fail "the ConfigMap has ${#settings[@]} settings"
+((${#settings[@]} == 23)) || fail "the ConfigMap has ${#settings[@]} settings"
 env -i "${settings[@]}" LOG_FORMAT=json "$built/replica-count-manager" --kubeconfig "$scratch/kubeconfig" \
   --grpc-address "[::]:0" --http-address 127.0.0.1:0 --file-path "$scratch/replicas.json" \
   --cert-file "$scratch/pod-files/server.crt" --key-file "$scratch/pod-files/server.key" \

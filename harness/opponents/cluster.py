@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -38,13 +37,6 @@ def built(program):
 def tool(name):
     """The path of a tool that scripts/tool.sh builds."""
     return subprocess.check_output([ROOT / "scripts/tool.sh", name], text=True).strip()
-
-
-def free_port():
-    """A port of this machine that nobody uses now."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 def until(what, condition, seconds=60.0):

@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-from argo import ArgoCD
 from cluster import Failed, until
 from moves import PODS, WORKLOAD, Autoscale, Move, manifest
 from programs import DOWNSCALER, FLUX_SOURCES, GO_PROGRAMS, downscaler, program, sources
@@ -213,4 +212,4 @@ class Downscaler(Move):
         return cluster.run(downscaler(), next(self.flags), "-n", namespace)
 
 
-OTHERS = [Flux(), ArgoCD(is_server_side=False), ArgoCD(is_server_side=True), Keda(), Downscaler()]
+OTHERS = [Flux(), Keda(), Downscaler()]

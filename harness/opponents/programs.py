@@ -13,7 +13,6 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repl
 GO_PROGRAMS = {
     "kustomize-controller": ("github.com/fluxcd/kustomize-controller@v1.9.6", "."),
     "keda": ("github.com/kedacore/keda/v2@v2.21.0", "./cmd/operator"),
-    "argocd": ("github.com/argoproj/argo-cd/v3@v3.6.1", "./cmd"),
 }
 # Go modules of which only files are needed.
 FLUX_SOURCES = "github.com/fluxcd/source-controller@v1.8.5"

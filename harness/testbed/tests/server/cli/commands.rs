@@ -37,7 +37,7 @@ async fn counts_are_set_shown_and_deleted() {
     cli.golden("get --no-headers deploy/web", "get-no-headers.txt");
     assert_eq!(cli.ok("get -o name"), "deployment.apps/api\ndeployment.apps/web\n");
     cli.golden("get web -o yaml", "get.yaml");
-    cli.golden("get web -o json", "get.json");
+    cli.golden("get web -o json", "get-json.txt");
     let template = "{range .items[*]}{.metadata.name}={.spec.replicas} {end}";
     let printed = cli.run(["get", "-o", &format!("jsonpath={template}")]);
     assert_eq!((printed.status, &*printed.out), (0, "api=2 web=5 "));
