@@ -154,6 +154,17 @@ ROWS = {
             description="With `store: crd`",
         ),
         graph(
+            "Notifications",
+            [
+                (rate("notifications_sent_total", by="service"), "{{service}}"),
+                (rate("notifications_failed_total", by="service"), "{{service}} given up"),
+                (rate("notifications_dropped_total", by="service"), "{{service}} not tried"),
+            ],
+            width=12,
+            unit="ops",
+            description="With `notifications.config`",
+        ),
+        graph(
             "What was not recorded",
             [
                 (rate("unreported_events_total"), "events"),

@@ -294,12 +294,12 @@ async fn of_several_servers_the_holder_tells() {
     let mut follower = Manager::start(&fixture.options).await.unwrap();
     follower.wait_ready().await.unwrap();
     fixture.create_managed("web", 3).await;
-    fixture.kubectl_scale(7);
+    fixture.kubectl_scale("web", 7);
     fixture.wait_for_count("web", 3).await;
     let holder = std::mem::replace(&mut fixture.manager, follower);
     assert!(holder.terminate().await.unwrap().success());
     wait_for_metric(&fixture.manager, "leader 1").await;
-    fixture.kubectl_scale(8);
+    fixture.kubectl_scale("web", 8);
     fixture.wait_for_count("web", 3).await;
 
     let told = || {
