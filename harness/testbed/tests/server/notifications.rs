@@ -296,6 +296,8 @@ async fn of_several_servers_the_holder_tells() {
     fixture.create_managed("web", 3).await;
     fixture.kubectl_scale("web", 7);
     fixture.wait_for_count("web", 3).await;
+    // A holder that ends writes no more Events.
+    fixture.wait_for_events("Deployment", 3).await;
     let holder = std::mem::replace(&mut fixture.manager, follower);
     assert!(holder.terminate().await.unwrap().success());
     wait_for_metric(&fixture.manager, "leader 1").await;
