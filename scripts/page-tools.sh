@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the page of `kubectl replicas ui` is built and tested with, as pinned by its lock file, into a per-user
-# cache, if necessary. Prints the folder, which holds a link to the sources' folders and `node_modules`.
+# Installs what the page of `kubectl replicas ui` is built and tested with, as its lock file pins it, into a per-user cache,
+# if necessary. Prints the folder of the packages, and links it into crates/cli/page.
 #
 # Needs Node 20.15 or newer, with npm.
 set -euo pipefail
