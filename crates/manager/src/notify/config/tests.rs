@@ -91,7 +91,7 @@ fn an_error_names_line_and_column() {
     check_refused(
         "[drifted,",
         "[drift,",
-        "FILE:19:14: \"drift\" is not known; known are: set, deleted, enforced, ignored, drifted, another_server, repaired, applied, resolved, late_cost, contested, calmed, steady_conflict, steady_conflict_ended, missing, autoscaled, write_failed",
+        "FILE:19:14: \"drift\" is not known; known are: set, deleted, enforced, ignored, drifted, another_server, repaired, applied, resolved, late_cost, contested, calmed, steady_conflict, steady_conflict_ended, missing, autoscaled, write_failed, hold_ended",
     );
     check_refused(
         "[deployments]",
