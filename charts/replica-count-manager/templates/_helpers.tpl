@@ -206,7 +206,7 @@ come first. */}}
 name: "{{ include "rcm.fullname" $root }}{{ index . 1 }}"
 namespace: {{ default $root.Release.Namespace $values.namespace | quote }}
 labels:
-  {{- merge (dict) $values.labels (include "rcm.labels" $root | fromYaml) | toYaml | nindent 2 }}
+  {{- merge (dict) (default dict $values.labels) (include "rcm.labels" $root | fromYaml) | toYaml | nindent 2 }}
 {{- with merge (dict) (default dict $values.annotations) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -219,8 +219,8 @@ annotations:
 {{- with index . 1 -}}
 port: http
 path: /metrics
-interval: {{ .interval }}
-scrapeTimeout: {{ .scrapeTimeout }}
+interval: {{ default "30s" .interval }}
+scrapeTimeout: {{ default "10s" .scrapeTimeout }}
 {{- if dig "targets" "enabled" false $root.Values.metrics }}
 # A workload keeps its own namespace as a label.
 honorLabels: true
@@ -295,13 +295,17 @@ true
 {{- default "file" .Values.store -}}
 {{- end -}}
 
-{{/* What keeps others from writing who set a count: stamp, forbid or none. Only ReplicaCounts need it. */}}
+{{/* What keeps others from writing who set a count: stamp, forbid or none. Only ReplicaCounts need it. The policies are for
+the whole cluster, so none is chosen for a server with rights in one namespace, nor by an upgrade with --reuse-values from a
+chart without this value. */}}
 {{- define "rcm.authorPolicy" -}}
-{{- $policy := dig "policy" "auto" (default dict .Values.authors) -}}
+{{- $policy := dig "policy" "none" (default dict .Values.authors) -}}
 {{- if eq (include "rcm.store" .) "file" -}}
 none
 {{- else if ne $policy "auto" -}}
 {{ $policy }}
+{{- else if .Values.config.namespace -}}
+none
 {{- else -}}
 {{ ternary "stamp" "forbid" (eq (include "rcm.guardCorrects" .) "true") }}
 {{- end -}}
@@ -387,11 +391,11 @@ NOTIFY_CONFIG: /notify/notify.yaml
 {{- end }}
 {{- if dig "targets" "enabled" false .Values.metrics }}
 TARGET_METRICS: "true"
-TARGET_METRICS_LIMIT: {{ int64 .Values.metrics.targets.limit | quote }}
+TARGET_METRICS_LIMIT: {{ dig "targets" "limit" 1000 .Values.metrics | int64 | quote }}
 {{- end }}
 {{- with include "rcm.tracesEndpoint" . }}
 OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
-OTEL_EXPORTER_OTLP_PROTOCOL: {{ $.Values.traces.protocol }}
+OTEL_EXPORTER_OTLP_PROTOCOL: {{ dig "protocol" "http/protobuf" $.Values.traces }}
 {{- end }}
 LOG_LEVEL: {{ .Values.config.logLevel | quote }}
 LOG_LEVEL_FILE: /log-level/level

@@ -17,4 +17,5 @@ pub mod scope;
 pub mod select;
 pub mod target;
 pub mod ui;
+mod undo;
 pub mod until;

@@ -14,7 +14,6 @@ mod page;
 mod rows;
 mod server;
 mod shapes;
-mod undo;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

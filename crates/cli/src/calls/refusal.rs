@@ -5,7 +5,7 @@ use std::error::Error as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::connect::{Route, Session, explain as explain_transport};
+use crate::connect::{Session, explain as explain_transport};
 use crate::failure::Failure;
 
 /// The stable reason of a refusal. Empty: it has none.
@@ -57,16 +57,13 @@ pub(super) fn explain(session: &Session, call: &str, status: &Status) -> Failure
 
 /// The command that grants the right.
 fn grant(session: &Session, call: &str) -> String {
-    let release = match &session.route {
-        Route::Forward(service) => service.name.as_str(),
-        Route::Direct(_) => "replica-count-manager",
-    };
+    // Kubernetes' own roles have the rights of the chart's, which are aggregated to them.
     let role = match call {
         "GetDeployment" | "ListDeployments" | "ListEvents" | "WatchDeployments" => "view",
         _ => "edit",
     };
     let user = session.pair.certificate().map(|certificate| certificate.user).unwrap_or_default();
     format!(
-        "Whoever may grant it: kubectl create rolebinding NAME -n NAMESPACE --clusterrole={release}-{role} --user='{user}'"
+        "Whoever may grant it: kubectl create rolebinding NAME -n NAMESPACE --clusterrole={role} --user='{user}'"
     )
 }

@@ -5,6 +5,7 @@ use replica_count_api::proto::{
     DeploymentState, Event, GetDeploymentRequest, GetDeploymentResponse, ListDeploymentsRequest,
     WatchDeploymentsRequest,
 };
+use tonic::Code;
 
 use super::watch;
 use crate::bulk;
@@ -144,14 +145,13 @@ pub(crate) async fn list(
         ..ListDeploymentsRequest::default()
     };
     let rows = calls.list(request).await.map_err(|status| calls.explain("ListDeployments", &status))?;
-    Ok(bulk::gather(rows, |row| detailed(calls, row)).await)
+    bulk::gather(rows, |row| detailed(calls, row)).await.into_iter().collect()
 }
 
-/// Adds what rows do not have. A row of which nothing more can be read, because it is gone by now or for want of
-/// rights, stays as it is.
-async fn detailed(calls: &Calls, row: GetDeploymentResponse) -> GetDeploymentResponse {
+/// Adds what rows do not have. A row that is gone by now stays as it is.
+async fn detailed(calls: &Calls, row: GetDeploymentResponse) -> Result<GetDeploymentResponse, Failure> {
     if row.state() == DeploymentState::Unmanaged {
-        return row;
+        return Ok(row);
     }
     let request = GetDeploymentRequest {
         name: row.name.clone(),
@@ -159,5 +159,8 @@ async fn detailed(calls: &Calls, row: GetDeploymentResponse) -> GetDeploymentRes
         kind: row.kind,
         other_kind: row.other_kind.clone(),
     };
-    calls.get(request).await.unwrap_or(row)
+    match calls.get(request).await {
+        Err(status) if status.code() == Code::NotFound => Ok(row),
+        answer => answer.map_err(|status| calls.explain("GetDeployment", &status)),
+    }
 }

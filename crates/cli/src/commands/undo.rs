@@ -1,10 +1,12 @@
 //! `undo`: goes back to the setting before, as the history has it.
 
 use clap::Args;
+use jiff::Timestamp;
 use replica_count_api::proto::{
-    DeleteDeploymentRequest, EnforcementMode, Event, EventType, GetDeploymentResponse, ListEventsRequest,
-    SetDeploymentRequest, SetEnforcementRequest,
+    DeleteDeploymentRequest, EnforcementMode, Event, ListEventsRequest, SetDeploymentRequest,
+    SetEnforcementRequest,
 };
+use replica_count_api::response::timestamp;
 
 use crate::calls::Calls;
 use crate::connect::ConnectArgs;
@@ -13,6 +15,7 @@ use crate::failure::Failure;
 use crate::output::{print, words};
 use crate::scope::NamespaceArgs;
 use crate::target::Target;
+use crate::undo::{CHANGES, LAST_CHANGES, Step, undo};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,82 +46,68 @@ pub(crate) struct UndoArgs {
     connect: ConnectArgs,
 }
 
-/// The opposite of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opposite {
-    Set(i32),
-    Delete,
-    Enforce,
-    Ignore,
-}
-
 impl UndoArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let calls = Calls::new(self.connect.connect().await?);
         let namespace = self.namespace.of(calls.session());
         let current = super::get::one(&calls, &namespace, &self.target).await.ok();
-        let event = self.last_change(&calls, &namespace).await?;
-        let opposite = opposite(&event, current.as_ref());
-        let generation = current.map_or(0, |current| current.generation);
-        if event.generation != generation {
+        let changes = self.changes(&calls, &namespace).await?;
+        let Some(event) = changes.first() else {
+            let target = &self.target;
             return Err(Failure::new(format!(
-                "the last change of {} is not in the history any more, or not yet",
-                self.target
-            ))
-            .advise("Set the count that you want with `kubectl replicas set`."));
-        }
+                "no change of {target} is remembered in {namespace} namespace"
+            )));
+        };
+        let step = undo(&changes, current.as_ref(), Timestamp::now().as_millisecond());
+        let result = match step {
+            Step::Set { replicas } => format!("set to {replicas}"),
+            Step::Delete => "is no longer managed".to_owned(),
+            Step::Enforce => "enforced".to_owned(),
+            Step::Ignore { .. } => "ignored".to_owned(),
+            Step::Unknown => return Err(self.unknown()),
+        };
         if self.dry_run.dry_run == DryRun::None {
-            self.change(&calls, &namespace, opposite, &event).await?;
+            self.change(&calls, &namespace, step, event).await?;
         }
         if self.quiet {
             return Ok(());
         }
         let by = if event.by.is_empty() { String::new() } else { format!(" by {}", event.by) };
-        let undone = format!("undoes generation {generation}{by}");
-        let result = match opposite {
-            Opposite::Set(count) => format!("set to {count}"),
-            Opposite::Delete => "is no longer managed".to_owned(),
-            Opposite::Enforce => "enforced".to_owned(),
-            Opposite::Ignore => "ignored".to_owned(),
-        };
+        let undone = format!("undoes generation {}{by}", event.generation);
         print::out(&format!("{} {result} ({undone}){}\n", self.target, self.dry_run.dry_run.suffix()))
     }
 
-    async fn last_change(&self, calls: &Calls, namespace: &str) -> Result<Event, Failure> {
-        let types =
-            [EventType::EventSet, EventType::EventDeleted, EventType::EventEnforced, EventType::EventIgnored];
+    fn unknown(&self) -> Failure {
+        let target = &self.target;
+        Failure::new(format!("what was before the last change of {target} is not in the history, or is over"))
+            .advise("Say what you want with `kubectl replicas set`, `ignore` or `enforce`.")
+    }
+
+    async fn changes(&self, calls: &Calls, namespace: &str) -> Result<Vec<Event>, Failure> {
         let request = ListEventsRequest {
             name: self.target.name.clone(),
             namespace: namespace.to_owned(),
             kind: Some(self.target.kind.into()),
-            types: types.map(Into::into).to_vec(),
+            types: CHANGES.map(Into::into).to_vec(),
             ..ListEventsRequest::default()
         };
-        calls.events(request, 1).await?.pop().ok_or_else(|| {
-            Failure::new(format!("no change of {} is remembered in {namespace} namespace", self.target))
-        })
+        calls.events(request, LAST_CHANGES.into()).await
     }
 
-    async fn change(
-        &self,
-        calls: &Calls,
-        namespace: &str,
-        opposite: Opposite,
-        event: &Event,
-    ) -> Result<(), Failure> {
+    async fn change(&self, calls: &Calls, namespace: &str, step: Step, event: &Event) -> Result<(), Failure> {
         let (name, namespace, kind) =
             (self.target.name.clone(), namespace.to_owned(), self.target.kind.into());
         // Only if nobody has changed it meanwhile.
         let expected_generation = Some(event.generation);
-        match opposite {
-            Opposite::Set(count) => {
+        match step {
+            Step::Set { replicas } => {
                 let reason = self.reason.clone().unwrap_or_else(|| undoing(event));
                 let request = SetDeploymentRequest {
                     name,
                     namespace,
                     kind,
-                    replicas: Some(count),
+                    replicas: Some(replicas),
                     reason,
                     expected_generation,
                     allow_missing: true,
@@ -128,7 +117,7 @@ impl UndoArgs {
                 let answer = calls.set(request).await;
                 answer.map(|_| ()).map_err(|status| calls.explain("SetDeployment", &status))
             }
-            Opposite::Delete => {
+            Step::Delete => {
                 let request = DeleteDeploymentRequest {
                     name,
                     namespace,
@@ -139,35 +128,24 @@ impl UndoArgs {
                 let answer = calls.delete(request).await;
                 answer.map(|_| ()).map_err(|status| calls.explain("DeleteDeployment", &status))
             }
-            Opposite::Enforce | Opposite::Ignore => {
-                let mode = match opposite {
-                    Opposite::Ignore => EnforcementMode::Ignore,
-                    Opposite::Enforce | Opposite::Set(_) | Opposite::Delete => EnforcementMode::Enforce,
+            Step::Enforce | Step::Ignore { .. } | Step::Unknown => {
+                let (mode, until) = match step {
+                    Step::Ignore { until } => (EnforcementMode::Ignore, until),
+                    _ => (EnforcementMode::Enforce, None),
                 };
+                let until = until.and_then(|until| Timestamp::from_millisecond(until).ok()).map(timestamp);
                 let request = SetEnforcementRequest {
                     name,
                     namespace,
                     kind,
                     mode: mode.into(),
+                    until,
                     expected_generation,
-                    ..SetEnforcementRequest::default()
                 };
                 let answer = calls.enforce(request).await;
                 answer.map(|_| ()).map_err(|status| calls.explain("SetEnforcement", &status))
             }
         }
-    }
-}
-
-fn opposite(event: &Event, current: Option<&GetDeploymentResponse>) -> Opposite {
-    match event.r#type() {
-        EventType::EventIgnored => Opposite::Enforce,
-        EventType::EventEnforced => Opposite::Ignore,
-        // What holds after a temporary count is known.
-        EventType::EventSet if current.is_some_and(|current| current.hold_until.is_some()) => {
-            current.and_then(|current| current.replicas_afterwards).map_or(Opposite::Delete, Opposite::Set)
-        }
-        _ => event.from.map_or(Opposite::Delete, Opposite::Set),
     }
 }
 

@@ -53,7 +53,9 @@ impl ServerService {
             }
             listed => listed.map_err(|error| unreadable(context, &error))?,
         };
-        let mut found: Vec<_> = found.iter().filter_map(Self::of).collect();
+        // The chart's Service for metrics has the same label.
+        let mut found: Vec<_> =
+            found.iter().filter(|service| has_grpc(service)).filter_map(Self::of).collect();
         match (found.pop(), found.last()) {
             (None, _) => Err(not_found(context)),
             (Some(only), None) => Ok(only),
@@ -103,6 +105,11 @@ impl ServerService {
     pub(super) fn address(&self) -> Address {
         format!("{}:8080", self.host()).parse().expect("names of Services are names of hosts")
     }
+}
+
+fn has_grpc(service: &Service) -> bool {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    ports.iter().any(|port| port.name.as_deref() == Some(PORT))
 }
 
 impl std::fmt::Display for ServerService {

@@ -48,16 +48,21 @@ pub fn read_all(sources: &[Source], default: &str, only: Option<&str>) -> Result
             Source::Path(path) => texts.push((path.display().to_string(), fs::read_to_string(path))),
         }
     }
-    let (mut entries, mut problems) = (Vec::new(), Vec::new());
+    let (mut entries, mut problems, mut is_empty) = (Vec::new(), Vec::new(), true);
     for (file, text) in texts {
         let text = text.map_err(|error| Failure::new(format!("{file}: {error}")))?;
         let mut reader =
             Reader { file: &file, default, only, entries: &mut entries, problems: &mut problems };
         for document in node::parse(&file, &text)? {
+            is_empty = false;
             reader.document(document);
         }
     }
     refuse_duplicates(&entries, &mut problems);
+    // An empty list says that there are no counts. Nothing at all comes from a program that failed.
+    if is_empty {
+        return Err(Failure::new("nothing was given"));
+    }
     if problems.is_empty() {
         return Ok(entries);
     }

@@ -47,7 +47,8 @@ fn settings_are_read_from_json_and_yaml() {
     );
     check("# counts\n- name: web\n  namespace: a\n  replicas: 3\n", &[deployment]);
     check("name: web\nreplicas: 3\n", &[(1, "shop", Kind::Deployment, "web", 3)]);
-    check("", &[]);
+    check("[]", &[]);
+    check_refused("", "nothing was given");
 }
 
 #[test]

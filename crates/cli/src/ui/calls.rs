@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use super::drifts::Sum;
 use super::failure::{Failure, json};
 use super::shapes::{Detail, Event, Target, millis};
-use super::undo::{CHANGES, Step, undo};
+use crate::undo::{CHANGES, LAST_CHANGES, Step, undo};
 
 /// Events on a page of the history.
 const PAGE: i32 = 1000;
@@ -17,8 +17,6 @@ const PAGE: i32 = 1000;
 const MAX_PAGES: usize = 20;
 /// Events that the page begins with.
 const RECENT: i32 = 100;
-/// Changes that are looked at for an undo.
-const LAST_CHANGES: i32 = 20;
 
 /// Which events.
 #[derive(Debug, Deserialize)]
@@ -140,10 +138,10 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure
 }
 
 async fn target(client: Deployments, body: &[u8]) -> Result<String, Failure> {
-    Ok(json(&detail(client, parse(body)?).await?))
+    Ok(json(&Detail::from(get(client, parse(body)?).await?)))
 }
 
-async fn detail(mut client: Deployments, target: Target) -> Result<Detail, Status> {
+async fn get(mut client: Deployments, target: Target) -> Result<proto::GetDeploymentResponse, Status> {
     let (kind, other_kind) = target.kind();
     let request = proto::GetDeploymentRequest {
         name: target.name,
@@ -151,7 +149,7 @@ async fn detail(mut client: Deployments, target: Target) -> Result<Detail, Statu
         kind: kind.into(),
         other_kind,
     };
-    Ok(client.get_deployment(request).await?.into_inner().into())
+    Ok(client.get_deployment(request).await?.into_inner())
 }
 
 fn events_of(target: Target) -> proto::ListEventsRequest {
@@ -257,17 +255,16 @@ async fn delete(mut client: Deployments, body: &[u8]) -> Result<String, Failure>
 
 async fn plan_undo(mut client: Deployments, body: &[u8]) -> Result<String, Failure> {
     let target: Target = parse(body)?;
-    let current = match detail(client.clone(), target.clone()).await {
-        Ok(detail) => Some(detail),
+    let current = match get(client.clone(), target.clone()).await {
+        Ok(current) => Some(current),
         Err(status) if status.code() == Code::NotFound => None,
         Err(status) => return Err(status.into()),
     };
     let types = CHANGES.map(i32::from).to_vec();
-    let request = proto::ListEventsRequest { types, page_size: LAST_CHANGES, ..events_of(target) };
+    let request = proto::ListEventsRequest { types, page_size: LAST_CHANGES.into(), ..events_of(target) };
     let answer = client.list_events(request).await?.into_inner();
-    let changes: Vec<Event> = answer.events.into_iter().map(Event::from).collect();
-    let step = undo(&changes, current.as_ref(), Timestamp::now().as_millisecond());
-    Ok(json(&UndoAnswer { step, change: changes.into_iter().next() }))
+    let step = undo(&answer.events, current.as_ref(), Timestamp::now().as_millisecond());
+    Ok(json(&UndoAnswer { step, change: answer.events.into_iter().next().map(Event::from) }))
 }
 
 /// Milliseconds since 1970 as a time of the contract.

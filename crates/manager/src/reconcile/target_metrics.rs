@@ -59,17 +59,20 @@ impl TargetMetrics {
         self.store.read(|settings| {
             let (view, records) = (self.cluster.view(), self.records.view());
             let (mut observation_of, mut record_of) = (view.observations(), records.ordered_lookup());
-            let rows = settings.iter().take(self.limit).map(|(target, setting)| {
+            let in_force =
+                settings.iter().filter_map(|(target, setting)| Some((target, setting.at(now.wall)?)));
+            let managed = in_force.clone().count();
+            let rows = in_force.take(self.limit).map(|(target, setting)| {
                 let observation = observation_of(target);
                 let conflict = record_of(target).map_or(ConflictState::None, Record::conflict_state);
                 let is_suspended = self.guards.is_suspended(target.namespace());
-                let (policy, setting) = (&self.policy, &**setting);
+                let (policy, setting) = (&self.policy, &setting);
                 let state =
                     State::of(target, Some(setting), observation, conflict, policy, is_suspended, now.wall);
                 let current = observation.present().map(|observed| observed.replicas.get());
                 Row { target: target.clone(), desired: setting.replicas.get(), current, state }
             });
-            (rows.collect(), settings.len().saturating_sub(self.limit))
+            (rows.collect(), managed.saturating_sub(self.limit))
         })
     }
 }

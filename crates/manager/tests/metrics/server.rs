@@ -19,14 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) type Flags = (&'static str, &'static [&'static str]);
 
 /// A server as most people run it, and one for each flag that adds metrics.
-pub(crate) const SERVERS: [Flags; 6] = [
+pub(crate) const SERVERS: [Flags; 7] = [
     ("", &[]),
     ("--guard", &["--guard=warn"]),
     ("--store=crd", &["--store=crd", "--lease-namespace=tools"]),
     ("--authorization-mode=rbac", &["--authorization-mode=rbac"]),
     ("--target-metrics", &["--target-metrics"]),
+    ("--notify-config", &[NOTIFY_CONFIG]),
     ("--otlp-endpoint", &["--otlp-endpoint=http://127.0.0.1:1"]),
 ];
+
+/// A flag for a file that each server has.
+const NOTIFY_CONFIG: &str = "--notify-config=notify.yaml";
 
 #[derive(Parser)]
 struct Cli {
@@ -55,6 +59,8 @@ impl Server {
         Cli::try_parse_from(["certs", "--dir", &path("certificates")]).unwrap().certs.run().unwrap();
         fs::write(path("kubeconfig"), kubeconfig().to_string()).unwrap();
         fs::write(path("replicas.json"), r#"[{"name":"web","namespace":"shop","replicas":3}]"#).unwrap();
+        let notify = "receivers: [{name: a, webhook: {url: \"http://127.0.0.1:1\"}}]\nroutes: [{name: a, receiver: a}]";
+        fs::write(path("notify.yaml"), notify).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_replica-count-manager"));
         let files = [
             ("--kubeconfig", "kubeconfig"),
@@ -65,7 +71,8 @@ impl Server {
         ];
         command.args(files.iter().flat_map(|(flag, name)| [(*flag).to_owned(), path(name)]));
         command.args(["--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--log-format=json"]);
-        let mut child = command.args(flags).env_clear().stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.args(flags).current_dir(&folder).env_clear().stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         let http = lines.find_map(|line| {
             let line: Value = serde_json::from_str(&line).ok()?;

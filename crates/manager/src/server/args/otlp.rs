@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::Uri;
 
 use crate::traces::exporter::{Exporter, export};
@@ -27,44 +27,31 @@ pub struct OtlpArgs {
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
         value_name = "URL",
-        value_parser = endpoint,
         default_value = "",
         hide_default_value = true
     )]
-    pub otlp_endpoint: OptionalUri,
-    /// How they are sent
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_PROTOCOL", value_enum, default_value_t = OtlpProtocol::Http)]
-    pub otlp_protocol: OtlpProtocol,
+    pub otlp_endpoint: String,
+    /// How they are sent: http/protobuf, usually to port 4318, or grpc, usually to port 4317
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_PROTOCOL",
+        value_name = "PROTOCOL",
+        default_value = "http/protobuf"
+    )]
+    pub otlp_protocol: String,
     /// Certificates of the authorities that sign the collector's (PEM) [default: those that browsers trust]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE", value_name = "FILE")]
     pub otlp_ca_file: Option<PathBuf>,
 }
 
-/// An address, or none.
-#[derive(Clone, Debug)]
-pub struct OptionalUri(pub Option<Uri>);
-
-/// How traces are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OtlpProtocol {
-    /// By gRPC, usually to port 4317
-    Grpc,
-    /// In requests of HTTP, usually to port 4318
-    #[value(name = "http/protobuf")]
-    Http,
-}
-
-/// Parses the address of a collector; an empty text means that there is none.
-fn endpoint(text: &str) -> Result<OptionalUri, String> {
-    if text.is_empty() {
-        return Ok(OptionalUri(None));
-    }
+/// Parses the address of a collector.
+fn endpoint(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     match (uri.scheme_str(), uri.authority()) {
         (Some("http" | "https"), Some(authority))
             if !authority.as_str().contains('@') && uri.query().is_none() =>
         {
-            Ok(OptionalUri(Some(uri)))
+            Ok(uri)
         }
         _ => {
             Err("write http://HOST:PORT or https://HOST:PORT, and with http/protobuf perhaps a path"
@@ -79,13 +66,27 @@ impl OtlpArgs {
     pub fn export(&self, pod: &str) -> Result<Option<(Tracer, Exporter)>, String> {
         let variable = |name: &str| env::var(name).unwrap_or_default();
         let is_disabled = variable(DISABLED).eq_ignore_ascii_case("true");
-        let Some(endpoint) = self.otlp_endpoint.0.clone().filter(|_| !is_disabled) else { return Ok(None) };
-        let protocol = match self.otlp_protocol {
-            OtlpProtocol::Grpc => Protocol::Grpc,
-            OtlpProtocol::Http => Protocol::Http,
+        // Whatever a cluster sets for all its pods, it must not keep a server without traces from starting.
+        if is_disabled || self.otlp_endpoint.is_empty() {
+            return Ok(None);
+        }
+        let endpoint = endpoint(&self.otlp_endpoint);
+        let endpoint =
+            endpoint.map_err(|error| format!("--otlp-endpoint: {:?}: {error}", self.otlp_endpoint))?;
+        let protocol = match &*self.otlp_protocol {
+            "" | "http/protobuf" => Protocol::Http,
+            "grpc" => Protocol::Grpc,
+            other => {
+                return Err(format!("--otlp-protocol: {other:?} is not known: write http/protobuf or grpc"));
+            }
         };
         let headers = headers(&variable(HEADERS)).map_err(|error| format!("{HEADERS}: {error}"))?;
-        let collector = Collector { endpoint, protocol, ca_file: self.otlp_ca_file.clone(), headers };
+        let collector = Collector {
+            endpoint,
+            protocol,
+            ca_file: self.otlp_ca_file.clone().filter(|path| !path.as_os_str().is_empty()),
+            headers,
+        };
         let attributes = attributes(pod, &variable(SERVICE_NAME), &variable(RESOURCE_ATTRIBUTES));
         export(&collector, attributes).map(Some).map_err(|error| match error {
             CollectorError::CaFile(..) => format!("--otlp-ca-file: {error}"),
@@ -121,11 +122,27 @@ mod tests {
     #[test]
     fn an_endpoint_is_an_address_of_http() {
         for text in ["http://a:4318", "https://a", "http://[::1]:4318/otlp", "http://10.0.0.1:4317/"] {
-            assert_eq!(endpoint(text).unwrap().0.map(|uri| uri.authority().is_some()), Some(true), "{text}");
+            assert!(endpoint(text).unwrap().authority().is_some(), "{text}");
         }
-        assert!(endpoint("").unwrap().0.is_none());
-        for text in ["collector:4317", "a", "grpc://a:4317", "http://", "http://user@a:4318", "http://a/?b"] {
+        for text in
+            ["", "collector:4317", "a", "grpc://a:4317", "http://", "http://user@a:4318", "http://a/?b"]
+        {
             endpoint(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn without_a_collector_nothing_is_wrong() {
+        let args = |endpoint: &str, protocol: &str| {
+            let (otlp_endpoint, otlp_protocol) = (endpoint.to_owned(), protocol.to_owned());
+            OtlpArgs { otlp_endpoint, otlp_protocol, otlp_ca_file: Some(PathBuf::new()) }.export("pod-1")
+        };
+        for protocol in ["", "http/json", "grpc"] {
+            assert!(matches!(args("", protocol), Ok(None)), "{protocol}");
+        }
+        assert!(matches!(args("http://a:4318", ""), Ok(Some(_))));
+        for (endpoint, protocol) in [("a:4317", "grpc"), ("http://a:4318", "http/json")] {
+            assert!(args(endpoint, protocol).is_err_and(|error| error.starts_with("--otlp-")), "{endpoint}");
         }
     }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::entry::{Said, spec_of};
+use super::entry::{Said, not_enforced, spec_of};
 use super::failure;
 use super::fresh;
 use super::kept::{Author, Found, InFlight, Kept};
@@ -153,6 +153,11 @@ impl Changer<'_> {
         decided: Changed,
         deadline: Instant,
     ) -> Result<Changed, RequestError> {
+        // What would not be enforced is not stored: a temporary count keeps the one before it, which may be refused.
+        let max_replicas = self.kept.rules().max_replicas;
+        if let Some(refused) = decided.after.as_ref().and_then(|after| not_enforced(after, max_replicas)) {
+            return Err(RequestError::Refused(refused.message().to_string()));
+        }
         let author = Author { by: decided.by.clone(), at: Some(decided.at) };
         let (object, in_flight) = match (&decided.after, found, target) {
             (None, Some(found), _) => {

@@ -227,7 +227,8 @@ fn author(object: &ReplicaCount, authors: Certainty) -> (Option<String>, Certain
     }
 }
 
-fn not_enforced(setting: &Setting, max_replicas: Replicas) -> Option<NotEnforced> {
+/// Why a setting would not be enforced.
+pub(super) fn not_enforced(setting: &Setting, max_replicas: Replicas) -> Option<NotEnforced> {
     let counts = [Some(setting.replicas), setting.lasting()];
     let highest = counts.into_iter().flatten().max();
     highest.filter(|highest| *highest > max_replicas).map(|replicas| {

@@ -81,10 +81,10 @@ async fn refused_by_rights_the_command_that_grants_them_is_named() {
             "User \"client\" cannot create resource \"replicacounts\"",
             namespace,
             "kubectl create rolebinding ",
-            "--clusterrole=replica-count-manager-edit --user='client'",
+            "--clusterrole=edit --user='client'",
         ],
     );
-    cli.refused("get", &["cannot list resource", "--clusterrole=replica-count-manager-view"]);
+    cli.refused("get", &["cannot list resource", "--clusterrole=view"]);
 }
 
 #[tokio::test]
