@@ -154,7 +154,7 @@ async fn check_every_rpc(schema: Schema) {
     assert_eq!(shown, set_at);
     let expected = of(json!({
         "CurrentReplicas": 0, "DesiredReplicas": 0, "ReadyReplicas": 0, "State": "IN_SYNC", "Generation": "1",
-        "SetBy": "client", "SetAt": null, "Reason": "night", "Enforcement": "ENFORCE",
+        "SetBy": "client", "SetByCertainty": "AUTHOR_PROVEN", "SetAt": null, "Reason": "night", "Enforcement": "ENFORCE",
     }));
     assert_eq!(answer, expected);
     let row = of(json!({ "Replicas": 0, "CurrentReplicas": 0, "ReadyReplicas": 0, "State": "IN_SYNC" }));

@@ -28,7 +28,7 @@ async fn requests_and_repairs_are_measured() {
             "replica_count_manager_kubernetes_requests_total{{verb=\"{verb}\",resource=\"{resource}\",code=\"200\"}} "
         )
     };
-    shows(&(request("patch", "deployments/scale") + "1"));
+    shows(&(request("update", "deployments/scale") + "1"));
     assert!(metrics.contains(&request("watch", "deployments")), "{metrics}");
 }
 
