@@ -5,7 +5,7 @@
 //! to this machine), and, where the browser says where it comes from, this server as its origin.
 //!
 //! The browser is started with a ticket instead of the token, because other users of the machine can read the command
-//! lines of programs. A ticket is good for one request.
+//! lines of programs. A ticket is good for one request, so whoever is faster than the browser is noticed by its user.
 
 use std::fmt::{self, Write as _};
 use std::sync::Mutex;
