@@ -25,6 +25,9 @@ const ATTEMPTS: u32 = 5;
 /// The pause before that, if the server names none. It doubles each time.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Why a server refuses to list unmanaged workloads of a kind that it does not manage.
+const KIND_NOT_MANAGED: &str = "KIND_NOT_MANAGED";
+
 /// Both kinds, so that lists have all that is managed.
 pub const ALL_KINDS: [Kind; 2] = [Kind::Deployment, Kind::StatefulSet];
 
@@ -91,8 +94,25 @@ impl Calls {
         Ok(stream.into_inner())
     }
 
-    /// All rows of ListDeployments, with the fields that rows have.
+    /// All rows of ListDeployments, with the fields that rows have, of those of the kinds that the server manages.
     pub async fn list(&self, request: ListDeploymentsRequest) -> Result<Vec<GetDeploymentResponse>, Status> {
+        match self.rows(request.clone()).await {
+            Err(status) if request.kinds.len() > 1 && reason(&status) == KIND_NOT_MANAGED => {
+                let mut rows = Vec::new();
+                for kind in &request.kinds {
+                    let request = ListDeploymentsRequest { kinds: vec![*kind], ..request.clone() };
+                    match self.rows(request).await {
+                        Err(status) if reason(&status) == KIND_NOT_MANAGED => {}
+                        answer => rows.extend(answer?),
+                    }
+                }
+                Ok(rows)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn rows(&self, request: ListDeploymentsRequest) -> Result<Vec<GetDeploymentResponse>, Status> {
         let mut pages = Pages::new(&self.session.connection, request);
         let mut rows = Vec::new();
         while let Some(page) = pages.next().await? {

@@ -22,8 +22,8 @@ pub(crate) struct Right {
 pub(crate) struct Usage {
     /// The number of requests that used each right.
     pub(crate) rights: BTreeMap<Right, usize>,
-    /// Descriptions of forbidden requests.
-    pub(crate) forbidden: Vec<String>,
+    /// Forbidden requests: the right, unless it is not about a resource, and a description.
+    forbidden: Vec<(Option<Right>, String)>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +66,19 @@ struct Status {
 }
 
 impl Usage {
+    /// Descriptions of forbidden requests.
+    pub(crate) fn forbidden(&self) -> Vec<&str> {
+        self.forbidden.iter().map(|(_, description)| &**description).collect()
+    }
+
+    /// The same, without those that were allowed at another time: Helm deletes the rights of a server before its pod.
+    pub(crate) fn never_allowed(&self) -> Vec<&str> {
+        let is_known =
+            |right: &Option<Right>| right.as_ref().is_some_and(|right| self.rights.contains_key(right));
+        let unknown = self.forbidden.iter().filter(|(right, _)| !is_known(right));
+        unknown.map(|(_, description)| &**description).collect()
+    }
+
     /// Adds the requests of `user` from a log with one JSON object per line.
     pub(crate) fn add(&mut self, log: &Path, user: &str) -> Result<()> {
         let file = File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
@@ -91,17 +104,24 @@ impl Usage {
         // With the guard, the server tries whether its own policy refuses a count, which it has the right to write.
         let is_proof = event.uri.contains("/scale?dryRun=All&")
             && event.annotations.decision.as_deref() == Some("allow");
-        if code == Some(403) && !is_proof {
-            self.forbidden.push(format!("{} {}", event.verb, event.uri));
+        let is_forbidden = code == Some(403) && !is_proof;
+        let Some(object) = event.object_ref else {
+            if is_forbidden {
+                self.forbidden.push((None, format!("{} {}", event.verb, event.uri)));
+            }
             return;
-        }
-        let Some(object) = event.object_ref else { return };
-        if event.stage != "ResponseComplete" && event.verb != "watch" {
-            return;
-        }
+        };
         let resource =
             [object.resource, object.subresource].into_iter().flatten().collect::<Vec<_>>().join("/");
         let right = Right { group: object.api_group.unwrap_or_default(), resource, verb: event.verb };
+        if is_forbidden {
+            let description = format!("{} {}", right.verb, event.uri);
+            self.forbidden.push((Some(right), description));
+            return;
+        }
+        if event.stage != "ResponseComplete" && right.verb != "watch" {
+            return;
+        }
         // An apply that creates the object needs the right to create, too.
         if right.verb == "patch" && code == Some(201) {
             *self.rights.entry(Right { verb: "create".to_owned(), ..right.clone() }).or_default() += 1;
@@ -165,6 +185,7 @@ mod tests {
             (right("guards", "create"), 1),
         ]);
         assert_eq!(usage.rights, expected);
-        assert_eq!(usage.forbidden, ["list /x", "patch /x/scale?dryRun=All&fieldManager=f"]);
+        assert_eq!(usage.forbidden(), ["list /x", "patch /x/scale?dryRun=All&fieldManager=f"]);
+        assert_eq!(usage.never_allowed(), ["list /x"]);
     }
 }

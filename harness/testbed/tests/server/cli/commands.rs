@@ -4,7 +4,7 @@ use replica_count_api::proto::DeploymentState;
 use serde_json::{Value, json};
 
 use super::Cli;
-use crate::fixture::{Fixture, eventually};
+use crate::fixture::{Fixture, eventually, shared};
 
 impl Cli<'_> {
     /// What one workload is like, as JSON.
@@ -126,6 +126,20 @@ async fn workloads_are_pinned_ignored_and_unpinned() {
     .await;
     assert_eq!(cli.ok("unpin -l tier=back"), "deployment.apps/db is no longer managed (its count was 2)\n");
     assert_eq!(cli.ok("get -o name"), "deployment.apps/api\ndeployment.apps/web\n");
+}
+
+#[tokio::test]
+async fn a_server_may_manage_one_kind_only() {
+    let fixture = Fixture::with(shared().await, &["--kinds=deployments"]).await;
+    fixture.create("web", 3).await;
+    let cli = Cli::new(&fixture);
+    eventually("the workload is seen", async || {
+        let listed = cli.run(["get", "--unmanaged", "-o", "name"]);
+        if listed.out == "deployment.apps/web\n" { Ok(()) } else { Err(listed.err) }
+    })
+    .await;
+    assert_eq!(cli.ok("pin --all"), "deployment.apps/web set to 3 (it has that many)\n");
+    assert_eq!(cli.ok("get -o name"), "deployment.apps/web\n");
 }
 
 #[tokio::test]
