@@ -1,7 +1,7 @@
 // Everything about one workload.
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { call, Failure } from './api';
 import { type Action, Dialog } from './dialogs';
@@ -28,7 +28,8 @@ export function Detail({ target, close, say }: Props) {
   const now = useNow(1000);
   const colours = useMemo(() => palette(events), [events]);
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus(), []);
+  // Before anything is painted, so that no key is lost.
+  useLayoutEffect(() => heading.current?.focus(), []);
   const isManaged = detail !== null && detail.generation > 0;
   const isIgnored = detail?.enforcement === 'IGNORE';
   const isFought = detail !== null && (detail.contest !== null || detail.conflict !== null);
@@ -46,6 +47,12 @@ export function Detail({ target, close, say }: Props) {
     else return;
     event.preventDefault();
   };
+  // The focus may be lost with a dialog that closes.
+  useEffect(() => {
+    const onLostKey = (event: KeyboardEvent) => { if (event.target === document.body) onKeyDown(event); };
+    document.addEventListener('keydown', onLostKey);
+    return () => document.removeEventListener('keydown', onLostKey);
+  });
 
   return (
     <section class="panel detail" aria-label={`Details of ${target.name}`} onKeyDown={onKeyDown}>

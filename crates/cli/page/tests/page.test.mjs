@@ -199,6 +199,7 @@ test('the keyboard is enough', async () => {
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { name: 'cart' }).waitFor();
+  await page.waitForFunction(() => document.activeElement?.textContent === 'cart');
   await page.keyboard.press('s');
   await page.getByRole('dialog').waitFor();
   assert.ok(await page.getByLabel('Count', { exact: true }).evaluate((input) => input === document.activeElement));
