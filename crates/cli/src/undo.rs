@@ -3,6 +3,8 @@
 use replica_count_api::proto::{Event, EventType, GetDeploymentResponse};
 use serde::Serialize;
 
+use crate::output::words::millis;
+
 /// How many changes are looked at.
 pub(crate) const LAST_CHANGES: u16 = 20;
 
@@ -74,10 +76,6 @@ fn was_temporary(change: &Event, before: &[Event]) -> bool {
 
 fn until(event: &Event) -> Option<i64> {
     millis(event.until.as_ref())
-}
-
-fn millis(time: Option<&prost_types::Timestamp>) -> Option<i64> {
-    time.map(|time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000)
 }
 
 #[cfg(test)]

@@ -128,7 +128,8 @@ impl UndoArgs {
                 let answer = calls.delete(request).await;
                 answer.map(|_| ()).map_err(|status| calls.explain("DeleteDeployment", &status))
             }
-            Step::Enforce | Step::Ignore { .. } | Step::Unknown => {
+            Step::Unknown => Err(self.unknown()),
+            Step::Enforce | Step::Ignore { .. } => {
                 let (mode, until) = match step {
                     Step::Ignore { until } => (EnforcementMode::Ignore, until),
                     _ => (EnforcementMode::Enforce, None),

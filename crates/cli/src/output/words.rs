@@ -10,6 +10,11 @@ pub fn time(time: prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(time.seconds, time.nanos).ok()
 }
 
+/// The same in milliseconds since 1970.
+pub fn millis(at: Option<&prost_types::Timestamp>) -> Option<i64> {
+    at.copied().and_then(time).map(Timestamp::as_millisecond)
+}
+
 /// A count, or `-` if it is not known.
 pub fn count(count: Option<i32>) -> String {
     count.map_or_else(|| "-".to_owned(), |count| count.to_string())

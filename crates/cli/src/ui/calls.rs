@@ -8,7 +8,8 @@ use tonic::{Code, Status};
 
 use super::drifts::Sum;
 use super::failure::{Failure, json};
-use super::shapes::{Detail, Event, Target, millis};
+use super::shapes::{Detail, Event, Target};
+use crate::output::words::millis;
 use crate::undo::{CHANGES, LAST_CHANGES, Step, undo};
 
 /// Events on a page of the history.

@@ -1,8 +1,9 @@
 //! What the page sends and receives. Times are milliseconds since 1970, durations are milliseconds.
 
-use jiff::Timestamp;
 use replica_count_api::proto;
 use serde::{Deserialize, Serialize};
+
+use crate::output::words::millis;
 
 /// A workload in a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -158,12 +159,6 @@ impl Target {
             other => (proto::Kind::Deployment, other.to_owned()),
         }
     }
-}
-
-/// A time of the contract in milliseconds. One that no clock shows is left out.
-pub(super) fn millis(time: Option<&prost_types::Timestamp>) -> Option<i64> {
-    let time = time?;
-    Timestamp::new(time.seconds, time.nanos).ok().map(Timestamp::as_millisecond)
 }
 
 fn length(duration: Option<&prost_types::Duration>) -> Option<i64> {

@@ -130,7 +130,7 @@ pub struct Entry {
 impl Entry {
     /// The entry for an event, without an id. `None`: the event only adds to one that follows.
     pub fn of(event: &Event) -> Option<Self> {
-        let mut entry = Self::new(event, What::Set);
+        let mut entry = Self::blank(event.target.clone(), event.at, What::Set, event.generation);
         match &event.kind {
             EventKind::Set { by, from, to, until, reason } => {
                 entry.author = user(by.as_deref());
@@ -187,13 +187,14 @@ impl Entry {
         Some(entry)
     }
 
-    fn new(event: &Event, what: What) -> Self {
+    /// An entry without an id that says nothing more.
+    pub(super) fn blank(target: Target, at: Timestamp, what: What, generation: Option<u64>) -> Self {
         Self {
             id: 0,
-            target: event.target.clone(),
-            at: event.at,
+            target,
+            at,
             what,
-            generation: event.generation,
+            generation,
             from: None,
             to: None,
             author: None,

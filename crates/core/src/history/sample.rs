@@ -29,25 +29,7 @@ pub fn sample(namespace: &str, name: &str, what: What) -> Entry {
     let kubectl =
         Writer { manager: "kubectl".into(), operation: Operation::Update, subresource: Some("scale".into()) };
     let manager = Some(Author::Manager(Arc::new(kubectl)));
-    let mut entry = Entry {
-        id: 1,
-        target,
-        at,
-        what,
-        generation: Some(1),
-        from: None,
-        to: None,
-        author: None,
-        reason: None,
-        message: None,
-        code: None,
-        took: None,
-        wait: None,
-        pods_lost: None,
-        times: None,
-        until: None,
-        autoscaler: None,
-    };
+    let mut entry = Entry { id: 1, ..Entry::blank(target, at, what, Some(1)) };
     match what {
         What::Set => {
             (entry.from, entry.to, entry.author) = (count(2), count(3), user);
