@@ -9,6 +9,7 @@ use replica_count_api::proto::{
     DeleteDeploymentRequest, EnforcementMode, GetDeploymentResponse, Kind, SetDeploymentRequest,
     SetEnforcementRequest,
 };
+use replica_count_api::response::timestamp;
 use tonic::Status;
 
 use crate::bulk::{self, Outcome, Report};
@@ -17,7 +18,7 @@ use crate::connect::ConnectArgs;
 use crate::dry_run::{DryRun, DryRunArgs};
 use crate::failure::Failure;
 use crate::manifest::{Change, Enforcement, Entry, Plan, Source, Step, read_all};
-use crate::output::{lines, words};
+use crate::output::lines;
 use crate::scope::ScopeArgs;
 use crate::select::labelled;
 
@@ -210,7 +211,7 @@ impl ApplyArgs {
             kind: change.target.kind.into(),
             replicas: Some(count),
             reason: change.reason.clone().unwrap_or_default(),
-            hold_until: until.map(words::proto_time),
+            hold_until: until.map(timestamp),
             allow_missing: self.allow_missing,
             allow_autoscaled: self.allow_autoscaled,
             ..SetDeploymentRequest::default()
@@ -244,7 +245,7 @@ impl ApplyArgs {
             Step::Enforce(enforcement) => {
                 let (mode, until) = match enforcement {
                     Enforcement::Enforce => (EnforcementMode::Enforce, None),
-                    Enforcement::Ignore(until) => (EnforcementMode::Ignore, until.map(words::proto_time)),
+                    Enforcement::Ignore(until) => (EnforcementMode::Ignore, until.map(timestamp)),
                 };
                 let mode = mode.into();
                 let request =

@@ -3,6 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use replica_count_api::proto::{EnforcementMode, SetEnforcementRequest};
+use replica_count_api::response::timestamp;
 
 use crate::bulk::{self, Outcome, Report};
 use crate::calls::Calls;
@@ -100,7 +101,7 @@ async fn change(
         namespace,
         kind: target.kind.into(),
         mode: mode.into(),
-        until: until.map(words::proto_time),
+        until: until.map(timestamp),
         ..SetEnforcementRequest::default()
     };
     match calls.enforce(request).await {

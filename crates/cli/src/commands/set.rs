@@ -3,6 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use replica_count_api::proto::{SetDeploymentRequest, SetDeploymentResponse};
+use replica_count_api::response::timestamp;
 use tonic::Status;
 
 use crate::bulk::{self, Outcome, Report};
@@ -85,7 +86,7 @@ impl HowArgs {
         until: Option<Timestamp>,
     ) -> SetDeploymentRequest {
         SetDeploymentRequest {
-            hold_until: until.map(words::proto_time),
+            hold_until: until.map(timestamp),
             name: target.name.clone(),
             namespace: namespace.to_owned(),
             kind: target.kind.into(),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use replica_count_api::proto::{
     Event, EventType, ListEventsRequest, WatchDeploymentsRequest, WatchDeploymentsResponse,
 };
+use replica_count_api::response::timestamp;
 use tokio::time;
 use tonic::{Code, Status, Streaming};
 
@@ -102,7 +103,7 @@ pub(crate) async fn follow(
     begin: impl AsyncFnOnce() -> Result<(), Failure>,
     mut show: impl AsyncFnMut(&Event) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let now = crate::output::words::proto_time(Timestamp::now());
+    let now = timestamp(Timestamp::now());
     let mut watch = Watch { calls, request, last: Last { id: 0, at: now } };
     let (mut pause, mut begin, mut told) = (PAUSE, Some(begin), false);
     loop {

@@ -3,6 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use replica_count_api::proto::{Event, EventType, ListEventsRequest};
+use replica_count_api::response::timestamp;
 use serde_json::{Value, json};
 
 use crate::calls::Calls;
@@ -10,7 +11,7 @@ use crate::connect::ConnectArgs;
 use crate::duration::parse_duration;
 use crate::failure::Failure;
 use crate::output::events::{self, Columns};
-use crate::output::{Format, OutputArgs, print, words, yaml};
+use crate::output::{Format, OutputArgs, print, yaml};
 use crate::scope::ScopeArgs;
 use crate::target::Target;
 use std::time::Duration;
@@ -66,7 +67,7 @@ impl WhoArgs {
             name: self.target.as_ref().map(|target| target.name.clone()).unwrap_or_default(),
             namespace: namespace.clone(),
             kind: self.target.as_ref().map(|target| target.kind.into()),
-            since: since.map(words::proto_time),
+            since: since.map(timestamp),
             types,
             ..ListEventsRequest::default()
         };

@@ -173,7 +173,7 @@ fn temporary_counts_come_and_go() {
     let until: jiff::Timestamp = "2031-01-01T00:00:00Z".parse().unwrap();
     let steps = |text: &str, row| plan(text, &[row]).remove(0).2;
     let held = GetDeploymentResponse {
-        hold_until: Some(crate::output::words::proto_time(until)),
+        hold_until: Some(replica_count_api::response::timestamp(until)),
         replicas_afterwards: Some(1),
         ..row("a", 9)
     };
@@ -191,7 +191,7 @@ fn temporary_counts_come_and_go() {
 
 #[test]
 fn what_is_exported_is_read_as_the_same() {
-    let until = crate::output::words::proto_time("2031-01-01T00:00:00Z".parse().unwrap());
+    let until = replica_count_api::response::timestamp("2031-01-01T00:00:00Z".parse().unwrap());
     let mut rows = vec![row("a", 1), row("b", 9), row("c", 2)];
     rows[0].reason = "why: \"this\"\nand that".to_owned();
     (rows[1].hold_until, rows[1].replicas_afterwards) = (Some(until), Some(4));

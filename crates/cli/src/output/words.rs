@@ -68,11 +68,6 @@ pub fn object_name(workload: &GetDeploymentResponse) -> String {
     }
 }
 
-/// A time for the API.
-pub fn proto_time(time: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
-}
-
 /// A time for people, to the second.
 pub fn second(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).map_or_else(|_| time.to_string(), |time| time.to_string())
