@@ -19,11 +19,15 @@ a pair if it has this CA and the same names, and is not in the last third of its
 {{- $caNotAfter = include "rcm.notAfter" .Values.tls.helm.caValidityDays -}}
 {{- end -}}
 {{- $server := include "rcm.makePair" (list $ $ca "server-tls" $name (include "rcm.ipAddresses" . | fromYamlArray) (include "rcm.dnsNames" . | fromYamlArray)) | fromJson -}}
-{{- $client := dict -}}
+{{- $pairs := dict "server-tls" $server -}}
 {{- if .Values.tls.client.create -}}
-{{- $client = include "rcm.makePair" (list $ $ca "client-tls" .Values.tls.client.user list list) | fromJson -}}
+{{- $_ := set $pairs "client-tls" (include "rcm.makePair" (list $ $ca "client-tls" .Values.tls.client.user list list) | fromJson) -}}
 {{- end -}}
-{{- $_ := set .Values "made" (dict "ca" (dict "Cert" $ca.Cert "Key" $ca.Key "notAfter" $caNotAfter) "server" $server "client" $client) -}}
+{{- range .Values.tls.clients -}}
+{{- $suffix := printf "client-%s-tls" .name -}}
+{{- $_ := set $pairs $suffix (include "rcm.makePair" (list $ $ca $suffix .user list list) | fromJson) -}}
+{{- end -}}
+{{- $_ := set .Values "made" (dict "ca" (dict "Cert" $ca.Cert "Key" $ca.Key "notAfter" $caNotAfter) "server" $server "pairs" $pairs) -}}
 {{- end -}}
 {{- end -}}
 

@@ -133,6 +133,40 @@ there is none. */}}
 {{- concat (list "127.0.0.1" "::1") .Values.tls.ipAddresses | uniq | toYaml -}}
 {{- end -}}
 
+{{/* Refuses client certificates that could not be made, or that the server would refuse. */}}
+{{- define "rcm.validateClients" -}}
+{{- $isMade := ne .Values.tls.source "existingSecret" -}}
+{{- $users := dict -}}
+{{- if .Values.tls.client.create -}}
+{{- $_ := set $users "tls.client.user" .Values.tls.client.user -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range $n, $client := .Values.tls.clients -}}
+{{- if has .name $names -}}
+{{- fail (printf "tls.clients has two clients named %s: give each a name of its own, which is part of its Secret's." .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- $_ := set $users (printf "tls.clients[%d].user" $n) .user -}}
+{{- if and .groups (ne $.Values.tls.source "cert-manager") -}}
+{{- fail (printf "tls.clients[%d].groups needs tls.source=cert-manager: Helm can make certificates with a user, but without groups. Bind roles to the user instead." $n) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.tls.clients (not $isMade) -}}
+{{- fail "tls.clients needs tls.source=helm or cert-manager: with existingSecret, the chart makes no certificates." -}}
+{{- end -}}
+{{- range $key, $user := $users -}}
+{{- if and $isMade (not (regexMatch "^[^,=+<>#;\"\\\\]{1,64}$" $user)) -}}
+{{- fail (printf "%s must have 1 to 64 characters, and none of , = + < > # ; \" \\" $key) -}}
+{{- end -}}
+{{- if and $isMade (eq (include "rcm.authorizationMode" $) "rbac") (hasPrefix "system:" $user) -}}
+{{- fail (printf "%s begins with system:, which belongs to Kubernetes and is refused with authorization.mode=rbac: choose another name." $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "rcm.clientCASecret" .) $isMade $users -}}
+{{- fail "tls.clientCA names another CA for clients, which would refuse the client certificates that this chart makes: set tls.client.create to false, and tls.clients to nothing." -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Refuses invalid combinations of values. Single values are checked by values.schema.json. */}}
 {{- define "rcm.validate" -}}
 {{- $isFile := eq (include "rcm.store" .) "file" -}}
@@ -158,15 +192,7 @@ there is none. */}}
 {{- if and (ne .Values.tls.source "cert-manager") .Values.tls.certManager.issuerRef.name -}}
 {{- fail (printf "tls.certManager.issuerRef names an issuer, but tls.source is %s: set it to cert-manager, or remove the issuer." .Values.tls.source) -}}
 {{- end -}}
-{{- if and (ne .Values.tls.source "existingSecret") (not (regexMatch "^[^,=+<>#;\"\\\\]{1,64}$" .Values.tls.client.user)) -}}
-{{- fail "tls.client.user must have 1 to 64 characters, and none of , = + < > # ; \" \\" -}}
-{{- end -}}
-{{- if and (eq (include "rcm.authorizationMode" .) "rbac") (ne .Values.tls.source "existingSecret") (hasPrefix "system:" .Values.tls.client.user) -}}
-{{- fail "tls.client.user begins with system:, which belongs to Kubernetes and is refused with authorization.mode=rbac: choose another name." -}}
-{{- end -}}
-{{- if and (include "rcm.clientCASecret" .) (ne .Values.tls.source "existingSecret") .Values.tls.client.create -}}
-{{- fail "tls.clientCA names another CA for clients, which would refuse the client certificate that this chart makes: set tls.client.create to false." -}}
-{{- end -}}
+{{- include "rcm.validateClients" . -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not (include "rcm.metricsService" .)) (not .Values.service.http.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled, or metrics.podMonitor instead: Prometheus finds the metrics through a Service." -}}
 {{- end -}}
