@@ -11,7 +11,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::eventually::eventually;
 
-/// The rate of all callers together.
+/// The usual rate of all callers together.
 pub(crate) const REQUESTS_PER_SECOND: u32 = 50;
 
 /// How many callers share the rate, so one that waits for an answer does not stop the load.
@@ -34,12 +34,13 @@ pub(crate) struct Load<C> {
 }
 
 impl<C: Caller> Load<C> {
-    pub(crate) fn start(callers: impl IntoIterator<Item = C>) -> Self {
+    /// Starts [`CALLERS`] callers, which make `rate` requests a second together.
+    pub(crate) fn start(callers: impl IntoIterator<Item = C>, rate: u32) -> Self {
         let (stop, stopped) = watch::channel(false);
         let answers = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for caller in callers {
-            tasks.spawn(run_caller(caller, stopped.clone(), Arc::clone(&answers)));
+            tasks.spawn(run_caller(caller, rate, stopped.clone(), Arc::clone(&answers)));
         }
         Self { stop, answers, tasks }
     }
@@ -71,10 +72,11 @@ impl<C: Caller> Load<C> {
 
 async fn run_caller<C: Caller>(
     mut caller: C,
+    rate: u32,
     mut stop: watch::Receiver<bool>,
     answers: Arc<AtomicUsize>,
 ) -> Result<(C, Vec<Instant>)> {
-    let mut ticks = time::interval(Duration::from_secs(1) * CALLERS / REQUESTS_PER_SECOND);
+    let mut ticks = time::interval(Duration::from_secs(1) * CALLERS / rate);
     // After a slow request, callers do not catch up.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = Vec::new();

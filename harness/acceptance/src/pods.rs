@@ -1,4 +1,4 @@
-//! The server's pods, one at a time.
+//! The server's pods.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -34,13 +34,20 @@ impl Fixture {
     }
 
     async fn ready_pod(&self) -> Result<Pod> {
-        let mut pods = self.pods().list(&ListParams::default().labels(LABELS)).await?.items;
-        let pod = pods.pop().context("there is no pod")?;
-        ensure!(pods.is_empty(), "there are {} pods", pods.len() + 1);
-        if pod.metadata.deletion_timestamp.is_some() || !is_ready(&pod) {
-            bail!("{} is not ready: {}", pod.name_any(), serde_json::to_string(&pod.status)?);
+        let mut pods = self.ready_pods(1).await?;
+        pods.pop().context("there is no pod")
+    }
+
+    /// The server's pods, which must be this many, and all ready.
+    pub(crate) async fn ready_pods(&self, count: usize) -> Result<Vec<Pod>> {
+        let pods = self.pods().list(&ListParams::default().labels(LABELS)).await?.items;
+        ensure!(pods.len() == count, "there are {} pods instead of {count}", pods.len());
+        for pod in &pods {
+            if pod.metadata.deletion_timestamp.is_some() || !is_ready(pod) {
+                bail!("{} is not ready: {}", pod.name_any(), serde_json::to_string(&pod.status)?);
+            }
         }
-        Ok(pod)
+        Ok(pods)
     }
 }
 

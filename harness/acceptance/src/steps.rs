@@ -15,6 +15,7 @@ mod notes;
 mod pipeline;
 mod readme;
 mod replacement;
+mod replicas;
 mod rights;
 mod set;
 mod stateful_set;
@@ -63,6 +64,7 @@ pub(crate) const ALL: &[Step] = &[
     connections::STEP,
     rights::STEP,
     uninstall::STEP,
+    replicas::STEP,
 ];
 
 /// The names of the steps on the command line.

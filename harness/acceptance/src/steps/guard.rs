@@ -14,7 +14,7 @@ use tokio::time::{self, Instant};
 use super::{Step, passed};
 use crate::eventually::eventually;
 use crate::fixture::{APPS, Fixture};
-use crate::load::{CALLERS, Caller as _, Load};
+use crate::load::{CALLERS, Caller as _, Load, REQUESTS_PER_SECOND};
 use crate::reader::{PORT, Reader};
 use crate::session::Setting;
 use crate::table::Outcome;
@@ -74,7 +74,7 @@ async fn keeps_its_pods(fixture: &Fixture, mode: &str) -> Result<Kept> {
         Ok(())
     })
     .await?;
-    let load = Load::start((0..CALLERS).map(|_| Reader::new(address.address)));
+    let load = Load::start((0..CALLERS).map(|_| Reader::new(address.address)), REQUESTS_PER_SECOND);
     load.wait_for_answers(WARM_UP).await?;
     let scale = ["kubectl", "scale", "deployment", GUARDED, "--namespace", APPS, "--replicas", "0"];
     let refused = fixture.programs.run(scale).await.err();

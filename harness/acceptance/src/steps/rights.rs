@@ -26,6 +26,14 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
     let usage = usage(fixture)?;
     let forbidden = usage.forbidden();
     ensure!(forbidden.is_empty(), "forbidden: {}", forbidden.join(", "));
+    exactly_used(fixture).await.map(passed)
+}
+
+/// Checks that the rights that the server has now are those that it has used so far. Describes what it found.
+pub(super) async fn exactly_used(fixture: &Fixture) -> Result<String> {
+    let usage = usage(fixture)?;
+    let forbidden = usage.never_allowed();
+    ensure!(forbidden.is_empty(), "forbidden: {}", forbidden.join(", "));
     let granted = granted(fixture).await?;
     ensure!(!granted.is_empty(), "no role is bound to the ServiceAccount");
     let mut unused = Vec::new();
@@ -39,7 +47,7 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
     }
     ensure!(unused.is_empty(), "granted and never used: {}", unused.join(", "));
     let uses: usize = granted.iter().filter_map(|right| usage.rights.get(right)).sum();
-    Ok(passed(format!("no 403; {} verbs granted, all used, in {uses} requests", granted.len())))
+    Ok(format!("no 403; {} verbs granted, all used, in {uses} requests", granted.len()))
 }
 
 /// The server's requests so far.

@@ -53,7 +53,7 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
 }
 
 /// Waits until only these objects of the release are left, of all kinds in all namespaces.
-async fn wait_until_only(fixture: &Fixture, expected: &[&str]) -> Result<()> {
+pub(super) async fn wait_until_only(fixture: &Fixture, expected: &[&str]) -> Result<()> {
     let kinds =
         fixture.programs.run(["kubectl", "api-resources", "--verbs=list,delete", "--output=name"]).await?;
     // Events may outlive their objects.

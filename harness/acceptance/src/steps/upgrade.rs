@@ -75,7 +75,7 @@ async fn measure<C: Caller>(
     callers: Vec<C>,
     replace: impl AsyncFnOnce() -> Result<()>,
 ) -> Result<(Vec<C>, Measurement)> {
-    let load = Load::start(callers);
+    let load = Load::start(callers, REQUESTS_PER_SECOND);
     load.wait_for_answers(STEADY).await?;
     replace().await?;
     load.wait_for_answers(STEADY).await?;
