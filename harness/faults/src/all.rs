@@ -11,7 +11,7 @@ use crate::not_injected::not_injected;
 use crate::output::{say, say_error};
 use crate::run::play;
 use crate::schedule::{
-    Amount, FILE_CALLS, Faults, FileOperation, Kinds, Load, Placed, START_CALLS, Schedule, ServerFault,
+    Amount, FILE_CALLS, Faults, FileOperation, Kinds, Load, Placed, START_CALLS, Schedule, ServerFault, Store,
 };
 use crate::table::Table;
 use crate::{disk, script};
@@ -39,12 +39,15 @@ struct Case {
 
 /// Runs all cases, or those whose name contains `only`, and reports which failed.
 pub async fn run(environment: &Environment, only: Option<&str>) -> Result<()> {
-    let cases: Vec<Case> = [faults(), request_crashes(), file_operations(), floods(), nemeses()]
-        .into_iter()
-        .flatten()
-        .filter(|case| case.schedule.server_fault.as_ref().is_none_or(|fault| environment.can_inject(fault)))
-        .filter(|case| only.is_none_or(|only| case.name.contains(only)))
-        .collect();
+    let cases: Vec<Case> =
+        [faults(), request_crashes(), file_operations(), floods(), nemeses(), replica_counts()]
+            .into_iter()
+            .flatten()
+            .filter(|case| {
+                case.schedule.server_fault.as_ref().is_none_or(|fault| environment.can_inject(fault))
+            })
+            .filter(|case| only.is_none_or(|only| case.name.contains(only)))
+            .collect();
     let with_disks = only.is_none_or(|only| DISK.contains(only));
     if cases.is_empty() && !with_disks {
         bail!("no case has a name that contains {:?}", only.unwrap_or_default());
@@ -242,6 +245,27 @@ fn nemeses() -> Vec<Case> {
         (0..SEEDS).map(move |seed| seeded_case(nemesis.name(), seed, amount, Some(nemesis)))
     };
     Nemesis::ALL.into_iter().flat_map(seeds).collect()
+}
+
+/// Settings in ReplicaCounts, by one server and by two, which is killed, or paused for longer than it holds the Lease, with an
+/// increasing rate of faults.
+fn replica_counts() -> Vec<Case> {
+    let server_faults =
+        [None, Some(ServerFault::Kill { after_ms: 1_500 }), Some(ServerFault::Pause { ms: 4_000 })];
+    let mut cases = Vec::new();
+    for store in [Store::ReplicaCounts, Store::Shared] {
+        for server_fault in &server_faults {
+            let what = server_fault.as_ref().map_or("undisturbed", ServerFault::name);
+            let name = format!("{}: {what}", store.name());
+            for seed in 0..SEEDS {
+                let mut case = seeded_case(&name, seed, Amount::USUAL, None);
+                case.schedule.store = store;
+                case.schedule.server_fault.clone_from(server_fault);
+                cases.push(case);
+            }
+        }
+    }
+    cases
 }
 
 fn seeded_case(name: &str, seed: u64, amount: Amount, nemesis: Option<Nemesis>) -> Case {

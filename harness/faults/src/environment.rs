@@ -39,12 +39,7 @@ impl Environment {
 
     /// Whether this machine can inject a server fault.
     pub(crate) fn can_inject(&self, server_fault: &ServerFault) -> bool {
-        match server_fault {
-            ServerFault::Kill { .. } | ServerFault::Pause { .. } => true,
-            ServerFault::KillAtFile(_) | ServerFault::KillAtStart(_) | ServerFault::FailFile { .. } => {
-                self.has_strace
-            }
-        }
+        self.has_strace || !server_fault.is_of_files()
     }
 
     pub(crate) fn control_plane(&self) -> &ControlPlane {

@@ -25,16 +25,12 @@ use tokio::time::{Instant, sleep};
 
 use self::relay::Relay;
 use self::writes::Late;
+use crate::lease;
 use crate::output::{say, say_error};
 
 const NAMESPACE: &str = "handover";
-const LEASE: &str = "manager";
 const NAME: &str = "web";
 const DESIRED: i32 = 3;
-/// How long a crash may leave the Lease held.
-const LEASE_DURATION: Duration = Duration::from_secs(3);
-const TIMES: [&str; 6] =
-    ["--lease-duration", "3s", "--lease-renew-deadline", "2s", "--lease-retry-period", "400ms"];
 /// The limits of the median.
 const GOAL_ENDED: Duration = Duration::from_millis(300);
 const GOAL_CRASHED: Duration = Duration::from_secs(4);
@@ -122,7 +118,8 @@ pub async fn run(rounds: usize) -> Result<()> {
 /// Prints what the rounds show. An error if a late write changed a count.
 fn report(rounds: &[Round], writes: &[writes::Write]) -> Result<()> {
     say(&format!(
-        "Lease of {LEASE_DURATION:?}; late: writes of an earlier term that were received after a later one wrote"
+        "Lease of {:?}; late: writes of an earlier term that were received after a later one wrote",
+        lease::DURATION
     ));
     let mut harm = 0;
     for disturbance in Disturbance::ALL {
@@ -157,7 +154,7 @@ impl Pair {
         let control_plane = ControlPlane::start(options).await?;
         control_plane.install_replica_counts().await?;
         control_plane.create_namespace(NAMESPACE).await?;
-        control_plane.create_released_lease(NAMESPACE, LEASE).await?;
+        control_plane.create_released_lease(NAMESPACE, lease::NAME).await?;
         control_plane.deployment(NAMESPACE, NAME, DESIRED).await?;
         let holder = Server::start(&control_plane, 0).await?;
         holder.wait_for("leader 1").await?;
@@ -176,7 +173,7 @@ impl Pair {
 
     async fn round(&mut self, disturbance: Disturbance) -> Result<Round> {
         // The follower sees some renewals.
-        sleep(LEASE_DURATION / 3).await;
+        sleep(lease::DURATION / 3).await;
         self.wait_for_count().await?;
         let begins = now();
         self.scale(DESIRED + 2).await?;
@@ -234,9 +231,7 @@ impl Server {
         let relay = Relay::start(address).await?;
         let kubeconfig = control_plane.manager_kubeconfig_at(&relay.url(), &Scope::Cluster).await?;
         let options = manager::Options::beside_this_program(&kubeconfig, &control_plane.folder("manager")?)?;
-        let flags = ["--store", "crd", "--lease-namespace", NAMESPACE, "--lease-name", LEASE];
-        let options = flags.into_iter().chain(TIMES).fold(options, manager::Options::argument);
-        let mut manager = Manager::start(&options).await?;
+        let mut manager = Manager::start(&lease::used_by(options, NAMESPACE)).await?;
         manager.wait_ready().await?;
         Ok(Self { manager, relay, number })
     }

@@ -13,6 +13,7 @@ mod disk;
 pub mod environment;
 pub mod handover;
 pub mod history;
+mod lease;
 pub mod linearizability;
 mod load;
 pub mod mutants;

@@ -2,17 +2,18 @@
 
 use std::cell::Cell;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use fastrand::Rng;
 use futures_util::future::{join_all, try_join_all};
+use kube::api::{DeleteParams, ListParams};
 use replica_count_api::proto::{self, DeploymentState};
-use replica_count_testbed::FaultProxy;
 use replica_count_testbed::fault_proxy::Plan;
 use replica_count_testbed::manager::Options;
+use replica_count_testbed::{ControlPlane, FaultProxy};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
@@ -23,14 +24,16 @@ use crate::certificate_files::CertificateFiles;
 use crate::cluster_changes::{ClusterChanges, NEW};
 use crate::environment::Environment;
 use crate::history::Request;
+use crate::lease;
 use crate::load::Clients;
 use crate::nemesis::RoundContext;
 use crate::oracle::{self, Evidence, Writes};
 use crate::retry::Verdict;
-use crate::schedule::{CONVERGENCE_DEADLINE, Load, Schedule, ServerFault};
+use crate::schedule::{CONVERGENCE_DEADLINE, Load, Schedule, ServerFault, Store};
 use crate::server::{Access, Server};
 use crate::strace::{Injection, Strace};
 use crate::trace::{Line, Note, ServerEvent, Trace};
+use crate::workload::Workload;
 use crate::{disk, script, shown};
 
 const POLL: Duration = Duration::from_millis(20);
@@ -54,26 +57,16 @@ pub(crate) async fn play(environment: &Environment, name: &str, schedule: &Sched
     trace.note(Note::Schedule(Box::new(schedule.clone())));
     let mut violations = test_disks(schedule, &trace).await;
     let control_plane = environment.control_plane();
-    let namespace = control_plane.namespace("faults").await?;
-    let workloads = schedule.workloads();
-    // A few at a time, because each uses its own connection.
-    for some in workloads.chunks(8) {
-        try_join_all(some.iter().map(|workload| workload.create(control_plane, &namespace, NEW))).await?;
-    }
-
-    let observer = Arc::clone(&trace);
-    let proxy = FaultProxy::start(
-        control_plane,
-        schedule.encodings,
-        plan(schedule),
-        Box::new(move |entry| observer.note(Note::Proxy(entry))),
-    )
-    .await?;
+    let (namespace, workloads) = create(control_plane, schedule).await?;
+    let proxy = start_proxy(control_plane, schedule, &trace).await?;
     let folder = control_plane.folder("faults")?;
     let api_access = ApiAccess::new(control_plane, &proxy, &folder).await?;
-    let options = Options::beside_this_program(&api_access.kubeconfig(), &folder)?;
-    let certificate_files = Arc::new(CertificateFiles::new(&options, &folder)?);
-    let server = Server::start(options, Arc::clone(&certificate_files), Arc::clone(&trace)).await?;
+    let start = async |folder| start(schedule, &api_access, &namespace, folder, &trace).await;
+    let (server, certificate_files) = start(&folder).await?;
+    let other = match schedule.store {
+        Store::Shared => Some(start(&control_plane.folder("faults-other")?).await?.0),
+        Store::File | Store::ReplicaCounts => None,
+    };
     let options = server.options().clone();
     let changes = ClusterChanges::new(control_plane, &namespace, &trace).await?;
     let clients = Clients::new(&namespace, &trace);
@@ -87,23 +80,77 @@ pub(crate) async fn play(environment: &Environment, name: &str, schedule: &Sched
         clients: &clients,
         trace: &trace,
     };
-    let round = Round { schedule, context, trace: &trace, is_injected: Cell::new(false) };
+    let other_access = other.as_ref().map(Server::access);
+    let round = Round { schedule, context, trace: &trace, other_access, is_injected: Cell::new(false) };
     let shown = shown::watch(&namespace, &changes, server.access(), &trace);
     let converged = tokio::select! {
         converged = round.run(server, proxy, &mut violations) => converged?,
         failed = shown => match failed? {},
     };
+    if let Some((_, log)) = other.map(|mut other| other.death()).transpose()?.flatten() {
+        violations.push(format!("the second server ended by itself: {log}"));
+    }
+    if schedule.store != Store::File {
+        let objects = control_plane.replica_counts(&namespace).await?;
+        objects.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    }
 
-    let lines = trace.lines();
-    let histories = clients.histories();
-    let evidence = Evidence { lines: &lines, histories: &histories, deviations: changes.deviations() };
+    let evidence = Evidence {
+        lines: &trace.lines(),
+        histories: &clients.histories(),
+        deviations: changes.deviations(),
+        is_shared: schedule.store == Store::Shared,
+    };
     violations.extend(oracle::judge(&evidence));
     for violation in &violations {
         trace.note(Note::Violation(violation.clone()));
     }
-    let writes = oracle::writes(&lines);
     let lines = trace.lines();
+    let writes = oracle::writes(&lines);
     Ok(Report { writes, trace: trace.path().to_owned(), lines, violations, converged })
+}
+
+/// Creates what a round needs in the cluster. Returns its namespace, and the workloads.
+async fn create(control_plane: &ControlPlane, schedule: &Schedule) -> Result<(String, Vec<Workload>)> {
+    let namespace = control_plane.namespace("faults").await?;
+    let workloads = schedule.workloads();
+    // A few at a time, because each uses its own connection.
+    for some in workloads.chunks(8) {
+        try_join_all(some.iter().map(|workload| workload.create(control_plane, &namespace, NEW))).await?;
+    }
+    if schedule.store != Store::File {
+        control_plane.install_replica_counts().await?;
+        control_plane.create_released_lease(&namespace, lease::NAME).await?;
+    }
+    Ok((namespace, workloads))
+}
+
+async fn start_proxy(
+    control_plane: &ControlPlane,
+    schedule: &Schedule,
+    trace: &Arc<Trace>,
+) -> Result<FaultProxy> {
+    let observer = Arc::clone(trace);
+    let note = Box::new(move |entry| observer.note(Note::Proxy(entry)));
+    FaultProxy::start(control_plane, schedule.encodings, plan(schedule), note).await
+}
+
+/// Starts a server of the round, with certificates of its own.
+async fn start(
+    schedule: &Schedule,
+    api_access: &ApiAccess<'_>,
+    namespace: &str,
+    folder: &Path,
+    trace: &Arc<Trace>,
+) -> Result<(Server, Arc<CertificateFiles>)> {
+    let options = Options::beside_this_program(&api_access.kubeconfig(), folder)?;
+    let options = match schedule.store {
+        Store::File => options,
+        Store::ReplicaCounts | Store::Shared => lease::used_by(options, namespace),
+    };
+    let files = Arc::new(CertificateFiles::new(&options, folder)?);
+    let server = Server::start(options, Arc::clone(&files), Arc::clone(trace)).await?;
+    Ok((server, files))
 }
 
 /// Tests the store on simulated disks, and returns the violations.
@@ -132,6 +179,8 @@ struct Round<'a> {
     schedule: &'a Schedule,
     context: RoundContext<'a>,
     trace: &'a Trace,
+    /// The second server, for clients with a workload of their own: each server knows at once only what it stored itself.
+    other_access: Option<watch::Receiver<Access>>,
     /// Whether the scheduled server fault has been injected.
     is_injected: Cell<bool>,
 }
@@ -186,7 +235,12 @@ impl Round<'_> {
         };
         let random = |part: usize| Rng::with_seed(self.schedule.seed.wrapping_add(part as u64 + 1));
         let of_load = &workloads[..amount.targets];
-        let asking = (0..amount.clients).map(|n| clients.run(of_load, amount, random(n), server.clone()));
+        let mut asking: Vec<_> =
+            (0..amount.clients).map(|n| clients.run(of_load, amount, random(n), server.clone())).collect();
+        let of_other = self.of_other();
+        if let Some((workload, other)) = &of_other {
+            asking.push(clients.run(workload, amount, random(amount.clients + 1), (*other).clone()));
+        }
         let disturbing = async {
             match self.schedule.nemesis {
                 Some(nemesis) => Box::pin(nemesis.run(&self.context, &server)).await,
@@ -195,9 +249,25 @@ impl Round<'_> {
         };
         let changing = changes.run(of_load, amount, random(amount.clients));
         let (_, changed, disturbed) = tokio::join!(join_all(asking), changing, disturbing);
-        clients.manage_all(workloads, &server).await;
+        if let Some((workload, other)) = &of_other {
+            clients.manage_all(workload, other).await;
+        }
+        clients.manage_all(&self.of_first(), &server).await;
         changed?;
         disturbed
+    }
+
+    /// The workload of the second server's clients, and how to reach that server.
+    fn of_other(&self) -> Option<(&[Workload], &watch::Receiver<Access>)> {
+        let other = self.other_access.as_ref()?;
+        let at = self.schedule.load.targets();
+        Some((&self.context.workloads[at..=at], other))
+    }
+
+    /// The workloads of the first server's clients.
+    fn of_first(&self) -> Vec<Workload> {
+        let of_other = self.of_other().map(|(workloads, _)| workloads).unwrap_or_default();
+        self.context.workloads.iter().filter(|workload| !of_other.contains(workload)).cloned().collect()
     }
 
     async fn finish_nemesis(&self, server: &Server) -> Result<Verdict> {
@@ -320,11 +390,13 @@ impl Round<'_> {
     }
 
     async fn get_all(&self, server: &Server) {
-        let client = server.access().borrow().client.clone();
         let RoundContext { workloads, clients, .. } = self.context;
-        join_all(
-            workloads.iter().map(|workload| clients.call(client.clone(), workload, Request::Get, false)),
-        )
-        .await;
+        let gets = workloads.iter().map(|workload| {
+            let other = self.of_other().filter(|(of_other, _)| of_other.contains(workload));
+            let access = other.map_or_else(|| server.access(), |(_, other)| other.clone());
+            let client = access.borrow().client.clone();
+            clients.call(client, workload, Request::Get, false)
+        });
+        join_all(gets).await;
     }
 }

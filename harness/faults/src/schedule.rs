@@ -26,6 +26,9 @@ pub struct Schedule {
     /// The kinds of its workloads.
     #[serde(default)]
     pub kinds: Kinds,
+    /// Where its settings are kept.
+    #[serde(default)]
+    pub store: Store,
     /// The encodings of the API server's answers.
     pub encodings: Encodings,
     /// The nemesis beside the load.
@@ -145,6 +148,19 @@ pub enum Kinds {
     All,
 }
 
+/// Where the settings of a round are kept, and by how many servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Store {
+    /// In the file of one server.
+    #[default]
+    File,
+    /// In ReplicaCounts, by one server.
+    ReplicaCounts,
+    /// In ReplicaCounts, by two servers. One holds the Lease; the other takes over when that one is killed or paused.
+    Shared,
+}
+
 /// The amount of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
@@ -178,7 +194,8 @@ impl Amount {
 }
 
 impl Load {
-    fn targets(&self) -> usize {
+    /// How many workloads it has.
+    pub(crate) fn targets(&self) -> usize {
         match self {
             Self::Drawn(amount) => amount.targets,
             Self::Script => 1,
@@ -197,13 +214,15 @@ impl Kinds {
 }
 
 impl Schedule {
-    /// The workloads: those of the load, plus a reserved one if the nemesis needs it.
+    /// The workloads: those of the load, plus one for the clients of a second server, plus a reserved one if the nemesis
+    /// needs it.
     pub(crate) fn workloads(&self) -> Vec<Workload> {
+        let of_other = usize::from(self.store == Store::Shared);
         let reserved = usize::from(self.nemesis.is_some_and(Nemesis::needs_reserved_target));
         let kinds = self.kinds.list();
         let workload =
             |n| Workload { kind: kinds[n % kinds.len()], name: format!("web-{}", n / kinds.len()) };
-        (0..self.load.targets() + reserved).map(workload).collect()
+        (0..self.load.targets() + of_other + reserved).map(workload).collect()
     }
 
     /// A round with only a load.
@@ -214,6 +233,7 @@ impl Schedule {
             server_fault: None,
             load,
             kinds: Kinds::Deployments,
+            store: Store::File,
             encodings: Encodings::AsAsked,
             nemesis: None,
             disks: 0,
@@ -261,7 +281,19 @@ impl Schedule {
             1 => Kinds::StatefulSets,
             _ => Kinds::All,
         };
-        Self { seed, faults, server_fault, load: Load::Drawn(load), kinds, encodings, nemesis, disks }
+        let store = match random.u8(..4) {
+            0 => Store::ReplicaCounts,
+            1 => Store::Shared,
+            _ => Store::File,
+        };
+        let server_fault = match server_fault {
+            Some(fault) if store != Store::File && fault.is_of_files() => {
+                Some(ServerFault::Kill { after_ms: random.u64(..4_000) })
+            }
+            other => other,
+        };
+        let load = Load::Drawn(load);
+        Self { seed, faults, server_fault, load, kinds, store, encodings, nemesis, disks }
     }
 }
 
@@ -316,7 +348,26 @@ fn draw_fault(seed: u64, percent: u64, ordinal: u64, kind: Kind) -> Option<Fault
     Some(faults[random.usize(..faults.len())])
 }
 
+impl Store {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::ReplicaCounts => "ReplicaCounts",
+            Self::Shared => "ReplicaCounts, two servers",
+        }
+    }
+}
+
 impl ServerFault {
+    /// Whether it needs the settings file.
+    pub(crate) fn is_of_files(&self) -> bool {
+        match self {
+            Self::KillAtFile(_) | Self::KillAtStart(_) | Self::FailFile { .. } => true,
+            Self::Kill { .. } | Self::Pause { .. } => false,
+        }
+    }
+
     /// Its name in tables.
     pub fn name(&self) -> &'static str {
         match self {
@@ -380,6 +431,17 @@ mod tests {
         for name in server_faults.iter().map(ServerFault::name).chain(Nemesis::ALL.iter().map(Nemesis::name))
         {
             assert!(drawn(name), "no seed draws {name}");
+        }
+    }
+
+    #[test]
+    fn each_store_is_drawn_without_faults_of_files_that_it_does_not_have() {
+        let schedules: Vec<Schedule> = (0..200).map(Schedule::draw).collect();
+        for store in [Store::File, Store::ReplicaCounts, Store::Shared] {
+            assert!(schedules.iter().any(|schedule| schedule.store == store), "no seed draws {store:?}");
+        }
+        for schedule in schedules.iter().filter(|schedule| schedule.store != Store::File) {
+            assert!(!schedule.server_fault.as_ref().is_some_and(ServerFault::is_of_files), "{schedule:?}");
         }
     }
 

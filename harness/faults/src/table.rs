@@ -19,6 +19,7 @@ impl Table {
     /// Adds the counts of a round.
     pub(crate) fn add(&mut self, schedule: &Schedule, lines: &[Line], converged: Option<Duration>) {
         self.count("rounds", &format!("answered {}", schedule.encodings.name()));
+        self.count("stores", schedule.store.name());
         if let Some(server_fault) = &schedule.server_fault {
             let is_injected = lines.iter().any(|line| matches!(line.note, Note::ServerFaultInjected));
             let group = if is_injected { "server faults" } else { "server faults not injected" };

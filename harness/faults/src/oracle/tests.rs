@@ -49,7 +49,7 @@ fn set(begun: u64, ended: u64, count: i32, generation: i64) -> Operation {
 fn check(expected: usize, deviations: usize, lines: &[Line]) {
     let history = vec![set(0, 10, 1, 1), set(20, 30, 2, 2)];
     let histories = BTreeMap::from([("deployments/web".to_owned(), history)]);
-    let violations = judge(&Evidence { lines, histories: &histories, deviations });
+    let violations = judge(&Evidence { lines, histories: &histories, deviations, is_shared: false });
     assert_eq!(violations.len(), expected, "{violations:?}");
 }
 
@@ -116,7 +116,7 @@ fn retry_after_ends_with_the_setting() {
         };
         let history = vec![delete, set(5, 10, 2, 1), set(810, 890, 3, 2)];
         let histories = BTreeMap::from([("deployments/web".to_owned(), history)]);
-        let evidence = Evidence { lines: &lines, histories: &histories, deviations: 0 };
+        let evidence = Evidence { lines: &lines, histories: &histories, deviations: 0, is_shared: false };
         let violations = ignored_retry_after(&patches(&lines), &evidence);
         assert_eq!(!violations.is_empty(), is_violation, "{begun} to {ended}: {violations:?}");
     }
@@ -194,4 +194,15 @@ fn what_a_policy_changes_is_written_again() {
     check(1, 0, &lines);
     lines.push(line(60, Note::PolicyChanges("deployments/web".to_owned())));
     check(0, 0, &lines);
+}
+
+#[test]
+fn another_server_may_not_know_yet_what_one_acknowledged() {
+    let history = vec![set(5, 10, 2, 1), set(20, 30, 3, 2)];
+    let histories = BTreeMap::from([("deployments/web".to_owned(), history)]);
+    for (at, is_shared, is_violation) in [(5_000, false, true), (5_000, true, false), (26_000, true, true)] {
+        let lines = [patch(at, 0, 2, None)];
+        let violations = judge(&Evidence { lines: &lines, histories: &histories, deviations: 1, is_shared });
+        assert_eq!(!violations.is_empty(), is_violation, "{at}, {is_shared}: {violations:?}");
+    }
 }
