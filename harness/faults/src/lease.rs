@@ -9,6 +9,9 @@ pub(crate) const NAME: &str = "manager";
 /// How long a crash may leave it held.
 pub(crate) const DURATION: Duration = Duration::from_secs(3);
 
+/// A holder that has not renewed it for so long ends its term soon, or has ended it.
+pub(crate) const RENEWAL: Duration = Duration::from_millis(1_500);
+
 /// A server that keeps its settings in ReplicaCounts, and enforces while it holds the Lease in this namespace.
 pub(crate) fn used_by(options: Options, namespace: &str) -> Options {
     let lease = ["--store", "crd", "--lease-namespace", namespace, "--lease-name", NAME];

@@ -10,8 +10,8 @@ use replica_count_testbed::fault_proxy::{Fault, Kind, Note as ProxyNote};
 use serde_json::Value;
 
 use crate::history::{Operation, Request};
-use crate::linearizability;
 use crate::trace::{Line, Note, ServerEvent, Wrong};
+use crate::{lease, linearizability};
 
 /// A write that arrives sooner after a start was sent by the previous process: a new one has to list first.
 const STARTING: Duration = Duration::from_millis(50);
@@ -221,22 +221,23 @@ fn count<'a>(patches: impl Iterator<Item = &'a Patch<'a>>, lines: &[Line]) -> Wr
 }
 
 /// After a `Retry-After`, no write for the same target may be sent too early, whatever the setting, drift or object.
-/// This ends if the server dies or the setting is deleted.
+/// This ends if the server dies, with its term, or if the setting is deleted.
 fn ignored_retry_after(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<String> {
     let mut violations = Vec::new();
     let lines = evidence.lines;
     let passed: HashSet<u64> = lines.iter().filter_map(passed_on).collect();
+    let losses = losses(lines);
     for (asked_at, ordinal, seconds) in lines.iter().filter_map(|line| asked_to_wait(line, &passed)) {
         let Some(patch) = patches.iter().find(|patch| patch.ordinal == ordinal) else { continue };
         let until = asked_at + Duration::from_secs(seconds);
         let is_forgotten = |at: Duration| {
-            let is_dead = |line: &Line| line.at + STARTING > patch.at && line.at < at && is_death(line);
+            let is_lost = |loss: &Duration| *loss + STARTING > patch.at && *loss < at;
             // The Set of this write; its setting may have been deleted before the write was sent.
             let set_at = evidence.set(patch).map_or(patch.at, |set| set.begun);
             let is_deleted = |operation: &Operation| {
                 operation.request == Request::Delete && operation.ended > set_at && operation.begun < at
             };
-            lines.iter().any(is_dead) || evidence.history(patch.target).iter().any(is_deleted)
+            losses.iter().any(is_lost) || evidence.history(patch.target).iter().any(is_deleted)
         };
         violations.extend(
             patches
@@ -255,9 +256,37 @@ fn ignored_retry_after(patches: &[Patch<'_>], evidence: &Evidence<'_>) -> Vec<St
     violations
 }
 
-/// Whether the server dies or restarts here, and so loses its state.
-fn is_death(line: &Line) -> bool {
-    matches!(line.note, Note::Server(ServerEvent::Start | ServerEvent::Kill(_)))
+/// When the server lost what it knew of its writes, in order: it died or started, or its term may have ended, because the
+/// Lease was not renewed in time.
+fn losses(lines: &[Line]) -> Vec<Duration> {
+    let renewals: HashSet<u64> = lines.iter().filter_map(renewal).collect();
+    let mut renewed = None;
+    let mut losses = Vec::new();
+    for line in lines {
+        let is_loss = match &line.note {
+            Note::Server(ServerEvent::Start | ServerEvent::Kill(_)) => true,
+            Note::Proxy(entry) if renewals.contains(&entry.ordinal) => match entry.note {
+                ProxyNote::Served { status: 200, .. } => {
+                    renewed.replace(line.at).is_some_and(|last| line.at > last + lease::RENEWAL)
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+        if is_loss {
+            losses.push(line.at);
+        }
+    }
+    losses
+}
+
+/// The request in this line, if it renews the Lease.
+fn renewal(line: &Line) -> Option<u64> {
+    let Note::Proxy(entry) = &line.note else { return None };
+    match &entry.note {
+        ProxyNote::Request { kind: Kind::Patch, uri, .. } if uri.contains("/leases/") => Some(entry.ordinal),
+        _ => None,
+    }
 }
 
 /// The request in this line, if the server receives the API server's own answer.
@@ -284,10 +313,10 @@ fn asked_to_wait(line: &Line, passed: &HashSet<u64>) -> Option<(Duration, u64, u
 }
 
 /// The rate of writes for one setting must be limited. Counts writes that were executed or came too late for the count
-/// (any change of the workload makes an update or an apply late); each process and each setting counts separately.
+/// (any change of the workload makes an update or an apply late); each process, term and setting counts separately.
 fn too_frequent_writes(patches: &[Patch<'_>], lines: &[Line]) -> Vec<String> {
     let counted: HashMap<u64, u16> = lines.iter().filter_map(counted_write).collect();
-    let starts: Vec<Duration> = lines.iter().filter(|line| is_death(line)).map(|line| line.at).collect();
+    let starts = losses(lines);
     let mut conflicts: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     let counts = |patch: &&Patch<'_>| match counted.get(&patch.ordinal) {
         Some(409) => !patch.is_apply(),

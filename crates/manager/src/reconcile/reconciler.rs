@@ -146,11 +146,6 @@ impl Reconciler {
         now: Timestamp,
     ) -> GuardState {
         let Some(in_force) = setting.at(now) else { return GuardState::Unguarded };
-        let has_ended = setting.hold.is_some() && in_force.hold.is_none();
-        if has_ended && self.records.update(target, |record| record.held_until.is_some()) == Some(true) {
-            // The guard must follow first.
-            self.guards.mark(target.namespace());
-        }
         self.guards.state_of(target, &in_force, is_autoscaled)
     }
 

@@ -206,3 +206,28 @@ fn another_server_may_not_know_yet_what_one_acknowledged() {
         assert_eq!(!violations.is_empty(), is_violation, "{at}, {is_shared}: {violations:?}");
     }
 }
+
+#[test]
+fn retry_after_ends_with_the_term() {
+    let wait = Some(Fault::Refuse { status: 429, retry_after_seconds: Some(1) });
+    let renewal = |at, ordinal| {
+        let uri = "/apis/coordination.k8s.io/v1/namespaces/ns/leases/manager?fieldManager=m".to_owned();
+        let (kind, method) = (Kind::Patch, "PATCH".to_owned());
+        let note = ProxyNote::Request { kind, method, uri, body: None, fault: None };
+        line(at, Note::Proxy(Entry { ordinal, note }))
+    };
+    for (renewed, is_violation) in [(1_400, true), (2_200, false)] {
+        let lines = [
+            renewal(100, 0),
+            served(110, 0),
+            patch(1_500, 1, 2, wait),
+            renewal(renewed, 2),
+            served(renewed + 10, 2),
+            patch(2_400, 3, 2, None),
+        ];
+        let evidence =
+            Evidence { lines: &lines, histories: &BTreeMap::new(), deviations: 0, is_shared: false };
+        let violations = ignored_retry_after(&patches(&lines), &evidence);
+        assert_eq!(!violations.is_empty(), is_violation, "{renewed}: {violations:?}");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::Role;
 use kube::api::{Api, DeleteParams, PostParams};
-use replica_count_api::proto;
+use replica_count_api::proto::{self, DeploymentState};
 use replica_count_testbed::Manager;
 use replica_count_testbed::control_plane::Scope;
 use serde_json::json;
@@ -63,7 +63,7 @@ async fn one_enforces_and_all_serve() {
     };
     eventually("the follower shows it", async || {
         let shown = client.clone().get_deployment(request.clone()).await.unwrap().into_inner();
-        if shown.state() == proto::DeploymentState::InSync { Ok(()) } else { Err(shown) }
+        if shown.state() == DeploymentState::InSync { Ok(()) } else { Err(shown) }
     })
     .await;
     assert_eq!(fixture.get("web").await.unwrap().drift_count, 2);
@@ -138,6 +138,27 @@ async fn a_server_that_stood_still_changes_nothing_newer() {
     fixture.wait_for_count("web", 7).await;
     wait_for_metric(&fixture.manager, "leader_terms_total 2").await;
     assert_eq!(fixture.get("web").await.unwrap().drift_count, 2);
+}
+
+#[tokio::test]
+async fn a_new_term_knows_nothing_of_a_conflict_in_an_earlier_one() {
+    let (mut fixture, follower) = two().await;
+    fixture.create_managed("web", 3).await;
+    for replicas in 5..45 {
+        fixture.scale("web", replicas).await;
+        if fixture.get("web").await.unwrap().state() == DeploymentState::Contested {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    fixture.wait_for("web", |answer| answer.state() == DeploymentState::Contested).await;
+    fixture.manager.pause().unwrap();
+    wait_for_metric(&follower, "leader 1").await;
+    fixture.manager.resume().unwrap();
+    wait_for_metric(&fixture.manager, "leader 0").await;
+    follower.terminate().await.unwrap();
+    wait_for_metric(&fixture.manager, "leader_terms_total 2").await;
+    fixture.wait_for("web", |answer| answer.state() == DeploymentState::InSync).await;
 }
 
 #[tokio::test]
