@@ -127,11 +127,7 @@ impl<F: Files> Polled<F> {
     fn refuse(&mut self, problem: String) -> Found<F::Value> {
         let is_new = self.refused.as_ref() != Some(&problem);
         if is_new {
-            warn!(
-                problem,
-                "{} have changed and cannot be used; the previous ones stay in use",
-                F::NAME
-            );
+            warn!(problem, "{} have changed and cannot be used; the previous ones stay in use", F::NAME);
             self.refused = Some(problem);
         }
         Found::Refused { is_new }

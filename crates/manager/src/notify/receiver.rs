@@ -208,11 +208,12 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::kubernetes::outbound::HttpVersion;
 
     fn receiver() -> Receiver {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let url = Uri::from_static("https://hooks.example.com/secret");
-        let outbound = Outbound::new(&url, None).unwrap();
+        let outbound = Outbound::new(&url, None, HttpVersion::One).unwrap();
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         Receiver {
             name: "shop".to_owned(),
