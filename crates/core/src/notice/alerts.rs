@@ -55,7 +55,8 @@ fn left_out(notice: &Notice<'_>) -> Option<Value> {
     }
     let (workloads, events) = (grouped(workloads), grouped(events));
     let summary = format!(
-        "Too much happened at once: the alerts of {workloads} workloads were left out, and {events} events were missed"
+        "Too much happened at once: the alerts of {workloads} workloads, or their ends, were left out, and {events} \
+         events were missed"
     );
     Some(json!({
         "labels": {

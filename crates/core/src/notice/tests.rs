@@ -285,7 +285,7 @@ fn all_alerts_of_a_mass_drift_are_sent_or_the_number_of_others_is_said() {
     check(0, 0, 0, None);
     check(101, 0, 1, None);
     check(MAX_ALERTS + 1, 0, 2, None);
-    let text =
-        "Too much happened at once: the alerts of 1,234 workloads were left out, and 7 events were missed";
+    let text = "Too much happened at once: the alerts of 1,234 workloads, or their ends, were left out, and 7 \
+                events were missed";
     check(MAX_WORKLOADS + 1234, 7, 6, Some(text));
 }

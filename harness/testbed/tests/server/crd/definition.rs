@@ -26,7 +26,7 @@ async fn the_server_needs_the_definition() {
 
     // An older definition.
     control_plane.install_replica_counts().await.unwrap();
-    remove_field(&control_plane, "reason").await;
+    change_reason(&control_plane, "remove").await;
     let admin = control_plane.admin().await.unwrap();
     eventually("the API server publishes the schema", async || {
         let request =
@@ -81,12 +81,12 @@ async fn a_deleted_definition_is_told_and_comes_back() {
     fixture.wait_for_count("web", 4).await;
 }
 
-/// Takes a field out of the definition, as if it were older than the server.
-async fn remove_field(control_plane: &ControlPlane, field: &str) {
+/// Takes the field `reason` out of the definition, as if that were older than the server; or puts it back.
+async fn change_reason(control_plane: &ControlPlane, operation: &str) {
     let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.admin().await.unwrap());
-    let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
-    let patch: Patch<()> =
-        Patch::Json(serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/reason";
+    let patch = json!([{ "op": operation, "path": path, "value": { "type": "string" } }]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(patch).unwrap());
     definitions.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
 }
 
@@ -102,7 +102,7 @@ async fn a_field_that_an_older_definition_lacks_is_refused_and_not_dropped() {
         request.reason = "sale".to_owned();
         request
     };
-    remove_field(&control_plane, "reason").await;
+    change_reason(&control_plane, "remove").await;
     // An object that exists is patched, and another one is created.
     for name in ["web", "api"] {
         let refused = eventually("the older definition is in force", async || {
@@ -121,7 +121,7 @@ async fn a_field_that_an_older_definition_lacks_is_refused_and_not_dropped() {
     assert!(ready.contains("have no spec.reason"), "{ready}");
     // What it has can be stored.
     assert_eq!(fixture.set("api", 4).await.generation, 1);
-    control_plane.install_replica_counts().await.unwrap();
+    change_reason(&control_plane, "add").await;
     eventually("the definition is in force", async || {
         fixture.client.clone().set_deployment(request(&fixture, "web")).await
     })
