@@ -57,7 +57,7 @@ impl TlsFiles {
 }
 
 /// The contents of the files, or why they cannot be read.
-pub(crate) struct Contents {
+pub(super) struct Contents {
     pub(super) cert: Text,
     pub(super) key: Text,
     pub(super) ca: Text,

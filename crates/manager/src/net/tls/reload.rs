@@ -13,14 +13,18 @@ use super::files::{Contents, TlsError, TlsFiles};
 use super::metrics::CertificateMetrics;
 use crate::polled::{Files, Found, Polled};
 
-impl Files for TlsFiles {
+/// The files of certificates, which are one set.
+#[derive(Debug)]
+struct CertificateFiles(TlsFiles);
+
+impl Files for CertificateFiles {
     type Contents = Contents;
     type Value = Credentials;
     type Problem = TlsError;
     const NAME: &'static str = "the certificate files";
 
     fn read(&self) -> Contents {
-        Self::read(self)
+        self.0.read()
     }
 
     fn digest(contents: &Contents) -> u64 {
@@ -28,14 +32,14 @@ impl Files for TlsFiles {
     }
 
     fn parse(&self, contents: Contents, now: Timestamp) -> Result<Credentials, TlsError> {
-        Credentials::new(self, contents, now)
+        Credentials::new(&self.0, contents, now)
     }
 }
 
 /// Polls the files.
 #[derive(Debug)]
 pub struct Reload {
-    polled: Polled<TlsFiles>,
+    polled: Polled<CertificateFiles>,
     in_use: InUse,
 }
 
@@ -51,7 +55,7 @@ struct InUse {
 impl Reload {
     /// Starts with the credentials that were loaded from the files.
     pub fn new(files: TlsFiles, credentials: Credentials, metrics: CertificateMetrics) -> Self {
-        let polled = Polled::new(files, Some(credentials.digest));
+        let polled = Polled::new(CertificateFiles(files), Some(credentials.digest));
         let in_use = InUse { current: watch::Sender::new(credentials), warned: [0; 2], metrics };
         in_use.show_expirations();
         Self { polled, in_use }
