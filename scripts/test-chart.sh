@@ -71,6 +71,39 @@ for values in "$chart"/ci/*-values.yaml "$chart/values-eks.yaml"; do
   kubectl apply --server-side --dry-run=server --filename "$scratch/objects.yaml" | grep -c serverside-applied
 done
 
+step "who may do anything in one namespace, and nothing in namespace default, installs beside Argo CD"
+kubectl create namespace team >/dev/null
+kubectl create rolebinding team --namespace team --clusterrole cluster-admin --user tess >/dev/null
+# Helm looks whether the objects without a namespace exist.
+kubectl apply --server-side --filename - >/dev/null <<'YAML'
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: team }
+rules:
+  - apiGroups: [apiextensions.k8s.io, rbac.authorization.k8s.io, admissionregistration.k8s.io]
+    resources: ["*"]
+    verbs: [get]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: applications.argoproj.io }
+spec:
+  group: argoproj.io
+  names: { kind: Application, plural: applications }
+  scope: Namespaced
+  versions:
+    - { name: v1alpha1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }
+YAML
+kubectl create clusterrolebinding team --clusterrole team --user tess >/dev/null
+kubectl wait --for condition=Established crd/applications.argoproj.io >/dev/null
+until_true "the namespace has its ServiceAccount" kubectl get serviceaccount --namespace team default
+until_true "the kind is found" kubectl get applications.argoproj.io
+# With Helm 3, the versions of the cluster are not those of the templates.
+"$helm" template "$name" "$chart" --namespace team --kube-version 1.36.0 --dry-run=server --kube-as-user tess \
+  --api-versions argoproj.io/v1alpha1/Application --show-only templates/certificates-helm.yaml >"$scratch/team.yaml"
+grep -q 'kind: Secret' "$scratch/team.yaml" || fail 'no certificates were made'
+kubectl delete crd applications.argoproj.io >/dev/null
+
 step "install ($("$helm" version --short))"
 (cd tools/chart && GOWORK=off go build -o "$scratch/bin/chart" .)
 mkdir "$scratch/repository"

@@ -62,15 +62,18 @@ a pair if it has this CA and the same names, and is not in the last third of its
 {{/*
 Refuses to make a new CA where the old one may be in the cluster and cannot be seen: every client would need a new
 certificate. An upgrade sees at least the ServiceAccount that each namespace has, unless it renders without a cluster. Argo CD
-always does, and calls it an installation; the API server itself is visible where its kind is known because it was asked.
+always does, and calls it an installation. An installation sees the ServiceAccount, too, unless it makes the namespace
+(--create-namespace). Only then it looks for the API server itself, in a namespace that not everybody may read.
 */}}
 {{- define "rcm.refuseWithoutLookup" -}}
 {{- if not (dig "helm" "allowNewWithoutLookup" false .Values.tls) -}}
 {{- if and .Release.IsUpgrade (not (lookup "v1" "ServiceAccount" .Release.Namespace "default")) -}}
 {{- fail "tls.source=helm keeps certificates by reading them from the cluster, and this upgrade does not see the cluster (helm template, or a dry run on the client): it would make a new CA. Use tls.source=cert-manager or existingSecret, or --dry-run=server for a dry run, or set tls.helm.allowNewWithoutLookup to have new certificates." -}}
 {{- end -}}
-{{- if and (.Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application") (not (lookup "v1" "Service" "default" "kubernetes")) -}}
+{{- if .Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application" -}}
+{{- if not (or (lookup "v1" "ServiceAccount" .Release.Namespace "default") (lookup "v1" "Service" "default" "kubernetes")) -}}
 {{- fail "tls.source=helm would make a new CA with each sync of Argo CD, which renders without the cluster. Use tls.source=cert-manager or existingSecret, or set tls.helm.allowNewWithoutLookup to have new certificates." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -154,6 +154,8 @@ pub enum Resolution {
     Replaced,
     /// A new setting was put into effect.
     NewSetting,
+    /// The count is no longer managed: a temporary count without a lasting one has ended.
+    Unmanaged,
 }
 
 impl Resolution {
@@ -163,6 +165,7 @@ impl Resolution {
             Self::InSync => "in_sync",
             Self::Replaced => "drifted_again",
             Self::NewSetting => "new_setting",
+            Self::Unmanaged => "no_longer_managed",
         }
     }
 }

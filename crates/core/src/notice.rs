@@ -13,6 +13,7 @@ mod text;
 use jiff::Timestamp;
 
 use self::digest::Digest;
+use self::filter::RouteFilter;
 use self::link::Link;
 
 /// A message before it is rendered.
@@ -22,6 +23,8 @@ pub struct Notice<'a> {
     pub id: &'a str,
     /// The route.
     pub route: &'a str,
+    /// What it takes.
+    pub filter: &'a RouteFilter,
     /// What happened.
     pub digest: &'a Digest,
     /// Where people can look.

@@ -136,6 +136,8 @@ impl Transition<'_> {
         guard_state: GuardState,
     ) -> Next {
         let Some(setting) = &self.in_force(stored) else {
+            let ended = self.record.open_drift.take();
+            self.resolved(ended, Resolution::Unmanaged);
             // Nothing of it matters any more, as if the setting had been deleted.
             *self.record = Record::default();
             return Next::AwaitChange;

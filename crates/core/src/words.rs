@@ -286,6 +286,9 @@ fn resolved(entry: &Entry) -> String {
     match entry.reason.as_deref() {
         Some("drifted_again") => format!("The count {} was changed again", count(entry.to)),
         Some("new_setting") => format!("The change to {} is over: a new count was set", count(entry.to)),
+        Some("no_longer_managed") => {
+            format!("The change to {} stays: the count is no longer managed", count(entry.to))
+        }
         _ => format!("The count is {} again, without a write of this server", count(entry.from)),
     }
 }

@@ -12,6 +12,7 @@ pub mod kubernetes;
 pub mod leadership;
 pub mod net;
 pub mod notify;
+mod polled;
 pub mod reconcile;
 pub mod rpc;
 pub mod server;

@@ -10,15 +10,19 @@ use crate::history::entry::{Entry, What};
 use crate::target::Target;
 use crate::words::{Severity, severity};
 
-/// Workloads that are told of in detail.
+/// Workloads that are told of in detail in a message for people.
 pub const MAX_STORIES: usize = 100;
 /// Further workloads that are counted. If there are more, the number is too small.
 const MAX_OTHERS: usize = 100_000;
 
 /// What happened since a message was begun.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Digest {
+    /// How many workloads are told of in detail.
+    room: usize,
     stories: BTreeMap<Target, Story>,
+    /// How many of them there are of each severity.
+    severities: BTreeMap<Severity, usize>,
     others: BTreeSet<Target>,
     counts: BTreeMap<What, u64>,
     severity: Severity,
@@ -72,7 +76,28 @@ impl Story {
     }
 }
 
+impl Default for Digest {
+    fn default() -> Self {
+        Self::with_room(MAX_STORIES)
+    }
+}
+
 impl Digest {
+    /// Tells of so many workloads in detail.
+    pub fn with_room(room: usize) -> Self {
+        Self {
+            room,
+            stories: BTreeMap::new(),
+            severities: BTreeMap::new(),
+            others: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            severity: Severity::default(),
+            first: None,
+            last: None,
+            missed: 0,
+        }
+    }
+
     /// Adds an event.
     pub fn add(&mut self, entry: &Arc<Entry>) {
         *self.counts.entry(entry.what).or_default() += 1;
@@ -80,19 +105,39 @@ impl Digest {
         self.first = Some(self.first.map_or(entry.at, |first| first.min(entry.at)));
         self.last = Some(self.last.map_or(entry.at, |last| last.max(entry.at)));
         let target = &entry.target;
-        if !self.stories.contains_key(target) && self.stories.len() >= MAX_STORIES {
+        if !self.stories.contains_key(target) && self.stories.len() >= self.room {
             // A more serious one takes the place of a less serious one.
-            let mild = self.stories.iter().find(|(_, story)| story.severity < severity(entry));
-            match mild.map(|(target, _)| target.clone()) {
+            match self.less_serious(severity(entry)) {
                 Some(mild) => {
-                    self.stories.remove(&mild);
+                    self.remove_story(&mild);
                     self.add_other(&mild);
                 }
                 None => return self.add_other(target),
             }
             self.others.remove(target);
         }
-        self.stories.entry(target.clone()).or_default().add(entry);
+        let mut story = self.remove_story(target).unwrap_or_default();
+        story.add(entry);
+        *self.severities.entry(story.severity).or_default() += 1;
+        self.stories.insert(target.clone(), story);
+    }
+
+    /// A workload with a story that is less serious than this.
+    fn less_serious(&self, severity: Severity) -> Option<Target> {
+        // Seldom is there one, and looking for it takes time.
+        if self.severities.range(..severity).all(|(_, stories)| *stories == 0) {
+            return None;
+        }
+        let mild = self.stories.iter().find(|(_, story)| story.severity < severity);
+        mild.map(|(target, _)| target.clone())
+    }
+
+    fn remove_story(&mut self, target: &Target) -> Option<Story> {
+        let story = self.stories.remove(target)?;
+        if let Some(stories) = self.severities.get_mut(&story.severity) {
+            *stories -= 1;
+        }
+        Some(story)
     }
 
     fn add_other(&mut self, target: &Target) {
@@ -116,6 +161,11 @@ impl Digest {
         let mut stories: Vec<_> = self.stories.iter().collect();
         stories.sort_by_key(|(_, story)| Reverse(story.severity));
         stories
+    }
+
+    /// How many workloads there are without a story, at least.
+    pub fn left_out(&self) -> usize {
+        self.others.len()
     }
 
     /// How many workloads there are, at least.

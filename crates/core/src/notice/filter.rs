@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::history::entry::{Entry, What};
 use crate::kind::Kind;
+use crate::target::Target;
 use crate::words::{Severity, severity};
 
 /// Which events a route takes. What is empty lets all pass.
@@ -22,14 +23,22 @@ pub struct RouteFilter {
 impl RouteFilter {
     /// Whether an event passes.
     pub fn matches(&self, entry: &Entry) -> bool {
-        let namespace = entry.target.namespace();
+        self.covers(&entry.target) && self.takes(entry.what, severity(entry))
+    }
+
+    /// Whether events of a workload may pass.
+    pub fn covers(&self, target: &Target) -> bool {
+        let namespace = target.namespace();
         let is_namespace = |pattern: &String| match pattern.strip_suffix('*') {
             Some(prefix) => namespace.starts_with(prefix),
             None => namespace == pattern,
         };
         (self.namespaces.is_empty() || self.namespaces.iter().any(is_namespace))
-            && (self.kinds.is_empty() || self.kinds.contains(&entry.target.kind()))
-            && (self.whats.is_empty() || self.whats.contains(&entry.what))
-            && severity(entry) >= self.severity
+            && (self.kinds.is_empty() || self.kinds.contains(&target.kind()))
+    }
+
+    /// Whether events of a kind may pass that are this serious.
+    pub fn takes(&self, what: What, severity: Severity) -> bool {
+        (self.whats.is_empty() || self.whats.contains(&what)) && severity >= self.severity
     }
 }

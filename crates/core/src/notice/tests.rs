@@ -1,10 +1,11 @@
 //! What messages say, and that each fits the limits of its receiver.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::alerts::alerts;
+use super::alerts::{self, MAX_ALERTS, MAX_WORKLOADS, alerts};
 use super::cloud_event::cloud_event;
 use super::filter::RouteFilter;
 use super::slack::slack;
@@ -14,6 +15,7 @@ use super::*;
 use crate::history::entry::{Entry, What};
 use crate::history::sample::sample;
 use crate::kind::Kind;
+use crate::replicas::Replicas;
 use crate::words::Severity;
 
 /// What happened, in this order.
@@ -36,7 +38,19 @@ fn mass(workloads: usize) -> Digest {
 }
 
 fn notice<'a>(digest: &'a Digest, links: &'a [Link]) -> Notice<'a> {
-    Notice { id: "msg_1", route: "shop", digest, links, at: Timestamp::UNIX_EPOCH }
+    notice_of(digest, links, &ALL)
+}
+
+/// A filter that takes everything.
+static ALL: RouteFilter = RouteFilter {
+    namespaces: Vec::new(),
+    kinds: BTreeSet::new(),
+    whats: BTreeSet::new(),
+    severity: Severity::Info,
+};
+
+fn notice_of<'a>(digest: &'a Digest, links: &'a [Link], filter: &'a RouteFilter) -> Notice<'a> {
+    Notice { id: "msg_1", route: "shop", filter, digest, links, at: Timestamp::UNIX_EPOCH }
 }
 
 #[test]
@@ -172,9 +186,9 @@ fn an_alert_fires_until_something_ends_it() {
     let check = |events: &[What], name: &str, seconds: Option<i64>| {
         let events: Vec<_> = events.iter().map(|what| ("web", *what)).collect();
         let digest = digest(&events);
-        let alerts = alerts(&notice(&digest, &[]));
-        let alerts = alerts.as_array().expect("an array");
-        let alert = alerts.iter().find(|alert| alert["labels"]["alertname"] == name);
+        let bodies = alerts(&notice(&digest, &[]));
+        let mut alerts = bodies.iter().flat_map(|body| body.as_array().expect("an array"));
+        let alert = alerts.find(|alert| alert["labels"]["alertname"] == name);
         let time = |alert: &Value, field: &str| {
             alert[field].as_str().expect("a time").parse::<Timestamp>().expect("valid").as_second()
         };
@@ -189,4 +203,89 @@ fn an_alert_fires_until_something_ends_it() {
     check(&[What::Calmed], "ReplicaCountContested", Some(0));
     check(&[What::Set, What::Repaired], "ReplicaCountDrifted", None);
     check(&[What::WriteFailed, What::Repaired], "ReplicaCountWriteFailed", Some(0));
+    for (what, name) in [
+        (What::Contested, "ReplicaCountContested"),
+        (What::WriteFailed, "ReplicaCountWriteFailed"),
+        (What::SteadyConflict, "ReplicaCountSteadyConflict"),
+        (What::Missing, "ReplicaCountMissing"),
+        (What::Autoscaled, "ReplicaCountAutoscaled"),
+    ] {
+        let is_of_count = matches!(what, What::Contested | What::WriteFailed);
+        check(&[what, What::Deleted], name, Some(0));
+        check(&[what, What::Set], name, Some(if is_of_count { 0 } else { 3600 }));
+        check(&[what, What::HoldEnded], name, Some(if is_of_count { 0 } else { 3600 }));
+    }
+    check(&[What::Drifted, What::Deleted], "ReplicaCountDrifted", Some(300));
+}
+
+#[test]
+fn a_change_of_a_setting_ends_the_alerts_of_what_it_ends() {
+    let ended = |what: What, from: Option<i32>, to: Option<i32>| {
+        let count = |n: Option<i32>| n.and_then(|n| Replicas::new(n).ok());
+        let mut digest = Digest::default();
+        let entry = Entry { from: count(from), to: count(to), ..sample("shop", "web", what) };
+        digest.add(&Arc::new(entry));
+        let bodies = alerts(&notice(&digest, &[]));
+        let names = bodies.iter().flat_map(|body| body.as_array().expect("an array"));
+        names.map(|alert| alert["labels"]["alertname"].to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(ended(What::Set, None, Some(3)), "", "it was not managed before");
+    assert_eq!(ended(What::Set, Some(3), Some(3)), "\"ReplicaCountWriteFailed\"");
+    let other_count = "\"ReplicaCountContested\" \"ReplicaCountWriteFailed\"";
+    assert_eq!(ended(What::Set, Some(3), Some(4)), other_count);
+    assert_eq!(ended(What::HoldEnded, Some(3), Some(4)), other_count);
+    assert!(ended(What::HoldEnded, Some(3), None).contains("ReplicaCountMissing"), "no longer managed");
+}
+
+#[test]
+fn what_ends_an_alert_goes_to_each_route_that_got_it() {
+    let check = |filter: &RouteFilter, what: What, expected: &[&str]| {
+        let entry = sample("shop", "web", what);
+        assert_eq!(alerts::takes(filter, &entry), !expected.is_empty(), "{filter:?} {what:?}");
+        let mut digest = Digest::default();
+        digest.add(&Arc::new(entry));
+        let bodies = alerts(&notice_of(&digest, &[], filter));
+        let all: Vec<_> = bodies.iter().flat_map(|body| body.as_array().expect("an array")).collect();
+        let names: Vec<_> = all.iter().map(|alert| alert["labels"]["alertname"].as_str()).collect();
+        assert_eq!(names, expected.iter().map(|name| Some(*name)).collect::<Vec<_>>(), "{what:?}");
+    };
+    let warnings = RouteFilter { severity: Severity::Warning, ..ALL.clone() };
+    check(&warnings, What::Calmed, &["ReplicaCountContested"]);
+    check(&warnings, What::Repaired, &["ReplicaCountMissing", "ReplicaCountWriteFailed"]);
+    check(&warnings, What::Enforced, &[]);
+    check(&RouteFilter { severity: Severity::Error, ..ALL.clone() }, What::Calmed, &[]);
+    let errors = RouteFilter { severity: Severity::Error, ..ALL.clone() };
+    check(&errors, What::Repaired, &["ReplicaCountWriteFailed"]);
+    check(&errors, What::Drifted, &[]);
+    let contested = RouteFilter { whats: [What::Contested].into(), ..ALL.clone() };
+    check(&contested, What::Contested, &["ReplicaCountContested"]);
+    check(&contested, What::Calmed, &["ReplicaCountContested"]);
+    check(&contested, What::Repaired, &[]);
+    let others = RouteFilter { namespaces: vec!["other".to_owned()], ..ALL.clone() };
+    assert!(!alerts::takes(&others, &sample("shop", "web", What::Calmed)));
+}
+
+#[test]
+fn all_alerts_of_a_mass_drift_are_sent_or_the_number_of_others_is_said() {
+    let check = |workloads: usize, missed: u64, requests: usize, summary: Option<&str>| {
+        let mut digest = Digest::with_room(MAX_WORKLOADS);
+        for name in 0..workloads {
+            digest.add(&Arc::new(sample("shop", &format!("web-{name}"), What::Drifted)));
+        }
+        digest.miss(missed);
+        let bodies = alerts(&notice(&digest, &[]));
+        assert_eq!(bodies.len(), requests, "{workloads}");
+        let all: Vec<_> = bodies.iter().flat_map(|body| body.as_array().expect("an array")).collect();
+        assert!(bodies.iter().all(|body| body.as_array().is_some_and(|all| all.len() <= MAX_ALERTS)));
+        let of_workloads = all.iter().filter(|alert| alert["labels"]["name"].is_string()).count();
+        assert_eq!(of_workloads, workloads.min(MAX_WORKLOADS));
+        let left_out = all.iter().find(|alert| alert["labels"]["alertname"] == "ReplicaCountAlertsLeftOut");
+        assert_eq!(left_out.and_then(|alert| alert["annotations"]["summary"].as_str()), summary);
+    };
+    check(0, 0, 0, None);
+    check(101, 0, 1, None);
+    check(MAX_ALERTS + 1, 0, 2, None);
+    let text = "Too much happened at once: the alerts of 1,234 workloads, or their ends, were left out, and 7 \
+                events were missed";
+    check(MAX_WORKLOADS + 1234, 7, 6, Some(text));
 }

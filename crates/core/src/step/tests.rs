@@ -310,9 +310,19 @@ fn a_target_is_unmanaged_again_after_its_only_count() {
     scene.observe(5);
     scene.due("write", &["drifted"]);
     scene.advance(SECOND);
-    scene.due("await change", &["hold ended, unmanaged"]);
+    let step = scene.step(None);
+    check(&step, "await change", &["hold ended, unmanaged", "no_longer_managed"]);
+    let EventKind::Resolved { drift, .. } = &step.events[1].kind else { panic!("{step:?}") };
+    assert_eq!((drift.from, drift.to), (count(3), count(5)));
     assert_eq!(scene.record, Record::default());
     scene.due("await change", &[]);
+
+    // Without a drift.
+    let mut scene = Scene::new().observing(3);
+    scene.hold(3, until, None);
+    scene.due("requeue", &[]);
+    scene.now.wall = until;
+    scene.due("await change", &["hold ended, unmanaged"]);
 
     // A count that replaces a temporary one is not its end.
     let mut scene = Scene::new().observing(3);

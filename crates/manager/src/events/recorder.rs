@@ -178,7 +178,9 @@ impl EventRecorder {
             }
             Err(RequestError::Forbidden(reason)) => return self.pause(telling, reason),
             Err(RequestError::NotInstalled) => return self.pause(telling, "the API server has no Events"),
-            Err(RequestError::NoNamespace(_) | RequestError::Refused(_)) => Outcome::Refused,
+            Err(RequestError::NoNamespace(_) | RequestError::Refused(_) | RequestError::UnknownField(_)) => {
+                Outcome::Refused
+            }
         };
         match result {
             Ok(()) if telling.is_refused => {

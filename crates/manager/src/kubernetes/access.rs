@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri, header};
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::rt::TokioExecutor;
 use kube::Config;
 use kube::client::middleware::{BaseUri, ExtraHeaders};
@@ -58,6 +58,15 @@ pub(super) enum Trust {
     Anybody,
 }
 
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2 alone, as gRPC needs it; without TLS, too.
+    Two,
+}
+
 /// Who to act as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Impersonation {
@@ -90,7 +99,7 @@ impl Access {
 
 impl Endpoint {
     /// Creates connections to this endpoint. Does not connect.
-    pub(super) fn connections(&self) -> Result<Connections, Unusable> {
+    pub(super) fn connections(&self, version: HttpVersion) -> Result<Connections, Unusable> {
         let connector = match &self.proxy {
             None => Connector::Direct(connector::tcp()),
             Some(proxy) => {
@@ -99,8 +108,16 @@ impl Endpoint {
                 Connector::through(Arc::new(proxy.clone()), connector)
             }
         };
-        let connector = self.config().rustls_https_connector_with_connector(connector)?;
         let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        let connector = match version {
+            HttpVersion::One => self.config().rustls_https_connector_with_connector(connector)?,
+            HttpVersion::Two => {
+                builder.http2_only(true);
+                let tls = self.config().rustls_client_config()?;
+                let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+                https.enable_http2().wrap_connector(connector)
+            }
+        };
         Ok(builder.pool_idle_timeout(POOL_IDLE).build(Deadline::new(connector, CONNECT_DEADLINE)))
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::access::{Access, Connections, Unusable};
+use super::access::{Access, Connections, HttpVersion, Unusable};
 use super::cause::chain;
 use super::connection::{Connection, Current, NoCredentials, Ready};
 use super::plugin::{Obtained, Plugin, PluginError};
@@ -161,7 +161,7 @@ impl Renewal {
         if self.opened.loaded.plugin.is_some() {
             let Some(obtained) = &self.given.obtained else {
                 // Only whether the rest can be used is known.
-                return access.endpoint.connections().map(drop);
+                return access.endpoint.connections(HttpVersion::One).map(drop);
             };
             access.authorization.clone_from(&obtained.authorization);
             access.endpoint.certificate.clone_from(&obtained.certificate);
@@ -169,7 +169,7 @@ impl Renewal {
         let connections = match &self.used {
             Some(used) if used.access == access => return Ok(()),
             Some(used) if used.access.endpoint == access.endpoint => used.connections.clone(),
-            Some(_) | None => access.endpoint.connections()?,
+            Some(_) | None => access.endpoint.connections(HttpVersion::One)?,
         };
         let requests = access.requests(connections.clone())?;
         let from = self.opened.loaded.method.to_string();

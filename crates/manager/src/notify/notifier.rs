@@ -111,8 +111,13 @@ impl Notifier {
         if self.leadership.term().is_none() {
             return;
         }
-        for route in config.routes.iter().filter(|route| route.filter.matches(entry)) {
-            let new = || Collecting { digest: Digest::default(), due: Instant::now() + route.window };
+        for route in &config.routes {
+            let Some(receiver) = config.receivers.get(&route.receiver) else { continue };
+            let service = receiver.service();
+            if !service.takes(&route.filter, entry) {
+                continue;
+            }
+            let new = || Collecting { digest: service.digest(), due: Instant::now() + route.window };
             let collecting = outbox.collecting.entry(route.name.clone()).or_insert_with(new);
             collecting.digest.add(entry);
         }
@@ -143,20 +148,26 @@ impl Notifier {
     fn enqueue(&self, outbox: &mut Outbox, config: &Config, route: &Route, digest: &Digest) {
         let Some(receiver) = config.receivers.get(&route.receiver) else { return };
         let (id, service) = (message_id(), receiver.service());
-        let at = clock::now().wall;
-        let notice = Notice { id: &id, route: &route.name, digest, links: &config.links, at };
-        let Some(body) = service.render(&notice) else { return };
-        let body = body.to_string().into_bytes();
-        let message = Message { id, route: route.name.clone(), service, body, begun: Instant::now() };
+        let (route_name, filter, links, at) = (&route.name, &route.filter, &config.links, clock::now().wall);
+        let notice = Notice { id: &id, route: route_name, filter, digest, links, at };
+        let ids = std::iter::once(id.clone()).chain(std::iter::repeat_with(message_id));
+        for (body, id) in service.render(&notice).into_iter().zip(ids) {
+            let body = body.to_string().into_bytes();
+            let message = Message { id, route: route.name.clone(), service, body, begun: Instant::now() };
+            self.send(outbox, &route.receiver, message);
+        }
+    }
+
+    fn send(&self, outbox: &mut Outbox, receiver: &str, message: Message) {
+        let service = message.service;
         self.metrics.waiting.inc();
-        if self.queue(outbox, &route.receiver).try_send(message).is_ok() {
+        if self.queue(outbox, receiver).try_send(message).is_ok() {
             outbox.is_dropping = false;
             return;
         }
         self.metrics.waiting.dec();
         self.metrics.dropped(service);
         if !std::mem::replace(&mut outbox.is_dropping, true) {
-            let receiver = &*route.receiver;
             warn!(
                 receiver,
                 waiting = MAX_WAITING,

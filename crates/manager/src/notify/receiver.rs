@@ -7,12 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Request, Uri, header};
 use jiff::Timestamp;
-use replica_count_core::notice::Notice;
-use replica_count_core::notice::alerts::alerts;
+use replica_count_core::history::entry::Entry;
 use replica_count_core::notice::cloud_event::{CONTENT_TYPE, cloud_event};
+use replica_count_core::notice::digest::Digest;
+use replica_count_core::notice::filter::RouteFilter;
 use replica_count_core::notice::signature::{SIGNATURE_PREFIX, signed};
 use replica_count_core::notice::slack::slack;
 use replica_count_core::notice::teams::teams;
+use replica_count_core::notice::{Notice, alerts};
 use serde_json::Value;
 
 use crate::kubernetes::outbound::{Answer, Outbound};
@@ -59,14 +61,29 @@ impl Service {
         }
     }
 
-    /// The body of a message. `None`: there is nothing to send.
-    pub fn render(self, notice: &Notice<'_>) -> Option<Value> {
+    /// Whether it is told of an event by a route with this filter.
+    pub fn takes(self, filter: &RouteFilter, entry: &Entry) -> bool {
         match self {
-            Self::Slack => Some(slack(notice)),
-            Self::Teams => Some(teams(notice)),
-            Self::Webhook => Some(cloud_event(notice)),
-            Self::Alertmanager => Some(alerts(notice))
-                .filter(|alerts| alerts.as_array().is_some_and(|alerts| !alerts.is_empty())),
+            Self::Slack | Self::Teams | Self::Webhook => filter.matches(entry),
+            Self::Alertmanager => alerts::takes(filter, entry),
+        }
+    }
+
+    /// What collects for it.
+    pub fn digest(self) -> Digest {
+        match self {
+            Self::Slack | Self::Teams | Self::Webhook => Digest::default(),
+            Self::Alertmanager => Digest::with_room(alerts::MAX_WORKLOADS),
+        }
+    }
+
+    /// The bodies of the requests of a message. Without any, there is nothing to send.
+    pub fn render(self, notice: &Notice<'_>) -> Vec<Value> {
+        match self {
+            Self::Slack => vec![slack(notice)],
+            Self::Teams => vec![teams(notice)],
+            Self::Webhook => vec![cloud_event(notice)],
+            Self::Alertmanager => alerts::alerts(notice),
         }
     }
 }
@@ -208,11 +225,12 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::kubernetes::outbound::HttpVersion;
 
     fn receiver() -> Receiver {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let url = Uri::from_static("https://hooks.example.com/secret");
-        let outbound = Outbound::new(&url, None).unwrap();
+        let outbound = Outbound::new(&url, None, HttpVersion::One).unwrap();
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         Receiver {
             name: "shop".to_owned(),

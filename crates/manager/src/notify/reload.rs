@@ -1,42 +1,61 @@
-//! Reloads receivers and routes without a restart, as certificates are: the files are polled every second, and a valid
-//! set replaces the previous one.
+//! Reloads receivers and routes without a restart: a valid set of files replaces the previous one.
 
-use std::mem;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::config::{Config, ConfigError, Snapshot};
 use super::metrics::NotifyMetrics;
+use crate::polled::{Files, Found, Polled};
 
-/// The polling interval.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// The file of `--notify-config`, with those that it names.
+#[derive(Debug)]
+struct NotifyFiles(PathBuf);
+
+impl Files for NotifyFiles {
+    type Contents = Result<Snapshot, ConfigError>;
+    type Value = Config;
+    type Problem = ConfigError;
+    const NAME: &'static str = "the files of --notify-config";
+
+    fn read(&self) -> Self::Contents {
+        Snapshot::take(&self.0)
+    }
+
+    fn digest(contents: &Self::Contents) -> u64 {
+        match contents {
+            Ok(snapshot) => snapshot.digest(),
+            Err(problem) => {
+                let mut hasher = DefaultHasher::new();
+                problem.to_string().hash(&mut hasher);
+                hasher.finish()
+            }
+        }
+    }
+
+    fn parse(&self, contents: Self::Contents, _: Timestamp) -> Result<Config, ConfigError> {
+        Config::of(&contents?)
+    }
+}
 
 /// Polls the files.
 #[derive(Debug)]
 pub struct NotifyReload {
-    path: PathBuf,
+    polled: Polled<NotifyFiles>,
     current: watch::Sender<Arc<Config>>,
-    /// What is in use.
-    digest: u64,
-    /// What the last poll read. A change counts as complete when two polls read the same.
-    last_digest: u64,
-    /// The problem with the files, which was logged.
-    refused: Option<String>,
     metrics: NotifyMetrics,
 }
 
 impl NotifyReload {
     /// Starts with what was loaded from the files.
     pub fn new(path: PathBuf, config: Config, snapshot: &Snapshot, metrics: NotifyMetrics) -> Self {
-        let digest = snapshot.digest();
-        let current = watch::Sender::new(Arc::new(config));
-        Self { path, current, digest, last_digest: digest, refused: None, metrics }
+        let polled = Polled::new(NotifyFiles(path), Some(snapshot.digest()));
+        Self { polled, current: watch::Sender::new(Arc::new(config)), metrics }
     }
 
     /// What is in use, now and after each change.
@@ -50,65 +69,24 @@ impl NotifyReload {
     }
 
     /// Polls the files until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let polling = async {
-            let mut ticks = interval(INTERVAL);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let path = self.path.clone();
-                // On a thread that may hang with the file system.
-                match tokio::task::spawn_blocking(move || Snapshot::take(&path)).await {
-                    Ok(read) => self.update(read),
-                    Err(error) => error!(%error, "the files of --notify-config were not read"),
-                }
-            }
-        };
-        shutdown.run_until_cancelled(polling).await;
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { polled, current, metrics } = self;
+        polled.run(shutdown, |found, _| take(found, &current, &metrics)).await;
     }
+}
 
-    /// Replaces what is in use if what was read is new, complete and valid.
-    fn update(&mut self, read: Result<Snapshot, ConfigError>) {
-        let snapshot = match read {
-            Ok(snapshot) => snapshot,
-            // It may be in the middle of being written.
-            Err(_) if mem::replace(&mut self.last_digest, 0) != 0 => return,
-            Err(problem) => return self.refuse(&problem),
-        };
-        let digest = snapshot.digest();
-        let is_stable = mem::replace(&mut self.last_digest, digest) == digest;
-        if digest == self.digest {
-            self.accept();
-        } else if is_stable {
-            match Config::of(&snapshot) {
-                Ok(config) => {
-                    let (receivers, routes) = (config.receivers.len(), config.routes.len());
-                    info!(receivers, routes, "the files of --notify-config were reloaded");
-                    self.digest = digest;
-                    self.current.send_replace(Arc::new(config));
-                    self.metrics.reloads.inc();
-                    self.accept();
-                }
-                Err(problem) => self.refuse(&problem),
-            }
+fn take(found: Found<Config>, current: &watch::Sender<Arc<Config>>, metrics: &NotifyMetrics) {
+    match found {
+        Found::Unfinished => {}
+        Found::Same => _ = metrics.refused.set(0),
+        Found::New(config) => {
+            let (receivers, routes) = (config.receivers.len(), config.routes.len());
+            info!(receivers, routes, "the files of --notify-config were reloaded");
+            current.send_replace(Arc::new(config));
+            metrics.reloads.inc();
+            metrics.refused.set(0);
         }
-    }
-
-    fn accept(&mut self) {
-        self.refused = None;
-        self.metrics.refused.set(0);
-    }
-
-    fn refuse(&mut self, problem: &ConfigError) {
-        let problem = problem.to_string();
-        self.metrics.refused.set(1);
-        if self.refused.as_ref() != Some(&problem) {
-            warn!(
-                problem,
-                "the files of --notify-config have changed and cannot be used; the previous ones stay in use"
-            );
-            self.refused = Some(problem);
-        }
+        Found::Refused { .. } => _ = metrics.refused.set(1),
     }
 }
 
@@ -129,36 +107,33 @@ routes:
 ";
 
     #[test]
-    fn a_valid_change_is_taken_over_and_another_one_is_not() {
+    fn a_change_of_any_of_the_files_is_followed() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = TempDir::new().unwrap();
         let (path, url) = (folder.path().join("notify.yaml"), folder.path().join("url"));
         fs::write(&path, CONFIG).unwrap();
         fs::write(&url, "https://one.example/x").unwrap();
         let (config, snapshot) = Config::load(&path).unwrap();
-        let metrics = NotifyMetrics::default();
-        let mut reload = NotifyReload::new(path.clone(), config, &snapshot, metrics.clone());
-        let current = reload.current();
-        let mut poll = |times: u32| {
-            for _ in 0..times {
-                reload.update(Snapshot::take(&path));
+        let NotifyReload { mut polled, current, metrics } =
+            NotifyReload::new(path.clone(), config, &snapshot, NotifyMetrics::default());
+        let mut check = |host: &str, refused, reloads| {
+            for _ in 0..2 {
+                take(polled.judge(Snapshot::take(&path), Timestamp::UNIX_EPOCH), &current, &metrics);
             }
-            let host = current.borrow().receivers["ops"].host().to_owned();
-            (host, metrics.refused.get(), metrics.reloads.get())
+            assert_eq!(current.borrow().receivers["ops"].host(), host);
+            assert_eq!((metrics.refused.get(), metrics.reloads.get()), (refused, reloads));
         };
-        let seen = |host: &str, refused, reloads| (host.to_owned(), refused, reloads);
-        assert_eq!(poll(3), seen("one.example", 0, 0));
+        check("one.example", 0, 0);
         fs::write(&url, "https://two.example/x").unwrap();
-        assert_eq!(poll(1), seen("one.example", 0, 0), "not yet stable");
-        assert_eq!(poll(1), seen("two.example", 0, 1));
+        check("two.example", 0, 1);
         fs::write(&url, "no URL").unwrap();
-        assert_eq!(poll(2), seen("two.example", 1, 1));
+        check("two.example", 1, 1);
         fs::remove_file(&url).unwrap();
-        assert_eq!(poll(2), seen("two.example", 1, 1));
+        check("two.example", 1, 1);
         fs::write(&path, "receivers: [").unwrap();
-        assert_eq!(poll(2), seen("two.example", 1, 1));
+        check("two.example", 1, 1);
         fs::write(&path, CONFIG).unwrap();
         fs::write(&url, "https://two.example/x").unwrap();
-        assert_eq!(poll(1), seen("two.example", 0, 1));
+        check("two.example", 0, 1);
     }
 }

@@ -69,7 +69,7 @@ impl ReconcileMetrics {
         registry.register(
             "drifts_settled",
             "Drifts that ended without an acknowledged repair: somebody put the count back, a write landed without an \
-             answer, or another drift or a new setting took their place",
+             answer, another drift or a new setting took their place, or the count is no longer managed",
             self.resolved.clone(),
         );
         registry.register(

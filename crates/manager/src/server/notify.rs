@@ -12,7 +12,7 @@ use replica_count_core::history::sample::sample;
 use replica_count_core::notice::Notice;
 use replica_count_core::notice::digest::Digest;
 use replica_count_core::notice::filter::RouteFilter;
-use replica_count_core::words::{self, severity};
+use replica_count_core::words::{self, severity, usual_severity};
 
 use crate::clock;
 use crate::notify::config::{Config, ConfigError, Route};
@@ -97,8 +97,8 @@ fn print(config: &Config) -> String {
         let (service, host) = (receiver.service().as_str(), receiver.host());
         let _ = writeln!(text, "--- route {}, receiver {} ({service} at {host})", route.name, route.receiver);
         let digest = example(&route.filter, None);
-        let body = receiver.service().render(&notice(config, route, &digest, NO_ID, Timestamp::UNIX_EPOCH));
-        let _ = match body {
+        let bodies = receiver.service().render(&notice(config, route, &digest, NO_ID, Timestamp::UNIX_EPOCH));
+        let _ = match bodies.first() {
             Some(body) => writeln!(text, "{body:#}"),
             None => writeln!(text, "nothing: what this route takes is no alert"),
         };
@@ -114,7 +114,8 @@ fn send(config: &Config, name: &str) -> Result<(), NotifyError> {
     let receiver = &config.receivers[&route.receiver];
     let (now, id) = (clock::now().wall, message_id());
     let digest = example(&route.filter, Some(now));
-    let Some(body) = receiver.service().render(&notice(config, route, &digest, &id, now)) else {
+    let bodies = receiver.service().render(&notice(config, route, &digest, &id, now));
+    let Some(body) = bodies.first() else {
         return Err(NotifyError::NotAccepted("what this route takes is no alert".to_owned()));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -131,16 +132,18 @@ fn notice<'a>(
     id: &'a str,
     at: Timestamp,
 ) -> Notice<'a> {
-    Notice { id, route: &route.name, digest, links: &config.links, at }
+    Notice { id, route: &route.name, filter: &route.filter, digest, links: &config.links, at }
 }
 
 /// What a route takes could have happened, now or some time.
 fn example(filter: &RouteFilter, now: Option<Timestamp>) -> Digest {
     let mut digest = Digest::default();
-    for (id, what) in (1..).zip(words::ALL) {
+    let mut whats = words::ALL;
+    // What is serious comes last, so that nothing has ended it.
+    whats.sort_by_key(|what| usual_severity(*what));
+    for (id, what) in (1..).zip(whats) {
         let entry = sample(EXAMPLE.0, EXAMPLE.1, what);
-        let is_taken = filter.whats.is_empty() || filter.whats.contains(&what);
-        if is_taken && severity(&entry) >= filter.severity {
+        if filter.takes(what, severity(&entry)) {
             digest.add(&Arc::new(Entry { id, at: now.unwrap_or(entry.at), ..entry }));
         }
     }

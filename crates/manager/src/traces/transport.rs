@@ -1,33 +1,19 @@
 //! Requests to a collector, by gRPC or by HTTP.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::body::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
-use replica_count_client::describe::chain;
-use replica_count_client::resolve::Resolver;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
-use tokio::time::timeout;
 use tonic::Status;
 
 use super::wire::{Request, Response};
+use crate::kubernetes::outbound::{HttpVersion, Outbound, OutboundError, authorities};
 
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long connecting by TCP may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How much of an answer is read, in bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
 /// The method that takes spans.
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The path that takes spans, after that of the endpoint.
@@ -66,14 +52,17 @@ pub enum CollectorError {
     /// The address has no path for spans.
     #[error("it cannot be used: {0}")]
     Endpoint(#[from] http::Error),
+    /// It cannot be sent to, for example because the proxy in the environment is not one.
+    #[error("it cannot be used: {0}")]
+    Outbound(#[from] OutboundError),
 }
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
     /// There was no answer.
-    #[error("no answer: {0}")]
-    NoAnswer(String),
+    #[error("{0}")]
+    NoAnswer(#[from] OutboundError),
     /// The collector refused.
     #[error("the collector answered {0}")]
     Refused(String),
@@ -94,7 +83,7 @@ impl SendError {
 
 /// Sends requests over connections that it keeps.
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    outbound: Outbound,
     protocol: Protocol,
     target: Uri,
     headers: HeaderMap,
@@ -103,36 +92,30 @@ pub(super) struct Transport {
 impl Transport {
     /// Prepares requests. Does not connect.
     pub(super) fn new(collector: &Collector) -> Result<Self, CollectorError> {
-        let Collector { endpoint, protocol, headers, .. } = collector;
-        let tls = tls(collector)?;
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_DEADLINE));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let mut builder = Client::builder(TokioExecutor::new());
-        let (connector, path) = match protocol {
-            Protocol::Grpc => {
-                builder.http2_only(true);
-                (connector.enable_http2().wrap_connector(tcp), GRPC_PATH.to_owned())
-            }
+        let Collector { endpoint, protocol, headers, ca_file } = collector;
+        let authorities = ca_file.as_ref().map(|file| {
+            let refused = |reason: String| CollectorError::CaFile(file.clone(), reason);
+            let text = fs::read(file).map_err(|error| refused(error.to_string()))?;
+            authorities(&text).map_err(|error| refused(error.to_string()))
+        });
+        let (version, path) = match protocol {
+            Protocol::Grpc => (HttpVersion::Two, GRPC_PATH.to_owned()),
             Protocol::Http => {
-                let path = format!("{}{HTTP_PATH}", endpoint.path().trim_end_matches('/'));
-                (connector.enable_http1().wrap_connector(tcp), path)
+                (HttpVersion::One, format!("{}{HTTP_PATH}", endpoint.path().trim_end_matches('/')))
             }
         };
+        let outbound = Outbound::new(endpoint, authorities.transpose()?, version)?;
         let target = Uri::builder()
             .scheme(endpoint.scheme_str().unwrap_or("http"))
             .authority(endpoint.authority().map_or("", |authority| authority.as_str()))
             .path_and_query(path)
             .build()?;
-        Ok(Self { client: builder.build(connector), protocol: *protocol, target, headers: headers.clone() })
+        Ok(Self { outbound, protocol: *protocol, target, headers: headers.clone() })
     }
 
     /// Sends spans. Returns how many the collector has rejected, and why.
     pub(super) async fn send(&self, request: &Request) -> Result<Option<(u64, String)>, SendError> {
-        let answered = timeout(DEADLINE, self.exchange(request)).await;
-        let response = answered.map_err(|_| SendError::NoAnswer(format!("none within {DEADLINE:?}")))??;
+        let response = self.exchange(request).await?;
         let rejected = response.partial_success.map(|partial| {
             (u64::try_from(partial.rejected_spans).unwrap_or_default(), partial.error_message)
         });
@@ -144,7 +127,7 @@ impl Transport {
             Protocol::Http => ("application/x-protobuf", request.encode_to_vec()),
             Protocol::Grpc => ("application/grpc", grpc_message(request)),
         };
-        let mut http_request = http::Request::new(Full::new(body.into()));
+        let mut http_request = http::Request::new(body);
         *http_request.method_mut() = Method::POST;
         *http_request.uri_mut() = self.target.clone();
         let headers = http_request.headers_mut();
@@ -153,11 +136,8 @@ impl Transport {
         if self.protocol == Protocol::Grpc {
             headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
         }
-        let answer =
-            self.client.request(http_request).await.map_err(|error| SendError::NoAnswer(chain(&error)))?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, LONGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| SendError::NoAnswer(error.to_string()))?;
+        let (head, body) = self.outbound.exchange(http_request, DEADLINE).await?;
+        let body = body?;
         let trailers = body.trailers().cloned().unwrap_or_default();
         let bytes = body.to_bytes();
         check_status(head.status)?;
@@ -207,21 +187,6 @@ fn grpc_message(request: &Request) -> Vec<u8> {
     body.extend(u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     request.encode_raw(&mut body);
     body
-}
-
-fn tls(Collector { ca_file, .. }: &Collector) -> Result<ClientConfig, CollectorError> {
-    let builder = ClientConfig::builder();
-    let Some(file) = ca_file else { return Ok(builder.with_webpki_roots().with_no_client_auth()) };
-    let refused = |reason: String| CollectorError::CaFile(file.clone(), reason);
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| refused(error.to_string()))? {
-        let certificate = certificate.map_err(|error| refused(error.to_string()))?;
-        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(refused("there is no certificate in it".to_owned()));
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Reads `NAME=VALUE,…` with values in percent-encoding, as in `OTEL_EXPORTER_OTLP_HEADERS`. The error does not quote the

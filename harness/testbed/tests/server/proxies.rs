@@ -13,14 +13,14 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::fixture::{eventually, shared, testbed};
 
 /// A proxy for HTTP CONNECT and SOCKS 5 that demands `me:p@ss` and leads to one address, whatever name it is asked for.
-struct Proxy {
-    address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     /// What was asked for, and the status.
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    async fn start(destination: String) -> Self {
+    pub(crate) async fn start(destination: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let this = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
         let seen = Arc::clone(&this.seen);
@@ -34,7 +34,7 @@ impl Proxy {
         this
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use replica_count_api::proto::DeploymentState;
 use replica_count_testbed::control_plane::Scope;
-use replica_count_testbed::manager::Certificates;
+use replica_count_testbed::manager::{self, Certificates};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tonic::Request;
 
 use crate::fixture::{Fixture, SOMEBODY, eventually, options, shared, wait_for_metric};
+use crate::proxies::Proxy;
 
 /// The span of a caller, as it would send it.
 const CALLER: &str = "00f067aa0ba902b7";
@@ -119,7 +120,11 @@ fn attribute(value: &Value, key: &str) -> String {
 }
 
 async fn check(collector: &Collector, flags: &[&str]) {
-    let mut fixture = Fixture::with(shared().await, flags).await;
+    check_with(collector, options(shared().await, &Scope::Cluster, flags).await).await;
+}
+
+async fn check_with(collector: &Collector, options: manager::Options) {
+    let mut fixture = Fixture::with_options(shared().await, options).await;
     fixture.create("web", 3).await;
     let namespace = fixture.namespace.clone();
     let is_of_test = |span: &Value| attribute(span, "k8s.namespace.name") == namespace;
@@ -173,6 +178,29 @@ async fn a_collector_gets_what_a_request_and_a_drift_lead_to() {
     let endpoint = format!("--otlp-endpoint=https://{}", collector.grpc);
     let authority = format!("--otlp-ca-file={}", collector.certificates.authority().display());
     check(&collector, &[&endpoint, "--otlp-protocol=grpc", &authority]).await;
+}
+
+/// A name in the certificate of the collector that no name server knows, so that only a proxy leads there.
+const NAME: &str = "replica-count-manager.replica-count-manager.svc";
+
+#[tokio::test]
+async fn a_collector_is_reached_through_the_proxy_of_the_environment() {
+    let collector = Collector::start().await;
+    let check = async |scheme: &str, protocol: &str, address: &str| {
+        let proxy = Proxy::start(address.to_owned()).await;
+        let endpoint = format!("--otlp-endpoint={scheme}://{NAME}:4000");
+        let protocol = format!("--otlp-protocol={protocol}");
+        let authority = format!("--otlp-ca-file={}", collector.certificates.authority().display());
+        let options = options(shared().await, &Scope::Cluster, &[&endpoint, &protocol, &authority]).await;
+        let url = format!("http://me:p%40ss@{}", proxy.address);
+        // The API server is at 127.0.0.1, which no proxy leads to.
+        let options = options.variable(format!("{}_PROXY", scheme.to_uppercase()), url);
+        check_with(&collector, options.variable("NO_PROXY", ".example.com")).await;
+        let (seen, expected) = (proxy.seen(), format!("CONNECT {NAME}:4000 HTTP/1.1 200 OK"));
+        assert!(!seen.is_empty() && seen.iter().all(|line| *line == expected), "{seen:?}");
+    };
+    check("https", "grpc", &collector.grpc).await;
+    check("http", "http/protobuf", &collector.http).await;
 }
 
 #[tokio::test]

@@ -6,11 +6,16 @@ use http::StatusCode;
 use http::response::Parts;
 use kube::core::Status;
 
+use super::definition::INSTALL_COMMAND;
 use crate::kubernetes::cause::{Cause, chain};
 use crate::kubernetes::retry_after;
 
 /// The longest message that is kept, in bytes: the API server may repeat whole objects.
 const LONGEST_MESSAGE: usize = 1024;
+
+/// What the API server says, with the status 400 or 422, of a field that the definition does not have. (What it repeats of the
+/// object before that has its quotes escaped.)
+const UNKNOWN_FIELD: &str = "strict decoding error: unknown field \"";
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +32,12 @@ pub enum RequestError {
     /// The API server does not know ReplicaCounts.
     #[error("the API server does not know ReplicaCounts")]
     NotInstalled,
+    /// The definition has no such field: it is older than this server.
+    #[error(
+        "the ReplicaCounts of the API server have no {0}: their definition is older than this server; upgrade it: \
+         {INSTALL_COMMAND}"
+    )]
+    UnknownField(String),
     /// A rule of the definition, an admission policy or a quota refuses it.
     #[error("{0}")]
     Refused(String),
@@ -58,6 +69,9 @@ impl RequestError {
             Some(status) if !status.message.is_empty() => status.message.clone(),
             Some(_) | None => format!("{}: {}", head.status, String::from_utf8_lossy(body).trim()),
         };
+        if let Some(field) = unknown_field(head.status, &message) {
+            return Self::UnknownField(field.to_owned());
+        }
         message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
         match head.status {
             StatusCode::NOT_FOUND if kind.as_deref() == Some("namespaces") => Self::NoNamespace(message),
@@ -98,6 +112,13 @@ impl RequestError {
             | Cause::Other => Self::Unknown(text),
         }
     }
+}
+
+/// The first field that the definition does not have.
+fn unknown_field(status: StatusCode, message: &str) -> Option<&str> {
+    let is_strict = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY);
+    let (_, fields) = message.rsplit_once(UNKNOWN_FIELD).filter(|_| is_strict)?;
+    fields.split('"').next()
 }
 
 /// Whether a refusal is that of RBAC. Admission answers 403, too.
@@ -144,6 +165,16 @@ mod tests {
         check(403, &status(terminating, ""), |error| matches!(error, RequestError::NoNamespace(_)));
         check(409, &status("exists", ""), |error| matches!(error, RequestError::Conflict(_)));
         check(422, &status("spec.replicas: Invalid", ""), |error| matches!(error, RequestError::Refused(_)));
+        let created = "ReplicaCount in version \"v1alpha1\" cannot be handled as a ReplicaCount: strict decoding error: unknown field \"spec.temporary\", unknown field \"spec.x\"";
+        let long = "n".repeat(2 * LONGEST_MESSAGE);
+        let patched = format!(
+            " \"\" is invalid: patch: Invalid value: \"{{\\\"reason\\\":\\\"strict decoding error: unknown field \\\\\"spec.y{long}\": strict decoding error: unknown field \"spec.temporary\""
+        );
+        for (code, message) in [(400, created), (422, &*patched)] {
+            check(code, &status(message, ""), |error| {
+                *error == RequestError::UnknownField("spec.temporary".to_owned())
+            });
+        }
         check(429, "", |error| matches!(error, RequestError::Throttled { .. }));
         check(504, "", |error| matches!(error, RequestError::Unknown(_)));
     }

@@ -74,7 +74,7 @@ pub async fn create(
         "metadata": { "name": &*key.name, "namespace": &*key.namespace, "annotations": annotations },
         "spec": spec,
     });
-    let uri = format!("{}?{}", path::replica_counts(Some(&key.namespace)), parameters());
+    let uri = format!("{}?{}", path::replica_counts(Some(&key.namespace)), parameters_of_spec());
     let request = Request::post(uri)
         .header(header::CONTENT_TYPE, "application/json")
         .body(object.to_string().into_bytes());
@@ -93,7 +93,7 @@ pub async fn update(
         "metadata": { "resourceVersion": version.to_string(), "annotations": annotations.to_json() },
         "spec": spec,
     });
-    send(client, merge(&format!("{}?{}", object_path(key), parameters()), &patch)).await
+    send(client, merge(&format!("{}?{}", object_path(key), parameters_of_spec()), &patch)).await
 }
 
 /// Deletes an object with this uid and this version. A conflict means that it has others.
@@ -167,6 +167,12 @@ fn object_path(key: &ObjectKey) -> String {
 
 fn parameters() -> String {
     format!("fieldManager={FIELD_MANAGER}&timeout={SERVER_TIMEOUT}")
+}
+
+/// The same for what people have asked for: a field that the definition does not have is refused. Without this, the API
+/// server would drop it and store the rest. (Of a status, the rest is better than nothing.)
+fn parameters_of_spec() -> String {
+    format!("{}&fieldValidation=Strict", parameters())
 }
 
 fn merge(uri: &str, patch: &Value) -> http::Result<Request<Vec<u8>>> {

@@ -66,8 +66,7 @@ pub(super) struct Contents {
 type Text = Result<Vec<u8>, Problem>;
 
 impl Contents {
-    /// A hash that changes with the contents. It need not be cryptographic: a user who can write the files can do
-    /// anything anyway.
+    /// A hash that changes with the contents.
     pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for text in [&self.cert, &self.key, &self.ca] {

@@ -1,39 +1,53 @@
-//! Reloads certificates without a restart: the files are polled every second, and a valid set replaces the previous
-//! one.
-//!
-//! Polling misses nothing: it works with renames, with swapped symbolic links as in Kubernetes, and on file systems
-//! without change notifications.
+//! Reloads certificates without a restart: a valid set of files replaces the previous one.
 
 use std::mem;
-use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::credentials::Credentials;
 use super::expiry::Validity;
-use super::files::{Contents, TlsFiles};
+use super::files::{Contents, TlsError, TlsFiles};
 use super::metrics::CertificateMetrics;
-use crate::clock;
+use crate::polled::{Files, Found, Polled};
 
-/// The polling interval.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// The files of certificates, which are one set.
+#[derive(Debug)]
+struct CertificateFiles(TlsFiles);
+
+impl Files for CertificateFiles {
+    type Contents = Contents;
+    type Value = Credentials;
+    type Problem = TlsError;
+    const NAME: &'static str = "the certificate files";
+
+    fn read(&self) -> Contents {
+        self.0.read()
+    }
+
+    fn digest(contents: &Contents) -> u64 {
+        contents.digest()
+    }
+
+    fn parse(&self, contents: Contents, now: Timestamp) -> Result<Credentials, TlsError> {
+        Credentials::new(&self.0, contents, now)
+    }
+}
 
 /// Polls the files.
 #[derive(Debug)]
 pub struct Reload {
-    files: Arc<TlsFiles>,
+    polled: Polled<CertificateFiles>,
+    in_use: InUse,
+}
+
+/// The certificates in use.
+#[derive(Debug)]
+struct InUse {
     current: watch::Sender<Credentials>,
-    /// The digest of the files at the last poll. A change counts as complete when two polls read the same contents,
-    /// because files are written one after the other.
-    last_digest: u64,
-    /// The problem with the files at the last poll, which was logged.
-    refused: Option<String>,
-    /// How many expiry warnings were logged for the certificates in use.
+    /// How many expiry warnings were logged for them.
     warned: [usize; 2],
     metrics: CertificateMetrics,
 }
@@ -41,57 +55,42 @@ pub struct Reload {
 impl Reload {
     /// Starts with the credentials that were loaded from the files.
     pub fn new(files: TlsFiles, credentials: Credentials, metrics: CertificateMetrics) -> Self {
-        let last_digest = credentials.digest;
-        let this = Self {
-            files: Arc::new(files),
-            current: watch::Sender::new(credentials),
-            last_digest,
-            refused: None,
-            warned: [0; 2],
-            metrics,
-        };
-        this.show_expirations();
-        this
+        let polled = Polled::new(CertificateFiles(files), Some(credentials.digest));
+        let in_use = InUse { current: watch::Sender::new(credentials), warned: [0; 2], metrics };
+        in_use.show_expirations();
+        Self { polled, in_use }
     }
 
     /// The credentials in use, now and after each change.
     pub fn current(&self) -> watch::Receiver<Credentials> {
-        self.current.subscribe()
+        self.in_use.current.subscribe()
     }
 
     /// Polls the files until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let polling = async {
-            let mut ticks = interval(INTERVAL);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                self.poll().await;
-            }
-        };
-        shutdown.run_until_cancelled(polling).await;
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { polled, mut in_use } = self;
+        polled.run(shutdown, |found, now| in_use.take(found, now)).await;
     }
 
-    async fn poll(&mut self) {
-        let files = Arc::clone(&self.files);
-        // On a thread that may hang with the file system.
-        match tokio::task::spawn_blocking(move || files.read()).await {
-            Ok(contents) => self.update(contents, clock::now().wall),
-            Err(error) => error!(%error, "the certificate files were not read"),
-        }
-    }
-
-    /// Replaces the credentials if the contents are new, complete and valid.
+    /// Takes what a poll has read.
+    #[cfg(test)]
     pub(super) fn update(&mut self, contents: Contents, now: Timestamp) {
-        let digest = contents.digest();
-        let is_stable = mem::replace(&mut self.last_digest, digest) == digest;
-        if digest == self.current.borrow().digest {
-            self.accept();
-        } else if is_stable {
-            // Refused files are tried again, because their validity may have begun.
-            match Credentials::new(&self.files, contents, now) {
-                Ok(credentials) => self.replace(credentials),
-                Err(problem) => self.refuse(problem.to_string()),
+        let found = self.polled.judge(contents, now);
+        self.in_use.take(found, now);
+    }
+}
+
+impl InUse {
+    fn take(&mut self, found: Found<Credentials>, now: Timestamp) {
+        match found {
+            Found::Unfinished => {}
+            Found::Same => self.metrics.show_refused(false),
+            Found::New(credentials) => self.replace(credentials),
+            Found::Refused { is_new } => {
+                if is_new {
+                    self.metrics.fail();
+                }
+                self.metrics.show_refused(true);
             }
         }
         self.warn_of_expiration(now);
@@ -103,25 +102,8 @@ impl Reload {
         self.current.send_replace(credentials);
         self.warned = [0; 2];
         self.metrics.reload();
-        self.show_expirations();
-        self.accept();
-    }
-
-    fn accept(&mut self) {
-        self.refused = None;
         self.metrics.show_refused(false);
-    }
-
-    fn refuse(&mut self, problem: String) {
-        if self.refused.as_ref() != Some(&problem) {
-            warn!(
-                problem,
-                "the certificate files have changed and cannot be used; the previous ones stay in use"
-            );
-            self.metrics.fail();
-            self.metrics.show_refused(true);
-            self.refused = Some(problem);
-        }
+        self.show_expirations();
     }
 
     fn expirations(&self) -> [(&'static str, Validity); 2] {

@@ -16,15 +16,13 @@ use replica_count_core::notice::link::Link;
 use replica_count_core::notice::signature::{SECRET_BYTES, SECRET_PREFIX};
 use replica_count_core::target::check_namespace;
 use replica_count_core::words::{self, Severity};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_saphyr::Spanned;
 
 use super::error::ConfigError;
 use super::file::{Destination, ReceiverEntry, RouteEntry};
 use super::snapshot::Snapshot;
 use super::{Config, Route, WINDOW};
-use crate::kubernetes::outbound::Outbound;
+use crate::kubernetes::outbound::{HttpVersion, Outbound, authorities};
 use crate::notify::receiver::{Receiver, Service};
 
 /// The path of Alertmanager's API after the URL.
@@ -86,7 +84,8 @@ impl Builder<'_> {
         let url = self.url(entry, destination, service)?;
         let place = destination.ca_file.as_ref();
         let authorities = place.map(|file| self.authorities(file)).transpose()?;
-        let outbound = Outbound::new(&url, authorities).map_err(|error| self.error(&entry.name, error))?;
+        let outbound = Outbound::new(&url, authorities, HttpVersion::One)
+            .map_err(|error| self.error(&entry.name, error))?;
         let keys = match &destination.signing_key_file {
             Some(file) if service == Service::Webhook => self.keys(file)?,
             Some(file) => return Err(self.error(file, "only messages of a webhook are signed")),
@@ -138,12 +137,8 @@ impl Builder<'_> {
     }
 
     fn authorities(&self, file: &Spanned<PathBuf>) -> Result<Vec<Vec<u8>>> {
-        let parsed: std::result::Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(self.snapshot.bytes(file)?).collect();
-        let certificates = parsed.ok().filter(|certificates| !certificates.is_empty());
-        let certificates = certificates
-            .ok_or_else(|| self.error(file, format!("{} has no certificates (PEM)", file.value.display())))?;
-        Ok(certificates.into_iter().map(|certificate| certificate.to_vec()).collect())
+        authorities(self.snapshot.bytes(file)?)
+            .map_err(|error| self.error(file, format!("{}: {error}", file.value.display())))
     }
 
     /// The keys, one a line, the newest first: while a key is replaced, both sign.

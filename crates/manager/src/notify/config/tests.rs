@@ -138,7 +138,7 @@ fn an_error_about_a_secret_does_not_show_it() {
     check_refused(
         "{urlFile: url}",
         "{urlFile: url, caFile: key}",
-        "FILE:7:35: key has no certificates (PEM)",
+        "FILE:7:35: key: there is no certificate in it",
     );
     check_refused(
         "signingKeyFile: key",

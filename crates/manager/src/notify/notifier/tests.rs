@@ -63,15 +63,19 @@ impl Webhook {
 
 /// A configuration of one route for each webhook, with a window of a second.
 fn config(webhooks: &[&Webhook]) -> Config {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (mut receivers, mut routes) = (String::new(), String::new());
     for (number, Webhook { address, .. }) in webhooks.iter().enumerate() {
         let _ = writeln!(receivers, "  - {{name: r{number}, webhook: {{url: 'http://{address}/'}}}}");
         let _ = writeln!(routes, "  - {{name: n{number}, receiver: r{number}}}");
     }
+    load(&format!("window: 1s\nreceivers:\n{receivers}routes:\n{routes}"))
+}
+
+fn load(text: &str) -> Config {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("notify.yaml");
-    fs::write(&path, format!("window: 1s\nreceivers:\n{receivers}routes:\n{routes}")).unwrap();
+    fs::write(&path, text).unwrap();
     Config::load(&path).unwrap().0
 }
 
@@ -95,7 +99,11 @@ impl Running {
     }
 
     fn drift(&self, name: &str) {
-        self.events.send(Arc::new(sample("shop", name, What::Drifted))).unwrap();
+        self.add(name, What::Drifted);
+    }
+
+    fn add(&self, name: &str, what: What) {
+        self.events.send(Arc::new(sample("shop", name, what))).unwrap();
     }
 
     async fn wait_for(&self, totals: [u64; 3]) {
@@ -200,4 +208,31 @@ async fn only_the_holder_collects() {
     running.drift("web");
     running.stop().await;
     assert_eq!(webhook.bodies().len(), 0);
+}
+
+#[tokio::test]
+async fn alertmanager_gets_all_alerts_of_its_route_and_their_ends() {
+    let webhook = Webhook::start(&[200]).await;
+    let running = Running::start(
+        load(&format!(
+            "window: 1s\nreceivers:\n  - {{name: r, alertmanager: {{url: 'http://{}'}}}}\n\
+             routes:\n  - {{name: n, receiver: r, severity: warning, events: [contested]}}\n",
+            webhook.address
+        )),
+        Leadership::default(),
+    );
+    let contested = 1001;
+    for name in 0..contested {
+        running.add(&format!("web-{name}"), What::Contested);
+        running.drift(&format!("web-{name}"));
+    }
+    running.wait_for([2, 0, 0]).await;
+    running.add("web-0", What::Deleted);
+    running.wait_for([3, 0, 0]).await;
+    let bodies = webhook.bodies();
+    let sizes: Vec<_> = bodies.iter().map(|body| body.as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [1000, 1, 1]);
+    let resolved = &bodies[2][0];
+    assert_eq!((&resolved["labels"]["name"], &resolved["endsAt"]), (&"web-0".into(), &resolved["startsAt"]));
+    running.stop().await;
 }

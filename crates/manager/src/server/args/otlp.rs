@@ -90,7 +90,7 @@ impl OtlpArgs {
         let attributes = attributes(pod, &variable(SERVICE_NAME), &variable(RESOURCE_ATTRIBUTES));
         export(&collector, attributes).map(Some).map_err(|error| match error {
             CollectorError::CaFile(..) => format!("--otlp-ca-file: {error}"),
-            CollectorError::Endpoint(_) => format!("--otlp-endpoint: {error}"),
+            CollectorError::Endpoint(_) | CollectorError::Outbound(_) => format!("--otlp-endpoint: {error}"),
         })
     }
 }

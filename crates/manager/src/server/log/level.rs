@@ -1,38 +1,45 @@
 //! The log level, which a file can change while the server runs.
 //!
-//! The file is polled, like certificates. What cannot be used changes nothing, so that a slip does not silence the log.
+//! What cannot be used changes nothing, so that a slip does not silence the log.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind, Read as _};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::reload::Handle;
 
+use crate::polled::{Files, Found, Polled};
 use crate::server::args::log::{LogLevel, SERVER};
 
-/// The polling interval.
-const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 4096;
 
 /// Follows the file with the log level.
 #[derive(Debug)]
 pub(in crate::server) struct LevelFile {
+    polled: Polled<Levels>,
+    in_use: InUse,
+}
+
+/// Where the level is read.
+#[derive(Debug)]
+struct Levels {
     path: PathBuf,
     /// The level without a file.
     configured: LogLevel,
-    in_use: LogLevel,
+}
+
+#[derive(Debug)]
+struct InUse {
+    level: LogLevel,
     handle: Handle<Targets, Registry>,
-    /// The problem with the file at the last poll, which was logged.
-    refused: Option<String>,
 }
 
 /// Which lines are logged at this level. Libraries are logged from `warn` on; at `debug` and `trace`, at that level.
@@ -47,52 +54,62 @@ pub(super) fn filter(level: &LogLevel) -> Targets {
         .with_targets(level.modules.iter().cloned())
 }
 
+impl Files for Levels {
+    type Contents = Result<String, String>;
+    type Value = LogLevel;
+    type Problem = String;
+    const NAME: &'static str = "the levels of --log-level-file";
+
+    /// What the file says; nothing if there is none.
+    fn read(&self) -> Self::Contents {
+        let read = || -> io::Result<String> {
+            let mut text = String::new();
+            File::open(&self.path)?.take(LONGEST).read_to_string(&mut text)?;
+            Ok(text.trim().to_owned())
+        };
+        match read() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(|error| error.to_string()),
+        }
+    }
+
+    fn digest(contents: &Self::Contents) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        contents.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn parse(&self, contents: Self::Contents, _: Timestamp) -> Result<LogLevel, String> {
+        let text = contents?;
+        if text.is_empty() { Ok(self.configured.clone()) } else { text.parse() }
+    }
+}
+
 impl LevelFile {
     pub(super) fn new(path: PathBuf, configured: LogLevel, handle: Handle<Targets, Registry>) -> Self {
-        Self { path, in_use: configured.clone(), configured, handle, refused: None }
+        let in_use = InUse { level: configured.clone(), handle };
+        Self { polled: Polled::new(Levels { path, configured }, None), in_use }
     }
 
     /// Follows the file until `shutdown`.
-    pub(in crate::server) async fn run(mut self, shutdown: CancellationToken) {
-        let polling = async {
-            let mut ticks = interval(INTERVAL);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let path = self.path.clone();
-                // On a thread that may hang with the file system.
-                match spawn_blocking(move || read(&path)).await {
-                    Ok(level) => self.update(level),
-                    Err(error) => error!(%error, "the file of the log level was not read"),
-                }
-            }
-        };
-        shutdown.run_until_cancelled(polling).await;
+    pub(in crate::server) async fn run(self, shutdown: CancellationToken) {
+        let Self { polled, mut in_use } = self;
+        polled.run(shutdown, |found, _| in_use.take(found)).await;
     }
+}
 
-    /// Uses what the file says. `Ok(None)`: there is none, or it is empty.
-    fn update(&mut self, read: Result<Option<LogLevel>, String>) {
-        match read {
-            Ok(level) => {
-                self.refused = None;
-                let level = level.unwrap_or_else(|| self.configured.clone());
-                if level != self.in_use {
-                    self.replace(level);
-                }
-            }
-            Err(problem) => {
-                if self.refused.as_ref() != Some(&problem) {
-                    warn!(file = %self.path.display(), problem, "the log level cannot be changed; the previous one stays");
-                }
-                self.refused = Some(problem);
-            }
+impl InUse {
+    fn take(&mut self, found: Found<LogLevel>) {
+        match found {
+            Found::New(level) if level != self.level => self.replace(level),
+            Found::New(_) | Found::Same | Found::Unfinished | Found::Refused { .. } => {}
         }
     }
 
     fn replace(&mut self, level: LogLevel) {
         // Said while lines of this level are logged, if they are before or after.
-        let is_quieter = level.server < self.in_use.server;
-        let (log_level, before) = (level.to_string(), self.in_use.to_string());
+        let is_quieter = level.server < self.level.server;
+        let (log_level, before) = (level.to_string(), self.level.to_string());
         if is_quieter {
             info!(log_level, before, "log level changed");
         }
@@ -103,21 +120,7 @@ impl LevelFile {
         if !is_quieter {
             info!(log_level, before, "log level changed");
         }
-        self.in_use = level;
-    }
-}
-
-fn read(path: &Path) -> Result<Option<LogLevel>, String> {
-    let read = || -> io::Result<String> {
-        let mut text = String::new();
-        File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    match read() {
-        Ok(text) if text.trim().is_empty() => Ok(None),
-        Ok(text) => text.trim().parse().map(Some),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
+        self.level = level;
     }
 }
 
@@ -159,7 +162,9 @@ mod tests {
         let path = folder.path().join("level");
         let configured: LogLevel = "info".parse().unwrap();
         let (layer, handle) = reload::Layer::new(filter(&configured));
-        let (output, mut file) = (Output::default(), LevelFile::new(path.clone(), configured, handle));
+        let output = Output::default();
+        let LevelFile { mut polled, mut in_use } = LevelFile::new(path.clone(), configured, handle);
+        let levels = Levels { path: path.clone(), configured: "info".parse().unwrap() };
         let writer = output.clone();
         let layer = fmt::layer()
             .with_writer(move || writer.clone())
@@ -172,7 +177,9 @@ mod tests {
                     Some(content) => fs::write(&path, content).unwrap(),
                     None => fs::remove_file(&path).unwrap(),
                 }
-                file.update(read(&path));
+                for _ in 0..2 {
+                    in_use.take(polled.judge(levels.read(), Timestamp::UNIX_EPOCH));
+                }
                 debug!("a detail");
                 debug!(target: "h2", "a frame");
                 let lines = output.take();

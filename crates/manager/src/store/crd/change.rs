@@ -229,7 +229,7 @@ impl Changer<'_> {
     ) -> Result<(ReplicaCount, InFlight<'_>), RequestError> {
         let Found { key, generation, said, .. } = found;
         let in_flight = self.kept.begin_change(key, author, Some(setting));
-        let annotations = annotations(setting, generation + u64::from(!said.is_same_spec(setting)));
+        let annotations = annotations(setting, generation + u64::from(said.is_changed_by_patch(setting)));
         let request = Request::Update { found, patch: said.patch(setting), annotations };
         let settled = self.settle(&request, deadline).await;
         Ok((self.find_out(settled, key, Some(found), setting).await?, in_flight))

@@ -16,6 +16,10 @@ use crate::kubernetes::replica_count::{
     EnforcementMode, ReplicaCount, ReplicaCountSpec, TargetRef, Temporary,
 };
 
+/// Fields of the `spec` that have fields of their own.
+const TARGET: &str = "target";
+const TEMPORARY: &str = "temporary";
+
 /// Why an object is not enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotEnforced {
@@ -113,19 +117,38 @@ impl Said {
 
     /// The patch of the `spec` after which it stands for `setting` and for nothing else.
     pub(super) fn patch(&self, setting: &Setting) -> Value {
-        let spec: Map<String, Value> = serde_json::from_str(&self.spec).unwrap_or_default();
+        let mut fields = fields(setting);
+        let spec = self.spec();
+        if let (Some(Value::Object(before)), Some(Value::Object(after))) =
+            (spec.get(TEMPORARY), fields.get_mut(TEMPORARY))
+        {
+            for key in before.keys() {
+                after.entry(key).or_insert(Value::Null);
+            }
+        }
         let mut patch: Map<String, Value> = spec.into_iter().map(|(key, _)| (key, Value::Null)).collect();
-        patch.remove("target");
-        patch.extend(fields(setting));
+        patch.remove(TARGET);
+        patch.extend(fields);
         Value::Object(patch)
     }
 
-    /// Whether the `spec` already stands for `setting`, so that a patch would not raise the generation.
+    /// Whether the patch changes the `spec`, and so raises the generation: perhaps only how it is written.
+    pub(super) fn is_changed_by_patch(&self, setting: &Setting) -> bool {
+        let (spec, mut after) = (self.spec(), fields(setting));
+        after.extend(spec.get(TARGET).map(|target| (TARGET.to_owned(), target.clone())));
+        spec != after
+    }
+
+    /// Whether the `spec` stands for `setting`, however it is written.
     pub(super) fn is_same_spec(&self, setting: &Setting) -> bool {
         self.setting.as_ref().is_some_and(|own| {
             (own.replicas, own.hold, own.enforcement) == (setting.replicas, setting.hold, setting.enforcement)
                 && own.reason == setting.reason
         })
+    }
+
+    fn spec(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.spec).unwrap_or_default()
     }
 }
 
@@ -133,7 +156,7 @@ impl Said {
 pub(super) fn spec_of(target: &Target, object_name: &str, setting: &Setting) -> Value {
     let mut spec = Map::new();
     if target.kind() != Kind::default() || target.name() != object_name {
-        spec.insert("target".to_owned(), json!({ "kind": target.kind().as_str(), "name": target.name() }));
+        spec.insert(TARGET.to_owned(), json!({ "kind": target.kind().as_str(), "name": target.name() }));
     }
     spec.extend(fields(setting));
     Value::Object(spec)
@@ -146,7 +169,7 @@ fn fields(setting: &Setting) -> Map<String, Value> {
     }
     if let Some(Hold { until, .. }) = setting.hold {
         let temporary = json!({ "replicas": setting.replicas.get(), "until": until.to_string() });
-        fields.insert("temporary".to_owned(), temporary);
+        fields.insert(TEMPORARY.to_owned(), temporary);
     }
     if let Enforcement::Ignore { until } = setting.enforcement {
         fields.insert("enforcement".to_owned(), EnforcementMode::Ignore.as_str().into());
@@ -343,5 +366,30 @@ mod tests {
         let temporary = temporary(1);
         let said = said(&json!({ "replicas": 4, "temporary": temporary, "target": {}, "reason": "sale" }));
         assert_eq!(said.patch(&setting), json!({ "replicas": 4, "temporary": null, "reason": null }));
+    }
+
+    #[test]
+    fn a_patch_may_change_only_how_a_spec_is_written() {
+        let until = "2026-01-02T00:00:00Z".parse().unwrap();
+        let three = Setting::of(Replicas::new(3).unwrap());
+        let held = Setting { hold: Some(Hold { until, afterwards: None }), ..three.clone() };
+        let temporary = |until: &str| json!({ "temporary": { "replicas": 3, "until": until } });
+        for (spec, setting, is_changed) in [
+            (json!({ "replicas": 3 }), &three, false),
+            (json!({ "replicas": 3, "target": { "name": "web" } }), &three, false),
+            (json!({ "replicas": 3, "enforcement": "Enforce" }), &three, true),
+            (temporary("2026-01-02T00:00:00Z"), &held, false),
+            (temporary("2026-01-02T01:00:00+01:00"), &held, true),
+        ] {
+            let said = said(&spec);
+            assert!(said.is_same_spec(setting), "{spec}");
+            assert_eq!(said.is_changed_by_patch(setting), is_changed, "{spec}");
+        }
+        let unknown = check_refused(
+            &json!({ "temporary": { "replicas": 1, "until": "2026-01-02T00:00:00Z", "from": "" } }),
+            "from",
+        );
+        let written = json!({ "replicas": 3, "until": "2026-01-02T00:00:00Z", "from": null });
+        assert_eq!(unknown.patch(&held), json!({ "temporary": written }));
     }
 }

@@ -17,6 +17,9 @@ pub(super) fn of_request(error: RequestError) -> (StoreError, bool) {
             let message = format!("nothing was stored: the Kubernetes API server refused: {message}");
             (failure(BackendReason::Refused, message, None), false)
         }
+        error @ RequestError::UnknownField(_) => {
+            (failure(BackendReason::Refused, format!("nothing was stored: {error}"), None), true)
+        }
         RequestError::NotInstalled => {
             let cause = Missing::Definition.to_string();
             let message = "nothing was stored: the Kubernetes API server does not know ReplicaCounts";

@@ -4,13 +4,13 @@ use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use replica_count_api::proto::DeploymentState;
-use replica_count_testbed::Manager;
 use replica_count_testbed::control_plane::Scope;
+use replica_count_testbed::{ControlPlane, Manager};
 use serde_json::json;
 use tonic::Code;
 
 use super::on;
-use crate::fixture::{eventually, options, own, wait_for_metric};
+use crate::fixture::{Fixture, eventually, options, own, wait_for_metric};
 
 const NAME: &str = "replicacounts.replicacount.dev";
 
@@ -26,11 +26,7 @@ async fn the_server_needs_the_definition() {
 
     // An older definition.
     control_plane.install_replica_counts().await.unwrap();
-    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.admin().await.unwrap());
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/reason";
-    let patch: Patch<()> =
-        Patch::Json(serde_json::from_value(json!([{ "op": "remove", "path": path }])).unwrap());
-    definitions.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
+    change_reason(&control_plane, "remove").await;
     let admin = control_plane.admin().await.unwrap();
     eventually("the API server publishes the schema", async || {
         let request =
@@ -83,6 +79,54 @@ async fn a_deleted_definition_is_told_and_comes_back() {
     fixture.wait_for_count("web", 2).await;
     fixture.set("web", 4).await;
     fixture.wait_for_count("web", 4).await;
+}
+
+/// Takes the field `reason` out of the definition, as if that were older than the server; or puts it back.
+async fn change_reason(control_plane: &ControlPlane, operation: &str) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(control_plane.admin().await.unwrap());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/reason";
+    let patch = json!([{ "op": operation, "path": path, "value": { "type": "string" } }]);
+    let patch: Patch<()> = Patch::Json(serde_json::from_value(patch).unwrap());
+    definitions.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_field_that_an_older_definition_lacks_is_refused_and_not_dropped() {
+    let control_plane = own().await;
+    let mut fixture = on(&control_plane, &[]).await;
+    fixture.create_managed("web", 3).await;
+    fixture.create("api", 3).await;
+    let command = "replica-count-manager crd | kubectl apply --server-side -f -";
+    let request = |fixture: &Fixture, name: &str| {
+        let mut request = fixture.set_request(name, 4);
+        request.reason = "sale".to_owned();
+        request
+    };
+    change_reason(&control_plane, "remove").await;
+    // An object that exists is patched, and another one is created.
+    for name in ["web", "api"] {
+        let refused = eventually("the older definition is in force", async || {
+            let request = request(&fixture, name);
+            match fixture.client.clone().set_deployment(request).await {
+                Err(refused) => Ok(refused),
+                Ok(_) => Err("stored"),
+            }
+        })
+        .await;
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+        assert!(refused.message().contains("have no spec.reason: "), "{refused:?}");
+        assert!(refused.message().ends_with(command), "{refused:?}");
+    }
+    let (_, ready) = fixture.manager.get("/readyz").await.unwrap();
+    assert!(ready.contains("have no spec.reason"), "{ready}");
+    // What it has can be stored.
+    assert_eq!(fixture.set("api", 4).await.generation, 1);
+    change_reason(&control_plane, "add").await;
+    eventually("the definition is in force", async || {
+        fixture.client.clone().set_deployment(request(&fixture, "web")).await
+    })
+    .await;
+    assert_eq!(fixture.get("web").await.unwrap().reason, "sale");
 }
 
 #[tokio::test]

@@ -188,7 +188,14 @@ async fn without_rights_to_leases_nothing_is_enforced() {
     let options = options(&control_plane, &Scope::Cluster, &TIMES).await;
     let options = in_namespace(&control_plane, options, &namespace).await;
     let mut fixture = Fixture::start(&control_plane, namespace.clone(), options).await;
-    wait_for_metric(&fixture.manager, r#"lease_failures_total{reason="forbidden"} 1"#).await;
+    // The counter grows meanwhile.
+    eventually("the Lease is refused", async || {
+        let metrics = fixture.manager.metrics().await.unwrap();
+        let refused =
+            metrics.lines().find(|line| line.contains(r#"lease_failures_total{reason="forbidden"} "#));
+        refused.filter(|line| !line.ends_with(" 0")).map(drop).ok_or(metrics)
+    })
+    .await;
     fixture.create("web", 1).await;
     fixture.set("web", 3).await;
     let shown = fixture.manager.readyz().await.unwrap();

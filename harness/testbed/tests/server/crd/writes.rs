@@ -19,6 +19,26 @@ fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
+async fn who_sets_a_count_is_known_if_only_the_spelling_of_the_spec_changes() {
+    let mut fixture = with_crd(&[]).await;
+    fixture.create("web", 3).await;
+    fixture.create_object("web", json!({ "replicas": 3, "enforcement": "Enforce" })).await.unwrap();
+    fixture.wait_for("web", |answer| answer.desired_replicas == Some(3)).await;
+    let answer = fixture.set("web", 3).await;
+    let object = fixture.object("web").await.unwrap();
+    assert_eq!(object.data["spec"], json!({ "replicas": 3 }));
+    assert_eq!((answer.generation, object.metadata.generation), (2, Some(2)));
+    assert_eq!(
+        (annotation(&object, "set-by"), annotation(&object, "set-generation")),
+        (Some("client"), Some("2"))
+    );
+    assert_eq!(fixture.get("web").await.unwrap().set_by, "client");
+    // Now it is written as this server does: the generation stays.
+    assert_eq!(fixture.set("web", 3).await.generation, 2);
+    assert_eq!(fixture.get("web").await.unwrap().set_by, "client");
+}
+
+#[tokio::test]
 async fn a_set_is_an_object_that_is_enforced() {
     let mut fixture = with_crd(&[]).await;
     fixture.create("web", 1).await;
