@@ -18,6 +18,7 @@ use tonic_types::StatusExt as _;
 
 use crate::connect::Session;
 use crate::failure::Failure;
+use crate::target::Target;
 pub use refusal::reason;
 
 /// How often a call is repeated that the server was too busy for.
@@ -57,6 +58,17 @@ impl Calls {
     pub async fn get(&self, request: GetDeploymentRequest) -> Result<GetDeploymentResponse, Status> {
         self.patiently(async || self.session.connection.deployments().get_deployment(request.clone()).await)
             .await
+    }
+
+    /// One workload, by its name.
+    pub async fn one(&self, namespace: &str, target: &Target) -> Result<GetDeploymentResponse, Failure> {
+        let request = GetDeploymentRequest {
+            name: target.name.clone(),
+            namespace: namespace.to_owned(),
+            kind: target.kind.into(),
+            ..GetDeploymentRequest::default()
+        };
+        self.get(request).await.map_err(|status| self.explain("GetDeployment", &status))
     }
 
     /// SetDeployment.

@@ -148,7 +148,7 @@ impl ApplyArgs {
         if dry_run == DryRun::None {
             self.confirm(&plan)?;
         }
-        let report = Report { quiet: self.quiet, done: "applied" };
+        let report = Report { quiet: self.quiet, done: "applied", leave_out: &[] };
         bulk::run(plan.changes, report, |change| self.apply(&calls, change, dry_run)).await
     }
 
