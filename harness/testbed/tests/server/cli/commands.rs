@@ -156,8 +156,11 @@ async fn excluded_namespaces_are_left_out_unless_they_are_named() {
     let all = cli.run(format!("{pin} -A").split_whitespace());
     let reason =
         format!("namespace {excluded:?} is excluded from management on this server (--exclude-namespaces)");
-    let expected =
-        (0, "deployment.apps/web set to 3 (it has that many)\n", &*format!("left out: 2, because {reason}\n"));
+    let expected = (
+        0,
+        "deployment.apps/web set to 3 (it has that many)\n",
+        &*format!("left out: 2, because {reason}\n"),
+    );
     assert_eq!((all.status, &*all.out, &*all.err), expected);
     let named = cli.fails(&format!("{pin} -n {excluded}"), 1);
     assert!(named.ends_with("\nerror: 0 pinned, 2 failed\n"), "{named}");
