@@ -73,7 +73,9 @@ async fn another_program_shows_whole_entries_that_differ() {
     let cli = Cli::new(&fixture);
     cli.write("counts", "- {name: web, replicas: 1, enforcement: ignore}\n- {name: new, replicas: 2}\n");
     let mut command = cli.plugin(["diff", "-f", "counts", "--prune", "--all"]);
-    command.env("PATH", env::join_paths([cli.file("bin"), env::var_os("PATH").unwrap().into()]).unwrap());
+    let path = env::var_os("PATH").unwrap();
+    let folders = [cli.file("bin")].into_iter().chain(env::split_paths(&path));
+    command.env("PATH", env::join_paths(folders).unwrap());
     let printed = Printed::from(command.env("KUBECTL_EXTERNAL_DIFF", "diff -r").output().unwrap());
     assert_eq!((printed.status, &*printed.err), (1, ""), "{printed:?}");
     let lines: Vec<_> = printed.out.lines().filter(|line| !line.starts_with("diff ")).collect();
