@@ -108,7 +108,7 @@ pub fn run() -> ExitCode {
 }
 
 /// The command line as a value.
-pub(crate) fn cli() -> clap::Command {
+pub fn cli() -> clap::Command {
     Cli::command()
 }
 
