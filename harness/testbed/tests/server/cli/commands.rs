@@ -214,7 +214,7 @@ async fn a_temporary_count_goes_back_by_itself() {
     let mut fixture = Fixture::new().await;
     fixture.create_managed("web", 3).await;
     let cli = Cli::new(&fixture);
-    let set = cli.ok("set web 9 --for 3s --reason peak");
+    let set = cli.ok("set web 9 --for 8s --reason peak");
     let parts = set.split_once(" until ").and_then(|(target, rest)| Some((target, rest.split_once(", ")?.1)));
     assert_eq!(parts, Some(("deployment.apps/web set to 9", "then 3 (it had 3)\n")), "{set}");
     fixture.wait_for_count("web", 9).await;
