@@ -121,6 +121,10 @@ test-node: build ## Test the testbed's node (needs root, and minutes to build a 
 test-k8s: build ## Verify the documentation on running pods: on minikube, NODE=local or KUBECONFIG=FILE
 	scripts/k8s.sh test $(K8S_FLAGS)
 
+.PHONY: man
+man: ## Write the manual pages of kubectl-replicas into target/man/
+	MAN_PAGES='$(abspath $(TARGET_DIR))/man' $(CARGO) test --quiet --locked -p replica-count-cli --test man
+
 .PHONY: page
 page: ## Build the page of `kubectl replicas ui` into crates/cli/page/built (needs Node)
 	scripts/build-page.sh
@@ -181,7 +185,7 @@ test-chart: build ## Test the Helm chart on a control plane without nodes: HELM=
 	HELM=$(or $(HELM),helm4) scripts/test-chart.sh
 
 .PHONY: test-release
-test-release: ## Publish the chart to a registry and a Helm repository on loopback, and install from them
+test-release: ## Publish to a registry and a Helm repository on loopback, and install from them and with krew
 	scripts/test-release.sh
 
 .PHONY: crd

@@ -3,9 +3,9 @@
 #
 # The image becomes REPOSITORY:VERSION, the chart REPOSITORY/charts/replica-count-manager with its own version. Needs helm,
 # crane in target/bin or on PATH, and what earlier jobs have left: image archives in target/image-*/, files of the release in
-# target/release-files/, to which the chart and SHA256SUMS are added.
+# target/release-files/, to which the chart, the manifest for krew and SHA256SUMS are added.
 #
-# Environment: USER_NAME and TOKEN for the registry; without TOKEN there is no login. HELM_PUSH_FLAGS, for a registry
+# Environment: REPOSITORY_URL, where releases are downloaded. USER_NAME and TOKEN for the registry; without TOKEN there is no login. HELM_PUSH_FLAGS, for a registry
 # without TLS. In GitHub Actions, names and digests are outputs of the step.
 set -euo pipefail
 (($# == 2)) || { echo 'usage: publish-release.sh REPOSITORY v1.2.3' >&2; exit 64; }
@@ -29,6 +29,8 @@ chart_digest=$(helm push "$package" "oci://$repository/charts" "${flags[@]}" 2>&
 [[ $chart_digest == sha256:* ]] || { echo 'helm has printed no digest' >&2; exit 1; }
 
 rm -f "$files/SHA256SUMS"
+scripts/krew-manifest.sh "$version" "${REPOSITORY_URL:?}" "$files" >"$files.krew"
+mv "$files.krew" "$files/replicas.yaml"
 (cd "$files" && sha256sum -- *) >"$files.sums"
 mv "$files.sums" "$files/SHA256SUMS"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Publishes a release as the workflow for tags does, to a real OCI registry and a Helm repository, both on loopback, and
-# installs the chart from them with both versions of Helm, as far as that goes without a cluster. The images are empty.
+# installs the chart from them with both versions of Helm, as far as that goes without a cluster. The images are empty. krew
+# installs the command line, of which there is only a script.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -65,7 +66,14 @@ cp -r --parents "charts/$name" scripts "$work/"
 ln -s "$(scripts/tool.sh helm4)" "$work/target/bin/helm"
 image amd64
 image arm64
-echo 'a program' >"$work/target/release-files/kubectl-replicas-linux-amd64.tar.gz"
+for architecture in amd64 arm64; do
+  mkdir "$scratch/$architecture"
+  printf '#!/bin/sh\necho "for %s: $*"\n' "$architecture" >"$scratch/$architecture/kubectl-replicas"
+  chmod +x "$scratch/$architecture/kubectl-replicas"
+  cp LICENSE "$scratch/$architecture/"
+  tar -czf "$work/target/release-files/kubectl-replicas-linux-$architecture.tar.gz" -C "$scratch/$architecture" .
+done
+export REPOSITORY_URL=https://github.com/someone/$name
 HELM_PUSH_FLAGS=--plain-http GITHUB_OUTPUT=$scratch/outputs "$work/scripts/publish-release.sh" "127.0.0.1:$port/someone/$name" v1.2.3
 cat "$scratch/outputs"
 (($(grep -c '=sha256:' "$scratch/outputs") == 2)) || fail 'the step has no outputs'
@@ -74,6 +82,20 @@ readonly image=127.0.0.1:$port/someone/$name
 package=$work/target/release-files/$name-$version.tgz
 platforms=$("$work/target/bin/crane" manifest "$image:1.2.3" | jq -r '.manifests[].platform.architecture' | paste -sd' ')
 [[ $platforms == 'amd64 arm64' ]] || fail "the image is for: $platforms"
+
+step 'install with krew'
+krew=$(scripts/tool.sh krew)
+manifest=$work/target/release-files/replicas.yaml
+for architecture in amd64 arm64; do
+  file=kubectl-replicas-linux-$architecture.tar.gz
+  grep -qF "uri: $REPOSITORY_URL/releases/download/v1.2.3/$file" "$manifest" || fail "krew would not find $file"
+  # It compares the archive with the checksum of the manifest, and chooses the archive by KREW_ARCH.
+  export KREW_ROOT=$scratch/krew-$architecture KREW_OS=linux KREW_ARCH=$architecture
+  "$krew" install --manifest "$manifest" --archive "$work/target/release-files/$file" >/dev/null 2>"$scratch/krew.log" ||
+    fail "$(cat "$scratch/krew.log")"
+  [[ $("$KREW_ROOT/bin/kubectl-replicas" get) == "for $architecture: get" ]] || fail 'krew has installed another program'
+  echo "$architecture: installed"
+done
 
 (cd tools/chart && GOWORK=off go build -o "$scratch/chart" .)
 mkdir "$scratch/pages"

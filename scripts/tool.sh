@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/tool.sh NAME: prints the path of a tool for checking the chart, the documents or traces. It is built from source
+# scripts/tool.sh NAME: prints the path of a tool for checking the chart, the documents, traces or a release. It is built from source
 # once and kept in the user's cache. Go's checksum database verifies the sources. helm-unittest has its own module, because
 # it needs a replaced dependency; so have podinfo, a third-party server with a chart, because it has no Go module versions,
 # otelcol, because a collector is made of parts, and vale and registry (of OCI artifacts), whose many dependencies are
@@ -12,6 +12,7 @@ case ${1:-} in
   helm4) package=helm.sh/helm/v4/cmd/helm version=v4.3.1 ;;
   helm-docs) package=github.com/norwoodj/helm-docs/cmd/helm-docs version=v1.14.2 ;;
   kubeconform) package=github.com/yannh/kubeconform/cmd/kubeconform version=v0.8.0 ;;
+  krew) package=sigs.k8s.io/krew/cmd/krew version=v0.5.0 ;;
   kube-score) package=github.com/zegl/kube-score/cmd/kube-score version=v1.20.0 ;;
   # Without what finds its targets, which takes most of the build and is used by no check.
   promtool) package=github.com/prometheus/prometheus/cmd/promtool version=v0.316.0 tags=remove_all_sd ;;
@@ -38,7 +39,7 @@ case ${1:-} in
     version=$(cat "$root"/tools/podinfo/go.{mod,sum} | sha256sum | cut -c 1-16)
     ;;
   *)
-    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|kubeconform|kube-score|mdbook|otelcol|podcli|podinfo|promtool|registry|vale" >&2
+    echo "usage: ${0##*/} checkov|helm3|helm4|helm-docs|helm-unittest|krew|kubeconform|kube-score|mdbook|otelcol|podcli|podinfo|promtool|registry|vale" >&2
     exit 64
     ;;
 esac

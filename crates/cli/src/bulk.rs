@@ -1,5 +1,6 @@
 //! Many changes at once: bounded, with progress, and complete about what failed.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
 use futures_util::{StreamExt as _, stream};
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) quiet: bool,
     /// What is counted at the end, in the passive: `set`, `deleted`.
     pub(crate) done: &'static str,
+    /// Reasons of the server for which a change is left out instead of failing: nobody has named its workload.
+    pub(crate) leave_out: &'static [&'static str],
 }
 
 /// Progress on a terminal.
@@ -57,6 +60,7 @@ pub(crate) async fn run<T, F: Future<Output = Outcome>>(
     let all = changes.len();
     let progress = Progress::new(all, report.quiet);
     let (mut lines, mut failures, mut done) = (String::new(), Vec::new(), 0);
+    let mut left_out = BTreeMap::new();
     let interrupted = Box::pin(signal::ctrl_c());
     let mut outcomes = stream::iter(changes).take_until(interrupted).map(change).buffered(AT_ONCE);
     while let Some(outcome) = outcomes.next().await {
@@ -68,18 +72,25 @@ pub(crate) async fn run<T, F: Future<Output = Outcome>>(
                     lines.push('\n');
                 }
             }
+            Err((_, failure)) if report.leave_out.contains(&failure.reason()) => {
+                *left_out.entry(failure.message().to_owned()).or_default() += 1;
+            }
             Err(failure) => failures.push(failure),
         }
-        progress.show(done + failures.len());
+        let ended = done + failures.len() + left_out.values().sum::<usize>();
+        progress.show(ended);
         // One change is reported at once; many in blocks, so that a terminal does not slow them down.
-        if lines.len() > 4_096 || done + failures.len() == all {
+        if lines.len() > 4_096 || ended == all {
             progress.clear();
             print::out(&std::mem::take(&mut lines))?;
         }
     }
     progress.clear();
     print::out(&lines)?;
-    conclude(all, done, failures, report)
+    for (reason, count) in &left_out {
+        print::note(&format!("left out: {count}, because {reason}"));
+    }
+    conclude(all - left_out.values().sum::<usize>(), done, failures, report)
 }
 
 fn conclude(

@@ -1,5 +1,6 @@
 //! The calls of the API, with errors that tell what to do next.
 
+mod listing;
 mod refusal;
 mod similar;
 
@@ -11,13 +12,14 @@ use replica_count_api::proto::{
     SetDeploymentResponse, SetEnforcementRequest, SetEnforcementResponse, WatchDeploymentsRequest,
     WatchDeploymentsResponse,
 };
-use replica_count_client::pages::Pages;
 use tokio::time;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use crate::connect::Session;
 use crate::failure::Failure;
+use crate::target::Target;
+pub use listing::{answer, list};
 pub use refusal::reason;
 
 /// How often a call is repeated that the server was too busy for.
@@ -26,7 +28,7 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a server refuses to list unmanaged workloads of a kind that it does not manage.
-const KIND_NOT_MANAGED: &str = "KIND_NOT_MANAGED";
+pub const KIND_NOT_MANAGED: &str = "KIND_NOT_MANAGED";
 
 /// Both kinds, so that lists have all that is managed.
 pub const ALL_KINDS: [Kind; 2] = [Kind::Deployment, Kind::StatefulSet];
@@ -57,6 +59,17 @@ impl Calls {
     pub async fn get(&self, request: GetDeploymentRequest) -> Result<GetDeploymentResponse, Status> {
         self.patiently(async || self.session.connection.deployments().get_deployment(request.clone()).await)
             .await
+    }
+
+    /// One workload, by its name.
+    pub async fn one(&self, namespace: &str, target: &Target) -> Result<GetDeploymentResponse, Failure> {
+        let request = GetDeploymentRequest {
+            name: target.name.clone(),
+            namespace: namespace.to_owned(),
+            kind: target.kind.into(),
+            ..GetDeploymentRequest::default()
+        };
+        self.get(request).await.map_err(|status| self.explain("GetDeployment", &status))
     }
 
     /// SetDeployment.
@@ -96,46 +109,7 @@ impl Calls {
 
     /// All rows of ListDeployments, with the fields that rows have, of those of the kinds that the server manages.
     pub async fn list(&self, request: ListDeploymentsRequest) -> Result<Vec<GetDeploymentResponse>, Status> {
-        match self.rows(request.clone()).await {
-            Err(status) if request.kinds.len() > 1 && reason(&status) == KIND_NOT_MANAGED => {
-                let mut rows = Vec::new();
-                for kind in &request.kinds {
-                    let request = ListDeploymentsRequest { kinds: vec![*kind], ..request.clone() };
-                    match self.rows(request).await {
-                        Err(status) if reason(&status) == KIND_NOT_MANAGED => {}
-                        answer => rows.extend(answer?),
-                    }
-                }
-                Ok(rows)
-            }
-            answer => answer,
-        }
-    }
-
-    async fn rows(&self, request: ListDeploymentsRequest) -> Result<Vec<GetDeploymentResponse>, Status> {
-        let mut pages = Pages::new(&self.session.connection, request);
-        let mut rows = Vec::new();
-        while let Some(page) = pages.next().await? {
-            let age = page.observed_age;
-            rows.extend(page.deployments_replica_config.into_iter().map(|row| GetDeploymentResponse {
-                name: row.name,
-                namespace: row.namespace,
-                desired_replicas: row.replicas,
-                current_replicas: row.current_replicas,
-                ready_replicas: row.ready_replicas,
-                state: row.state,
-                kind: row.kind,
-                state_reason: row.state_reason,
-                last_failure: row.last_failure,
-                steady_conflict: row.steady_conflict,
-                other_kind: row.other_kind,
-                hold_until: row.hold_until,
-                replicas_afterwards: row.replicas_afterwards,
-                observed_age: age,
-                ..GetDeploymentResponse::default()
-            }));
-        }
-        Ok(rows)
+        list(&self.session.connection, request, &[KIND_NOT_MANAGED]).await
     }
 
     /// Repeats a call for which the server says that it has no room now, and which has changed nothing.

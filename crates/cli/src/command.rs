@@ -15,6 +15,7 @@ use crate::commands::diff::DiffArgs;
 use crate::commands::enforcement::{EnforceArgs, IgnoreArgs};
 use crate::commands::export::ExportArgs;
 use crate::commands::get::GetArgs;
+use crate::commands::handover::HandoverArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::pin::PinArgs;
 use crate::commands::set::SetArgs;
@@ -67,6 +68,7 @@ enum Command {
     Diff(DiffArgs),
     Pin(PinArgs),
     Undo(UndoArgs),
+    Handover(HandoverArgs),
     Apply(ApplyArgs),
     Export(ExportArgs),
     Status(StatusArgs),
@@ -106,7 +108,7 @@ pub fn run() -> ExitCode {
 }
 
 /// The command line as a value.
-pub(crate) fn cli() -> clap::Command {
+pub fn cli() -> clap::Command {
     Cli::command()
 }
 
@@ -142,6 +144,7 @@ impl Command {
             Self::Diff(args) => block_on(args.run()),
             Self::Pin(args) => block_on(args.run()),
             Self::Undo(args) => block_on(args.run()),
+            Self::Handover(args) => block_on(args.run()),
             Self::Apply(args) => block_on(args.run()),
             Self::Export(args) => block_on(args.run()),
             Self::Status(args) => block_on(args.run()),

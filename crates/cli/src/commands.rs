@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod enforcement;
 pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod handover;
 pub(crate) mod login;
 pub(crate) mod pin;
 pub(crate) mod set;

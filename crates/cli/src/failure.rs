@@ -13,13 +13,14 @@ const USAGE: u8 = 2;
 pub struct Failure {
     message: String,
     advice: Option<String>,
+    reason: String,
     status: u8,
 }
 
 impl Failure {
     /// A failure with exit status 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), advice: None, status: FAILED }
+        Self { message: message.into(), advice: None, reason: String::new(), status: FAILED }
     }
 
     /// What was asked for makes no sense: exit status 2.
@@ -29,13 +30,19 @@ impl Failure {
 
     /// Nothing is wrong, but the exit status says something.
     pub fn silent(status: u8) -> Self {
-        Self { message: String::new(), advice: None, status }
+        Self { status, ..Self::new("") }
     }
 
     /// Says what to do next.
     #[must_use]
     pub fn advise(self, advice: impl Into<String>) -> Self {
         Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// Remembers why the server refused it.
+    #[must_use]
+    pub fn with_reason(self, reason: String) -> Self {
+        Self { reason, ..self }
     }
 
     /// Replaces the exit status.
@@ -52,6 +59,11 @@ impl Failure {
     /// What to do next.
     pub fn advice(&self) -> Option<&str> {
         self.advice.as_deref()
+    }
+
+    /// The stable reason of the server. Empty: it has none, or it was not the server that refused.
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// The exit status.

@@ -4,6 +4,7 @@
 mod bulk;
 pub mod calls;
 pub mod certs;
+mod change;
 pub mod command;
 mod commands;
 mod complete;

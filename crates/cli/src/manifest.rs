@@ -6,10 +6,12 @@ mod object;
 mod plan;
 mod read;
 mod render;
+mod setting;
 #[cfg(test)]
 mod tests;
 
 pub use entry::{Enforcement, Entry, Place};
 pub use plan::{Change, Plan, Step};
 pub use read::{Source, read_all};
-pub use render::{FileFormat, render};
+pub use render::{FileFormat, entry_of, render};
+pub use setting::Setting;

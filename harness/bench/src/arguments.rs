@@ -81,11 +81,15 @@ Benchmarks:
           HTTP requests that kubectl sends; kubectl itself takes longer and makes
           30 in each way, and each of Helm 3 and Helm 4 100 upgrades. A short run
           has neither, and fails if there is a wrong count.
+  cli     kubectl replicas: 1,000 counts from a file by apply -f, and 100 of them by
+          a loop of a shell over grpcurl; the time to the first byte of --help; and
+          to get one workload, directly and over a network of 200 ms there and
+          back, which shows how many round trips it takes.
 
 With --baseline, the server of an earlier commit is measured beside the others,
 in its own column. It is built once, from a clean clone and with its own
 toolchain, and kept in ~/.cache/replica-count-manager/baseline. fight, sets, crd,
-pods, guard, attempts and tell have no baseline.
+pods, guard, attempts, tell and cli have no baseline.
 
 Examples:
   make bench                         everything, in at most 45 minutes
@@ -147,15 +151,22 @@ pub(crate) enum Benchmark {
     Attempts,
     /// What it costs to tell people.
     Tell,
+    /// How fast the command line is.
+    Cli,
 }
 
 impl Benchmark {
     /// Whether an earlier server can be measured beside ours.
     pub(crate) fn has_baseline(self) -> bool {
         match self {
-            Self::Fight | Self::Sets | Self::Crd | Self::Pods | Self::Guard | Self::Attempts | Self::Tell => {
-                false
-            }
+            Self::Fight
+            | Self::Sets
+            | Self::Crd
+            | Self::Pods
+            | Self::Guard
+            | Self::Attempts
+            | Self::Tell
+            | Self::Cli => false,
             Self::Drift
             | Self::Mass
             | Self::Memory
@@ -182,6 +193,7 @@ impl Benchmark {
             Self::Pods => "pods that a drift costs, in each mode of the guard",
             Self::Guard => "what the guard costs others, and how soon it is in force",
             Self::Attempts => "wrong counts that somebody gets past the guard",
+            Self::Cli => "kubectl replicas, beside a loop over grpcurl",
             Self::Tell => "what Events and notifications of a mass drift cost",
         }
     }

@@ -17,7 +17,7 @@ use replica_count_testbed::{ControlPlane, Manager, manager};
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
-use crate::latencies::Latencies;
+use crate::latencies::{Latencies, median};
 use crate::load::{Answered, Call, Load};
 use crate::progress::Progress;
 use crate::results::Outcome;
@@ -238,11 +238,4 @@ impl BareObject {
 
 fn per_second(count: usize, took: Duration) -> Result<f64> {
     Ok(f64::from(u32::try_from(count)?) / took.as_secs_f64())
-}
-
-/// The median; 0 for an empty slice.
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

@@ -42,6 +42,13 @@ impl Latencies {
     }
 }
 
+/// The median of figures; 0 for an empty slice.
+pub(crate) fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
 /// The smallest duration that `percent` of them do not exceed; `None` of nothing. It leaves them in another order.
 fn percentile(durations: &mut [Duration], percent: usize) -> Option<Duration> {
     let place = (durations.len() * percent).div_ceil(100).saturating_sub(1);

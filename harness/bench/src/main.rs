@@ -5,6 +5,7 @@
 
 mod arguments;
 mod attempts;
+mod cli;
 mod contestant;
 mod cpu_time;
 mod crd;

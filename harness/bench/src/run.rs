@@ -16,7 +16,7 @@ use crate::machine::{Load, Machine, Version};
 use crate::output::{say, say_error};
 use crate::results::{Outcome, Results};
 use crate::{
-    attempts, crd, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start,
+    attempts, cli, crd, drain, drift, fight, guard, idle, mass, memory, pods, requests, restart, sets, start,
     table, tell,
 };
 
@@ -118,6 +118,7 @@ async fn outcome(benchmark: Benchmark, arguments: &Measure, contestants: &[Conte
         Benchmark::Guard => {
             guard::measure(if short { &guard::Plan::SHORT } else { &guard::Plan::FULL }).await
         }
+        Benchmark::Cli => cli::measure(if short { &cli::Plan::SHORT } else { &cli::Plan::FULL }).await,
         Benchmark::Tell => tell::measure(if short { &tell::Plan::SHORT } else { &tell::Plan::FULL }).await,
         Benchmark::Attempts => attempts::measure(&attempts::Plan::new(rounds, short)).await,
     }

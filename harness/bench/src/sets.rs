@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fleet::Fleet;
-use crate::latencies::Latencies;
+use crate::latencies::{Latencies, median};
 use crate::load::{Answered, Call, Load};
 use crate::output::say_error;
 use crate::peer::Peer;
@@ -227,11 +227,4 @@ impl Figures {
             "go_sets_per_second": self.go_many,
         })
     }
-}
-
-/// The median; 0 for an empty slice.
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

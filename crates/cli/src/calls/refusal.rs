@@ -17,8 +17,9 @@ pub(super) fn explain(session: &Session, call: &str, status: &Status) -> Failure
     if let Some(source) = status.source() {
         return explain_transport(&chain(source), &session.route, &session.pair);
     }
-    let failure = Failure::new(status.message());
-    let advice = match reason(status).as_str() {
+    let reason = reason(status);
+    let failure = Failure::new(status.message()).with_reason(reason.clone());
+    let advice = match reason.as_str() {
         "NOT_AUTHORIZED" => grant(session, call),
         "RESERVED_NAME" => "Use a client certificate whose names do not begin with system:.".to_owned(),
         "DEPLOYMENT_NOT_FOUND" => {

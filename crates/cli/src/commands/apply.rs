@@ -17,7 +17,7 @@ use crate::calls::Calls;
 use crate::connect::ConnectArgs;
 use crate::dry_run::{DryRun, DryRunArgs};
 use crate::failure::Failure;
-use crate::manifest::{Change, Enforcement, Entry, Plan, Source, Step, read_all};
+use crate::manifest::{Change, Enforcement, Entry, Plan, Setting, Source, Step, read_all};
 use crate::output::lines;
 use crate::scope::ScopeArgs;
 use crate::select::labelled;
@@ -148,7 +148,7 @@ impl ApplyArgs {
         if dry_run == DryRun::None {
             self.confirm(&plan)?;
         }
-        let report = Report { quiet: self.quiet, done: "applied" };
+        let report = Report { quiet: self.quiet, done: "applied", leave_out: &[] };
         bulk::run(plan.changes, report, |change| self.apply(&calls, change, dry_run)).await
     }
 
@@ -210,7 +210,7 @@ impl ApplyArgs {
             namespace: change.namespace.clone(),
             kind: change.target.kind.into(),
             replicas: Some(count),
-            reason: change.reason.clone().unwrap_or_default(),
+            reason: change.after.as_ref().map(|after| after.reason.clone()).unwrap_or_default(),
             hold_until: until.map(timestamp),
             allow_missing: self.allow_missing,
             allow_autoscaled: self.allow_autoscaled,
@@ -259,7 +259,8 @@ impl ApplyArgs {
 
 /// What becomes of a workload: the count before and after, if it changes.
 pub(crate) fn line(change: &Change) -> String {
-    let counts = match (change.before, change.after) {
+    let count = |setting: &Option<Setting>| setting.as_ref().and_then(Setting::count);
+    let counts = match (count(&change.before), count(&change.after)) {
         (Some(before), Some(after)) if before != after => format!(" ({before} -> {after})"),
         (None, Some(after)) if !change.steps.is_empty() => format!(" ({after})"),
         _ => String::new(),

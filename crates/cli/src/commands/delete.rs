@@ -5,10 +5,9 @@ use replica_count_api::proto::DeleteDeploymentRequest;
 
 use crate::bulk::{self, Report};
 use crate::calls::Calls;
-use crate::connect::ConnectArgs;
-use crate::dry_run::{DryRun, DryRunArgs};
+use crate::change::{ChangeArgs, rehearse};
+use crate::dry_run::DryRun;
 use crate::failure::Failure;
-use crate::scope::NamespaceArgs;
 use crate::select::{Among, SelectArgs, Selected};
 
 const EXAMPLES: &str = "\
@@ -29,27 +28,19 @@ pub(crate) struct DeleteArgs {
     #[arg(long, value_name = "N")]
     if_generation: Option<i64>,
     #[command(flatten)]
-    dry_run: DryRunArgs,
-    /// Print nothing if it succeeds
-    #[arg(short, long)]
-    quiet: bool,
-    #[command(flatten)]
-    namespace: NamespaceArgs,
-    #[command(flatten)]
-    connect: ConnectArgs,
+    change: ChangeArgs,
 }
 
 impl DeleteArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let calls = Calls::new(self.connect.connect().await?);
-        let namespace = self.namespace.of(calls.session());
+        let (calls, namespace) = self.change.connect().await?;
         let selected = self.select.select(&calls, &namespace, Among::Managed).await?;
         if selected.is_empty() {
             return crate::output::print::nothing(&namespace);
         }
-        let dry_run = self.dry_run.dry_run;
-        let report = Report { quiet: self.quiet, done: "deleted" };
+        let dry_run = self.change.dry_run();
+        let report = Report { quiet: self.change.quiet, done: "deleted", leave_out: &[] };
         bulk::run(selected, report, |selected| forget(&calls, selected, self.if_generation, dry_run)).await
     }
 }
@@ -63,14 +54,7 @@ pub(crate) async fn forget(
 ) -> bulk::Outcome {
     let Selected { namespace, target, .. } = selected;
     if dry_run != DryRun::None {
-        // The server has no dry run of a deletion; whether there is a count to delete can be asked.
-        return match super::get::one(calls, &namespace, &target).await {
-            Ok(found) if found.desired_replicas.is_some() => {
-                Ok(format!("{target} is no longer managed{}", DryRun::Client.suffix()))
-            }
-            Ok(_) => Err((target.to_string(), Failure::new(format!("{target} is not managed")))),
-            Err(failure) => Err((target.to_string(), failure)),
-        };
+        return rehearse(calls, &namespace, &target, "is no longer managed").await;
     }
     let request = DeleteDeploymentRequest {
         name: target.name.clone(),

@@ -11,8 +11,9 @@ use super::apply::{self, FilesArgs};
 use crate::calls::Calls;
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
-use crate::manifest::Change;
-use crate::output::{print, words, workloads};
+use crate::manifest::{Change, Setting, entry_of};
+use crate::output::{lines, print, words, workloads};
+use crate::target::kind_name;
 
 /// The exit status if there are differences.
 const DIFFERENT: u8 = 1;
@@ -46,31 +47,37 @@ pub(crate) struct DiffArgs {
     connect: ConnectArgs,
 }
 
-/// Two texts, of which the second should be.
-struct Texts {
-    is: String,
-    should_be: String,
+/// What differs.
+struct Differences {
+    files: Vec<Pair>,
     /// What is shown unless another program does that.
     summary: String,
+}
+
+/// Two texts, of which the second should be.
+struct Pair {
+    name: String,
+    is: String,
+    should_be: String,
 }
 
 impl DiffArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let texts = if self.files.is_empty() { self.of_cluster().await } else { self.of_files().await };
-        let texts = texts.map_err(|failure| failure.with_status(FAILED))?;
-        if texts.summary.is_empty() {
+        let differences = if self.files.is_empty() { self.of_cluster().await } else { self.of_files().await };
+        let differences = differences.map_err(|failure| failure.with_status(FAILED))?;
+        if differences.summary.is_empty() {
             return Ok(());
         }
         let shown = match env::var(EXTERNAL) {
-            Ok(program) if !program.trim().is_empty() => external(&program, &texts),
-            Ok(_) | Err(_) => print::out(&texts.summary),
+            Ok(program) if !program.trim().is_empty() => external(&program, &differences.files),
+            Ok(_) | Err(_) => print::out(&differences.summary),
         };
         shown.map_err(|failure| failure.with_status(FAILED))?;
         Err(Failure::silent(DIFFERENT))
     }
 
-    async fn of_cluster(&self) -> Result<Texts, Failure> {
+    async fn of_cluster(&self) -> Result<Differences, Failure> {
         let calls = Calls::new(self.connect.connect().await?);
         let namespace = self.files.scope.of(calls.session());
         let mut rows = super::get::list(&calls, &namespace, false).await?;
@@ -83,9 +90,9 @@ impl DiffArgs {
         };
         let layout =
             workloads::Layout { wide: false, headers: !self.no_headers, namespaces: namespace.is_empty() };
-        Ok(Texts {
-            is: text(|row| row.current_replicas),
-            should_be: text(|row| row.desired_replicas),
+        let (is, should_be) = (text(|row| row.current_replicas), text(|row| row.desired_replicas));
+        Ok(Differences {
+            files: vec![Pair { name: "replicas".to_owned(), is, should_be }],
             summary: if rows.is_empty() {
                 String::new()
             } else {
@@ -94,20 +101,20 @@ impl DiffArgs {
         })
     }
 
-    async fn of_files(&self) -> Result<Texts, Failure> {
+    async fn of_files(&self) -> Result<Differences, Failure> {
         let (_, plan) = self.files.plan(&self.connect).await?;
-        let text = |count: fn(&Change) -> Option<i32>| -> String {
-            let lines = plan.needed().map(|change| {
-                format!("{}/{}: {}\n", change.namespace, change.target, words::count(count(change)))
-            });
-            lines.collect()
-        };
-        let summary = plan.needed().map(|change| format!("{}\n", apply::line(change)));
-        Ok(Texts {
-            is: text(|change| change.before),
-            should_be: text(|change| change.after),
-            summary: summary.collect(),
-        })
+        let files = plan.needed().map(|change| {
+            let Change { namespace, target, before, after, .. } = change;
+            let text = |setting: &Option<Setting>| {
+                setting
+                    .as_ref()
+                    .map_or_else(|| Ok(String::new()), |setting| entry_of(namespace, target, setting))
+            };
+            let name = format!("{}.{namespace}.{}", kind_name(target.kind), target.name);
+            Ok(Pair { name, is: text(before)?, should_be: text(after)? })
+        });
+        let files = files.collect::<Result<_, Failure>>()?;
+        Ok(Differences { files, summary: lines(plan.needed().map(apply::line)) })
     }
 }
 
@@ -128,15 +135,17 @@ fn differs(row: &GetDeploymentResponse) -> bool {
 }
 
 /// Shows the difference with another program, which gets two folders, as from kubectl.
-fn external(program: &str, texts: &Texts) -> Result<(), Failure> {
+fn external(program: &str, files: &[Pair]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(format!("{program}: {error}"));
     let folder =
         env::temp_dir().join(format!("kubectl-replicas-{}-{:08x}", std::process::id(), fastrand::u32(..)));
     let (is, should_be) = (folder.join("LIVE"), folder.join("MERGED"));
     let shown = (|| {
-        for (side, text) in [(&is, &texts.is), (&should_be, &texts.should_be)] {
-            fs::create_dir_all(side)?;
-            fs::write(side.join("replicas"), text)?;
+        fs::create_dir_all(&is)?;
+        fs::create_dir(&should_be)?;
+        for file in files {
+            fs::write(is.join(&file.name), &file.is)?;
+            fs::write(should_be.join(&file.name), &file.should_be)?;
         }
         let mut words = program.split_whitespace();
         Command::new(words.next().unwrap_or_default()).args(words).args([&is, &should_be]).status()

@@ -7,10 +7,10 @@ use replica_count_api::response::timestamp;
 
 use crate::bulk::{self, Outcome, Report};
 use crate::calls::Calls;
-use crate::connect::ConnectArgs;
+use crate::change::{ChangeArgs, rehearse};
+use crate::dry_run::DryRun;
 use crate::failure::Failure;
 use crate::output::words;
-use crate::scope::NamespaceArgs;
 use crate::select::{Among, SelectArgs, Selected};
 use crate::until::UntilArgs;
 
@@ -49,13 +49,8 @@ pub(crate) struct EnforceArgs {
 struct WhichArgs {
     #[command(flatten)]
     select: SelectArgs,
-    /// Print nothing if it succeeds
-    #[arg(short, long)]
-    quiet: bool,
     #[command(flatten)]
-    namespace: NamespaceArgs,
-    #[command(flatten)]
-    connect: ConnectArgs,
+    change: ChangeArgs,
 }
 
 impl IgnoreArgs {
@@ -75,17 +70,15 @@ impl EnforceArgs {
 
 impl WhichArgs {
     async fn run(self, mode: EnforcementMode, until: Option<Timestamp>) -> Result<(), Failure> {
-        let calls = Calls::new(self.connect.connect().await?);
-        let namespace = self.namespace.of(calls.session());
+        let (calls, namespace) = self.change.connect().await?;
         let selected = self.select.select(&calls, &namespace, Among::Managed).await?;
         if selected.is_empty() {
             return crate::output::print::nothing(&namespace);
         }
         let done = if mode == EnforcementMode::Ignore { "ignored" } else { "enforced" };
-        bulk::run(selected, Report { quiet: self.quiet, done }, |selected| {
-            change(&calls, selected, mode, until)
-        })
-        .await
+        let report = Report { quiet: self.change.quiet, done, leave_out: &[] };
+        let dry_run = self.change.dry_run();
+        bulk::run(selected, report, |selected| change(&calls, selected, mode, until, dry_run)).await
     }
 }
 
@@ -94,8 +87,12 @@ async fn change(
     selected: Selected,
     mode: EnforcementMode,
     until: Option<Timestamp>,
+    dry_run: DryRun,
 ) -> Outcome {
     let Selected { namespace, target, .. } = selected;
+    if dry_run != DryRun::None {
+        return rehearse(calls, &namespace, &target, &done(mode, until)).await;
+    }
     let request = SetEnforcementRequest {
         name: target.name.clone(),
         namespace,
@@ -105,13 +102,16 @@ async fn change(
         ..SetEnforcementRequest::default()
     };
     match calls.enforce(request).await {
-        Ok(answer) => Ok(match (mode, answer.until.and_then(words::time)) {
-            (EnforcementMode::Ignore, Some(until)) => {
-                format!("{target} ignored until {}", words::second(until))
-            }
-            (EnforcementMode::Ignore, None) => format!("{target} ignored"),
-            (EnforcementMode::Enforce | EnforcementMode::ModeUnspecified, _) => format!("{target} enforced"),
-        }),
+        Ok(answer) => Ok(format!("{target} {}", done(mode, answer.until.and_then(words::time)))),
         Err(status) => Err((target.to_string(), calls.explain("SetEnforcement", &status))),
+    }
+}
+
+/// What becomes of a workload.
+fn done(mode: EnforcementMode, until: Option<Timestamp>) -> String {
+    match (mode, until) {
+        (EnforcementMode::Ignore, Some(until)) => format!("ignored until {}", words::second(until)),
+        (EnforcementMode::Ignore, None) => "ignored".to_owned(),
+        (EnforcementMode::Enforce | EnforcementMode::ModeUnspecified, _) => "enforced".to_owned(),
     }
 }

@@ -79,7 +79,7 @@ impl GetArgs {
         }
         let (mut found, mut failures) = (Vec::new(), Vec::new());
         for target in &self.targets {
-            match one(calls, namespace, target).await {
+            match calls.one(namespace, target).await {
                 Ok(workload) => found.push(workload),
                 Err(failure) => failures.push(failure),
             }
@@ -110,26 +110,11 @@ impl GetArgs {
                 return Ok(());
             }
             // A workload that is gone by now is not shown.
-            let workload = one(calls, &event.namespace, &events::target(event)).await;
+            let workload = calls.one(&event.namespace, &events::target(event)).await;
             workload.map_or(Ok(()), |workload| again.print_named(&[workload], false, namespace))
         };
         watch::follow(calls, request, async || self.show(calls, namespace).await, show).await
     }
-}
-
-/// One workload, by its name.
-pub(crate) async fn one(
-    calls: &Calls,
-    namespace: &str,
-    target: &Target,
-) -> Result<GetDeploymentResponse, Failure> {
-    let request = GetDeploymentRequest {
-        name: target.name.clone(),
-        namespace: namespace.to_owned(),
-        kind: target.kind.into(),
-        ..GetDeploymentRequest::default()
-    };
-    calls.get(request).await.map_err(|status| calls.explain("GetDeployment", &status))
 }
 
 /// All workloads of a namespace, or of all if it is empty, with everything that is known of the managed ones.

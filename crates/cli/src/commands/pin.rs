@@ -5,11 +5,10 @@ use clap::Args;
 use super::set::{self, HowArgs};
 use crate::bulk::{self, Outcome, Report};
 use crate::calls::Calls;
-use crate::connect::ConnectArgs;
-use crate::dry_run::{DryRun, DryRunArgs};
+use crate::change::ChangeArgs;
+use crate::dry_run::DryRun;
 use crate::failure::Failure;
 use crate::output::print;
-use crate::scope::ScopeArgs;
 use crate::select::{Among, SelectArgs, Selected};
 
 const EXAMPLES: &str = "\
@@ -21,7 +20,13 @@ Examples:
   kubectl replicas pin --all --dry-run
   kubectl replicas pin --all
 
+  # Everything in all namespaces but those that the server excludes
+  kubectl replicas pin --all -A
+
 `kubectl replicas unpin` does the opposite.";
+
+/// Why a server never manages some of the workloads that it lists.
+const NEVER_MANAGED: &[&str] = &["NAMESPACE_EXCLUDED", "OWN_WORKLOAD"];
 
 /// Manage workloads at the count that they have now
 #[derive(Args, Debug)]
@@ -31,31 +36,28 @@ pub(crate) struct PinArgs {
     select: SelectArgs,
     #[command(flatten)]
     how: HowArgs,
+    /// All namespaces, without those that the server excludes
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
     #[command(flatten)]
-    dry_run: DryRunArgs,
-    /// Print nothing if it succeeds
-    #[arg(short, long)]
-    quiet: bool,
-    #[command(flatten)]
-    scope: ScopeArgs,
-    #[command(flatten)]
-    connect: ConnectArgs,
+    change: ChangeArgs,
 }
 
 impl PinArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let calls = Calls::new(self.connect.connect().await?);
-        let namespace = self.scope.of(calls.session());
+        let (calls, mut namespace) = self.change.connect().await?;
+        if self.all_namespaces {
+            namespace.clear();
+        }
         let selected = self.select.select(&calls, &namespace, Among::Unmanaged).await?;
         if selected.is_empty() {
             return print::nothing(&namespace);
         }
-        let (how, dry_run) = (&self.how, self.dry_run.dry_run);
-        bulk::run(selected, Report { quiet: self.quiet, done: "pinned" }, |selected| {
-            pin(&calls, selected, how, dry_run)
-        })
-        .await
+        let leave_out = if self.all_namespaces { NEVER_MANAGED } else { &[] };
+        let report = Report { quiet: self.change.quiet, done: "pinned", leave_out };
+        let (how, dry_run) = (&self.how, self.change.dry_run());
+        bulk::run(selected, report, |selected| pin(&calls, selected, how, dry_run)).await
     }
 }
 
@@ -63,7 +65,7 @@ async fn pin(calls: &Calls, selected: Selected, how: &HowArgs, dry_run: DryRun) 
     let Selected { namespace, target, mut current } = selected;
     let failed = |failure| Err((target.to_string(), failure));
     if current.is_none() {
-        match super::get::one(calls, &namespace, &target).await {
+        match calls.one(&namespace, &target).await {
             Ok(found) if found.desired_replicas.is_some() => {
                 return Ok(format!(
                     "{target} is managed already ({})",

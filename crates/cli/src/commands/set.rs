@@ -8,11 +8,10 @@ use tonic::Status;
 
 use crate::bulk::{self, Outcome, Report};
 use crate::calls::{self, Calls};
-use crate::connect::ConnectArgs;
-use crate::dry_run::{DryRun, DryRunArgs};
+use crate::change::ChangeArgs;
+use crate::dry_run::DryRun;
 use crate::failure::Failure;
 use crate::output::words;
-use crate::scope::NamespaceArgs;
 use crate::target::Target;
 use crate::until::UntilArgs;
 
@@ -44,14 +43,7 @@ pub(crate) struct SetArgs {
     #[command(flatten)]
     how: HowArgs,
     #[command(flatten)]
-    dry_run: DryRunArgs,
-    /// Print nothing if it succeeds
-    #[arg(short, long)]
-    quiet: bool,
-    #[command(flatten)]
-    namespace: NamespaceArgs,
-    #[command(flatten)]
-    connect: ConnectArgs,
+    change: ChangeArgs,
 }
 
 /// Under which conditions counts are stored.
@@ -105,10 +97,9 @@ impl SetArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let (counts, until) = (parse(&self.counts)?, self.how.until.time()?);
-        let calls = Calls::new(self.connect.connect().await?);
-        let namespace = self.namespace.of(calls.session());
-        let dry_run = self.dry_run.dry_run;
-        let report = Report { quiet: self.quiet, done: "set" };
+        let (calls, namespace) = self.change.connect().await?;
+        let dry_run = self.change.dry_run();
+        let report = Report { quiet: self.change.quiet, done: "set", leave_out: &[] };
         bulk::run(counts, report, |(target, count)| {
             let request = self.how.request(&namespace, &target, count, until);
             store(&calls, target, request, dry_run)
@@ -192,7 +183,7 @@ fn before(answer: &SetDeploymentResponse) -> String {
 async fn refused(calls: &Calls, target: &Target, request: &SetDeploymentRequest, status: &Status) -> Failure {
     let failure = calls.explain("SetDeployment", status);
     match calls::reason(status).as_str() {
-        "GENERATION_MISMATCH" => match super::get::one(calls, &request.namespace, target).await {
+        "GENERATION_MISMATCH" => match calls.one(&request.namespace, target).await {
             Ok(found) if !found.set_by.is_empty() => failure.advise(format!(
                 "{} has set it to {}, in generation {}. See `kubectl replicas who {}`.",
                 found.set_by,

@@ -9,11 +9,10 @@ use replica_count_api::proto::{
 use replica_count_api::response::timestamp;
 
 use crate::calls::Calls;
-use crate::connect::ConnectArgs;
-use crate::dry_run::{DryRun, DryRunArgs};
+use crate::change::ChangeArgs;
+use crate::dry_run::DryRun;
 use crate::failure::Failure;
 use crate::output::{print, words};
-use crate::scope::NamespaceArgs;
 use crate::target::Target;
 use crate::undo::{CHANGES, LAST_CHANGES, Step, undo};
 
@@ -36,22 +35,14 @@ pub(crate) struct UndoArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
-    dry_run: DryRunArgs,
-    /// Print nothing if it succeeds
-    #[arg(short, long)]
-    quiet: bool,
-    #[command(flatten)]
-    namespace: NamespaceArgs,
-    #[command(flatten)]
-    connect: ConnectArgs,
+    change: ChangeArgs,
 }
 
 impl UndoArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let calls = Calls::new(self.connect.connect().await?);
-        let namespace = self.namespace.of(calls.session());
-        let current = super::get::one(&calls, &namespace, &self.target).await.ok();
+        let (calls, namespace) = self.change.connect().await?;
+        let current = calls.one(&namespace, &self.target).await.ok();
         let changes = self.changes(&calls, &namespace).await?;
         let Some(event) = changes.first() else {
             let target = &self.target;
@@ -67,15 +58,15 @@ impl UndoArgs {
             Step::Ignore { .. } => "ignored".to_owned(),
             Step::Unknown => return Err(self.unknown()),
         };
-        if self.dry_run.dry_run == DryRun::None {
+        if self.change.dry_run() == DryRun::None {
             self.change(&calls, &namespace, step, event).await?;
         }
-        if self.quiet {
+        if self.change.quiet {
             return Ok(());
         }
         let by = if event.by.is_empty() { String::new() } else { format!(" by {}", event.by) };
         let undone = format!("undoes generation {}{by}", event.generation);
-        print::out(&format!("{} {result} ({undone}){}\n", self.target, self.dry_run.dry_run.suffix()))
+        print::out(&format!("{} {result} ({undone}){}\n", self.target, self.change.dry_run().suffix()))
     }
 
     fn unknown(&self) -> Failure {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use replica_count_api::proto::{EnforcementMode, GetDeploymentResponse, Kind};
+use replica_count_api::proto::{GetDeploymentResponse, Kind};
 
 use super::entry::{Enforcement, Entry, Place};
-use crate::output::words;
+use super::setting::Setting;
 use crate::target::Target;
 
 /// One call.
@@ -34,12 +34,10 @@ pub struct Change {
     pub namespace: String,
     /// The workload.
     pub target: Target,
-    /// The desired count before.
-    pub before: Option<i32>,
-    /// The desired count afterwards.
-    pub after: Option<i32>,
-    /// Why.
-    pub reason: Option<String>,
+    /// The setting before.
+    pub before: Option<Setting>,
+    /// The setting afterwards.
+    pub after: Option<Setting>,
     /// The calls, in order. None: it is as the file says.
     pub steps: Vec<Step>,
 }
@@ -49,47 +47,6 @@ pub struct Change {
 pub struct Plan {
     /// The changes; those that need nothing are here, too.
     pub changes: Vec<Change>,
-}
-
-/// What the server has, or should have, of one workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Setting {
-    lasting: Option<i32>,
-    temporary: Option<(i32, Timestamp)>,
-    enforcement: Enforcement,
-}
-
-impl Setting {
-    /// Without what has ended by now.
-    fn of_entry(entry: &Entry, now: Timestamp) -> Self {
-        Self {
-            lasting: entry.replicas,
-            temporary: entry.temporary.filter(|(_, until)| *until > now),
-            enforcement: match entry.enforcement {
-                Enforcement::Ignore(Some(until)) if until <= now => Enforcement::Enforce,
-                enforcement => enforcement,
-            },
-        }
-    }
-
-    fn of_answer(answer: &GetDeploymentResponse) -> Self {
-        let until = answer.hold_until.and_then(words::time);
-        let temporary = answer.desired_replicas.zip(until);
-        Self {
-            lasting: if temporary.is_some() { answer.replicas_afterwards } else { answer.desired_replicas },
-            temporary,
-            enforcement: match answer.enforcement() {
-                EnforcementMode::Ignore => {
-                    Enforcement::Ignore(answer.enforcement_until.and_then(words::time))
-                }
-                EnforcementMode::Enforce | EnforcementMode::ModeUnspecified => Enforcement::Enforce,
-            },
-        }
-    }
-
-    fn count(self) -> Option<i32> {
-        self.temporary.map(|(count, _)| count).or(self.lasting)
-    }
 }
 
 impl Plan {
@@ -126,7 +83,7 @@ impl Plan {
 impl Change {
     /// What becomes of it, as kubectl says it.
     pub fn outcome(&self) -> &'static str {
-        match (&self.place, self.before, self.steps.is_empty()) {
+        match (&self.place, &self.before, self.steps.is_empty()) {
             (None, ..) => "pruned",
             (Some(_), _, true) => "unchanged",
             (Some(_), None, false) => "created",
@@ -144,34 +101,36 @@ fn pruned(row: &GetDeploymentResponse) -> Change {
         place: None,
         namespace: row.namespace.clone(),
         target: Target { kind: row.kind(), name: row.name.clone() },
-        before: row.desired_replicas,
+        before: Some(Setting::of_answer(row)),
         after: None,
-        reason: None,
         steps: vec![Step::Delete],
     }
 }
 
 fn change(entry: Entry, row: Option<&GetDeploymentResponse>, now: Timestamp) -> Change {
-    let wanted = Setting::of_entry(&entry, now);
+    let mut wanted = Setting::of_entry(&entry, now);
     let current = row.map(Setting::of_answer);
-    let other_reason = match (&entry.reason, row) {
-        (Some(reason), Some(row)) => *reason != row.reason,
-        (Some(_) | None, _) => false,
-    };
-    let steps = steps(wanted, current, other_reason);
+    let other_reason =
+        entry.reason.is_some() && current.as_ref().is_some_and(|current| current.reason != wanted.reason);
+    let steps = steps(&wanted, current.as_ref(), other_reason);
+    // Only a Set changes the reason.
+    if let Some(current) = &current
+        && !steps.iter().any(|step| matches!(step, Step::Set { .. }))
+    {
+        wanted.reason.clone_from(&current.reason);
+    }
     Change {
         place: Some(entry.place),
         namespace: entry.namespace,
         target: entry.target,
-        before: row.and_then(|row| row.desired_replicas),
-        after: wanted.count(),
-        reason: entry.reason,
+        before: current,
+        after: wanted.count().is_some().then_some(wanted),
         steps,
     }
 }
 
 /// The calls that make the current setting the wanted one.
-fn steps(wanted: Setting, current: Option<Setting>, other_reason: bool) -> Vec<Step> {
+fn steps(wanted: &Setting, current: Option<&Setting>, other_reason: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if wanted.count().is_none() {
         // A temporary count that has ended, with nothing after it.

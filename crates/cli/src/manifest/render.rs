@@ -1,12 +1,15 @@
 //! Writes what the server has as a file that `apply` reads.
 
 use jiff::Timestamp;
-use replica_count_api::proto::{EnforcementMode, GetDeploymentResponse, Kind};
+use replica_count_api::proto::{GetDeploymentResponse, Kind};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::entry::Enforcement;
+use super::setting::Setting;
 use crate::failure::Failure;
 use crate::output::{object, words, yaml};
+use crate::target::{Target, kind_name};
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -21,11 +24,11 @@ pub enum FileFormat {
 
 /// The text of a file with all settings that are supported.
 pub fn render(rows: &[GetDeploymentResponse], format: FileFormat) -> Result<String, Failure> {
-    let managed: Vec<_> =
-        rows.iter().filter(|row| row.desired_replicas.is_some() && row.other_kind.is_empty()).collect();
+    let managed = rows.iter().filter(|row| row.desired_replicas.is_some() && row.other_kind.is_empty());
+    let settings: Vec<_> = managed.map(|row| (row, Setting::of_answer(row))).collect();
     match format {
         FileFormat::Json => {
-            let lines = managed.into_iter().map(|row| serde_json::to_string(&FileEntry::of(row)));
+            let lines = settings.iter().map(|(row, setting)| serde_json::to_string(&entry(row, setting)));
             let lines = lines.collect::<Result<Vec<_>, _>>().expect("entries are JSON");
             Ok(if lines.is_empty() {
                 "[]\n".to_owned()
@@ -33,9 +36,11 @@ pub fn render(rows: &[GetDeploymentResponse], format: FileFormat) -> Result<Stri
                 format!("[\n  {}\n]\n", lines.join(",\n  "))
             })
         }
-        FileFormat::Yaml => yaml(&managed.into_iter().map(FileEntry::of).collect::<Vec<_>>()),
+        FileFormat::Yaml => {
+            yaml(&settings.iter().map(|(row, setting)| entry(row, setting)).collect::<Vec<_>>())
+        }
         FileFormat::Replicacounts => {
-            let documents = managed.into_iter().map(|row| {
+            let documents = settings.iter().map(|(row, _)| {
                 let mut object = object(row);
                 if let Value::Object(keys) = &mut object {
                     keys.remove("status");
@@ -48,6 +53,15 @@ pub fn render(rows: &[GetDeploymentResponse], format: FileFormat) -> Result<Stri
             Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
         }
     }
+}
+
+fn entry<'a>(row: &'a GetDeploymentResponse, setting: &'a Setting) -> FileEntry<'a> {
+    FileEntry::new(&row.namespace, words::kind(row), &row.name, setting)
+}
+
+/// One entry of such a file, in YAML.
+pub fn entry_of(namespace: &str, target: &Target, setting: &Setting) -> Result<String, Failure> {
+    yaml(&FileEntry::new(namespace, kind_name(target.kind), &target.name, setting))
 }
 
 /// An entry of the settings file.
@@ -73,19 +87,21 @@ struct FileEntry<'a> {
 }
 
 impl<'a> FileEntry<'a> {
-    fn of(row: &'a GetDeploymentResponse) -> Self {
-        let until = row.hold_until.and_then(words::time);
-        let ignored = row.enforcement() == EnforcementMode::Ignore;
+    fn new(namespace: &'a str, kind: &'a str, name: &'a str, setting: &'a Setting) -> Self {
+        let (ignored, enforcement_until) = match setting.enforcement {
+            Enforcement::Enforce => (false, None),
+            Enforcement::Ignore(until) => (true, until),
+        };
         Self {
-            name: &row.name,
-            namespace: &row.namespace,
-            kind: (row.kind() != Kind::Deployment).then(|| words::kind(row)),
-            replicas: if until.is_some() { row.replicas_afterwards } else { row.desired_replicas },
-            temporary_replicas: until.and(row.desired_replicas),
-            temporary_until: until,
+            name,
+            namespace,
+            kind: (kind != kind_name(Kind::Deployment)).then_some(kind),
+            replicas: setting.lasting,
+            temporary_replicas: setting.temporary.map(|(count, _)| count),
+            temporary_until: setting.temporary.map(|(_, until)| until),
             enforcement: ignored.then_some("ignore"),
-            enforcement_until: row.enforcement_until.filter(|_| ignored).and_then(words::time),
-            reason: &row.reason,
+            enforcement_until,
+            reason: &setting.reason,
         }
     }
 }

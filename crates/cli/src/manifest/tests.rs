@@ -190,6 +190,26 @@ fn temporary_counts_come_and_go() {
 }
 
 #[test]
+fn entries_show_all_that_changes() {
+    let plan = |text: &str, row| Plan::new(read(text).unwrap(), &[row], |_| true, now()).changes.remove(0);
+    let entry = |change: &Change, setting: &Option<Setting>| {
+        entry_of(&change.namespace, &change.target, setting.as_ref().unwrap()).unwrap()
+    };
+    let because = GetDeploymentResponse { reason: "sale".to_owned(), ..row("a", 1) };
+    let ignored = plan(
+        "{name: a, replicas: 1, enforcement: ignore, enforcementUntil: 2031-01-01T00:00:00Z}",
+        because.clone(),
+    );
+    assert_eq!(entry(&ignored, &ignored.before), "name: a\nnamespace: shop\nreplicas: 1\nreason: sale\n");
+    // Nobody sets the count, so its reason stays.
+    let after = "name: a\nnamespace: shop\nreplicas: 1\nenforcement: ignore\n\
+        enforcementUntil: \"2031-01-01T00:00:00Z\"\nreason: sale\n";
+    assert_eq!(entry(&ignored, &ignored.after), after);
+    let set = plan("{name: a, replicas: 2}", because);
+    assert_eq!(entry(&set, &set.after), "name: a\nnamespace: shop\nreplicas: 2\n");
+}
+
+#[test]
 fn what_is_exported_is_read_as_the_same() {
     let until = replica_count_api::response::timestamp("2031-01-01T00:00:00Z".parse().unwrap());
     let mut rows = vec![row("a", 1), row("b", 9), row("c", 2)];

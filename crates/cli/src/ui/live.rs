@@ -14,17 +14,17 @@ use futures_util::future::{BoxFuture, FutureExt as _, OptionFuture, join_all};
 use futures_util::stream;
 use replica_count_api::proto;
 use replica_count_client::Connection;
-use replica_count_client::pages::Pages;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::{self, Instant};
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use super::agenda::Agenda;
 use super::failure::{Failure, json};
 use super::page::answer;
 use super::rows::{Changes, Rows};
-use super::shapes::{Event, KINDS, Row, Target};
+use super::shapes::{Event, Row, Target};
+use crate::calls::{self, ALL_KINDS, KIND_NOT_MANAGED, reason};
 
 /// Messages that wait for the page.
 const QUEUE: usize = 64;
@@ -32,6 +32,13 @@ const QUEUE: usize = 64;
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(30);
 /// The first and the longest pause before connecting again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// Why a server does not list unmanaged workloads of a kind: it does not manage the kind, or may not read it. The page
+/// shows the others.
+const LACKS_KIND: [&str; 2] = [KIND_NOT_MANAGED, "KIND_NOT_READABLE"];
+
+/// What the server streams.
+type Events = Streaming<proto::WatchDeploymentsResponse>;
 
 /// What the page wants to see.
 #[derive(Clone, Debug, Deserialize)]
@@ -98,18 +105,8 @@ impl Live {
 
     /// From one connection to its end.
     async fn session(&mut self) -> Result<(), Ended> {
-        let mut stream = self.connection.deployments().watch_deployments(self.request()).await?.into_inner();
-        let mut snapshot = Vec::new();
-        loop {
-            let message = time::timeout(SNAPSHOT_DEADLINE, stream.message()).await;
-            let message = message.map_err(|_| Status::deadline_exceeded("the snapshot takes too long"))??;
-            let message = message.ok_or_else(ended)?;
-            snapshot.extend(message.rows.into_iter().map(Row::from));
-            if message.snapshot_complete {
-                break;
-            }
-        }
-        let changes = self.rows.replace(snapshot);
+        let (mut stream, rows) = self.begin().await?;
+        let changes = self.rows.replace(rows);
         self.send_changes(changes).await?;
         self.send("live", &()).await?;
         let mut agenda = Agenda::new(Instant::now());
@@ -135,8 +132,7 @@ impl Live {
                 }
                 () = time::sleep_until(agenda.next()), if !is_reading => {
                     (started, is_reading) = (Instant::now(), true);
-                    let reader = Reader { connection: self.connection.clone(), scope: self.scope.clone() };
-                    reading = Some(reader.read(agenda.take(started)).boxed()).into();
+                    reading = Some(self.reader().read(agenda.take(started)).boxed()).into();
                 }
             }
         }
@@ -158,13 +154,40 @@ impl Live {
         Ok(())
     }
 
-    fn request(&self) -> proto::WatchDeploymentsRequest {
-        proto::WatchDeploymentsRequest {
-            namespace: self.scope.namespace.clone(),
-            kinds: KINDS.map(i32::from).to_vec(),
-            include_unmanaged: true,
-            ..Default::default()
+    /// A stream of events, and all rows.
+    async fn begin(&self) -> Result<(Events, Vec<Row>), Status> {
+        match self.watch(true).await {
+            Err(status) if LACKS_KIND.contains(&&*reason(&status)) => {
+                let (events, _) = self.watch(false).await?;
+                Ok((events, self.reader().all().await?))
+            }
+            begun => begun,
         }
+    }
+
+    /// A stream of events, and the rows of its snapshot.
+    async fn watch(&self, include_unmanaged: bool) -> Result<(Events, Vec<Row>), Status> {
+        let request = proto::WatchDeploymentsRequest {
+            namespace: self.scope.namespace.clone(),
+            kinds: ALL_KINDS.map(i32::from).to_vec(),
+            include_unmanaged,
+            ..Default::default()
+        };
+        let mut stream = self.connection.deployments().watch_deployments(request).await?.into_inner();
+        let mut snapshot = Vec::new();
+        loop {
+            let message = time::timeout(SNAPSHOT_DEADLINE, stream.message()).await;
+            let message = message.map_err(|_| Status::deadline_exceeded("the snapshot takes too long"))??;
+            let message = message.ok_or_else(ended)?;
+            snapshot.extend(message.rows.into_iter().map(|row| Row::from(calls::answer(row))));
+            if message.snapshot_complete {
+                return Ok((stream, snapshot));
+            }
+        }
+    }
+
+    fn reader(&self) -> Reader {
+        Reader { connection: self.connection.clone(), scope: self.scope.clone() }
     }
 
     async fn send_changes(&self, changes: Changes) -> Result<(), Ended> {
@@ -207,29 +230,28 @@ impl Reader {
             });
             return join_all(reads).await.into_iter().collect::<Result<_, _>>().map(Fresh::Some);
         }
-        let mut pages = Pages::new(&self.connection, list(&self.scope.namespace, ""));
-        let mut rows = Vec::new();
-        while let Some(page) = pages.next().await? {
-            rows.extend(page.deployments_replica_config.into_iter().map(Row::from));
-        }
-        Ok(Fresh::All(rows))
+        self.all().await.map(Fresh::All)
+    }
+
+    async fn all(&self) -> Result<Vec<Row>, Status> {
+        self.rows(&self.scope.namespace, "").await
     }
 
     async fn row(&self, target: &Target) -> Result<Option<Row>, Status> {
-        let request = list(&target.namespace, &target.name);
-        let answer = self.connection.deployments().list_deployments(request).await?.into_inner();
-        let mut rows = answer.deployments_replica_config.into_iter().map(Row::from);
-        Ok(rows.find(|row| row.kind == target.kind))
+        let rows = self.rows(&target.namespace, &target.name).await?;
+        Ok(rows.into_iter().find(|row| row.kind == target.kind))
     }
-}
 
-/// Rows of a namespace, or of all, with this name, or with any.
-fn list(namespace: &str, name: &str) -> proto::ListDeploymentsRequest {
-    proto::ListDeploymentsRequest {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        kinds: KINDS.map(i32::from).to_vec(),
-        include_unmanaged: true,
-        ..Default::default()
+    /// Rows of a namespace, or of all, with this name, or with any.
+    async fn rows(&self, namespace: &str, name: &str) -> Result<Vec<Row>, Status> {
+        let request = proto::ListDeploymentsRequest {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            kinds: ALL_KINDS.map(i32::from).to_vec(),
+            include_unmanaged: true,
+            ..Default::default()
+        };
+        let rows = calls::list(&self.connection, request, &LACKS_KIND).await?;
+        Ok(rows.into_iter().map(Row::from).collect())
     }
 }

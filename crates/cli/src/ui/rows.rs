@@ -81,10 +81,10 @@ mod tests {
     use super::*;
 
     fn row(name: &str, desired: i32) -> Row {
-        proto::DeploymentsReplicaConfig {
+        proto::GetDeploymentResponse {
             name: name.to_owned(),
             namespace: "shop".to_owned(),
-            replicas: Some(desired),
+            desired_replicas: Some(desired),
             ..Default::default()
         }
         .into()

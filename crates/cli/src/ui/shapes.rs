@@ -1,5 +1,7 @@
 //! What the page sends and receives. Times are milliseconds since 1970, durations are milliseconds.
 
+use std::mem;
+
 use replica_count_api::proto;
 use serde::{Deserialize, Serialize};
 
@@ -138,9 +140,6 @@ pub(super) struct Event {
 const DEPLOYMENT: &str = "Deployment";
 const STATEFUL_SET: &str = "StatefulSet";
 
-/// All kinds that this client knows.
-pub(super) const KINDS: [proto::Kind; 2] = [proto::Kind::Deployment, proto::Kind::StatefulSet];
-
 /// The name of a kind.
 pub(super) fn kind_name(kind: proto::Kind, other: &str) -> String {
     match kind {
@@ -170,21 +169,21 @@ fn certainty(certainty: proto::AuthorCertainty) -> &'static str {
     certainty.as_str_name().trim_start_matches("AUTHOR_")
 }
 
-impl From<proto::DeploymentsReplicaConfig> for Row {
-    fn from(row: proto::DeploymentsReplicaConfig) -> Self {
+impl From<proto::GetDeploymentResponse> for Row {
+    fn from(got: proto::GetDeploymentResponse) -> Self {
         Self {
-            kind: kind_name(row.kind(), &row.other_kind),
-            state: row.state().as_str_name(),
-            namespace: row.namespace,
-            name: row.name,
-            desired: row.replicas,
-            current: row.current_replicas,
-            ready: row.ready_replicas,
-            hold_until: millis(row.hold_until.as_ref()),
-            afterwards: row.replicas_afterwards,
-            state_reason: row.state_reason,
-            failure: row.last_failure.map(Into::into),
-            conflict: row.steady_conflict.map(Into::into),
+            kind: kind_name(got.kind(), &got.other_kind),
+            state: got.state().as_str_name(),
+            namespace: got.namespace,
+            name: got.name,
+            desired: got.desired_replicas,
+            current: got.current_replicas,
+            ready: got.ready_replicas,
+            hold_until: millis(got.hold_until.as_ref()),
+            afterwards: got.replicas_afterwards,
+            state_reason: got.state_reason,
+            failure: got.last_failure.map(Into::into),
+            conflict: got.steady_conflict.map(Into::into),
         }
     }
 }
@@ -214,38 +213,26 @@ impl From<proto::SteadyConflict> for SteadyConflict {
 }
 
 impl From<proto::GetDeploymentResponse> for Detail {
-    fn from(got: proto::GetDeploymentResponse) -> Self {
+    fn from(mut got: proto::GetDeploymentResponse) -> Self {
         Self {
-            enforcement: got.enforcement().as_str_name(),
-            set_by_certainty: certainty(got.set_by_certainty()),
-            guard: got.guard().as_str_name(),
-            row: Row {
-                kind: kind_name(got.kind(), &got.other_kind),
-                state: got.state().as_str_name(),
-                namespace: got.namespace,
-                name: got.name,
-                desired: got.desired_replicas,
-                current: got.current_replicas,
-                ready: got.ready_replicas,
-                hold_until: millis(got.hold_until.as_ref()),
-                afterwards: got.replicas_afterwards,
-                state_reason: got.state_reason,
-                failure: got.last_failure.map(Into::into),
-                conflict: got.steady_conflict.map(Into::into),
-            },
             generation: got.generation,
-            set_by: got.set_by,
+            set_by: mem::take(&mut got.set_by),
+            set_by_certainty: certainty(got.set_by_certainty()),
             set_at: millis(got.set_at.as_ref()),
-            reason: got.reason,
+            reason: mem::take(&mut got.reason),
+            enforcement: got.enforcement().as_str_name(),
             enforcement_until: millis(got.enforcement_until.as_ref()),
-            last_drift: got.last_drift.map(Into::into),
+            last_drift: got.last_drift.take().map(Into::into),
             drift_count: got.drift_count,
             observed_age: length(got.observed_age.as_ref()),
             contest: got
                 .contest
+                .take()
                 .map(|contest| Contest { until: millis(contest.until.as_ref()), by: contest.by }),
-            autoscaler: got.autoscaler,
+            autoscaler: mem::take(&mut got.autoscaler),
+            guard: got.guard().as_str_name(),
             guarded: got.guarded,
+            row: got.into(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod commands;
 mod completion;
 mod errors;
 mod files;
+mod handover;
 mod terminal;
 mod watching;
 
@@ -22,7 +23,7 @@ const RENEW: &str = "RENEW_GOLDEN";
 
 /// Somebody who uses kubectl, in a namespace of their own.
 struct Cli<'a> {
-    fixture: &'a Fixture<'static>,
+    fixture: &'a Fixture<'a>,
     folder: PathBuf,
 }
 
@@ -43,14 +44,14 @@ impl From<Output> for Printed {
 
 impl<'a> Cli<'a> {
     /// Has logged in.
-    fn new(fixture: &'a Fixture<'static>) -> Self {
+    fn new(fixture: &'a Fixture<'a>) -> Self {
         let this = Self::stranger(fixture);
         this.login("client");
         this
     }
 
     /// Has kubectl and the plugin, but no certificate.
-    fn stranger(fixture: &'a Fixture<'static>) -> Self {
+    fn stranger(fixture: &'a Fixture<'a>) -> Self {
         let folder = fixture.control_plane.folder("kubectl").unwrap();
         let programs = folder.join("bin");
         fs::create_dir(&programs).unwrap();

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::time;
 
-use crate::fixture::{Fixture, testbed};
+use crate::fixture::{Fixture, shared, testbed};
 
 /// How long the next message may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -117,6 +117,22 @@ async fn the_stream_of_the_page_goes_on_after_a_restart_of_the_server() {
     stream.next("live").await;
     fixture.kubectl_scale("web", 8);
     assert_eq!(stream.next("event").await["to"], 8);
+}
+
+#[tokio::test]
+async fn a_page_shows_the_one_kind_that_its_server_manages() {
+    let mut fixture = Fixture::with(shared().await, &["--kinds=deployments"]).await;
+    fixture.create("web", 3).await;
+    let page = fixture.page().await;
+    let mut stream = Call::stream(&page, &fixture.namespace).await;
+    // A page that is refused tries again and again.
+    time::timeout(DEADLINE, stream.next("live")).await.unwrap();
+    fixture.set("web", 3).await;
+    assert_eq!(stream.next("event").await["what"], "SET");
+    fixture.delete_setting("web").await;
+    fixture.kubectl_scale("web", 4);
+    let row = stream.row("web", |row| row["current"] == 4).await;
+    assert_eq!(row["state"], "UNMANAGED");
 }
 
 #[tokio::test]

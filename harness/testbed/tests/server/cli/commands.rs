@@ -107,6 +107,9 @@ async fn workloads_are_pinned_ignored_and_unpinned() {
     assert_eq!(cli.ok("pin -l tier=back"), "deployment.apps/db set to 2 (it has that many)\n");
     assert_eq!(cli.ok("pin --all"), "deployment.apps/api set to 1 (it has that many)\n");
     assert_eq!(cli.ok("pin web"), "deployment.apps/web is managed already (3)\n");
+    let tried = cli.ok("ignore web --dry-run");
+    assert_eq!(tried, "deployment.apps/web ignored (dry run)\n");
+    assert_eq!(cli.json("get web -o json")["spec"]["enforcement"], Value::Null);
     let ignored = cli.ok("ignore web --for 2h");
     assert!(ignored.starts_with("deployment.apps/web ignored until 20"), "{ignored}");
     fixture.scale("web", 9).await;
@@ -126,6 +129,41 @@ async fn workloads_are_pinned_ignored_and_unpinned() {
     .await;
     assert_eq!(cli.ok("unpin -l tier=back"), "deployment.apps/db is no longer managed (its count was 2)\n");
     assert_eq!(cli.ok("get -o name"), "deployment.apps/api\ndeployment.apps/web\n");
+}
+
+#[tokio::test]
+async fn excluded_namespaces_are_left_out_unless_they_are_named() {
+    let control_plane = shared().await;
+    let excluded = control_plane.namespace("excluded").await.unwrap();
+    let fixture = Fixture::with(control_plane, &["--exclude-namespaces", &excluded]).await;
+    let cli = Cli::new(&fixture);
+    fixture.create("web", 3).await;
+    for name in ["dns", "proxy"] {
+        control_plane.deployment(&excluded, name, 1).await.unwrap();
+    }
+    for (namespace, name) in [(&fixture.namespace, "web"), (&excluded, "dns"), (&excluded, "proxy")] {
+        let label = format!("pinned={}", fixture.namespace);
+        let arguments = ["label", "-n", namespace, "deployment", name, &label];
+        let labelled = cli.command("kubectl", arguments).output().unwrap();
+        assert!(labelled.status.success(), "{labelled:?}");
+    }
+    eventually("all are listed", async || {
+        let listed = cli.ok(&format!("get -A --unmanaged -l pinned={} -o name", fixture.namespace));
+        if listed.lines().count() == 3 { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    let pin = format!("pin -l pinned={}", fixture.namespace);
+    let all = cli.run(format!("{pin} -A").split_whitespace());
+    let reason =
+        format!("namespace {excluded:?} is excluded from management on this server (--exclude-namespaces)");
+    let expected = (
+        0,
+        "deployment.apps/web set to 3 (it has that many)\n",
+        &*format!("left out: 2, because {reason}\n"),
+    );
+    assert_eq!((all.status, &*all.out, &*all.err), expected);
+    let named = cli.fails(&format!("{pin} -n {excluded}"), 1);
+    assert!(named.ends_with("\nerror: 0 pinned, 2 failed\n"), "{named}");
 }
 
 #[tokio::test]
@@ -176,7 +214,7 @@ async fn a_temporary_count_goes_back_by_itself() {
     let mut fixture = Fixture::new().await;
     fixture.create_managed("web", 3).await;
     let cli = Cli::new(&fixture);
-    let set = cli.ok("set web 9 --for 3s --reason peak");
+    let set = cli.ok("set web 9 --for 8s --reason peak");
     let parts = set.split_once(" until ").and_then(|(target, rest)| Some((target, rest.split_once(", ")?.1)));
     assert_eq!(parts, Some(("deployment.apps/web set to 9", "then 3 (it had 3)\n")), "{set}");
     fixture.wait_for_count("web", 9).await;

@@ -63,6 +63,7 @@ async fn help_is_as_it_should_be() {
         assert!(help.contains("Examples:\n"), "{help}");
     }
     cli.golden("set -h", "help-set.txt");
+    cli.golden("handover -h", "help-handover.txt");
     assert!(cli.fails("sett web 3", 2).contains("'set'"));
     assert!(cli.fails("get --namspace x", 2).contains("a similar argument exists: '--namespace'"));
 }

@@ -1,15 +1,15 @@
 //! Files of counts: applied completely, or not at all.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
+use std::{env, fs};
 
 use replica_count_api::proto::ListDeploymentsRequest;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time;
 
-use super::Cli;
+use super::{Cli, Printed};
 use crate::fixture::Fixture;
 
 impl Cli<'_> {
@@ -62,6 +62,38 @@ async fn what_is_exported_can_be_applied() {
     );
     assert_eq!(cli.ok("apply -f counts --allow-missing"), expected);
     assert_eq!(cli.ok("apply -f counts"), "deployment.apps/web unchanged\ndeployment.apps/new unchanged\n");
+}
+
+#[tokio::test]
+async fn another_program_shows_whole_entries_that_differ() {
+    let mut fixture = Fixture::new().await;
+    for name in ["api", "web"] {
+        fixture.create_managed(name, 1).await;
+    }
+    let cli = Cli::new(&fixture);
+    cli.write("counts", "- {name: web, replicas: 1, enforcement: ignore}\n- {name: new, replicas: 2}\n");
+    let mut command = cli.plugin(["diff", "-f", "counts", "--prune", "--all"]);
+    let path = env::var_os("PATH").unwrap();
+    let folders = [cli.file("bin")].into_iter().chain(env::split_paths(&path));
+    command.env("PATH", env::join_paths(folders).unwrap());
+    let printed = Printed::from(command.env("KUBECTL_EXTERNAL_DIFF", "diff -r").output().unwrap());
+    assert_eq!((printed.status, &*printed.err), (1, ""), "{printed:?}");
+    let lines: Vec<_> = printed.out.lines().filter(|line| !line.starts_with("diff ")).collect();
+    let namespace = |mark: &str| format!("{mark} namespace: {}", fixture.namespace);
+    let (gone, new) = (namespace("<"), namespace(">"));
+    let expected = [
+        "1,3d0",
+        "< name: api",
+        &gone,
+        "< replicas: 1",
+        "0a1,3",
+        "> name: new",
+        &new,
+        "> replicas: 2",
+        "3a4",
+        "> enforcement: ignore",
+    ];
+    assert_eq!(lines, expected, "{}", printed.out);
 }
 
 #[tokio::test]
