@@ -255,6 +255,7 @@ fn events_keep_their_fields() {
             "3 Kinds Kinds .proto.Kind*",
             "4 IncludeUnmanaged IncludeUnmanaged bool",
             "5 Types Types .proto.EventType*",
+            "6 ResumeToken ResumeToken string",
         ],
     );
     check(
@@ -263,6 +264,8 @@ fn events_keep_their_fields() {
             "1 Rows Rows .proto.DeploymentsReplicaConfig*",
             "2 SnapshotComplete SnapshotComplete bool",
             "3 Event Event .proto.Event",
+            "4 ResumeToken ResumeToken string",
+            "5 Resumed Resumed bool",
         ],
     );
 }
