@@ -247,6 +247,10 @@ fn events_keep_their_fields() {
         ],
     );
     check("ListEventsResponse", &["1 Events Events .proto.Event*", "2 NextPageToken NextPageToken string"]);
+}
+
+#[test]
+fn streams_keep_their_fields() {
     check(
         "WatchDeploymentsRequest",
         &[

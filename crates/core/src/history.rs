@@ -191,9 +191,10 @@ impl History {
     pub fn since(&self, position: &Position) -> Option<Vec<Arc<Entry>>> {
         let Position { first_id, last_id, last_at, version } = *position;
         let is_shared = self.version > 0;
-        let is_same = self.entries.get(&last_id).map_or(is_shared || last_id == 0, |last| {
-            last.entry.at.as_microsecond() == last_at
-        });
+        let is_same = self
+            .entries
+            .get(&last_id)
+            .map_or(is_shared || last_id == 0, |last| last.entry.at.as_microsecond() == last_at);
         let has_versions = is_shared && self.gone.version <= version;
         let has_ids = self.own_from == Some(first_id)
             && self.gone.id <= last_id

@@ -262,7 +262,8 @@ impl Shared {
 
 #[track_caller]
 fn check_since(history: &History, position: Position, expected: Option<&[u64]>) {
-    let ids = history.since(&position).map(|entries| entries.iter().map(|entry| entry.id).collect::<Vec<_>>());
+    let ids =
+        history.since(&position).map(|entries| entries.iter().map(|entry| entry.id).collect::<Vec<_>>());
     assert_eq!(ids.as_deref(), expected);
 }
 

@@ -20,11 +20,15 @@ fn ids(decoded: &Decoded) -> Vec<u64> {
 
 #[test]
 fn lines_are_read_as_they_were_written() {
-    let whats = [What::Set, What::Drifted, What::Repaired, What::WriteFailed, What::Contested, What::Autoscaled];
+    let whats =
+        [What::Set, What::Drifted, What::Repaired, What::WriteFailed, What::Contested, What::Autoscaled];
     let entries: Vec<_> = whats.into_iter().zip(1..).map(|(what, id)| entry(id, what)).collect();
     let lines = encode(entries.iter().rev(), 0);
     let decoded = decode(&lines, &web(), 0);
-    assert!(decoded.entries.iter().eq(entries.iter().map(|entry| &**entry)) && !decoded.has_gap, "{decoded:?}");
+    assert!(
+        decoded.entries.iter().eq(entries.iter().map(|entry| &**entry)) && !decoded.has_gap,
+        "{decoded:?}"
+    );
     assert_eq!((ids(&decode(&lines, &web(), 4)), newest_id(&lines)), (vec![5, 6], 6));
     let longest = lines.iter().map(String::len).max();
     println!("{} lines of {} bytes, the longest of {longest:?}", lines.len(), lines.concat().len());
@@ -50,7 +54,9 @@ fn the_newest_entries_fit_and_the_last_drift() {
     assert!(!decode(&encode(entries.iter(), 99 - MAX_LINES as u64), &web(), 0).has_gap);
     assert!(!decode(&lines, &web(), 50).has_gap);
 
-    let long = |id| Arc::new(Entry { message: Some("é".repeat(400).into()), ..(*entry(id, What::Drifted)).clone() });
+    let long = |id| {
+        Arc::new(Entry { message: Some("é".repeat(400).into()), ..(*entry(id, What::Drifted)).clone() })
+    };
     let author = Some(Author::User("u".repeat(500).into()));
     let long: Vec<_> =
         (1..50).rev().map(|id| Arc::new(Entry { author: author.clone(), ..(*long(id)).clone() })).collect();

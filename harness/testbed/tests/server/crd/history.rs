@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use replica_count_api::proto::{self, EventType};
 use replica_count_testbed::manager::Client;
 use serde_json::{Value, json};
@@ -58,7 +58,11 @@ impl Fixture<'_> {
 }
 
 fn types(events: &[proto::Event]) -> Vec<EventType> {
-    events.iter().map(proto::Event::r#type).filter(|event_type| *event_type != EventType::EventApplied).collect()
+    events
+        .iter()
+        .map(proto::Event::r#type)
+        .filter(|event_type| *event_type != EventType::EventApplied)
+        .collect()
 }
 
 #[tokio::test]
@@ -91,6 +95,25 @@ async fn it_is_known_after_a_kill() {
         if times == [2, 1] && drifts[0].id > before[0].id { Ok(()) } else { Err(drifts) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_status_without_a_new_event_keeps_what_it_has() {
+    let mut fixture = with_crd(&[]).await;
+    fixture.create_managed("web", 3).await;
+    fixture.wait_for_condition("web", "InEffect", "True", "InSync").await;
+    fixture.wait_until_told(1).await;
+    let status = fixture.object("web").await.unwrap().data["status"].clone();
+    let mut lines = status["history"].as_array().unwrap().clone();
+    lines.insert(0, json!("what memory does not have"));
+    let patch = Patch::Merge(json!({ "status": { "current": 99, "history": lines } }));
+    fixture.objects().await.patch_status("web", &PatchParams::default(), &patch).await.unwrap();
+    let status = eventually("the status is right again", async || {
+        let status = fixture.object("web").await.unwrap().data["status"].clone();
+        if status["current"] == 3 { Ok(status) } else { Err(status) }
+    })
+    .await;
+    assert_eq!(status["history"], json!(lines));
 }
 
 #[tokio::test]
