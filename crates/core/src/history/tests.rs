@@ -295,6 +295,10 @@ fn a_reader_goes_on_with_another_server() {
     let next = shared.follower.push(drifted(1, 5), lost.id + 7).id;
     check_since(&shared.follower, has_lost, Some(&[next]));
     assert_eq!(shared.follower.drifts(&target(1)).0, 2);
+    // Unless it was written at the last moment.
+    let has_next = shared.follower.position();
+    shared.follower.adopt(lost.clone(), 13);
+    check_since(&shared.follower, has_next, Some(&[lost.id]));
 }
 
 #[test]
