@@ -83,7 +83,11 @@ async fn it_is_known_after_a_kill() {
     );
 
     let fixture = fixture.restart(async |_| ()).await;
-    assert_eq!(fixture.events(&[]).await, before);
+    eventually("the history is read", async || {
+        let events = fixture.events(&[]).await;
+        if events == before { Ok(()) } else { Err(events) }
+    })
+    .await;
     let mut fixture = fixture;
     let answer = fixture.get("web").await.unwrap();
     assert_eq!((answer.drift_count, &*answer.last_drift.unwrap().by), (1, "kubectl"));
