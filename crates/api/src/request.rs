@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use replica_count_core::entry_target::{EntryTarget, OtherTarget, OtherTargetError};
-use replica_count_core::history::entry::What;
+use replica_count_core::history::entry::{Entry, What};
+use replica_count_core::history::position::Position;
 use replica_count_core::history::query::Filter;
 use replica_count_core::kind::Kind;
 use replica_count_core::replicas::Replicas;
@@ -232,6 +233,8 @@ pub struct WatchRequest {
     pub list: ListRequest,
     /// Only these events. Empty: all.
     pub whats: BTreeSet<What>,
+    /// Where an earlier stream has ended. `None`: there was none, or its token means nothing.
+    pub since: Option<Position>,
 }
 
 impl WatchRequest {
@@ -246,7 +249,13 @@ impl WatchRequest {
             page_size: Some(SNAPSHOT_ROWS),
             after: None,
         };
-        Ok(Self { list, whats: whats(&request.types)? })
+        let since = request.resume_token.parse().ok();
+        Ok(Self { list, whats: whats(&request.types)?, since })
+    }
+
+    /// Whether the stream shows an event.
+    pub fn wants(&self, entry: &Entry) -> bool {
+        self.list.matches(&entry.target) && (self.whats.is_empty() || self.whats.contains(&entry.what))
     }
 }
 

@@ -247,6 +247,10 @@ fn events_keep_their_fields() {
         ],
     );
     check("ListEventsResponse", &["1 Events Events .proto.Event*", "2 NextPageToken NextPageToken string"]);
+}
+
+#[test]
+fn streams_keep_their_fields() {
     check(
         "WatchDeploymentsRequest",
         &[
@@ -255,6 +259,7 @@ fn events_keep_their_fields() {
             "3 Kinds Kinds .proto.Kind*",
             "4 IncludeUnmanaged IncludeUnmanaged bool",
             "5 Types Types .proto.EventType*",
+            "6 ResumeToken ResumeToken string",
         ],
     );
     check(
@@ -263,6 +268,8 @@ fn events_keep_their_fields() {
             "1 Rows Rows .proto.DeploymentsReplicaConfig*",
             "2 SnapshotComplete SnapshotComplete bool",
             "3 Event Event .proto.Event",
+            "4 ResumeToken ResumeToken string",
+            "5 Resumed Resumed bool",
         ],
     );
 }

@@ -16,7 +16,7 @@ use replica_count_core::history::{Bounds, History};
 use tokio::sync::mpsc;
 
 use self::file::HistoryFile;
-use self::shared::{Recorder, SharedHistory};
+use self::shared::{Keeping, Recorder, SharedHistory};
 use self::writer::HistoryWriter;
 
 /// How many events may wait for the writer. If more do, it writes all that is in memory instead.
@@ -25,7 +25,15 @@ const MAX_UNWRITTEN: usize = 16_384;
 /// A history within these bounds that is lost with the process, and who fills it.
 pub fn in_memory(bounds: Bounds) -> (SharedHistory, Recorder) {
     let history = SharedHistory::new(History::new(bounds));
-    (history.clone(), Recorder::new(history, None))
+    (history.clone(), Recorder::new(history, Keeping::Nowhere))
+}
+
+/// A history that several servers share by objects of the API server, and who fills it.
+pub fn in_objects(bounds: Bounds) -> (SharedHistory, Recorder) {
+    let mut history = History::new(bounds);
+    history.follow();
+    let history = SharedHistory::new(history);
+    (history.clone(), Recorder::new(history, Keeping::Objects(Vec::new())))
 }
 
 /// The history that `file` has, who fills it, and who writes the file.
@@ -37,7 +45,7 @@ pub fn in_file(
     let history = SharedHistory::new(History::restore(bounds, entries));
     let (sender, queue) = mpsc::channel(MAX_UNWRITTEN);
     let is_behind = Arc::new(AtomicBool::new(false));
-    let recorder = Recorder::new(history.clone(), Some((sender, Arc::clone(&is_behind))));
+    let recorder = Recorder::new(history.clone(), Keeping::File(sender, Arc::clone(&is_behind)));
     let writer = HistoryWriter::new(history.clone(), file, queue, is_behind);
     (history, recorder, writer)
 }

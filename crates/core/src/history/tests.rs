@@ -55,7 +55,7 @@ fn history(bounds: Bounds, length: usize) -> History {
     let mut history = History::new(bounds);
     for n in 0..length {
         let second = i64::try_from(n).expect("small");
-        history.push(if n % 2 == 0 { drifted(n % 3, second) } else { set(n % 3, second, "sale\n\"9\"") });
+        history.push(if n % 2 == 0 { drifted(n % 3, second) } else { set(n % 3, second, "sale\n\"9\"") }, 0);
     }
     history
 }
@@ -105,14 +105,14 @@ fn drifts_are_counted_across_restarts_until_the_setting_is_deleted() {
     let bounds = Bounds { per_target: 2, ..WIDE };
     let mut history = History::new(bounds);
     for second in 0..5 {
-        history.push(drifted(0, second));
+        history.push(drifted(0, second), 0);
     }
     let mut restored = History::restore(bounds, entries(&history));
-    restored.push(drifted(0, 6));
+    restored.push(drifted(0, 6), 0);
     let (drifts, last) = restored.drifts(&target(0));
     assert_eq!((drifts, last.map(|entry| entry.id)), (6, Some(6)));
     let deleted = event(target(0), 7, EventKind::Deleted { by: None, desired: count(3) });
-    restored.push(Entry::of(&deleted).expect("an entry"));
+    restored.push(Entry::of(&deleted).expect("an entry"), 0);
     assert_eq!(restored.drifts(&target(0)), (0, None));
 }
 
@@ -160,7 +160,7 @@ fn entries_that_do_not_follow_are_left_out() {
     stored.push(Entry { id: u64::MAX, ..stored[0].clone() });
     let mut restored = History::restore(WIDE, stored);
     assert_eq!(restored.len(), 3);
-    assert_eq!(restored.push(drifted(0, 9)).id, 4);
+    assert_eq!(restored.push(drifted(0, 9), 0).id, 4);
 }
 
 #[test]
@@ -221,7 +221,131 @@ proptest! {
         prop_assert!(paged.iter().eq(history.entries()));
         let restored = History::restore(bounds, decode(&text(&history)).entries);
         prop_assert!(restored.entries().eq(history.entries()));
-        let next = history.push(drifted(0, 99)).id;
+        let next = history.push(drifted(0, 99), 0).id;
         prop_assert!(next > length as u64 && history.entries().all(|entry| entry.id <= next));
     }
+}
+
+/// What two servers that share a history do, and the ids that a reader of each of them then gets.
+struct Shared {
+    holder: History,
+    follower: History,
+}
+
+impl Shared {
+    fn new(bounds: Bounds) -> Self {
+        let mut both = [History::new(bounds), History::new(bounds)];
+        for history in &mut both {
+            history.follow();
+            history.record_gap(10);
+            history.record_version(10);
+        }
+        let [holder, follower] = both;
+        Self { holder, follower }
+    }
+
+    /// The holder records something.
+    fn happen(&mut self, n: usize, second: i64) -> Entry {
+        (*self.holder.push(drifted(n, second), 1000)).clone()
+    }
+
+    /// The follower reads it, and so does the holder.
+    fn publish(&mut self, entries: &[&Entry], version: u64) {
+        for history in [&mut self.holder, &mut self.follower] {
+            for entry in entries {
+                history.adopt((*entry).clone(), version);
+            }
+            history.record_version(version);
+        }
+    }
+}
+
+#[track_caller]
+fn check_since(history: &History, position: Position, expected: Option<&[u64]>) {
+    let ids =
+        history.since(&position).map(|entries| entries.iter().map(|entry| entry.id).collect::<Vec<_>>());
+    assert_eq!(ids.as_deref(), expected);
+}
+
+#[test]
+fn a_reader_goes_on_with_another_server() {
+    let mut shared = Shared::new(WIDE);
+    let begin = [shared.holder.position(), shared.follower.position()];
+    let (one, two, three) = (shared.happen(0, 1), shared.happen(1, 2), shared.happen(0, 3));
+    let has_two = Position { last_id: two.id, last_at: 2_000_000, ..shared.holder.position() };
+    check_since(&shared.holder, has_two, Some(&[three.id]));
+    // The target of the second one is slower.
+    shared.publish(&[&one, &three], 11);
+    let has_one_and_three = shared.follower.position();
+    check_since(&shared.holder, has_one_and_three, Some(&[two.id]));
+    check_since(&shared.follower, has_two, Some(&[three.id]));
+    shared.publish(&[&two], 12);
+    for position in begin {
+        check_since(&shared.holder, position, Some(&[one.id, two.id, three.id]));
+        check_since(&shared.follower, position, Some(&[one.id, two.id, three.id]));
+    }
+    check_since(&shared.follower, has_one_and_three, Some(&[two.id]));
+    check_since(&shared.follower, has_two, Some(&[three.id]));
+    check_since(&shared.follower, shared.holder.position(), Some(&[]));
+    check_since(&shared.holder, shared.follower.position(), Some(&[]));
+
+    // The follower takes over, and what the holder has told nobody is lost.
+    let lost = shared.happen(1, 4);
+    let has_lost = shared.holder.position();
+    let next = shared.follower.push(drifted(1, 5), lost.id + 7).id;
+    check_since(&shared.follower, has_lost, Some(&[next]));
+    assert_eq!(shared.follower.drifts(&target(1)).0, 2);
+    // Unless it was written at the last moment.
+    let has_next = shared.follower.position();
+    shared.follower.adopt(lost.clone(), 13);
+    check_since(&shared.follower, has_next, Some(&[lost.id]));
+}
+
+#[test]
+fn a_deletion_is_seen_by_all_and_told_once() {
+    let mut shared = Shared::new(WIDE);
+    let set = shared.happen(0, 1);
+    shared.publish(&[&set], 11);
+    let (holder, follower) = (shared.holder.position(), shared.follower.position());
+    let kind = EventKind::Deleted { by: None, desired: count(3) };
+    let deleted = Entry::of(&event(target(0), 2, kind)).expect("an entry");
+    let by_holder = shared.holder.push(deleted.clone(), 1000).id;
+    let by_follower = shared.follower.push_seen(deleted, 2000).id;
+    shared.publish(&[], 15);
+    check_since(&shared.holder, follower, Some(&[by_holder]));
+    check_since(&shared.follower, holder, Some(&[by_follower]));
+    check_since(&shared.follower, shared.holder.position(), Some(&[]));
+    check_since(&shared.holder, shared.follower.position(), Some(&[]));
+}
+
+#[test]
+fn a_position_that_is_too_old_or_foreign_is_refused() {
+    let bounds = Bounds { per_target: 2, ..WIDE };
+    let mut shared = Shared::new(bounds);
+    let begin = [shared.holder.position(), shared.follower.position()];
+    check_since(&shared.follower, Position { version: 9, ..Position::default() }, None);
+    let three: Vec<_> = (1..4).map(|second| shared.happen(0, second)).collect();
+    let recent = Position { last_id: three[1].id, last_at: 2_000_000, ..shared.holder.position() };
+    three.iter().zip(11..).for_each(|(entry, version)| shared.publish(&[entry], version));
+    for position in begin {
+        check_since(&shared.follower, position, None);
+    }
+    check_since(&shared.holder, recent, Some(&[three[2].id]));
+    check_since(&shared.follower, Position { version: 11, ..begin[1] }, Some(&[three[1].id, three[2].id]));
+    shared.follower.record_gap(14);
+    check_since(&shared.follower, Position { version: 13, ..begin[1] }, None);
+
+    // One server with a file, of which the end is lost.
+    let mut alone = history(bounds, 4);
+    let recent = alone.position();
+    alone.push(drifted(1, 9), 0);
+    check_since(&alone, recent, Some(&[5]));
+    let mut restored = History::restore(bounds, entries(&alone)[..1].iter().cloned());
+    restored.push(set(0, 77, "other"), 0);
+    check_since(&restored, Position { last_id: 3, ..recent }, None);
+    check_since(&restored, recent, None);
+    let gap = History::restore(WIDE, [Entry { id: 4, ..drifted(0, 1) }, Entry { id: 6, ..drifted(0, 2) }]);
+    let has_four = Position { first_id: 1, last_id: 4, last_at: 1_000_000, version: 0 };
+    check_since(&gap, has_four, None);
+    check_since(&gap, gap.position(), Some(&[]));
 }

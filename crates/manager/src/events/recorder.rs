@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::metrics::EventMetrics;
 use crate::cluster::Cluster;
+use crate::history::shared::Happened;
 use crate::kubernetes::event::{KubernetesEvent, Regarding, count, create, event_name};
 use crate::kubernetes::replica_count::RequestError;
 use crate::leadership::Leadership;
@@ -39,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Writes Events of Kubernetes.
 pub struct EventRecorder {
     /// What happens.
-    pub happened: Receiver<Arc<Entry>>,
+    pub happened: Receiver<Happened>,
     /// The observed state.
     pub cluster: Arc<Cluster>,
     /// The ReplicaCounts. `None`: there are none.
@@ -76,7 +77,9 @@ impl EventRecorder {
                 biased;
                 () = shutdown.cancelled() => return,
                 received = self.happened.recv() => match received {
-                    Ok(entry) => self.add(&mut telling, &entry),
+                    Ok(Happened::Event { entry, is_own: true, .. }) => self.add(&mut telling, &entry),
+                    // Whoever has recorded it tells it.
+                    Ok(Happened::Event { is_own: false, .. } | Happened::Gap(_)) => {}
                     Err(RecvError::Lagged(missed)) => {
                         self.metrics.dropped.inc_by(missed);
                     }

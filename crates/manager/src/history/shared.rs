@@ -3,16 +3,21 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use replica_count_core::event::Event;
 use replica_count_core::history::History;
-use replica_count_core::history::entry::Entry;
+use replica_count_core::history::entry::{Entry, What};
+use replica_count_core::history::position::Position;
+use replica_count_core::target::Target;
 use tokio::sync::{broadcast, mpsc};
 
 use super::metrics::HistoryMetrics;
 
 /// How many events a watcher may be behind before it misses some. They are shared by all watchers.
 const MAX_UNREAD: usize = 16_384;
+/// How many events that nobody has recorded are kept for the case that this server will have to.
+const MAX_UNRECORDED: usize = 1024;
 
 /// The history in memory. Clones share it.
 #[derive(Clone, Debug)]
@@ -21,8 +26,47 @@ pub struct SharedHistory(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     history: Mutex<History>,
-    watchers: broadcast::Sender<Arc<Entry>>,
+    watchers: broadcast::Sender<Happened>,
     metrics: HistoryMetrics,
+}
+
+/// What a watcher is told.
+#[derive(Clone, Debug)]
+pub enum Happened {
+    /// Something has happened.
+    Event {
+        /// What.
+        entry: Arc<Entry>,
+        /// Whether this server has recorded it, and not another one.
+        is_own: bool,
+        /// Where a watcher is then.
+        position: Position,
+    },
+    /// There was more about this target than another server could tell.
+    Gap(Target),
+}
+
+#[cfg(test)]
+impl Happened {
+    /// An event of this server, or of another one.
+    pub(crate) fn event(entry: Entry, is_own: bool) -> Self {
+        Self::Event { entry: Arc::new(entry), is_own, position: Position::default() }
+    }
+}
+
+/// What an object of the API server tells of its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The target.
+    pub target: Target,
+    /// What has happened to it.
+    pub entries: Vec<Entry>,
+    /// Whether there was more.
+    pub has_gap: bool,
+    /// The version of the object.
+    pub version: u64,
+    /// Whether the watch has shown everything up to this version.
+    pub is_latest: bool,
 }
 
 impl SharedHistory {
@@ -40,8 +84,18 @@ impl SharedHistory {
     }
 
     /// Receives what happens from now on. A receiver that is too slow is told how many events it has missed.
-    pub fn watch(&self) -> broadcast::Receiver<Arc<Entry>> {
+    pub fn watch(&self) -> broadcast::Receiver<Happened> {
         self.0.watchers.subscribe()
+    }
+
+    /// The same, with what has happened since a position, and the position after that. Without a position, and if not all of
+    /// that is known, there is nothing to catch up with.
+    pub fn watch_since(
+        &self,
+        position: Option<&Position>,
+    ) -> (broadcast::Receiver<Happened>, Option<Vec<Arc<Entry>>>, Position) {
+        let history = self.lock();
+        (self.watch(), position.and_then(|position| history.since(position)), history.position())
     }
 
     /// Its metrics.
@@ -63,33 +117,137 @@ impl SharedHistory {
 #[derive(Debug)]
 pub struct Recorder {
     history: SharedHistory,
-    /// The queue of the writer, and whether something found no room in it.
-    unwritten: Option<(mpsc::Sender<Arc<Entry>>, Arc<AtomicBool>)>,
+    keeping: Keeping,
+}
+
+/// How a history outlives the process.
+#[derive(Debug)]
+pub(super) enum Keeping {
+    /// It does not.
+    Nowhere,
+    /// In a file: the queue of its writer, and whether something found no room in it.
+    File(mpsc::Sender<Arc<Entry>>, Arc<AtomicBool>),
+    /// In objects of the API server, which several servers share. These events were seen by this one, and may be recorded
+    /// by another one, oldest first.
+    Objects(Vec<Entry>),
 }
 
 impl Recorder {
-    pub(super) fn new(
-        history: SharedHistory,
-        unwritten: Option<(mpsc::Sender<Arc<Entry>>, Arc<AtomicBool>)>,
-    ) -> Self {
-        Self { history, unwritten }
+    pub(super) fn new(history: SharedHistory, keeping: Keeping) -> Self {
+        Self { history, keeping }
     }
 
-    /// Adds an event.
-    pub fn record(&self, event: &Event) {
-        let Some(entry) = Entry::of(event) else { return };
-        let entry = {
-            let mut history = self.history.lock();
-            let entry = history.push(entry);
-            self.history.0.metrics.show(&history);
-            entry
+    /// Adds an event, and before it those that nobody else has recorded.
+    pub fn record(&mut self, event: &Event) {
+        self.record_unrecorded();
+        if let Some(entry) = Entry::of(event) {
+            self.add(entry);
+        }
+    }
+
+    /// Adds what this server has seen and nobody has recorded.
+    pub fn record_unrecorded(&mut self) {
+        let Keeping::Objects(unrecorded) = &mut self.keeping else { return };
+        for entry in std::mem::take(unrecorded) {
+            self.add(entry);
+        }
+    }
+
+    fn add(&self, entry: Entry) {
+        let least_id = match self.keeping {
+            Keeping::Objects(_) => id_of_now(),
+            Keeping::Nowhere | Keeping::File(..) => 0,
         };
-        // It fails if nobody watches.
-        let _ = self.history.0.watchers.send(Arc::clone(&entry));
-        if let Some((queue, is_behind)) = &self.unwritten
+        let entry = self.update(|history| {
+            let entry = history.push(entry, least_id);
+            let position = history.position();
+            (Arc::clone(&entry), vec![Happened::Event { entry, is_own: true, position }])
+        });
+        if let Keeping::File(queue, is_behind) = &self.keeping
             && queue.try_send(entry).is_err()
         {
             is_behind.store(true, Ordering::Relaxed);
         }
     }
+
+    /// Keeps in mind an event that another server records. A deletion leaves no object in which it could be recorded, so each
+    /// server does that for itself.
+    pub fn observe(&mut self, event: &Event) {
+        let Some(entry) = Entry::of(event) else { return };
+        let Keeping::Objects(unrecorded) = &mut self.keeping else { return };
+        if entry.what == What::Deleted {
+            unrecorded.retain(|other| other.target != entry.target);
+            return self.update(|history| {
+                let entry = history.push_seen(entry, id_of_now());
+                let position = history.position();
+                ((), vec![Happened::Event { entry, is_own: false, position }])
+            });
+        }
+        if unrecorded.len() >= MAX_UNRECORDED {
+            unrecorded.remove(0);
+        }
+        unrecorded.push(entry);
+    }
+
+    /// Another server records what happens from now on.
+    pub fn follow(&self) {
+        self.history.lock().follow();
+    }
+
+    /// Adds what an object of the API server tells.
+    pub fn adopt(&mut self, Told { target, entries, has_gap, version, is_latest }: Told) {
+        if let Keeping::Objects(unrecorded) = &mut self.keeping {
+            let is_told = |seen: &Entry| entries.iter().any(|entry| is_same(entry, seen));
+            unrecorded.retain(|seen| !is_told(seen));
+        }
+        self.update(|history| {
+            let mut happened = Vec::new();
+            if has_gap {
+                history.record_gap(version);
+                happened.push(Happened::Gap(target));
+            }
+            let mut entries = entries.into_iter();
+            while let Some(entry) = entries.next() {
+                let adopted = history.adopt(entry, version);
+                if is_latest && entries.len() == 0 {
+                    history.record_version(version);
+                }
+                let position = history.position();
+                happened.extend(adopted.map(|entry| Happened::Event { entry, is_own: false, position }));
+            }
+            ((), happened)
+        });
+    }
+
+    /// Records that everything was adopted that could be read in this version; after a listing, that what was there before it
+    /// is not known.
+    pub fn record_version(&self, version: u64, is_listing: bool) {
+        let mut history = self.history.lock();
+        history.record_version(version);
+        if is_listing {
+            history.record_gap(version);
+        }
+    }
+
+    /// Changes the history, and tells all watchers. They are told in the order of the changes.
+    fn update<T>(&self, change: impl FnOnce(&mut History) -> (T, Vec<Happened>)) -> T {
+        let mut history = self.history.lock();
+        let (result, happened) = change(&mut history);
+        self.history.0.metrics.show(&history);
+        for happened in happened {
+            // It fails if nobody watches.
+            let _ = self.history.0.watchers.send(happened);
+        }
+        result
+    }
+}
+
+/// Whether two entries are about the same change of a setting, seen by two servers.
+fn is_same(one: &Entry, other: &Entry) -> bool {
+    (&one.target, one.what, one.generation) == (&other.target, other.what, other.generation)
+}
+
+/// The least id of what happens now: several servers give ids, and none of them gives one twice.
+fn id_of_now() -> u64 {
+    Timestamp::now().as_microsecond().try_into().unwrap_or_default()
 }

@@ -118,7 +118,7 @@ mod tests {
     fn run(path: &Path, bounds: Bounds, events: usize) -> (Vec<Arc<Entry>>, SharedHistory) {
         let (file, entries) =
             HistoryFile::open(path.to_owned(), path.with_extension("json"), bounds.bytes as u64);
-        let (history, recorder, writer) = in_file(bounds, file, entries);
+        let (history, mut recorder, writer) = in_file(bounds, file, entries);
         let writing = std::thread::spawn(|| writer.run());
         for n in 0..events {
             recorder.record(&event(&format!("web-{}", n % 7), EventKind::Calmed));
@@ -183,7 +183,7 @@ mod tests {
         fs::remove_dir(&path).unwrap();
 
         let (file, entries) = HistoryFile::open(path.clone(), path.clone(), 1024);
-        let (_, recorder, mut writer) = in_file(BOUNDS, file, entries);
+        let (_, mut recorder, mut writer) = in_file(BOUNDS, file, entries);
         recorder.record(&event("web", EventKind::Calmed));
         writer.is_behind.store(true, Ordering::Relaxed);
         writer.write(&[]);

@@ -15,4 +15,4 @@ pub use schema::{
     Condition, EnforcementMode, LastDrift, ReplicaCountSpec, ReplicaCountStatus, TargetRef, Temporary,
 };
 pub(super) use write::send;
-pub use write::{Annotations, WRITE_DEADLINE, create, delete, get, list, update, write_status};
+pub use write::{Annotations, OldHistory, WRITE_DEADLINE, create, delete, get, list, update, write_status};

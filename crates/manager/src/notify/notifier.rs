@@ -6,7 +6,6 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use replica_count_core::history::entry::Entry;
 use replica_count_core::notice::Notice;
 use replica_count_core::notice::digest::Digest;
 use tokio::sync::broadcast::Receiver;
@@ -21,6 +20,7 @@ use super::config::{Config, Route};
 use super::delivery::{Delivery, MAX_WAITING, Message};
 use super::metrics::NotifyMetrics;
 use crate::clock;
+use crate::history::shared::Happened;
 use crate::leadership::Leadership;
 
 /// How long the last messages may take when the server ends.
@@ -31,7 +31,7 @@ const ID_LENGTH: usize = 24;
 /// Collects what happens.
 pub struct Notifier {
     /// What happens.
-    pub happened: Receiver<Arc<Entry>>,
+    pub happened: Receiver<Happened>,
     /// Receivers and routes, now and after each change.
     pub config: watch::Receiver<Arc<Config>>,
     /// Who sends.
@@ -75,7 +75,7 @@ impl Notifier {
                     outbox.queues.retain(|name, _| config.receivers.contains_key(name));
                 }
                 received = self.happened.recv() => match received {
-                    Ok(entry) => self.add(&mut outbox, &config, &entry),
+                    Ok(happened) => self.add(&mut outbox, &config, &happened),
                     Err(RecvError::Lagged(missed)) => self.miss(&mut outbox, missed),
                     Err(RecvError::Closed) => break,
                 },
@@ -90,7 +90,7 @@ impl Notifier {
     async fn finish(mut self, mut outbox: Outbox, config: &Config) {
         loop {
             match self.happened.try_recv() {
-                Ok(entry) => self.add(&mut outbox, config, &entry),
+                Ok(happened) => self.add(&mut outbox, config, &happened),
                 Err(TryRecvError::Lagged(missed)) => self.miss(&mut outbox, missed),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
@@ -107,7 +107,9 @@ impl Notifier {
         }
     }
 
-    fn add(&self, outbox: &mut Outbox, config: &Config, entry: &Arc<Entry>) {
+    fn add(&self, outbox: &mut Outbox, config: &Config, happened: &Happened) {
+        // Whoever has recorded it sends it.
+        let Happened::Event { entry, is_own: true, .. } = happened else { return };
         if self.leadership.term().is_none() {
             return;
         }

@@ -15,6 +15,7 @@ use super::report::Report;
 use super::statuses::Statuses;
 use crate::clock;
 use crate::guards::Guards;
+use crate::history::shared::Told;
 use crate::kubernetes::replica_count::ObjectKey;
 use crate::store::Subscriber;
 
@@ -82,5 +83,13 @@ impl Subscriber for DesiredSubscriber {
                 statuses.mark_object(key.clone());
             }
         }
+    }
+
+    fn told(&self, told: Told) {
+        self.report.told(told);
+    }
+
+    fn shown(&self, version: u64, is_listing: bool) {
+        self.report.shown(version, is_listing);
     }
 }

@@ -3,6 +3,7 @@
 //! Metrics are counted and spans are ended at once. Everything else happens in one task, in the order of the events, so that a slow
 //! consumer delays neither a repair nor the answer to a request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::metrics::ReconcileMetrics;
-use crate::history::shared::Recorder;
+use super::statuses::Statuses;
+use crate::history::shared::{Recorder, Told};
+use crate::leadership::Leadership;
 use crate::traces::Traces;
 
 /// How many events may wait for the reporter: those of a mass drift of 10,000 targets, several times over.
@@ -33,7 +36,22 @@ pub struct Report {
     pub metrics: ReconcileMetrics,
     /// The traces.
     pub traces: Traces,
-    events: mpsc::Sender<Event>,
+    items: mpsc::Sender<Item>,
+}
+
+/// What the reporter gets. All of it has one order.
+#[derive(Debug)]
+enum Item {
+    /// An event.
+    Event(Box<Event>),
+    /// What an object of the API server tells.
+    Told(Told),
+    /// The API server has shown everything in this version.
+    Version {
+        version: u64,
+        /// Whether it was by a listing, which does not show what was there before.
+        is_listing: bool,
+    },
 }
 
 impl Report {
@@ -41,7 +59,22 @@ impl Report {
     pub fn emit(&self, event: Event) {
         self.metrics.count(&event);
         self.traces.observe(&event);
-        if self.events.try_send(event).is_err() {
+        self.send(Item::Event(event.into()));
+    }
+
+    /// Reports what an object of the API server tells.
+    pub fn told(&self, told: Told) {
+        self.send(Item::Told(told));
+    }
+
+    /// Reports that the API server has shown everything in this version. After a listing, what was there before it is not
+    /// known.
+    pub fn shown(&self, version: u64, is_listing: bool) {
+        self.send(Item::Version { version, is_listing });
+    }
+
+    fn send(&self, item: Item) {
+        if self.items.try_send(item).is_err() {
             self.metrics.unreported();
         }
     }
@@ -53,8 +86,12 @@ const QUIET: Duration = Duration::from_hours(1);
 /// Passes events to the log and to the history.
 #[derive(Debug)]
 pub struct Reporter {
-    events: mpsc::Receiver<Event>,
+    items: mpsc::Receiver<Item>,
     recorder: Recorder,
+    /// Only who writes records what happens.
+    leadership: Leadership,
+    /// The status of ReplicaCounts, if there are any: it has what happened.
+    statuses: Option<Arc<Statuses>>,
     /// When another server was last seen.
     another_server: Option<Timestamp>,
 }
@@ -62,33 +99,57 @@ pub struct Reporter {
 impl Reporter {
     /// Runs until `shutdown`, and then reports the events that still wait.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut terms = self.leadership.terms();
         loop {
             tokio::select! {
-                event = self.events.recv() => match event {
-                    Some(event) => self.report(&event),
+                biased;
+                term = terms.changed() => match term {
+                    Some(_) => self.recorder.record_unrecorded(),
+                    None => self.recorder.follow(),
+                },
+                item = self.items.recv() => match item {
+                    Some(item) => self.report(item),
                     None => return,
                 },
                 () = shutdown.cancelled() => break,
             }
         }
-        self.events.close();
-        while let Some(event) = self.events.recv().await {
-            self.report(&event);
+        self.items.close();
+        while let Some(item) = self.items.recv().await {
+            self.report(item);
         }
     }
 
     /// Passes an event to all consumers.
-    fn report(&mut self, event: &Event) {
-        log(event, &mut self.another_server);
-        self.recorder.record(event);
+    fn report(&mut self, item: Item) {
+        match item {
+            Item::Event(event) => {
+                log(&event, &mut self.another_server);
+                if self.leadership.term().is_some() {
+                    self.recorder.record(&event);
+                } else {
+                    self.recorder.observe(&event);
+                }
+                if let Some(statuses) = &self.statuses {
+                    statuses.mark(&event.target);
+                }
+            }
+            Item::Told(told) => self.recorder.adopt(told),
+            Item::Version { version, is_listing } => self.recorder.record_version(version, is_listing),
+        }
     }
 }
 
 /// A report and its reporter, which adds to the history with `recorder`, and to traces.
-pub fn report(recorder: Recorder, traces: Traces) -> (Report, Reporter) {
-    let (events, waiting) = mpsc::channel(MAX_WAITING);
-    let reporter = Reporter { events: waiting, recorder, another_server: None };
-    (Report { metrics: ReconcileMetrics::default(), traces, events }, reporter)
+pub fn report(
+    recorder: Recorder,
+    traces: Traces,
+    leadership: Leadership,
+    statuses: Option<Arc<Statuses>>,
+) -> (Report, Reporter) {
+    let (items, waiting) = mpsc::channel(MAX_WAITING);
+    let reporter = Reporter { items: waiting, recorder, leadership, statuses, another_server: None };
+    (Report { metrics: ReconcileMetrics::default(), traces, items }, reporter)
 }
 
 /// Logs a line at level `debug` if the first argument is true, and at level `info` otherwise.

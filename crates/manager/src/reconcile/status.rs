@@ -47,7 +47,7 @@ fn verdict(status: &'static str, reason: &str, message: impl Into<String>) -> Ve
     Verdict { status, reason: reason.to_owned(), message: message.into() }
 }
 
-/// The status that an object should have.
+/// The status that an object should have, without its history.
 pub(super) fn status(object: &ObjectView, known: &Known<'_>) -> ReplicaCountStatus {
     let observed = known.observation.present();
     let (state, in_effect, enforced) = judge(object, known);
@@ -82,6 +82,7 @@ pub(super) fn status(object: &ObjectView, known: &Known<'_>) -> ReplicaCountStat
             .map(last_drift)
             .or_else(|| object.status.last_drift.clone()),
         conditions: vec![condition(IN_EFFECT, in_effect), condition(ENFORCED, enforced)],
+        history: Vec::new(),
     }
 }
 
@@ -230,6 +231,7 @@ mod tests {
             superseded_by: None,
             supersedes: Vec::new(),
             status: Arc::default(),
+            told_id: 0,
         }
     }
 

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use kube::Client;
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::history::compact;
 use replica_count_core::observed::Observation;
 use replica_count_core::policy::Policy;
 use replica_count_core::record::Record;
+use replica_count_core::target::Target;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -22,8 +25,10 @@ use super::statuses::Statuses;
 use crate::clock;
 use crate::cluster::{Cluster, Freshness, Watched};
 use crate::guards::Guards;
+use crate::history::shared::SharedHistory;
 use crate::kubernetes::replica_count::{
-    ObjectKey, ReplicaCountStatus, RequestError, WRITE_DEADLINE, write_status,
+    INSTALL_COMMAND, ObjectKey, OldHistory, ReplicaCount, ReplicaCountStatus, RequestError, WRITE_DEADLINE,
+    write_status,
 };
 use crate::leadership::Leadership;
 use crate::store::{Kept, ObjectView};
@@ -62,6 +67,10 @@ pub struct StatusKeeper {
     pub policy: Arc<Policy>,
     /// What the API server keeps.
     pub guards: Arc<Guards>,
+    /// What happened, which the status has for the other servers.
+    pub history: SharedHistory,
+    /// Whether the API server drops the history of a status: its definition of the objects is older.
+    pub drops_history: AtomicBool,
     /// The right to write.
     pub leadership: Leadership,
     /// The API server.
@@ -78,7 +87,10 @@ impl StatusKeeper {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                Some(_) = terms.changed() => self.kept.keys().into_iter().for_each(|key| self.statuses.mark_object(key)),
+                Some(_) = terms.changed() => {
+                    self.drops_history.store(false, Ordering::Relaxed);
+                    self.kept.keys().into_iter().for_each(|key| self.statuses.mark_object(key));
+                }
                 Some(ended) = writes.next() => {
                     let (key, retry): (ObjectKey, Option<Duration>) = ended;
                     if let Some(delay) = retry {
@@ -156,9 +168,36 @@ impl StatusKeeper {
             policy: &self.policy,
             now: clock::now(),
         };
-        let status = status(&object, &known);
+        let mut status = status(&object, &known);
         drop(view);
-        (*object.status != status).then_some((object, status))
+        let is_same = *object.status == status;
+        status.history = target.map(|target| self.new_history(&object, target)).unwrap_or_default();
+        (!is_same || !status.history.is_empty()).then_some((object, status))
+    }
+
+    /// The history that an object should have. Empty: that which it has, or none.
+    fn new_history(&self, object: &ObjectView, target: &Target) -> Vec<String> {
+        if object.superseded_by.is_some() || self.drops_history.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let known = object.told_id;
+        let lines = self.history.read(|history| {
+            let is_new = history.of_target(target).next().is_some_and(|newest| newest.id > known);
+            is_new.then(|| compact::encode(history.of_target(target), known))
+        });
+        lines.filter(|lines| compact::newest_id(lines) > known).unwrap_or_default()
+    }
+
+    /// Notices that the API server has dropped the history.
+    fn check_history(&self, sent: &ReplicaCountStatus, stored: &ReplicaCount) {
+        let is_dropped = !sent.history.is_empty() && stored.status().history.is_empty();
+        if is_dropped && !self.drops_history.swap(true, Ordering::Relaxed) {
+            warn!(
+                command = INSTALL_COMMAND,
+                "the definition of ReplicaCounts is older than this server and has no status.history, so what happened is \
+                 in memory only: upgrade it"
+            );
+        }
     }
 
     /// Writes; returns the object, and how soon that must be repeated.
@@ -168,11 +207,17 @@ impl StatusKeeper {
         object: ObjectView,
         status: ReplicaCountStatus,
     ) -> (ObjectKey, Option<Duration>) {
-        let send = async |_| write_status(&self.client, &key, &object.uid, &status).await;
+        let old_history = if status.history.is_empty() && object.told_id > 0 {
+            OldHistory::Stays
+        } else {
+            OldHistory::Goes
+        };
+        let send = async |_| write_status(&self.client, &key, &object.uid, &status, old_history).await;
         let Ok(answer) = self.leadership.write(WRITE_DEADLINE, send).await else { return (key, Some(RETRY)) };
         let retry = match answer {
             Ok(written) => {
                 self.statuses.metrics.writes.inc();
+                self.check_history(&status, &written);
                 self.kept.record_status(&written);
                 None
             }
@@ -205,6 +250,7 @@ mod tests {
 
     use http::{Request, Response};
     use kube::client::Body;
+    use replica_count_core::history::Bounds;
     use replica_count_core::kind::Kind;
     use replica_count_core::replicas::Replicas;
     use replica_count_core::scope::Scope;
@@ -213,6 +259,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::history;
     use crate::kubernetes::watch::Sink as _;
     use crate::store::{Rules, Store};
     use crate::work::Work;
@@ -241,6 +288,8 @@ mod tests {
         sink.live();
         let (cluster, statuses) = (Arc::<Cluster>::default(), Arc::<Statuses>::default());
         let keeper = StatusKeeper {
+            history: history::in_memory(Bounds::DEFAULT).0,
+            drops_history: AtomicBool::default(),
             leadership: Leadership::default(),
             statuses: Arc::clone(&statuses),
             kept,

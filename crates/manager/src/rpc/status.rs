@@ -9,6 +9,7 @@ use replica_count_api::request::FieldError;
 use replica_count_core::authorization::Denial;
 use replica_count_core::change::ChangeError;
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::history::position::Position;
 use replica_count_core::scope::OutOfScope;
 use replica_count_core::target::Target;
 use tonic::{Code, Status};
@@ -22,6 +23,8 @@ use crate::store::{BackendError, BackendReason, StoreError};
 
 /// The domain of the reasons, as in `google.rpc.ErrorInfo`.
 const ERROR_DOMAIN: &str = "replicacount.dev";
+/// The key of a token in the metadata of `google.rpc.ErrorInfo`.
+const RESUME_TOKEN: &str = "ResumeToken";
 /// How long clients should wait before they retry after a temporary failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -118,9 +121,12 @@ pub(super) enum Refusal {
     /// A stream was read too slowly.
     #[error("{0} events were missed because they were not read fast enough; watch again, for a new snapshot")]
     Missed(u64),
-    /// The server ends, and with it a stream.
-    #[error("the server is shutting down; watch again")]
-    Ending,
+    /// Too much happened at once for the servers to tell each other.
+    #[error("events were missed because too many happened at once; watch again, for a new snapshot")]
+    Gap,
+    /// The server ends, and with it a stream, which another one can continue here.
+    #[error("the server is shutting down; watch again, with ResumeToken to go on where this ends")]
+    Ending(Position),
     /// The settings are not known yet.
     #[error("the settings have not been read yet; try again shortly")]
     Unread,
@@ -176,8 +182,8 @@ impl Refusal {
             Self::Unreachable(_) => (Code::Unavailable, "KUBERNETES_UNREACHABLE"),
             Self::TooManyRequests(_) => (Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
             Self::TooManyAnswers(_) => (Code::ResourceExhausted, "TOO_MANY_ANSWERS"),
-            Self::Missed(_) => (Code::ResourceExhausted, "EVENTS_MISSED"),
-            Self::Ending => (Code::Unavailable, "SHUTTING_DOWN"),
+            Self::Missed(_) | Self::Gap => (Code::ResourceExhausted, "EVENTS_MISSED"),
+            Self::Ending(_) => (Code::Unavailable, "SHUTTING_DOWN"),
             Self::Unread => (Code::Unavailable, "STORE_NOT_READ"),
             Self::Store(error) => match error.reason {
                 BackendReason::Unread => (Code::Unavailable, "STORE_NOT_READ"),
@@ -228,8 +234,13 @@ impl From<Refusal> for Status {
             | Refusal::TooManyRequests(_)
             | Refusal::TooManyAnswers(_)
             | Refusal::Missed(_)
-            | Refusal::Ending
+            | Refusal::Gap
             | Refusal::Store(BackendError { reason: BackendReason::Busy | BackendReason::Unread, .. }) => {
+                details.set_retry_info(Some(RETRY_DELAY));
+            }
+            Refusal::Ending(position) => {
+                let token = [(RESUME_TOKEN.to_owned(), position.to_string())];
+                details.set_error_info(reason, ERROR_DOMAIN, token);
                 details.set_retry_info(Some(RETRY_DELAY));
             }
             Refusal::OutOfScope(_)
@@ -288,7 +299,8 @@ mod tests {
         check(requests, Code::ResourceExhausted, "TOO_MANY_REQUESTS", "one user");
         check(answers, Code::ResourceExhausted, "TOO_MANY_ANSWERS", "PageSize");
         check(Refusal::Missed(7), Code::ResourceExhausted, "EVENTS_MISSED", "7 events were missed");
-        check(Refusal::Ending, Code::Unavailable, "SHUTTING_DOWN", "watch again");
+        check(Refusal::Gap, Code::ResourceExhausted, "EVENTS_MISSED", "watch again");
+        check(Refusal::Ending(Position::default()), Code::Unavailable, "SHUTTING_DOWN", "watch again");
         check(Refusal::Unread, Code::Unavailable, "STORE_NOT_READ", "have not been read yet");
         check(store(BackendReason::NoNamespace), Code::NotFound, "NAMESPACE_NOT_FOUND", "full");
         let refused = Status::from(store(BackendReason::Refused));

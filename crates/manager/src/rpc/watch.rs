@@ -2,9 +2,12 @@
 //!
 //! A stream has no queue of its own: events are in one ring for all streams, and each stream has a position in it. So a
 //! client that does not read takes no memory. When it reads again and the ring has moved on, the stream ends.
+//!
+//! A stream that goes on where an earlier one has ended first gets what the history has since then.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -13,6 +16,7 @@ use replica_count_api::proto;
 use replica_count_api::request::WatchRequest;
 use replica_count_core::authorization::Access;
 use replica_count_core::history::entry::Entry;
+use replica_count_core::history::position::Position;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
@@ -22,6 +26,10 @@ use super::context::Context;
 use super::in_flight::InFlight;
 use super::list::list;
 use super::status::Refusal;
+use crate::history::shared::Happened;
+
+/// With how many events a stream catches up. If more have happened, it begins with a snapshot.
+const MAX_PAST: usize = 4096;
 
 /// A stream of messages.
 pub(super) type Messages =
@@ -33,7 +41,11 @@ struct Watch {
     caller: Caller,
     request: WatchRequest,
     in_flight: Option<InFlight>,
-    happened: Receiver<Arc<Entry>>,
+    happened: Receiver<Happened>,
+    /// Where the client is once it has read what was sent, or did not want it.
+    position: Position,
+    /// Where it is once it has read what it catches up with.
+    next_position: Position,
     step: Step,
     _counted: Counted,
 }
@@ -42,6 +54,10 @@ struct Watch {
 enum Step {
     /// The next page of the snapshot.
     Snapshot,
+    /// That there is no snapshot, because the client goes on with these events.
+    Resumed(IntoIter<Arc<Entry>>),
+    /// What has happened since the earlier stream.
+    Past(IntoIter<Arc<Entry>>),
     /// What happens.
     Events,
     /// Nothing.
@@ -74,22 +90,36 @@ pub(super) fn access(request: &WatchRequest) -> Access<'_> {
 pub(super) fn watch(
     context: &Arc<Context>,
     caller: Caller,
-    request: WatchRequest,
+    mut request: WatchRequest,
     in_flight: Option<InFlight>,
 ) -> Messages {
+    // Before the snapshot, so that nothing is missed between the two.
+    let (happened, past, position) = context.history.watch_since(request.since.as_ref());
+    let past = past.map(|past| past.into_iter().filter(|entry| request.wants(entry)).collect());
+    let past: Option<Vec<_>> = past.filter(|past: &Vec<_>| past.len() <= MAX_PAST);
+    request.since = request.since.filter(|_| past.is_some());
     let watch = Watch {
-        // Before the snapshot, so that nothing is missed between the two.
-        happened: context.history.watch(),
+        happened,
+        position: request.since.unwrap_or(position),
+        next_position: position,
+        step: past.map_or(Step::Snapshot, |past| Step::Resumed(past.into_iter())),
         _counted: Counted::new(&context.history.metrics().watchers),
         context: Arc::clone(context),
         caller,
         request,
         in_flight,
-        step: Step::Snapshot,
     };
     Box::pin(unfold(watch, async |mut watch| {
-        let message = match watch.step {
+        let message = match &mut watch.step {
             Step::Snapshot => watch.page().await,
+            Step::Resumed(past) => {
+                let past = std::mem::take(past);
+                Ok(watch.resumed(past))
+            }
+            Step::Past(past) => {
+                let past = std::mem::take(past);
+                Ok(watch.past(past))
+            }
             Step::Events => watch.event().await,
             Step::End => return None,
         };
@@ -113,7 +143,42 @@ impl Watch {
             self.step = Step::Events;
         }
         let rows = page.deployments_replica_config;
-        Ok(proto::WatchDeploymentsResponse { rows, snapshot_complete, event: None })
+        let resume_token = if snapshot_complete { self.position.to_string() } else { String::new() };
+        Ok(proto::WatchDeploymentsResponse { rows, snapshot_complete, resume_token, ..Default::default() })
+    }
+
+    /// The message before what has happened since the earlier stream.
+    fn resumed(&mut self, past: IntoIter<Arc<Entry>>) -> proto::WatchDeploymentsResponse {
+        let resume_token = self.catch_up(past);
+        proto::WatchDeploymentsResponse {
+            snapshot_complete: true,
+            resumed: true,
+            resume_token,
+            ..Default::default()
+        }
+    }
+
+    /// The next event that has happened since the earlier stream.
+    fn past(&mut self, mut past: IntoIter<Arc<Entry>>) -> proto::WatchDeploymentsResponse {
+        let event = past.next().map(|entry| (&*entry).into());
+        let resume_token = self.catch_up(past);
+        proto::WatchDeploymentsResponse { event, resume_token, ..Default::default() }
+    }
+
+    /// Sends these next; returns the token of the message before them. Only after the last of them is the client further
+    /// than before.
+    fn catch_up(&mut self, past: IntoIter<Arc<Entry>>) -> String {
+        if past.len() > 0 {
+            self.step = Step::Past(past);
+            return String::new();
+        }
+        (self.position, self.step) = (self.next_position, Step::Events);
+        self.position.to_string()
+    }
+
+    /// Whether the client has got an event from another server, from which this one learns it only now.
+    fn has(&self, entry: &Entry) -> bool {
+        self.request.since.is_some_and(|since| since.covers(entry.id, u64::MAX))
     }
 
     /// The next event that the client wants.
@@ -121,27 +186,30 @@ impl Watch {
         loop {
             let received = tokio::select! {
                 biased;
-                () = self.context.ending.cancelled() => return Err(Refusal::Ending),
+                () = self.context.ending.cancelled() => return Err(Refusal::Ending(self.position)),
                 received = self.happened.recv() => received,
             };
             match received {
-                Ok(entry) if self.wants(&entry) => {
-                    let event = Some((&*entry).into());
-                    return Ok(proto::WatchDeploymentsResponse { event, ..Default::default() });
+                Ok(Happened::Event { entry, position, .. }) => {
+                    self.position = position;
+                    if self.request.wants(&entry) && !self.has(&entry) {
+                        let (event, resume_token) = (Some((&*entry).into()), position.to_string());
+                        return Ok(proto::WatchDeploymentsResponse {
+                            event,
+                            resume_token,
+                            ..Default::default()
+                        });
+                    }
                 }
-                Ok(_) => {}
+                Ok(Happened::Gap(target)) if self.request.list.matches(&target) => return Err(Refusal::Gap),
+                Ok(Happened::Gap(_)) => {}
                 Err(RecvError::Lagged(missed)) => {
                     self.context.history.metrics().too_slow.inc();
                     return Err(Refusal::Missed(missed));
                 }
-                Err(RecvError::Closed) => return Err(Refusal::Ending),
+                Err(RecvError::Closed) => return Err(Refusal::Ending(self.position)),
             }
         }
-    }
-
-    fn wants(&self, entry: &Entry) -> bool {
-        let WatchRequest { list, whats } = &self.request;
-        list.matches(&entry.target) && (whats.is_empty() || whats.contains(&entry.what))
     }
 }
 

@@ -35,6 +35,7 @@ use crate::notify::reload::NotifyReload;
 use crate::reconcile::guard_metrics::GuardMetrics;
 use crate::reconcile::marker::Marker;
 use crate::reconcile::report::report;
+use crate::reconcile::statuses::Statuses;
 use crate::store::{Backing, Store};
 use crate::traces::exporter::Exporter;
 use crate::traces::{Tracer, Traces};
@@ -108,7 +109,10 @@ pub(super) async fn run(
     };
     let leader = lease_namespace.map(|namespace| leader(&args, &client, namespace));
     let (tracer, exporter) = exporting.unzip();
-    let (report, reporter) = report(remembered.recorder, Traces::new(tracer.unwrap_or_default()));
+    let leadership = leader.as_ref().map(leadership).unwrap_or_default();
+    let statuses: Option<Arc<Statuses>> = args.store.has_statuses().then(Arc::default);
+    let traces = Traces::new(tracer.unwrap_or_default());
+    let (report, reporter) = report(remembered.recorder, traces, leadership.clone(), statuses.clone());
     let shared = Shared {
         guards: Arc::new(guards(&args, &store)),
         marker: Marker { store, work: Arc::default() },
@@ -116,10 +120,10 @@ pub(super) async fn run(
         records: Arc::default(),
         policy: Arc::new(policy),
         guard_metrics: GuardMetrics::default(),
-        statuses: args.store.has_statuses().then(Arc::default),
+        statuses,
         probe: Probe::new(client.clone()),
         standing: renewal.standing(),
-        leadership: leader.as_ref().map(leadership).unwrap_or_default(),
+        leadership,
         client,
         report,
         history: remembered.history,
@@ -192,7 +196,8 @@ fn guards(args: &ServeArgs, store: &Store) -> Guards {
     if store.is_locked() { args.guards() } else { Guards::default() }
 }
 
-/// The history, which is in a file beside the settings if no other server may write that file.
+/// The history, which is in a file beside the settings if no other server may write that file, or in the status of
+/// ReplicaCounts.
 fn remember(args: &ServeArgs, store: &Store, backing: &Backing) -> Remembered {
     let bounds = args.history_bounds();
     match backing {
@@ -202,8 +207,12 @@ fn remember(args: &ServeArgs, store: &Store, backing: &Backing) -> Remembered {
             let (history, recorder, writer) = history::in_file(bounds, file, entries);
             Remembered { history, recorder, writer: Some(writer) }
         }
-        Backing::File(_) | Backing::Crd(_) => {
+        Backing::File(_) => {
             let (history, recorder) = history::in_memory(bounds);
+            Remembered { history, recorder, writer: None }
+        }
+        Backing::Crd(_) => {
+            let (history, recorder) = history::in_objects(bounds);
             Remembered { history, recorder, writer: None }
         }
     }

@@ -1,7 +1,7 @@
 //! What the parts of the server share, and how each part is created from it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use kube::Client;
 use prometheus_client::collector::Collector;
@@ -99,6 +99,8 @@ impl Shared {
             records: Arc::clone(&self.records),
             policy: Arc::clone(&self.policy),
             guards: Arc::clone(&self.guards),
+            history: self.history.clone(),
+            drops_history: AtomicBool::default(),
             leadership: self.leadership.clone(),
             client: self.client.clone(),
         }

@@ -4,6 +4,7 @@ use replica_count_core::change::Changed;
 use replica_count_core::stored::Entry;
 
 use super::mirror::Mirror;
+use crate::history::shared::Told;
 use crate::kubernetes::replica_count::ObjectKey;
 
 /// Is notified of the changes of a store.
@@ -22,6 +23,16 @@ pub trait Subscriber {
     fn objects_changed(&self, keys: &[ObjectKey]) {
         let _ = keys;
     }
+
+    /// An object of the API server tells what happened to its target.
+    fn told(&self, told: Told) {
+        let _ = told;
+    }
+
+    /// The API server has shown everything in this version; by a listing, it has not shown what was there before.
+    fn shown(&self, version: u64, is_listing: bool) {
+        let _ = (version, is_listing);
+    }
 }
 
 impl Subscriber for Box<dyn Subscriber + Send + Sync> {
@@ -39,6 +50,14 @@ impl Subscriber for Box<dyn Subscriber + Send + Sync> {
 
     fn objects_changed(&self, keys: &[ObjectKey]) {
         (**self).objects_changed(keys);
+    }
+
+    fn told(&self, told: Told) {
+        (**self).told(told);
+    }
+
+    fn shown(&self, version: u64, is_listing: bool) {
+        (**self).shown(version, is_listing);
     }
 }
 

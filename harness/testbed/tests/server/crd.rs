@@ -4,6 +4,7 @@ mod authors;
 mod definition;
 mod election;
 mod faults;
+mod history;
 mod rules;
 mod status;
 mod transfer;

@@ -36,10 +36,15 @@ impl Fixture<'_> {
         .await
     }
 
-    /// Lets kubectl change the count of `web`, and waits for the repair.
-    pub(crate) async fn drift(&self, count: i32, desired: i32) {
+    /// Lets kubectl change the count of `web`.
+    pub(crate) fn scale_by_kubectl(&self, count: i32) {
         let output = self.kubectl(["scale", "deployment/web", &format!("--replicas={count}")]);
         assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Lets kubectl change the count of `web`, and waits for the repair.
+    pub(crate) async fn drift(&self, count: i32, desired: i32) {
+        self.scale_by_kubectl(count);
         self.wait_for_event(EventType::EventRepaired).await;
         self.wait_for_count("web", desired).await;
     }

@@ -51,7 +51,10 @@ async fn tell_beside(
     let metrics = recorder.metrics.clone();
     let sending = async {
         for what in events {
-            sender.send(Arc::new(sample("shop", "web", *what))).unwrap();
+            // What another server has told is not written again.
+            for is_own in [false, true] {
+                sender.send(Happened::event(sample("shop", "web", *what), is_own)).unwrap();
+            }
             sleep(Duration::from_secs(1)).await;
         }
         pending::<()>().await;

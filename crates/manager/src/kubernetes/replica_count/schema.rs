@@ -171,6 +171,10 @@ pub struct ReplicaCountStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// What happened last to the workload, oldest first, for all servers. Each line is an event as JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic", "maxItems" = 64))]
+    pub history: Vec<String>,
 }
 
 /// A change of the count by somebody else.

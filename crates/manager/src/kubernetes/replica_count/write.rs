@@ -111,23 +111,44 @@ pub async fn delete(client: &Client, key: &ObjectKey, uid: &str, version: u64) -
     send::<Value>(client, request).await.map(drop)
 }
 
+/// What becomes of the history that an object has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldHistory {
+    /// It stays as it is. A conflict means that there is none.
+    Stays,
+    /// It is replaced, or there is none.
+    Goes,
+}
+
+/// Where the history of an object is, and where it waits while its status is replaced.
+const HISTORY: &str = "/status/history";
+const WAITING_HISTORY: &str = "/history";
+
 /// Replaces the status of an object with this uid, whatever version it has. A conflict means that it has another uid.
 pub async fn write_status(
     client: &Client,
     key: &ObjectKey,
     uid: &str,
     status: &ReplicaCountStatus,
+    old_history: OldHistory,
 ) -> Result<ReplicaCount, RequestError> {
-    // `add` replaces the whole status, of which a merge would keep what is no longer true.
-    let patch = json!([
-        { "op": "test", "path": "/metadata/uid", "value": uid },
-        { "op": "add", "path": "/status", "value": status },
-    ]);
+    let test = json!({ "op": "test", "path": "/metadata/uid", "value": uid });
+    // It replaces the whole status, of which a merge would keep what is no longer true.
+    let add = json!({ "op": "add", "path": "/status", "value": status });
+    let move_history = |from: &str, path: &str| json!({ "op": "move", "from": from, "path": path });
+    let patch = match old_history {
+        OldHistory::Goes => json!([test, add]),
+        OldHistory::Stays => {
+            let (away, back) =
+                (move_history(HISTORY, WAITING_HISTORY), move_history(WAITING_HISTORY, HISTORY));
+            json!([test, away, add, back])
+        }
+    };
     let request = Request::patch(format!("{}/status?{}", object_path(key), parameters()))
         .header(header::CONTENT_TYPE, "application/json-patch+json")
         .body(patch.to_string().into_bytes());
     send(client, request).await.map_err(|error| match error {
-        // Only the test of the uid can fail.
+        // Only the test of the uid and the move of the history can fail.
         RequestError::Refused(message) if message.contains(NOT_APPLIED) => RequestError::Conflict(message),
         error => error,
     })

@@ -80,7 +80,7 @@ fn load(text: &str) -> Config {
 }
 
 struct Running {
-    events: broadcast::Sender<Arc<Entry>>,
+    events: broadcast::Sender<Happened>,
     metrics: NotifyMetrics,
     config: watch::Sender<Arc<Config>>,
     shutdown: CancellationToken,
@@ -89,7 +89,7 @@ struct Running {
 
 impl Running {
     fn start(config: Config, leadership: Leadership) -> Self {
-        let (events, happened) = broadcast::channel(16_384);
+        let (events, happened) = broadcast::channel(32_768);
         let (config, metrics) = (watch::Sender::new(Arc::new(config)), NotifyMetrics::default());
         let notifier =
             Notifier { happened, config: config.subscribe(), leadership, metrics: metrics.clone() };
@@ -103,7 +103,10 @@ impl Running {
     }
 
     fn add(&self, name: &str, what: What) {
-        self.events.send(Arc::new(sample("shop", name, what))).unwrap();
+        // What another server has told is not sent again.
+        for is_own in [false, true] {
+            self.events.send(Happened::event(sample("shop", name, what), is_own)).unwrap();
+        }
     }
 
     async fn wait_for(&self, totals: [u64; 3]) {
@@ -191,8 +194,8 @@ async fn too_many_messages_are_dropped_and_counted() {
     );
     let config = Arc::clone(&running.config.borrow());
     for name in 0..MAX_WAITING + 5 {
-        let entry = Arc::new(sample("shop", &format!("web-{name}"), What::Drifted));
-        notifier.add(&mut outbox, &config, &entry);
+        let happened = Happened::event(sample("shop", &format!("web-{name}"), What::Drifted), true);
+        notifier.add(&mut outbox, &config, &happened);
         notifier.flush(&mut outbox, &config, None);
     }
     assert_eq!(running.metrics.totals(), [0, 0, 5]);

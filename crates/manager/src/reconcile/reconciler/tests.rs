@@ -129,7 +129,8 @@ impl Fixture {
         }
         cluster.end_listing(Kind::Deployment);
         let (writes, work) = (Arc::<Writes>::default(), Arc::<Work>::default());
-        let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1, Traces::default());
+        let (report, reporter) =
+            report(history::in_memory(Bounds::DEFAULT).1, Traces::default(), Leadership::default(), None);
         tokio::spawn(reporter.run(CancellationToken::new()));
         let (metrics, shutdown) = (report.metrics.clone(), CancellationToken::new());
         let reconciler = Reconciler {

@@ -77,7 +77,8 @@ async fn logged_at(events: impl IntoIterator<Item = (i64, EventKind)>) -> Vec<St
         .with_writer(move || writer.clone())
         .finish();
     let _logging = tracing::subscriber::set_default(logging);
-    let (report, reporter) = report(history::in_memory(Bounds::DEFAULT).1, Traces::default());
+    let (report, reporter) =
+        report(history::in_memory(Bounds::DEFAULT).1, Traces::default(), Leadership::default(), None);
     for (second, kind) in events {
         report.emit(Event { at: Timestamp::from_second(second).expect("in range"), ..event(kind) });
     }
@@ -187,7 +188,8 @@ async fn lines_about_conflicts_are_as_documented() {
 
 #[tokio::test]
 async fn an_event_that_finds_no_room_is_counted() {
-    let (report, _reporter) = report(history::in_memory(Bounds::DEFAULT).1, Traces::default());
+    let (report, _reporter) =
+        report(history::in_memory(Bounds::DEFAULT).1, Traces::default(), Leadership::default(), None);
     for _ in 0..MAX_WAITING + 2 {
         report.emit(event(EventKind::Calmed));
     }

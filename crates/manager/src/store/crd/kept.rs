@@ -27,9 +27,18 @@ pub struct Kept {
     pub(super) attention: Notify,
     /// Tells the watch not to wait any longer.
     pub(super) restart: Notify,
+    /// The largest version that the watch has shown, and whether it is in a listing, which has no order.
+    shown: Mutex<Shown>,
     doubtful: Mutex<Vec<ObjectKey>>,
     in_flight: Mutex<HashMap<ObjectKey, Ours>>,
     rules: Rules,
+}
+
+/// How far the watch has come.
+#[derive(Debug, Default)]
+struct Shown {
+    version: u64,
+    is_listing: bool,
 }
 
 /// Who changes an object, and the setting that it gets. `None`: it is deleted.
@@ -71,8 +80,10 @@ pub struct ObjectView {
     pub superseded_by: Option<Arc<str>>,
     /// The newer objects that do not count because of this one.
     pub supersedes: Vec<Arc<str>>,
-    /// The status that it has.
+    /// The status that it has, without its history.
     pub status: Arc<ReplicaCountStatus>,
+    /// The newest entry of its history. 0: it has none.
+    pub told_id: u64,
 }
 
 /// A version of an object that has this uid.
@@ -108,14 +119,14 @@ impl Kept {
         let rules = objects.lock().unwrap_or_else(PoisonError::into_inner).rules();
         let feed = Feed::new(mirror, subscriber);
         let (attention, restart) = (Notify::new(), Notify::new());
-        let (doubtful, in_flight) = (Mutex::default(), Mutex::default());
-        Self { objects, feed, reading, attention, restart, doubtful, in_flight, rules }
+        let (shown, doubtful, in_flight) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { objects, feed, reading, attention, restart, shown, doubtful, in_flight, rules }
     }
 
     /// What is known of an object. `None`: it does not exist.
     pub fn view(&self, key: &ObjectKey) -> Option<ObjectView> {
         let objects = self.lock();
-        let Known { uid, generation, said, status, .. } = objects.get(key)?;
+        let Known { uid, generation, said, status, told_id, .. } = objects.get(key)?;
         let of_target = said.target.iter().flat_map(|target| objects.of_target(target));
         let mut others = of_target.map(|key| Arc::clone(&key.name));
         let first = others.next();
@@ -129,6 +140,7 @@ impl Kept {
             superseded_by: first.filter(|_| !is_first),
             supersedes: if is_first { others.collect() } else { Vec::new() },
             status: Arc::clone(status),
+            told_id: *told_id,
         })
     }
 
@@ -187,7 +199,10 @@ impl Kept {
 
     pub(super) fn observe(&self, object: &ReplicaCount) {
         let mut objects = self.lock();
-        let effect = objects.observe(object);
+        let mut effect = objects.observe(object);
+        if let Some(told) = &mut effect.told {
+            told.is_latest = !self.shown().is_listing;
+        }
         let (by, at) = object.set();
         // What anybody may have written is not told as proven.
         let by = by.filter(|_| self.rules.authors == Certainty::Proven);
@@ -206,6 +221,7 @@ impl Kept {
             author = ours.clone();
         }
         self.publish(&objects, vec![effect], &author);
+        self.record_shown(object.version());
     }
 
     pub(super) fn remove(&self, object: &ReplicaCount) {
@@ -217,6 +233,20 @@ impl Kept {
         };
         let effect = objects.remove(&object.key(), object.uid(), object.version(), is_written);
         self.publish(&objects, vec![effect], &author);
+        self.record_shown(object.version());
+    }
+
+    /// Records that the watch has shown a version. The objects are locked, so that this follows what it has changed.
+    fn record_shown(&self, version: u64) {
+        let mut shown = self.shown();
+        shown.version = shown.version.max(version);
+        if !shown.is_listing {
+            self.feed.subscriber().shown(shown.version, false);
+        }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that this server changes an object; `None` deletes it.
@@ -235,7 +265,9 @@ impl Kept {
     }
 
     pub(super) fn begin_listing(&self) {
-        self.lock().begin_listing();
+        let mut objects = self.lock();
+        objects.begin_listing();
+        self.shown().is_listing = true;
     }
 
     /// Ends a listing; returns how many objects there are. Only then does anything of the first one count: a younger object
@@ -257,6 +289,10 @@ impl Kept {
             self.feed.subscriber().filled();
             self.feed.subscriber().objects_changed(&objects.keys());
         }
+        let mut shown = self.shown();
+        shown.is_listing = false;
+        self.feed.subscriber().shown(shown.version, true);
+        drop(shown);
         self.resume(&objects);
         count
     }
@@ -307,11 +343,14 @@ impl Kept {
     }
 
     /// Publishes what has changed. The lock is held, so that everything is published in order.
-    fn publish(&self, _objects: &Objects, effects: Vec<Effect>, author: &Author) {
+    fn publish(&self, _objects: &Objects, mut effects: Vec<Effect>, author: &Author) {
+        for told in effects.iter_mut().filter_map(|effect| effect.told.take()) {
+            self.feed.subscriber().told(told);
+        }
         if !self.reading.is_read() {
             return;
         }
-        for Effect { transitions, objects } in effects {
+        for Effect { transitions, objects, told: _ } in effects {
             for transition in transitions {
                 self.publish_one(transition, author);
             }

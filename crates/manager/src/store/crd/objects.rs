@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::history::compact::{self, Decoded};
 use replica_count_core::stored::{Entry, Stored};
 
 use super::entry::{Rules, Said};
+use crate::history::shared::Told;
 use crate::kubernetes::replica_count::{CreatedAt, ObjectKey, ReplicaCount, ReplicaCountStatus};
 
 /// What is known of one object.
@@ -16,7 +18,10 @@ pub(super) struct Known {
     pub(super) version: u64,
     pub(super) created_at: CreatedAt,
     pub(super) said: Arc<Said>,
+    /// Without its history.
     pub(super) status: Arc<ReplicaCountStatus>,
+    /// The newest entry of its history. 0: it has none.
+    pub(super) told_id: u64,
     pub(super) generation: u64,
     /// The listing that showed it last, or that was the last one when this server wrote it.
     listing: u64,
@@ -42,6 +47,8 @@ pub(super) struct Effect {
     pub(super) transitions: Vec<Transition>,
     /// The objects whose status may be different now.
     pub(super) objects: Vec<ObjectKey>,
+    /// What the object tells for the first time.
+    pub(super) told: Option<Told>,
 }
 
 /// All objects.
@@ -144,15 +151,24 @@ impl Objects {
         let before = target.as_ref().and_then(|target| self.entry(target));
         let old = self.by_key.get(&key);
         let is_same_object = old.is_some_and(|old| *old.uid == *object.uid() && *old.said == said);
-        let status = Arc::new(object.status());
-        let is_status_changed = old.is_some_and(|old| old.status != status);
+        let mut status = object.status();
+        let lines = std::mem::take(&mut status.history);
+        let known_id = old.filter(|old| *old.uid == *object.uid()).map_or(0, |old| old.told_id);
+        let (told_id, version) = (compact::newest_id(&lines), object.version());
+        if let (Some(EntryTarget::Known(target)), true) = (&target, told_id > known_id) {
+            let Decoded { entries, has_gap } = compact::decode(&lines, target, known_id);
+            effect.told = Some(Told { target: target.clone(), entries, has_gap, version, is_latest: false });
+        }
+        let status = Arc::new(status);
+        let is_status_changed = old.is_some_and(|old| old.status != status || old.told_id != told_id);
         self.unlink(&key);
         let known = Known {
             uid: object.uid().into(),
-            version: object.version(),
+            version,
             created_at: object.created_at(),
             said: Arc::new(said),
             status,
+            told_id,
             generation: object.generation(),
             listing: self.listing,
             is_unseen: is_answer,
@@ -202,7 +218,7 @@ impl Objects {
         self.by_key.remove(key);
         let Some(target) = target else { return Effect::default() };
         let objects = self.of_target(&target).cloned().collect();
-        Effect { transitions: self.transition(target, before).into_iter().collect(), objects }
+        Effect { transitions: self.transition(target, before).into_iter().collect(), objects, told: None }
     }
 
     /// Removes an object from those of its target.

@@ -2018,7 +2018,8 @@ func (x *SetEnforcementResponse) GetKind() Kind {
 // One event. Fields that an event of this type does not have are absent.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Grows with each event. Another history, such as that of a new volume, begins at 1 again.
+	// Grows with each event. Another history, such as that of a new volume, begins at 1 again. Servers that share their
+	// ReplicaCounts share the ids, too.
 	Id        int64     `protobuf:"varint,1,opt,name=Id,proto3" json:"Id,omitempty"`
 	Name      string    `protobuf:"bytes,2,opt,name=Name,proto3" json:"Name,omitempty"`
 	Namespace string    `protobuf:"bytes,3,opt,name=Namespace,proto3" json:"Namespace,omitempty"`
@@ -2419,7 +2420,11 @@ type WatchDeploymentsRequest struct {
 	// Also list unmanaged workloads in the snapshot.
 	IncludeUnmanaged bool `protobuf:"varint,4,opt,name=IncludeUnmanaged,proto3" json:"IncludeUnmanaged,omitempty"`
 	// Only events of these types. Empty: all types.
-	Types         []EventType `protobuf:"varint,5,rep,packed,name=Types,proto3,enum=proto.EventType" json:"Types,omitempty"`
+	Types []EventType `protobuf:"varint,5,rep,packed,name=Types,proto3,enum=proto.EventType" json:"Types,omitempty"`
+	// The last ResumeToken of an earlier stream with the same filters, of this server or of another one that uses the same
+	// ReplicaCounts. Instead of a snapshot, the stream then begins with what has happened since. If the server does not know
+	// the token, or no longer all that has happened since, there is a snapshot, as without a token.
+	ResumeToken   string `protobuf:"bytes,6,opt,name=ResumeToken,proto3" json:"ResumeToken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2489,6 +2494,13 @@ func (x *WatchDeploymentsRequest) GetTypes() []EventType {
 	return nil
 }
 
+func (x *WatchDeploymentsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
 // First the rows of the snapshot in one or more messages, of which the last says SnapshotComplete, and then one event in
 // each message. An event that happens during the snapshot may already show in its rows.
 type WatchDeploymentsResponse struct {
@@ -2497,8 +2509,14 @@ type WatchDeploymentsResponse struct {
 	// The snapshot ends with this message. Only events follow.
 	SnapshotComplete bool   `protobuf:"varint,2,opt,name=SnapshotComplete,proto3" json:"SnapshotComplete,omitempty"`
 	Event            *Event `protobuf:"bytes,3,opt,name=Event,proto3" json:"Event,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Where another stream can go on after this message. Empty: at the token of an earlier message; what came since then
+	// comes again. It means nothing to clients, and changes with versions.
+	ResumeToken string `protobuf:"bytes,4,opt,name=ResumeToken,proto3" json:"ResumeToken,omitempty"`
+	// The stream goes on where ResumeToken of the request says. This is in its first message, which then has
+	// SnapshotComplete and no rows.
+	Resumed       bool `protobuf:"varint,5,opt,name=Resumed,proto3" json:"Resumed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchDeploymentsResponse) Reset() {
@@ -2550,6 +2568,20 @@ func (x *WatchDeploymentsResponse) GetEvent() *Event {
 		return x.Event
 	}
 	return nil
+}
+
+func (x *WatchDeploymentsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *WatchDeploymentsResponse) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
 }
 
 var File_deployments_proto protoreflect.FileDescriptor
@@ -2766,17 +2798,20 @@ const file_deployments_proto_rawDesc = "" +
 	"\x05_Kind\"`\n" +
 	"\x12ListEventsResponse\x12$\n" +
 	"\x06Events\x18\x01 \x03(\v2\f.proto.EventR\x06Events\x12$\n" +
-	"\rNextPageToken\x18\x02 \x01(\tR\rNextPageToken\"\xc2\x01\n" +
+	"\rNextPageToken\x18\x02 \x01(\tR\rNextPageToken\"\xe4\x01\n" +
 	"\x17WatchDeploymentsRequest\x12\x1c\n" +
 	"\tNamespace\x18\x01 \x01(\tR\tNamespace\x12\x12\n" +
 	"\x04Name\x18\x02 \x01(\tR\x04Name\x12!\n" +
 	"\x05Kinds\x18\x03 \x03(\x0e2\v.proto.KindR\x05Kinds\x12*\n" +
 	"\x10IncludeUnmanaged\x18\x04 \x01(\bR\x10IncludeUnmanaged\x12&\n" +
-	"\x05Types\x18\x05 \x03(\x0e2\x10.proto.EventTypeR\x05Types\"\x9f\x01\n" +
+	"\x05Types\x18\x05 \x03(\x0e2\x10.proto.EventTypeR\x05Types\x12 \n" +
+	"\vResumeToken\x18\x06 \x01(\tR\vResumeToken\"\xdb\x01\n" +
 	"\x18WatchDeploymentsResponse\x123\n" +
 	"\x04Rows\x18\x01 \x03(\v2\x1f.proto.DeploymentsReplicaConfigR\x04Rows\x12*\n" +
 	"\x10SnapshotComplete\x18\x02 \x01(\bR\x10SnapshotComplete\x12\"\n" +
-	"\x05Event\x18\x03 \x01(\v2\f.proto.EventR\x05Event*(\n" +
+	"\x05Event\x18\x03 \x01(\v2\f.proto.EventR\x05Event\x12 \n" +
+	"\vResumeToken\x18\x04 \x01(\tR\vResumeToken\x12\x18\n" +
+	"\aResumed\x18\x05 \x01(\bR\aResumed*(\n" +
 	"\x04Kind\x12\x0e\n" +
 	"\n" +
 	"DEPLOYMENT\x10\x00\x12\x10\n" +

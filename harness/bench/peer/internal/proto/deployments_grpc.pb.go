@@ -54,7 +54,7 @@ type DeploymentsServiceClient interface {
 	// Lists what happened, newest first, as far as this server remembers it.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Streams what ListDeployments would list, and then what happens. Ends with RESOURCE_EXHAUSTED if the client reads too
-	// slowly, and with UNAVAILABLE when the server ends: call it again then.
+	// slowly, and with UNAVAILABLE when the server ends: call it again then, with the last ResumeToken to go on there.
 	WatchDeployments(ctx context.Context, in *WatchDeploymentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentsResponse], error)
 }
 
@@ -163,7 +163,7 @@ type DeploymentsServiceServer interface {
 	// Lists what happened, newest first, as far as this server remembers it.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// Streams what ListDeployments would list, and then what happens. Ends with RESOURCE_EXHAUSTED if the client reads too
-	// slowly, and with UNAVAILABLE when the server ends: call it again then.
+	// slowly, and with UNAVAILABLE when the server ends: call it again then, with the last ResumeToken to go on there.
 	WatchDeployments(*WatchDeploymentsRequest, grpc.ServerStreamingServer[WatchDeploymentsResponse]) error
 	mustEmbedUnimplementedDeploymentsServiceServer()
 }

@@ -22,14 +22,14 @@ const HANDOVERS: usize = 11;
 const ROLE: &str = "replica-count-manager-lease";
 
 /// A server that holds the Lease, and another one.
-async fn two() -> (Fixture<'static>, Manager) {
+pub(super) async fn two() -> (Fixture<'static>, Manager) {
     let fixture = with_crd(&TIMES).await;
     wait_for_metric(&fixture.manager, "leader 1").await;
     let follower = another(&fixture).await;
     (fixture, follower)
 }
 
-async fn another(fixture: &Fixture<'_>) -> Manager {
+pub(super) async fn another(fixture: &Fixture<'_>) -> Manager {
     let mut manager = Manager::start(&fixture.options).await.unwrap();
     manager.wait_ready().await.unwrap();
     wait_for_metric(&manager, "lease_held 1").await;

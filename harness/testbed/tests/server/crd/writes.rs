@@ -14,6 +14,9 @@ use tonic_types::StatusExt as _;
 use super::{in_namespace, with_crd};
 use crate::fixture::{Fixture, SOMEBODY, options};
 
+/// How often another server is watched while it follows.
+const ROUNDS: i32 = 100;
+
 fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref()?.get(&format!("replicacount.dev/{name}")).map(String::as_str)
 }
@@ -160,7 +163,7 @@ async fn another_server_follows() {
     let mut other = other.client().await.unwrap();
     fixture.create("web", 1).await;
     let mut lags = Vec::new();
-    for round in 0..50 {
+    for round in 0..ROUNDS {
         let generation = fixture.set("web", 2 + round).await.generation;
         // With the generation that it may not have seen yet.
         let mut request = fixture.set_request("web", 100 + round);
@@ -189,12 +192,13 @@ async fn another_server_follows() {
     }
     lags.sort();
     println!(
-        "a Set is seen by another server {:?} after it was sent (median of {}; most {:?})",
-        lags[25],
+        "a Set is seen by another server {:?} after it was sent (median of {}; p99 {:?}, most {:?})",
+        lags[lags.len() / 2],
         lags.len(),
-        lags[49]
+        lags[lags.len() * 99 / 100 - 1],
+        lags[lags.len() - 1]
     );
-    assert!(lags[45] < Duration::from_secs(1), "{lags:?}");
+    assert!(lags[lags.len() * 9 / 10] < Duration::from_secs(1), "{lags:?}");
 }
 
 #[tokio::test]
