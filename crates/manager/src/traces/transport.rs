@@ -137,10 +137,11 @@ impl Transport {
             headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
         }
         let (head, body) = self.outbound.exchange(http_request, DEADLINE).await?;
+        // Of a refusal, the body does not matter.
+        check_status(head.status)?;
         let body = body?;
         let trailers = body.trailers().cloned().unwrap_or_default();
         let bytes = body.to_bytes();
-        check_status(head.status)?;
         let message = match self.protocol {
             Protocol::Http => bytes,
             Protocol::Grpc => {
@@ -218,6 +219,9 @@ pub(crate) fn pairs(text: &str) -> impl Iterator<Item = Option<(String, String)>
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -249,5 +253,29 @@ mod tests {
             assert_eq!(is_temporary(check_grpc_status(&trailers, &HeaderMap::new())), expected, "{code}");
         }
         check_grpc_status(&HeaderMap::new(), &HeaderMap::new()).unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_refusal_with_a_long_text_is_a_refusal() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let collector = Collector {
+            endpoint: format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
+            protocol: Protocol::Http,
+            ca_file: None,
+            headers: HeaderMap::new(),
+        };
+        let answers = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            let text = "x".repeat(100 << 10);
+            let answer = format!("HTTP/1.1 413 X\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+            // The client may have closed the connection before it has read all of it.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+        let error = Transport::new(&collector).unwrap().send(&Request::default()).await.unwrap_err();
+        assert_eq!(error.to_string(), "the collector answered 413 Payload Too Large");
+        assert!(!error.is_temporary());
+        answers.await.unwrap();
     }
 }
