@@ -4,6 +4,7 @@
 //! Polling misses nothing: it works with renames, with swapped symbolic links as in Kubernetes, and on file systems
 //! without change notifications.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::mem;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub(crate) trait Files: Send + Sync + 'static {
     type Value;
     /// Why that cannot be used. One line.
     type Problem: Display;
-    /// Their name in the log, in the plural.
-    const NAME: &'static str;
+    /// Their name in the log, in the plural, perhaps with a path.
+    fn name(&self) -> Cow<'static, str>;
 
     /// Reads them. May block, as file systems may.
     fn read(&self) -> Self::Contents;
@@ -95,7 +96,7 @@ impl<F: Files> Polled<F> {
                         let now = clock::now().wall;
                         take(self.judge(contents, now), now);
                     }
-                    Err(error) => error!(%error, "{} were not read", F::NAME),
+                    Err(error) => error!(%error, "{} were not read", self.files.name()),
                 }
             }
         };
@@ -127,7 +128,13 @@ impl<F: Files> Polled<F> {
     fn refuse(&mut self, problem: String) -> Found<F::Value> {
         let is_new = self.refused.as_ref() != Some(&problem);
         if is_new {
-            warn!(problem, "{} have changed and cannot be used; the previous ones stay in use", F::NAME);
+            let name = self.files.name();
+            if self.in_use.is_some() {
+                warn!(problem, "{name} have changed and cannot be used; the previous ones stay in use");
+            } else {
+                // Nothing was read before.
+                warn!(problem, "{name} cannot be used");
+            }
             self.refused = Some(problem);
         }
         Found::Refused { is_new }
@@ -147,7 +154,10 @@ mod tests {
         type Contents = i32;
         type Value = i32;
         type Problem = &'static str;
-        const NAME: &'static str = "the numbers";
+
+        fn name(&self) -> Cow<'static, str> {
+            "the numbers".into()
+        }
 
         fn read(&self) -> i32 {
             self.0.load(Ordering::SeqCst)

@@ -1,5 +1,6 @@
 //! Reloads receivers and routes without a restart: a valid set of files replaces the previous one.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,10 @@ impl Files for NotifyFiles {
     type Contents = Result<Snapshot, ConfigError>;
     type Value = Config;
     type Problem = ConfigError;
-    const NAME: &'static str = "the files of --notify-config";
+
+    fn name(&self) -> Cow<'static, str> {
+        "the files of --notify-config".into()
+    }
 
     fn read(&self) -> Self::Contents {
         Snapshot::take(&self.0)

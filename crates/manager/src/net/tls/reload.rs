@@ -1,5 +1,6 @@
 //! Reloads certificates without a restart: a valid set of files replaces the previous one.
 
+use std::borrow::Cow;
 use std::mem;
 
 use jiff::Timestamp;
@@ -21,7 +22,10 @@ impl Files for CertificateFiles {
     type Contents = Contents;
     type Value = Credentials;
     type Problem = TlsError;
-    const NAME: &'static str = "the certificate files";
+
+    fn name(&self) -> Cow<'static, str> {
+        "the certificate files".into()
+    }
 
     fn read(&self) -> Contents {
         self.0.read()

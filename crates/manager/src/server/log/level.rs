@@ -2,6 +2,7 @@
 //!
 //! What cannot be used changes nothing, so that a slip does not silence the log.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind, Read as _};
@@ -58,7 +59,10 @@ impl Files for Levels {
     type Contents = Result<String, String>;
     type Value = LogLevel;
     type Problem = String;
-    const NAME: &'static str = "the levels of --log-level-file";
+
+    fn name(&self) -> Cow<'static, str> {
+        format!("the levels of {}", self.path.display()).into()
+    }
 
     /// What the file says; nothing if there is none.
     fn read(&self) -> Self::Contents {
@@ -193,8 +197,32 @@ mod tests {
             check(Some("info,server::log=debug\n"), &["a detail"]);
             check(Some("loud"), &["\"loud\\\" is no level", "a detail"]);
             check(Some("loud"), &["a detail"]);
+            let refused =
+                format!("the levels of {} have changed and cannot be used; the previous", path.display());
+            check(Some("louder"), &[&refused, "a detail"]);
             check(Some("warn,h2=debug"), &["log level changed", "a frame"]);
             check(None, &["log level changed"]);
         });
+    }
+
+    #[test]
+    fn a_file_that_is_not_valid_at_the_start_has_not_changed() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("level");
+        fs::write(&path, "loud").unwrap();
+        let (configured, output): (LogLevel, _) = ("info".parse().unwrap(), Output::default());
+        let (_layer, handle) = reload::Layer::new(filter(&configured));
+        let LevelFile { mut polled, .. } = LevelFile::new(path.clone(), configured.clone(), handle);
+        let writer = output.clone();
+        let subscriber = fmt().with_writer(move || writer.clone()).without_time().with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let contents = Levels { path: path.clone(), configured }.read();
+            polled.judge(contents, Timestamp::UNIX_EPOCH);
+        });
+        let line = output.take();
+        assert!(
+            line.contains(&format!("the levels of {} cannot be used problem=", path.display())),
+            "{line}"
+        );
     }
 }
