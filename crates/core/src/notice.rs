@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod cloud_event;
 pub mod digest;
 pub mod filter;
+pub mod firing;
 pub mod link;
 pub mod signature;
 pub mod slack;

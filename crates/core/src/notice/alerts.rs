@@ -1,13 +1,12 @@
 //! Alerts for API v2 of Prometheus' Alertmanager: what is serious fires, and what ends it resolves it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Notice;
-use super::digest::{Story, Told};
+use super::digest::{Digest, Story, Told};
 use super::filter::RouteFilter;
+use super::firing::{Firing, MOMENT, after, ends, fired, fires, lasts};
 use super::text::grouped;
 use crate::history::entry::{Entry, What};
 use crate::target::Target;
@@ -17,34 +16,37 @@ use crate::words::{self, Severity, sentence, severity, usual_severity};
 pub const MAX_WORKLOADS: usize = 5000;
 /// Alerts in one request.
 pub const MAX_ALERTS: usize = 1000;
-/// How long something that happened once fires.
-const MOMENT: Duration = Duration::from_mins(5);
-/// How long something that lasts fires if nothing ends it.
-const STATE: Duration = Duration::from_hours(1);
 
-/// Whether an event fires an alert that passes the filter, or ends one: what ends an alert need not pass itself.
-pub fn takes(filter: &RouteFilter, entry: &Entry) -> bool {
-    let fires = severity(entry) > Severity::Info && filter.matches(entry);
-    fires || (filter.covers(&entry.target) && fired(filter).any(|what| ends(entry, what)))
+/// Whether an event fires an alert that passes the filter, or ends one that fires, or that `collected` will fire. What ends an
+/// alert need not pass the filter itself.
+pub fn takes(filter: &RouteFilter, entry: &Entry, firing: &Firing, collected: Option<&Digest>) -> bool {
+    let (target, story) = (&entry.target, collected.and_then(|digest| digest.story(&entry.target)));
+    let is_sent =
+        |what| firing.has(target, what, entry.at) || story.is_some_and(|story| story.of(what).is_some());
+    let ends_one = || fired(filter).any(|what| ends(entry, what) && is_sent(what));
+    fires(filter, entry) || (filter.covers(target) && ends_one())
 }
 
-/// The bodies: arrays of alerts, none of them empty.
-pub fn alerts(notice: &Notice<'_>) -> Vec<Value> {
-    let stories = notice.digest.stories();
-    let of_workloads = stories.iter().flat_map(|(target, story)| {
-        fired(notice.filter).filter_map(|what| alert(notice, target, story, what))
-    });
-    let alerts: Vec<Value> = left_out(notice).into_iter().chain(of_workloads).collect();
+/// The bodies: arrays of alerts, none of them empty. Those that fire come before those that have ended. `firing` is told what
+/// is sent.
+pub fn alerts(notice: &Notice<'_>, firing: &mut Firing) -> Vec<Value> {
+    firing.forget_before(notice.at);
+    let (mut alerts, mut ended) = (Vec::from_iter(left_out(notice)), Vec::new());
+    for (target, story) in notice.digest.stories() {
+        for what in fired(notice.filter) {
+            let was_firing = firing.has(target, what, notice.at);
+            let Some(span) = Span::of(story, what, was_firing) else { continue };
+            if span.has_ended {
+                firing.end(target, what);
+                ended.push(alert(notice, target, what, &span));
+            } else {
+                firing.begin(target, what, span.told.last.at);
+                alerts.push(alert(notice, target, what, &span));
+            }
+        }
+    }
+    alerts.append(&mut ended);
     alerts.chunks(MAX_ALERTS).map(|chunk| Value::from(chunk.to_vec())).collect()
-}
-
-/// The events whose alerts pass the filter.
-fn fired(filter: &RouteFilter) -> impl Iterator<Item = What> {
-    let passes = |what: &What| {
-        let severity = usual_severity(*what);
-        severity > Severity::Info && filter.takes(*what, severity)
-    };
-    words::ALL.into_iter().filter(passes)
 }
 
 /// Says that alerts are missing. `None`: none is.
@@ -70,16 +72,36 @@ fn left_out(notice: &Notice<'_>) -> Option<Value> {
     }))
 }
 
-/// The alert for events of one kind. `None`: there are none, and nothing has ended them.
-fn alert(notice: &Notice<'_>, target: &Target, story: &Story, what: What) -> Option<Value> {
-    let begun = story.of(what).filter(|told| severity(&told.last) > Severity::Info);
-    let ended = story.told().into_iter().rfind(|told| ends(&told.last, what));
-    let (told, ends_at) = match (begun, ended) {
-        (None, None) => return None,
-        (None, Some(ended)) => (ended, ended.last.at),
-        (Some(begun), Some(ended)) if ended.last.id > begun.last.id => (begun, ended.last.at),
-        (Some(begun), _) => (begun, after(begun.last.at, lasts(what))),
-    };
+/// When an alert fires.
+struct Span<'a> {
+    /// The events that fire it, or that have ended it if it was sent before.
+    told: &'a Told,
+    ends_at: Timestamp,
+    has_ended: bool,
+}
+
+impl<'a> Span<'a> {
+    /// `None`: no event has fired it, and none has ended it if it `was_firing` before.
+    fn of(story: &'a Story, what: What, was_firing: bool) -> Option<Self> {
+        let begun = story.of(what).filter(|told| severity(&told.last) > Severity::Info);
+        let ended = story.told().into_iter().rfind(|told| ends(&told.last, what));
+        match (begun, ended) {
+            (None, Some(ended)) if was_firing => {
+                Some(Self { told: ended, ends_at: ended.last.at, has_ended: true })
+            }
+            (None, _) => None,
+            (Some(begun), Some(ended)) if ended.last.id > begun.last.id => {
+                Some(Self { told: begun, ends_at: ended.last.at, has_ended: true })
+            }
+            (Some(begun), _) => {
+                Some(Self { told: begun, ends_at: after(begun.last.at, lasts(what)), has_ended: false })
+            }
+        }
+    }
+}
+
+fn alert(notice: &Notice<'_>, target: &Target, what: What, span: &Span<'_>) -> Value {
+    let Span { told, ends_at, .. } = span;
     let mut alert = json!({
         "labels": {
             "alertname": format!("ReplicaCount{}", words::reason(what)),
@@ -90,54 +112,12 @@ fn alert(notice: &Notice<'_>, target: &Target, story: &Story, what: What) -> Opt
             "route": notice.route,
         },
         "annotations": { "summary": sentence(&told.last), "count": told.count.to_string() },
-        "startsAt": starts_at(told, ends_at).to_string(),
+        // An alert that has ended before it began is refused.
+        "startsAt": told.first_at.min(*ends_at).to_string(),
         "endsAt": ends_at.to_string(),
     });
     if let Some(link) = notice.links.first() {
         alert["generatorURL"] = link.url(target).into();
     }
-    Some(alert)
-}
-
-/// An alert that has ended before it began is refused.
-fn starts_at(told: &Told, ends_at: Timestamp) -> Timestamp {
-    told.first_at.min(ends_at)
-}
-
-/// Whether an event ends the alert of such events. A drift that was repaired has happened all the same.
-fn ends(entry: &Entry, what: What) -> bool {
-    let was_managed = entry.from.is_some();
-    match entry.what {
-        What::Calmed => what == What::Contested,
-        What::SteadyConflictEnded => what == What::SteadyConflict,
-        What::Repaired | What::Applied | What::Resolved => {
-            matches!(what, What::Missing | What::WriteFailed)
-        }
-        What::Autoscaled => what == What::Autoscaled && entry.autoscaler.is_none(),
-        // Nothing of the workload matters any more.
-        What::Deleted => lasts(what) == STATE,
-        What::HoldEnded if entry.to.is_none() => lasts(what) == STATE,
-        // If it fails again, that is reported again. Another count ends a conflict, but not a steady one.
-        What::Set | What::HoldEnded => {
-            let is_other_count = was_managed && entry.from != entry.to;
-            (what == What::WriteFailed && was_managed) || (what == What::Contested && is_other_count)
-        }
-        What::Enforced
-        | What::Ignored
-        | What::Drifted
-        | What::AnotherServer
-        | What::LateCost
-        | What::Contested
-        | What::SteadyConflict
-        | What::Missing
-        | What::WriteFailed => false,
-    }
-}
-
-fn after(at: Timestamp, time: Duration) -> Timestamp {
-    at.saturating_add(time).unwrap_or(Timestamp::MAX)
-}
-
-fn lasts(what: What) -> Duration {
-    if matches!(what, What::Drifted | What::AnotherServer) { MOMENT } else { STATE }
+    alert
 }

@@ -163,6 +163,11 @@ impl Digest {
         stories
     }
 
+    /// What happened to a workload. `None`: nothing, or it is not told of.
+    pub fn story(&self, target: &Target) -> Option<&Story> {
+        self.stories.get(target)
+    }
+
     /// How many workloads there are without a story, at least.
     pub fn left_out(&self) -> usize {
         self.others.len()

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::alerts::{self, MAX_ALERTS, MAX_WORKLOADS, alerts};
 use super::cloud_event::cloud_event;
 use super::filter::RouteFilter;
+use super::firing::Firing;
 use super::slack::slack;
 use super::teams::teams;
 use super::text::{cut, grouped, title};
@@ -16,7 +17,7 @@ use crate::history::entry::{Entry, What};
 use crate::history::sample::sample;
 use crate::kind::Kind;
 use crate::replicas::Replicas;
-use crate::words::Severity;
+use crate::words::{ALL as ALL_EVENTS, Severity, usual_severity};
 
 /// What happened, in this order.
 fn digest(events: &[(&str, What)]) -> Digest {
@@ -186,7 +187,7 @@ fn an_alert_fires_until_something_ends_it() {
     let check = |events: &[What], name: &str, seconds: Option<i64>| {
         let events: Vec<_> = events.iter().map(|what| ("web", *what)).collect();
         let digest = digest(&events);
-        let bodies = alerts(&notice(&digest, &[]));
+        let bodies = alerts(&notice(&digest, &[]), &mut Firing::default());
         let mut alerts = bodies.iter().flat_map(|body| body.as_array().expect("an array"));
         let alert = alerts.find(|alert| alert["labels"]["alertname"] == name);
         let time = |alert: &Value, field: &str| {
@@ -200,7 +201,7 @@ fn an_alert_fires_until_something_ends_it() {
     check(&[What::Contested], "ReplicaCountContested", Some(3600));
     check(&[What::Contested, What::Calmed], "ReplicaCountContested", Some(0));
     check(&[What::Calmed, What::Contested], "ReplicaCountContested", Some(3600));
-    check(&[What::Calmed], "ReplicaCountContested", Some(0));
+    check(&[What::Calmed], "ReplicaCountContested", None);
     check(&[What::Set, What::Repaired], "ReplicaCountDrifted", None);
     check(&[What::WriteFailed, What::Repaired], "ReplicaCountWriteFailed", Some(0));
     for (what, name) in [
@@ -218,6 +219,15 @@ fn an_alert_fires_until_something_ends_it() {
     check(&[What::Drifted, What::Deleted], "ReplicaCountDrifted", Some(300));
 }
 
+/// All alerts of a workload that can end.
+fn firing(name: &str) -> Firing {
+    let mut firing = Firing::default();
+    for what in ALL_EVENTS.into_iter().filter(|what| usual_severity(*what) > Severity::Info) {
+        firing.observe(&ALL, &sample("shop", name, what), Timestamp::UNIX_EPOCH);
+    }
+    firing
+}
+
 #[test]
 fn a_change_of_a_setting_ends_the_alerts_of_what_it_ends() {
     let ended = |what: What, from: Option<i32>, to: Option<i32>| {
@@ -225,7 +235,7 @@ fn a_change_of_a_setting_ends_the_alerts_of_what_it_ends() {
         let mut digest = Digest::default();
         let entry = Entry { from: count(from), to: count(to), ..sample("shop", "web", what) };
         digest.add(&Arc::new(entry));
-        let bodies = alerts(&notice(&digest, &[]));
+        let bodies = alerts(&notice(&digest, &[]), &mut firing("web"));
         let names = bodies.iter().flat_map(|body| body.as_array().expect("an array"));
         names.map(|alert| alert["labels"]["alertname"].to_string()).collect::<Vec<_>>().join(" ")
     };
@@ -241,10 +251,12 @@ fn a_change_of_a_setting_ends_the_alerts_of_what_it_ends() {
 fn what_ends_an_alert_goes_to_each_route_that_got_it() {
     let check = |filter: &RouteFilter, what: What, expected: &[&str]| {
         let entry = sample("shop", "web", what);
-        assert_eq!(alerts::takes(filter, &entry), !expected.is_empty(), "{filter:?} {what:?}");
+        let mut firing = firing("web");
+        let takes = alerts::takes(filter, &entry, &firing, None);
+        assert_eq!(takes, !expected.is_empty(), "{filter:?} {what:?}");
         let mut digest = Digest::default();
         digest.add(&Arc::new(entry));
-        let bodies = alerts(&notice_of(&digest, &[], filter));
+        let bodies = alerts(&notice_of(&digest, &[], filter), &mut firing);
         let all: Vec<_> = bodies.iter().flat_map(|body| body.as_array().expect("an array")).collect();
         let names: Vec<_> = all.iter().map(|alert| alert["labels"]["alertname"].as_str()).collect();
         assert_eq!(names, expected.iter().map(|name| Some(*name)).collect::<Vec<_>>(), "{what:?}");
@@ -262,7 +274,7 @@ fn what_ends_an_alert_goes_to_each_route_that_got_it() {
     check(&contested, What::Calmed, &["ReplicaCountContested"]);
     check(&contested, What::Repaired, &[]);
     let others = RouteFilter { namespaces: vec!["other".to_owned()], ..ALL.clone() };
-    assert!(!alerts::takes(&others, &sample("shop", "web", What::Calmed)));
+    assert!(!alerts::takes(&others, &sample("shop", "web", What::Calmed), &firing("web"), None));
 }
 
 #[test]
@@ -273,7 +285,7 @@ fn all_alerts_of_a_mass_drift_are_sent_or_the_number_of_others_is_said() {
             digest.add(&Arc::new(sample("shop", &format!("web-{name}"), What::Drifted)));
         }
         digest.miss(missed);
-        let bodies = alerts(&notice(&digest, &[]));
+        let bodies = alerts(&notice(&digest, &[]), &mut Firing::default());
         assert_eq!(bodies.len(), requests, "{workloads}");
         let all: Vec<_> = bodies.iter().flat_map(|body| body.as_array().expect("an array")).collect();
         assert!(bodies.iter().all(|body| body.as_array().is_some_and(|all| all.len() <= MAX_ALERTS)));
@@ -288,4 +300,103 @@ fn all_alerts_of_a_mass_drift_are_sent_or_the_number_of_others_is_said() {
     let text = "Too much happened at once: the alerts of 1,234 workloads, or their ends, were left out, and 7 \
                 events were missed";
     check(MAX_WORKLOADS + 1234, 7, 6, Some(text));
+}
+
+/// What a route sends: whether it takes each event, and the names of the alerts of each message.
+#[derive(Default)]
+struct Route {
+    firing: Firing,
+    digest: Option<Digest>,
+    events: u64,
+}
+
+impl Route {
+    fn add(&mut self, name: &str, what: What, second: i64) -> bool {
+        self.events += 1;
+        let at = Timestamp::from_second(second).expect("valid");
+        let entry = Arc::new(Entry { id: self.events, at, ..sample("shop", name, what) });
+        let takes = alerts::takes(&ALL, &entry, &self.firing, self.digest.as_ref());
+        if takes {
+            self.digest.get_or_insert_with(|| Digest::with_room(MAX_WORKLOADS)).add(&entry);
+        }
+        takes
+    }
+
+    /// The alerts of the next requests, with a `/` before those that have ended.
+    fn send(&mut self, second: i64) -> Vec<Vec<String>> {
+        let at = Timestamp::from_second(second).expect("valid");
+        let Some(digest) = self.digest.take() else { return Vec::new() };
+        let bodies = alerts(&Notice { at, ..notice(&digest, &[]) }, &mut self.firing);
+        let text = |alert: &Value| {
+            let ends_at: Timestamp = alert["endsAt"].as_str().expect("a time").parse().expect("valid");
+            let name = alert["labels"]["alertname"].as_str().expect("a name");
+            format!("{}{}", if ends_at > at { "" } else { "/" }, name.trim_start_matches("ReplicaCount"))
+        };
+        let request = |body: &Value| body.as_array().expect("an array").iter().map(text).collect();
+        bodies.iter().map(request).collect()
+    }
+}
+
+#[test]
+fn only_an_alert_that_was_sent_is_ended_and_once() {
+    let mut route = Route::default();
+    for what in [What::Repaired, What::Applied, What::Set, What::Calmed, What::Deleted] {
+        assert!(!route.add("web", what, 1), "{what:?}");
+    }
+    assert!(route.add("web", What::WriteFailed, 2));
+    assert_eq!(route.send(3), [["WriteFailed"]]);
+    assert!(!route.add("api", What::Repaired, 4), "another workload");
+    assert!(!route.add("web", What::Enforced, 4));
+    assert!(route.add("web", What::Drifted, 5));
+    assert_eq!(route.send(6), [["Drifted"]], "the other one goes on");
+    assert!(route.add("web", What::Repaired, 7));
+    assert_eq!(route.send(8), [["/WriteFailed"]]);
+    assert!(!route.add("web", What::Repaired, 9));
+    assert!(route.add("web", What::Contested, 10) && route.add("web", What::Calmed, 11), "not sent yet");
+    assert_eq!(route.send(12), [["/Contested"]]);
+    assert!(route.add("web", What::Missing, 20));
+    assert_eq!(route.send(21), [["Missing"]]);
+    assert!(!route.add("web", What::Applied, 20 + 3600), "it has ended by itself");
+}
+
+#[test]
+fn the_alerts_of_a_server_before_are_ended() {
+    let mut firing = Firing::default();
+    let observe = |firing: &mut Firing, what: What, now: i64| {
+        let entry = sample("shop", "web", what);
+        firing.observe(&ALL, &entry, Timestamp::from_second(entry.at.as_second() + now).expect("valid"));
+        firing.has(&entry.target, What::Missing, entry.at)
+    };
+    assert!(!observe(&mut firing, What::Missing, 3600), "over");
+    assert!(observe(&mut firing, What::Missing, 3599));
+    assert!(observe(&mut firing, What::Drifted, 0));
+    assert!(!observe(&mut firing, What::Applied, 0), "the server before has sent the end, too");
+}
+
+#[test]
+fn a_mass_drift_with_repairs_is_few_requests_and_what_fires_comes_first() {
+    let mut route = Route::default();
+    for what in [What::Drifted, What::Repaired] {
+        for name in 0..10_000 {
+            route.add(&format!("web-{name}"), what, 1);
+        }
+    }
+    assert_eq!(route.send(2).len(), 6);
+    for name in 0..5000 {
+        route.add(&format!("web-{name}"), What::Deleted, 3);
+    }
+    assert!(route.send(4).is_empty());
+    for name in 0..1500 {
+        route.add(&format!("a-{name}"), What::Missing, 5);
+    }
+    assert_eq!(route.send(6).len(), 2);
+    for name in 0..1500 {
+        route.add(&format!("a-{name}"), What::Deleted, 7);
+        route.add(&format!("b-{name}"), What::Missing, 7);
+    }
+    let requests = route.send(8);
+    let all: Vec<_> = requests.iter().flatten().collect();
+    assert_eq!((requests.len(), all.len()), (3, 3000));
+    assert!(all[..1500].iter().all(|name| *name == "Missing"), "{:?}", &all[..10]);
+    assert!(all[1500..].iter().all(|name| *name == "/Missing"));
 }

@@ -6,8 +6,10 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use replica_count_core::history::entry::Entry;
 use replica_count_core::notice::Notice;
 use replica_count_core::notice::digest::Digest;
+use replica_count_core::notice::firing::Firing;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{mpsc, watch};
@@ -32,6 +34,8 @@ const ID_LENGTH: usize = 24;
 pub struct Notifier {
     /// What happens.
     pub happened: Receiver<Happened>,
+    /// What happened before, oldest first: alerts of it may still fire.
+    pub past: Vec<Arc<Entry>>,
     /// Receivers and routes, now and after each change.
     pub config: watch::Receiver<Arc<Config>>,
     /// Who sends.
@@ -52,6 +56,8 @@ struct Collecting {
 struct Outbox {
     /// By route.
     collecting: HashMap<String, Collecting>,
+    /// The alerts that were sent, by route.
+    firing: HashMap<String, Firing>,
     /// By receiver.
     queues: HashMap<String, mpsc::Sender<Message>>,
     deliveries: JoinSet<()>,
@@ -64,6 +70,9 @@ impl Notifier {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut outbox = Outbox::default();
         let mut config = Arc::clone(&self.config.borrow_and_update());
+        for entry in std::mem::take(&mut self.past) {
+            observe(&mut outbox, &config, &entry);
+        }
         loop {
             tokio::select! {
                 biased;
@@ -73,6 +82,7 @@ impl Notifier {
                     config = Arc::clone(&self.config.borrow_and_update());
                     // What waits for a receiver that is gone is dropped by its delivery.
                     outbox.queues.retain(|name, _| config.receivers.contains_key(name));
+                    outbox.firing.retain(|name, _| config.routes.iter().any(|route| route.name == *name));
                 }
                 received = self.happened.recv() => match received {
                     Ok(happened) => self.add(&mut outbox, &config, &happened),
@@ -108,15 +118,17 @@ impl Notifier {
     }
 
     fn add(&self, outbox: &mut Outbox, config: &Config, happened: &Happened) {
+        let Happened::Event { entry, is_own, .. } = happened else { return };
         // Whoever has recorded it sends it.
-        let Happened::Event { entry, is_own: true, .. } = happened else { return };
-        if self.leadership.term().is_none() {
-            return;
+        if !is_own || self.leadership.term().is_none() {
+            return observe(outbox, config, entry);
         }
         for route in &config.routes {
             let Some(receiver) = config.receivers.get(&route.receiver) else { continue };
-            let service = receiver.service();
-            if !service.takes(&route.filter, entry) {
+            let (service, firing) =
+                (receiver.service(), outbox.firing.entry(route.name.clone()).or_default());
+            let collected = outbox.collecting.get(&route.name).map(|collecting| &collecting.digest);
+            if !service.takes(&route.filter, entry, firing, collected) {
                 continue;
             }
             let new = || Collecting { digest: service.digest(), due: Instant::now() + route.window };
@@ -153,7 +165,8 @@ impl Notifier {
         let (route_name, filter, links, at) = (&route.name, &route.filter, &config.links, clock::now().wall);
         let notice = Notice { id: &id, route: route_name, filter, digest, links, at };
         let ids = std::iter::once(id.clone()).chain(std::iter::repeat_with(message_id));
-        for (body, id) in service.render(&notice).into_iter().zip(ids) {
+        let firing = outbox.firing.entry(route.name.clone()).or_default();
+        for (body, id) in service.render(&notice, firing).into_iter().zip(ids) {
             let body = body.to_string().into_bytes();
             let message = Message { id, route: route.name.clone(), service, body, begun: Instant::now() };
             self.send(outbox, &route.receiver, message);
@@ -194,6 +207,16 @@ impl Notifier {
         outbox.deliveries.spawn(delivery.run());
         outbox.queues.insert(receiver.to_owned(), sender.clone());
         sender
+    }
+}
+
+/// Takes into account what another server sends, or this one has sent before it was restarted.
+fn observe(outbox: &mut Outbox, config: &Config, entry: &Entry) {
+    let now = clock::now().wall;
+    for route in &config.routes {
+        if config.receivers.get(&route.receiver).is_some_and(|receiver| receiver.service().has_ends()) {
+            outbox.firing.entry(route.name.clone()).or_default().observe(&route.filter, entry, now);
+        }
     }
 }
 

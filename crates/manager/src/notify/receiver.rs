@@ -11,6 +11,7 @@ use replica_count_core::history::entry::Entry;
 use replica_count_core::notice::cloud_event::{CONTENT_TYPE, cloud_event};
 use replica_count_core::notice::digest::Digest;
 use replica_count_core::notice::filter::RouteFilter;
+use replica_count_core::notice::firing::Firing;
 use replica_count_core::notice::signature::{SIGNATURE_PREFIX, signed};
 use replica_count_core::notice::slack::slack;
 use replica_count_core::notice::teams::teams;
@@ -61,11 +62,25 @@ impl Service {
         }
     }
 
-    /// Whether it is told of an event by a route with this filter.
-    pub fn takes(self, filter: &RouteFilter, entry: &Entry) -> bool {
+    /// Whether it is told of an event by a route with this filter, whose alerts fire, and which has collected this.
+    pub fn takes(
+        self,
+        filter: &RouteFilter,
+        entry: &Entry,
+        firing: &Firing,
+        collected: Option<&Digest>,
+    ) -> bool {
         match self {
             Self::Slack | Self::Teams | Self::Webhook => filter.matches(entry),
-            Self::Alertmanager => alerts::takes(filter, entry),
+            Self::Alertmanager => alerts::takes(filter, entry, firing, collected),
+        }
+    }
+
+    /// Whether it has to be told when something ends.
+    pub fn has_ends(self) -> bool {
+        match self {
+            Self::Slack | Self::Teams | Self::Webhook => false,
+            Self::Alertmanager => true,
         }
     }
 
@@ -77,13 +92,13 @@ impl Service {
         }
     }
 
-    /// The bodies of the requests of a message. Without any, there is nothing to send.
-    pub fn render(self, notice: &Notice<'_>) -> Vec<Value> {
+    /// The bodies of the requests of a message. Without any, there is nothing to send. `firing` is told which alerts are sent.
+    pub fn render(self, notice: &Notice<'_>, firing: &mut Firing) -> Vec<Value> {
         match self {
             Self::Slack => vec![slack(notice)],
             Self::Teams => vec![teams(notice)],
             Self::Webhook => vec![cloud_event(notice)],
-            Self::Alertmanager => alerts::alerts(notice),
+            Self::Alertmanager => alerts::alerts(notice, firing),
         }
     }
 }

@@ -12,6 +12,7 @@ use replica_count_core::history::sample::sample;
 use replica_count_core::notice::Notice;
 use replica_count_core::notice::digest::Digest;
 use replica_count_core::notice::filter::RouteFilter;
+use replica_count_core::notice::firing::Firing;
 use replica_count_core::words::{self, severity, usual_severity};
 
 use crate::clock;
@@ -97,7 +98,8 @@ fn print(config: &Config) -> String {
         let (service, host) = (receiver.service().as_str(), receiver.host());
         let _ = writeln!(text, "--- route {}, receiver {} ({service} at {host})", route.name, route.receiver);
         let digest = example(&route.filter, None);
-        let bodies = receiver.service().render(&notice(config, route, &digest, NO_ID, Timestamp::UNIX_EPOCH));
+        let notice = notice(config, route, &digest, NO_ID, Timestamp::UNIX_EPOCH);
+        let bodies = receiver.service().render(&notice, &mut Firing::default());
         let _ = match bodies.first() {
             Some(body) => writeln!(text, "{body:#}"),
             None => writeln!(text, "nothing: what this route takes is no alert"),
@@ -114,7 +116,8 @@ fn send(config: &Config, name: &str) -> Result<(), NotifyError> {
     let receiver = &config.receivers[&route.receiver];
     let (now, id) = (clock::now().wall, message_id());
     let digest = example(&route.filter, Some(now));
-    let bodies = receiver.service().render(&notice(config, route, &digest, &id, now));
+    let notice = notice(config, route, &digest, &id, now);
+    let bodies = receiver.service().render(&notice, &mut Firing::default());
     let Some(body) = bodies.first() else {
         return Err(NotifyError::NotAccepted("what this route takes is no alert".to_owned()));
     };

@@ -149,8 +149,11 @@ impl Shared {
 
     /// Sends notifications of what happens.
     pub(super) fn notifier(&self, reload: &NotifyReload) -> Notifier {
+        let happened = self.history.watch();
+        let past = self.history.read(|history| history.entries().cloned().collect());
         Notifier {
-            happened: self.history.watch(),
+            happened,
+            past,
             config: reload.current(),
             leadership: self.leadership.clone(),
             metrics: reload.metrics().clone(),

@@ -79,6 +79,20 @@ fn load(text: &str) -> Config {
     Config::load(&path).unwrap().0
 }
 
+/// What happens now.
+fn now(name: &str, what: What) -> Entry {
+    Entry { at: clock::now().wall, ..sample("shop", name, what) }
+}
+
+/// A route to Alertmanager, with a window of a second.
+fn alertmanager(webhook: &Webhook) -> Config {
+    load(&format!(
+        "window: 1s\nreceivers:\n  - {{name: r, alertmanager: {{url: 'http://{}'}}}}\n\
+         routes:\n  - {{name: n, receiver: r, severity: warning, events: [contested]}}\n",
+        webhook.address
+    ))
+}
+
 struct Running {
     events: broadcast::Sender<Happened>,
     metrics: NotifyMetrics,
@@ -89,10 +103,16 @@ struct Running {
 
 impl Running {
     fn start(config: Config, leadership: Leadership) -> Self {
+        Self::start_after(&[], config, leadership)
+    }
+
+    /// Starts a server that knows that this has happened.
+    fn start_after(past: &[Entry], config: Config, leadership: Leadership) -> Self {
+        let past = past.iter().cloned().map(Arc::new).collect();
         let (events, happened) = broadcast::channel(32_768);
         let (config, metrics) = (watch::Sender::new(Arc::new(config)), NotifyMetrics::default());
         let notifier =
-            Notifier { happened, config: config.subscribe(), leadership, metrics: metrics.clone() };
+            Notifier { happened, past, config: config.subscribe(), leadership, metrics: metrics.clone() };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(notifier.run(shutdown.clone()));
         Self { events, metrics, config, shutdown, task }
@@ -104,9 +124,12 @@ impl Running {
 
     fn add(&self, name: &str, what: What) {
         // What another server has told is not sent again.
-        for is_own in [false, true] {
-            self.events.send(Happened::event(sample("shop", name, what), is_own)).unwrap();
-        }
+        self.tell(&format!("{name}-of-another"), what, false);
+        self.tell(name, what, true);
+    }
+
+    fn tell(&self, name: &str, what: What, is_own: bool) {
+        self.events.send(Happened::event(now(name, what), is_own)).unwrap();
     }
 
     async fn wait_for(&self, totals: [u64; 3]) {
@@ -186,6 +209,7 @@ async fn too_many_messages_are_dropped_and_counted() {
     let (notifier, mut outbox) = (
         Notifier {
             happened: running.events.subscribe(),
+            past: Vec::new(),
             config: running.config.subscribe(),
             leadership: Leadership::default(),
             metrics: running.metrics.clone(),
@@ -216,14 +240,7 @@ async fn only_the_holder_collects() {
 #[tokio::test]
 async fn alertmanager_gets_all_alerts_of_its_route_and_their_ends() {
     let webhook = Webhook::start(&[200]).await;
-    let running = Running::start(
-        load(&format!(
-            "window: 1s\nreceivers:\n  - {{name: r, alertmanager: {{url: 'http://{}'}}}}\n\
-             routes:\n  - {{name: n, receiver: r, severity: warning, events: [contested]}}\n",
-            webhook.address
-        )),
-        Leadership::default(),
-    );
+    let running = Running::start(alertmanager(&webhook), Leadership::default());
     let contested = 1001;
     for name in 0..contested {
         running.add(&format!("web-{name}"), What::Contested);
@@ -237,5 +254,22 @@ async fn alertmanager_gets_all_alerts_of_its_route_and_their_ends() {
     assert_eq!(sizes, [1000, 1, 1]);
     let resolved = &bodies[2][0];
     assert_eq!((&resolved["labels"]["name"], &resolved["endsAt"]), (&"web-0".into(), &resolved["startsAt"]));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn alertmanager_gets_the_ends_of_what_another_server_or_the_one_before_has_sent() {
+    let webhook = Webhook::start(&[200]).await;
+    let past = [now("before", What::Contested)];
+    let running = Running::start_after(&past, alertmanager(&webhook), Leadership::default());
+    running.tell("other", What::Contested, false);
+    for name in ["before", "other", "unknown"] {
+        running.tell(name, What::Calmed, true);
+    }
+    running.wait_for([1, 0, 0]).await;
+    let bodies = webhook.bodies();
+    let names: Vec<_> =
+        bodies[0].as_array().unwrap().iter().map(|alert| alert["labels"]["name"].as_str()).collect();
+    assert_eq!(names, [Some("before"), Some("other")]);
     running.stop().await;
 }
