@@ -1,5 +1,6 @@
 //! `diff`: where the cluster is not as desired, or the server not as files say.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::process::Command;
 use std::{env, fs, io};
 
@@ -22,6 +23,9 @@ const FAILED: u8 = 2;
 
 /// A program that shows differences of two folders instead.
 const EXTERNAL: &str = "KUBECTL_EXTERNAL_DIFF";
+
+/// The longest name of a file that every common file system takes, in bytes.
+const LONGEST_NAME: usize = 255;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,7 +115,7 @@ impl DiffArgs {
                     .map_or_else(|| Ok(String::new()), |setting| entry_of(namespace, target, setting))
             };
             let name = format!("{}.{namespace}.{}", kind_name(target.kind), target.name);
-            Ok(Pair { name, is: text(before)?, should_be: text(after)? })
+            Ok(Pair { name: file_name(name), is: text(before)?, should_be: text(after)? })
         });
         let files = files.collect::<Result<_, Failure>>()?;
         Ok(Differences { files, summary: lines(plan.needed().map(apply::line)) })
@@ -132,6 +136,18 @@ fn differs(row: &GetDeploymentResponse) -> bool {
         | DeploymentState::Autoscaled
         | DeploymentState::Unsupported => true,
     }
+}
+
+/// A name for a file, unique even if the end of a long one must be left out.
+fn file_name(name: String) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let hash = format!("-{:016x}", hasher.finish());
+    let begin = name.floor_char_boundary(LONGEST_NAME - hash.len());
+    format!("{}{hash}", &name[..begin])
 }
 
 /// Shows the difference with another program, which gets two folders, as from kubectl.
@@ -155,5 +171,23 @@ fn external(program: &str, files: &[Pair]) -> Result<(), Failure> {
     match status.code() {
         Some(0 | 1) => Ok(()),
         _ => Err(Failure::new(format!("{program}: {status}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_and_stays_unique() {
+        let namespace = "n".repeat(63);
+        let long = |end: &str| file_name(format!("Deployment.{namespace}.{}{end}", "w".repeat(252)));
+        let names = [long("a"), long("b")];
+        assert!(names.iter().all(|name| name.len() == LONGEST_NAME), "{names:?}");
+        assert_ne!(names[0], names[1]);
+        assert!(names[0].starts_with(&format!("Deployment.{namespace}.www")));
+        assert_eq!(names[0], long("a"), "the same before and after");
+        let short = "x".repeat(LONGEST_NAME);
+        assert_eq!(file_name(short.clone()), short);
     }
 }

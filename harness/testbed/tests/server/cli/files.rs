@@ -71,6 +71,9 @@ async fn another_program_shows_whole_entries_that_differ() {
         fixture.create_managed(name, 1).await;
     }
     let cli = Cli::new(&fixture);
+    cli.write("long", &format!("- {{name: {}, replicas: 2}}\n", "w".repeat(253)));
+    let long = cli.plugin(["diff", "-f", "long"]).env("KUBECTL_EXTERNAL_DIFF", "/bin/ls").output().unwrap();
+    assert_eq!(long.status.code(), Some(1), "{long:?}");
     cli.write("counts", "- {name: web, replicas: 1, enforcement: ignore}\n- {name: new, replicas: 2}\n");
     let mut command = cli.plugin(["diff", "-f", "counts", "--prune", "--all"]);
     let path = env::var_os("PATH").unwrap();
