@@ -177,8 +177,11 @@ there is none. */}}
 {{- if and $isFile $type (ne $type "Recreate") -}}
 {{- fail "strategy.type must be Recreate with store=file: a new server can only start after the old one has ended." -}}
 {{- end -}}
-{{- if lt (int .Values.terminationGracePeriodSeconds) 20 -}}
-{{- fail "terminationGracePeriodSeconds must be 20 or more: requests in flight get 10 seconds, then queued changes are written." -}}
+{{- $hooks := default dict (include "rcm.lifecycle" . | fromYaml) -}}
+{{- $sleep := dig "sleep" "seconds" 0 (default dict $hooks.preStop) | int -}}
+{{- $least := add 20 $sleep -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) (int $least) -}}
+{{- fail (printf "terminationGracePeriodSeconds must be %d or more: the hook preStop sleeps %d seconds of it, requests in flight get 10 seconds, then queued changes are written." $least $sleep) -}}
 {{- end -}}
 {{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) -}}
 {{- fail "persistence.existingClaim is set, but persistence.enabled is false: set it to true, or remove the claim." -}}
