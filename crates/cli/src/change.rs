@@ -30,6 +30,18 @@ impl ChangeArgs {
         self.dry_run.dry_run
     }
 
+    /// Refuses an address of a server whose cluster is not named: the current context may be that of another one.
+    pub(crate) fn require_cluster(&self) -> Result<(), Failure> {
+        let ConnectArgs { server, context, kubeconfig, .. } = &self.connect;
+        if server.is_some() && context.is_none() && kubeconfig.is_none() {
+            let message = "with --server or REPLICAS_SERVER, the cluster of that server must be named";
+            return Err(Failure::usage(message).advise(
+                "Name it with --context or --kubeconfig. Without an address, the server is found in the cluster.",
+            ));
+        }
+        Ok(())
+    }
+
     /// Connects. Returns the namespace, too.
     pub(crate) async fn connect(&self) -> Result<(Calls, String), Failure> {
         let calls = Calls::new(self.connect.connect().await?);

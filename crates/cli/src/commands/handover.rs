@@ -23,7 +23,8 @@ Examples:
   # From now on the autoscaler decides
   kubectl replicas handover web --to-hpa
 
-The count is managed until the autoscaler can act, so that nothing changes it in between.
+The count is managed until the autoscaler can act, so that nothing changes it in between. With --server, \
+--context or --kubeconfig must name the cluster of that server.
 
 Exit status: 0 if the autoscaler has taken over, 1 if something is in its way: the setting is kept then.";
 
@@ -50,6 +51,8 @@ pub(crate) struct HandoverArgs {
 impl HandoverArgs {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        // The setting is deleted on the server, and the autoscaler is one of the cluster.
+        self.change.require_cluster()?;
         let (calls, namespace) = self.change.connect().await?;
         let found = calls.one(&namespace, &self.target).await?;
         let count = self.count(&found)?;

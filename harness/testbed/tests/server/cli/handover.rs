@@ -53,6 +53,11 @@ async fn what_is_in_the_way_of_a_handover_is_named() {
     let fixture = Fixture::new().await;
     let cli = Cli::new(&fixture);
     assert_eq!(cli.run(["handover", "web"]).status, 2);
+    // The server of this address might be that of another cluster.
+    let elsewhere = format!("{HANDOVER} --server {}", cli.address());
+    assert!(cli.fails(&elsewhere, 2).contains("the cluster of that server must be named"));
+    let named = cli.fails(&format!("{elsewhere} --kubeconfig kubeconfig"), 1);
+    assert!(!named.contains("must be named"), "{named}");
     fixture.create("web", 3).await;
     fixture.wait_for_state("web", DeploymentState::Unmanaged).await;
     assert!(cli.fails(HANDOVER, 1).contains("deployment.apps/web is not managed"));
