@@ -278,6 +278,16 @@ async fn a_mass_drift_is_few_messages_that_count_all() {
     })
     .await;
     assert!(drifted.len() <= 2, "{drifted:?}");
+    let names = eventually("all alerts were sent", async || {
+        let received = receiver.received().into_iter().filter(|request| request.path == "/api/v2/alerts");
+        let alerts: Vec<_> =
+            received.flat_map(|request| request.json().as_array().unwrap().clone()).collect();
+        let names: Vec<_> = alerts.iter().map(|alert| alert["labels"]["alertname"].to_string()).collect();
+        if names.len() >= WORKLOADS { Ok(names) } else { Err(names.len()) }
+    })
+    .await;
+    // A repair ends no alert that has not fired.
+    assert!(names.iter().all(|name| name == "\"ReplicaCountDrifted\""), "{names:?}");
     let first = wait_for(&receiver, "/slack/T000", |body| has(body, "drifted")).await.json();
     let blocks = first["blocks"].as_array().unwrap();
     assert!(blocks.len() <= 22 && has(blocks.last().unwrap(), " more workloads. Route people"), "{first}");
