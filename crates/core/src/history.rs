@@ -79,6 +79,10 @@ struct Kept {
     /// How many drifts were seen since it is managed.
     drifts: u64,
     last_drift: Option<Arc<Entry>>,
+    /// The newest one of its entries that are not here. 0: there is none.
+    missing: u64,
+    /// Whether that one has gone before another server could read it.
+    is_untold: bool,
 }
 
 /// A page of entries, newest first.
@@ -170,6 +174,18 @@ impl History {
         self.version = self.version.max(version);
     }
 
+    /// The entry with this id is not known. It is before others of its target that are.
+    pub fn record_missing(&mut self, target: &Target, id: u64) {
+        if let Some(kept) = self.targets.get_mut(target) {
+            kept.missing = kept.missing.max(id);
+        }
+    }
+
+    /// The newest one of the entries of a target that are not here, as far as that is known. 0: there is none.
+    pub fn missing(&self, target: &Target) -> u64 {
+        self.targets.get(target).map_or(0, |kept| kept.missing)
+    }
+
     /// Something that could be read in this version, or before it, is not known.
     pub fn record_gap(&mut self, version: u64) {
         self.gone.version = self.gone.version.max(version);
@@ -219,7 +235,10 @@ impl History {
                 kept.drifts = entry.times.unwrap_or_default();
                 kept.last_drift = Some(Arc::clone(&entry));
             }
-            What::Deleted => (kept.drifts, kept.last_drift) = (0, None),
+            What::Deleted => {
+                (kept.drifts, kept.last_drift) = (0, None);
+                (kept.missing, kept.is_untold) = (0, false);
+            }
             _ => {}
         }
         kept.ids.insert(kept.ids.partition_point(|other| *other < id), id);
@@ -244,10 +263,15 @@ impl History {
         self.bytes -= entry.bytes();
         if let Some(kept) = self.targets.get_mut(&entry.target) {
             kept.ids.pop_front();
+            let mut newer = kept.ids.iter().filter_map(|id| self.entries.get(id));
+            if !newer.any(|stored| stored.entry.what == What::Deleted) {
+                kept.missing = kept.missing.max(id);
+                kept.is_untold |= version == UNPUBLISHED && self.version > 0;
+            }
             if kept.last_drift.as_ref().is_some_and(|drift| drift.id == id) {
                 kept.last_drift = None;
             }
-            if kept.ids.is_empty() {
+            if kept.ids.is_empty() && !kept.is_untold {
                 self.targets.remove(&entry.target);
             }
         }

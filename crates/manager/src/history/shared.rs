@@ -61,8 +61,8 @@ pub struct Told {
     pub target: Target,
     /// What has happened to it.
     pub entries: Vec<Entry>,
-    /// Whether there was more.
-    pub has_gap: bool,
+    /// The id of the newest entry before them that is not told. 0: there is none.
+    pub missing: u64,
     /// The version of the object.
     pub version: u64,
     /// Whether the watch has shown everything up to this version.
@@ -195,16 +195,16 @@ impl Recorder {
     }
 
     /// Adds what an object of the API server tells.
-    pub fn adopt(&mut self, Told { target, entries, has_gap, version, is_latest }: Told) {
+    pub fn adopt(&mut self, Told { target, entries, missing, version, is_latest }: Told) {
         if let Keeping::Objects(unrecorded) = &mut self.keeping {
             let is_told = |seen: &Entry| entries.iter().any(|entry| is_same(entry, seen));
             unrecorded.retain(|seen| !is_told(seen));
         }
         self.update(|history| {
             let mut happened = Vec::new();
-            if has_gap {
+            if missing > 0 {
                 history.record_gap(version);
-                happened.push(Happened::Gap(target));
+                happened.push(Happened::Gap(target.clone()));
             }
             let mut entries = entries.into_iter();
             while let Some(entry) = entries.next() {
@@ -215,6 +215,7 @@ impl Recorder {
                 let position = history.position();
                 happened.extend(adopted.map(|entry| Happened::Event { entry, is_own: false, position }));
             }
+            history.record_missing(&target, missing);
             ((), happened)
         });
     }

@@ -180,12 +180,12 @@ impl StatusKeeper {
         if object.superseded_by.is_some() || self.drops_history.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let known = object.told_id;
+        let told = object.told;
         let lines = self.history.read(|history| {
-            let is_new = history.of_target(target).next().is_some_and(|newest| newest.id > known);
-            is_new.then(|| compact::encode(history.of_target(target), known))
+            let is_new = history.of_target(target).next().is_some_and(|newest| newest.id > told.newest);
+            is_new.then(|| compact::encode(&compact::items(history, target, told)).lines)
         });
-        lines.filter(|lines| compact::newest_id(lines) > known).unwrap_or_default()
+        lines.filter(|lines| compact::ids(lines).newest > told.newest).unwrap_or_default()
     }
 
     /// Notices that the API server has dropped the history.
@@ -207,7 +207,7 @@ impl StatusKeeper {
         object: ObjectView,
         status: ReplicaCountStatus,
     ) -> (ObjectKey, Option<Duration>) {
-        let old_history = if status.history.is_empty() && object.told_id > 0 {
+        let old_history = if status.history.is_empty() && object.told.newest > 0 {
             OldHistory::Stays
         } else {
             OldHistory::Goes

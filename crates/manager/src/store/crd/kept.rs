@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use replica_count_core::change::Changed;
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::history::compact::Ids;
 use replica_count_core::setting::{Certainty, Setting};
 use replica_count_core::stored::Entry;
 use tokio::sync::Notify;
@@ -82,8 +83,8 @@ pub struct ObjectView {
     pub supersedes: Vec<Arc<str>>,
     /// The status that it has, without its history.
     pub status: Arc<ReplicaCountStatus>,
-    /// The newest entry of its history. 0: it has none.
-    pub told_id: u64,
+    /// What its history has.
+    pub told: Ids,
 }
 
 /// A version of an object that has this uid.
@@ -126,7 +127,7 @@ impl Kept {
     /// What is known of an object. `None`: it does not exist.
     pub fn view(&self, key: &ObjectKey) -> Option<ObjectView> {
         let objects = self.lock();
-        let Known { uid, generation, said, status, told_id, .. } = objects.get(key)?;
+        let Known { uid, generation, said, status, told, .. } = objects.get(key)?;
         let of_target = said.target.iter().flat_map(|target| objects.of_target(target));
         let mut others = of_target.map(|key| Arc::clone(&key.name));
         let first = others.next();
@@ -140,7 +141,7 @@ impl Kept {
             superseded_by: first.filter(|_| !is_first),
             supersedes: if is_first { others.collect() } else { Vec::new() },
             status: Arc::clone(status),
-            told_id: *told_id,
+            told: *told,
         })
     }
 
