@@ -220,14 +220,16 @@ impl Recorder {
         });
     }
 
-    /// Records that everything was adopted that could be read in this version; after a listing, that what was there before it
-    /// is not known.
-    pub fn record_version(&self, version: u64, is_listing: bool) {
+    /// Records that everything was adopted that could be read in this version.
+    pub fn record_shown(&self, version: u64) {
+        self.history.lock().record_version(version);
+    }
+
+    /// Records that everything was adopted that can be read in this version, and that what was there before is not known.
+    pub fn record_listed(&self, version: u64) {
         let mut history = self.history.lock();
         history.record_version(version);
-        if is_listing {
-            history.record_gap(version);
-        }
+        history.record_gap(version);
     }
 
     /// Changes the history, and tells all watchers. They are told in the order of the changes.

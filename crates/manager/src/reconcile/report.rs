@@ -46,12 +46,10 @@ enum Item {
     Event(Box<Event>),
     /// What an object of the API server tells.
     Told(Told),
-    /// The API server has shown everything in this version.
-    Version {
-        version: u64,
-        /// Whether it was by a listing, which does not show what was there before.
-        is_listing: bool,
-    },
+    /// The API server has shown everything that could be read in this version.
+    Shown(u64),
+    /// The API server has listed everything that can be read in this version, and not what was there before.
+    Listed(u64),
 }
 
 impl Report {
@@ -67,10 +65,14 @@ impl Report {
         self.send(Item::Told(told));
     }
 
-    /// Reports that the API server has shown everything in this version. After a listing, what was there before it is not
-    /// known.
-    pub fn shown(&self, version: u64, is_listing: bool) {
-        self.send(Item::Version { version, is_listing });
+    /// Reports that the API server has shown everything that could be read in this version.
+    pub fn shown(&self, version: u64) {
+        self.send(Item::Shown(version));
+    }
+
+    /// Reports that the API server has listed everything that can be read in this version, and not what was there before.
+    pub fn listed(&self, version: u64) {
+        self.send(Item::Listed(version));
     }
 
     fn send(&self, item: Item) {
@@ -135,7 +137,8 @@ impl Reporter {
                 }
             }
             Item::Told(told) => self.recorder.adopt(told),
-            Item::Version { version, is_listing } => self.recorder.record_version(version, is_listing),
+            Item::Shown(version) => self.recorder.record_shown(version),
+            Item::Listed(version) => self.recorder.record_listed(version),
         }
     }
 }

@@ -284,7 +284,7 @@ mod tests {
         let object = json!({ "metadata": metadata, "spec": { "replicas": 3 } });
         sink.begin_listing();
         sink.apply(serde_json::from_value(object).unwrap()).unwrap();
-        sink.end_listing();
+        sink.end_listing("1");
         sink.live();
         let (cluster, statuses) = (Arc::<Cluster>::default(), Arc::<Statuses>::default());
         let keeper = StatusKeeper {

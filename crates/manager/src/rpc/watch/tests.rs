@@ -198,7 +198,7 @@ async fn a_token_that_says_nothing_gets_a_snapshot() {
 #[tokio::test]
 async fn what_another_server_has_told_is_shown_once() {
     let mut scene = Scene::with_history(1, history::in_objects(Bounds::DEFAULT));
-    scene.recorder.record_version(10, true);
+    scene.recorder.record_listed(10);
     let mut stream = scene.watch(proto::WatchDeploymentsRequest::default());
     let begin = message(&mut stream).await.resume_token;
     let target = Target::deployment("shop", "web").unwrap();

@@ -242,7 +242,7 @@ impl Kept {
         let mut shown = self.shown();
         shown.version = shown.version.max(version);
         if !shown.is_listing {
-            self.feed.subscriber().shown(shown.version, false);
+            self.feed.subscriber().shown(shown.version);
         }
     }
 
@@ -271,9 +271,9 @@ impl Kept {
         self.shown().is_listing = true;
     }
 
-    /// Ends a listing; returns how many objects there are. Only then does anything of the first one count: a younger object
-    /// may have been listed before an older one.
-    pub(super) fn end_listing(&self) -> usize {
+    /// Ends a listing of this version; returns how many objects there are. Only then does anything of the first one count: a
+    /// younger object may have been listed before an older one.
+    pub(super) fn end_listing(&self, version: u64) -> usize {
         let mut objects = self.lock();
         let (effects, doubtful) = objects.end_listing();
         if !doubtful.is_empty() {
@@ -292,7 +292,8 @@ impl Kept {
         }
         let mut shown = self.shown();
         shown.is_listing = false;
-        self.feed.subscriber().shown(shown.version, true);
+        shown.version = shown.version.max(version);
+        self.feed.subscriber().listed(shown.version);
         drop(shown);
         self.resume(&objects);
         count
