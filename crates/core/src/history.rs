@@ -146,7 +146,7 @@ impl History {
 
     /// Adds what could be read in `version`, of which this server may have recorded some. Returns what is new.
     pub fn adopt(&mut self, entry: Entry, version: u64) -> Option<Arc<Entry>> {
-        if self.entries.contains_key(&entry.id) {
+        if self.has(entry.id) {
             self.record_published(&entry, version);
             return None;
         }
@@ -316,6 +316,11 @@ impl History {
     /// All entries, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.values().map(|stored| &stored.entry)
+    }
+
+    /// Whether the entry with this id is here.
+    pub fn has(&self, id: u64) -> bool {
+        self.entries.contains_key(&id)
     }
 
     /// How many entries there are.

@@ -209,6 +209,7 @@ async fn what_another_server_has_told_is_shown_once() {
         missing,
         version,
         is_latest: true,
+        is_news: true,
     };
     scene.recorder.adopt(told(&[1000, 1001], 0, 11));
     scene.recorder.adopt(told(&[1001, 1002], 0, 12));

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::entry::{NotEnforced, Rules, Said};
 use super::objects::{Effect, Known, Objects, Transition};
 use super::reading::Reading;
+use crate::history::shared::Told;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount, ReplicaCountStatus};
 use crate::store::feed::{Feed, Subscriber};
 use crate::store::mirror::Mirror;
@@ -345,18 +346,19 @@ impl Kept {
     }
 
     /// Publishes what has changed. The lock is held, so that everything is published in order.
-    fn publish(&self, _objects: &Objects, mut effects: Vec<Effect>, author: &Author) {
-        for told in effects.iter_mut().filter_map(|effect| effect.told.take()) {
-            self.feed.subscriber().told(told);
-        }
-        if !self.reading.is_read() {
-            return;
-        }
-        for Effect { transitions, objects, told: _ } in effects {
-            for transition in transitions {
-                self.publish_one(transition, author);
+    fn publish(&self, _objects: &Objects, effects: Vec<Effect>, author: &Author) {
+        let is_news = self.reading.is_read();
+        for Effect { transitions, objects, told } in effects {
+            if is_news {
+                for transition in transitions {
+                    self.publish_one(transition, author);
+                }
             }
-            if !objects.is_empty() {
+            // After the change that it may tell.
+            if let Some(told) = told {
+                self.feed.subscriber().told(Told { is_news, ..told });
+            }
+            if is_news && !objects.is_empty() {
                 self.feed.subscriber().objects_changed(&objects);
             }
         }

@@ -157,7 +157,9 @@ impl Objects {
         let (told, version) = (compact::ids(&lines), object.version());
         if let (Some(EntryTarget::Known(target)), true) = (&target, told.newest > known_id) {
             let Decoded { entries, missing } = compact::decode(&lines, target, known_id);
-            effect.told = Some(Told { target: target.clone(), entries, missing, version, is_latest: false });
+            let target = target.clone();
+            let told = Told { target, entries, missing, version, is_latest: false, is_news: false };
+            effect.told = Some(told);
         }
         let status = Arc::new(status);
         let is_status_changed = old.is_some_and(|old| old.status != status || old.told.newest != told.newest);

@@ -295,7 +295,7 @@ impl Subscriber for Heard {
 
     fn told(&self, told: Told) {
         let ids: Vec<_> = told.entries.iter().map(|entry| entry.id).collect();
-        self.hear(format!("told {ids:?}"));
+        self.hear(format!("told {ids:?} {}", if told.is_news { "now" } else { "before" }));
     }
 
     fn shown(&self, version: u64) {
@@ -307,6 +307,14 @@ impl Subscriber for Heard {
     }
 }
 
+/// An object that tells one entry.
+fn telling(version: u64, replicas: i32, id: u64) -> ReplicaCount {
+    let mut json = json("1", version, &json!({ "replicas": replicas }));
+    let line = json!({ "id": id, "at": "2026-01-01T00:00:00Z", "what": "set" });
+    json["status"] = json!({ "history": [line.to_string()] });
+    serde_json::from_value(json).unwrap()
+}
+
 #[tokio::test]
 async fn a_listing_is_as_new_as_it_says() {
     let (_mirror, _handle, unstarted) = open(Rules::NONE);
@@ -315,12 +323,13 @@ async fn a_listing_is_as_new_as_it_says() {
     let heard = Heard::default();
     let (_kept, sink, _writer) = unstarted.start(Client::new(service, "default"), Box::new(heard.clone()));
     sink.begin_listing();
-    sink.apply(object("1", 90, &json!({ "replicas": 3 }))).unwrap();
+    sink.apply(telling(90, 3, 7)).unwrap();
     // Something was deleted since.
     sink.end_listing("120");
-    assert_eq!(heard.take(), ["listed 120"]);
-    sink.apply(object("1", 130, &json!({ "replicas": 4 }))).unwrap();
-    assert_eq!(heard.take(), ["changed shop/web", "shown 130"]);
+    assert_eq!(heard.take(), ["told [7] before", "listed 120"]);
+    // A change is seen before an object tells it.
+    sink.apply(telling(130, 4, 8)).unwrap();
+    assert_eq!(heard.take(), ["changed shop/web", "told [8] now", "shown 130"]);
 }
 
 /// Memory cannot be filled while somebody reads it.

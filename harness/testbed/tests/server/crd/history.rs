@@ -207,7 +207,7 @@ async fn a_stream_is_not_resumed_across_a_deletion_that_no_server_saw() {
         fixture.create_managed(name, 3).await;
         fixture.wait_for_condition(name, "InEffect", "True", "InSync").await;
     }
-    fixture.wait_until_told(2).await;
+    fixture.wait_until_told(1).await;
     // What is left is older than the token.
     let version = async || fixture.object("web").await.unwrap().metadata.resource_version;
     let mut settled = version().await;
