@@ -129,7 +129,7 @@ impl History {
         entry.id = self.next_id.max(least_id);
         self.own_from.get_or_insert(entry.id);
         if entry.what == What::Drifted {
-            entry.times = Some(self.drifts(&entry.target).0 + 1);
+            entry.times = Some(self.drifts(&entry.target).0.saturating_add(1));
         }
         // Other servers see for themselves that a setting is deleted.
         let version = if entry.what == What::Deleted { self.version + 1 } else { UNPUBLISHED };

@@ -23,6 +23,8 @@ const TARGET: &str = "target";
 
 /// The key of [`Item::after`].
 const AFTER: &str = "after";
+/// Ids in objects are microseconds since 1970. Larger ones, after the year 2500, are not from a server.
+const MAX_ID: u64 = 1 << 54;
 
 /// An entry beside the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,23 @@ pub fn items(history: &History, target: &Target, told: Ids) -> Vec<Item> {
         Item { entry, after }
     };
     entries.into_iter().zip(older).map(after).collect()
+}
+
+/// What memory has, after what an object has had before, both newest first. Drifts go on with the number of the last one.
+pub fn join(memory: Vec<Item>, old: Vec<Item>) -> Vec<Item> {
+    let (mut new, newest) = (memory, old.first().map_or(0, |item| item.entry.id));
+    new.retain(|item| item.entry.id > newest);
+    if let Some(oldest) = new.last_mut().filter(|oldest| oldest.after <= newest) {
+        oldest.after = 0;
+    }
+    let last_drift = old.iter().find(|item| item.entry.what == What::Drifted);
+    let mut drifts = last_drift.and_then(|item| item.entry.times).unwrap_or_default();
+    for item in new.iter_mut().rev().filter(|item| item.entry.what == What::Drifted) {
+        drifts = item.entry.times.unwrap_or_default().max(drifts.saturating_add(1));
+        Arc::make_mut(&mut item.entry).times = Some(drifts);
+    }
+    new.extend(old);
+    new
 }
 
 /// The lines of a target. `items` are its entries, newest first. The last drift is always one of them, because it has the
@@ -148,10 +167,10 @@ pub fn read(lines: &[String], target: &Target, known: u64) -> Vec<Item> {
         if id(&fields).is_some_and(|id| id <= known) {
             break;
         }
-        let after = fields.get(AFTER).and_then(Value::as_u64).unwrap_or_default();
+        let after = fields.get(AFTER).and_then(Value::as_u64).filter(|id| *id <= MAX_ID).unwrap_or_default();
         fields.insert(TARGET.to_owned(), Value::String(target.to_string()));
         let entry: Option<Entry> = serde_json::from_value(Value::Object(fields)).ok();
-        let entry = entry.filter(|entry| entry.id > known && entry.id < u64::MAX);
+        let entry = entry.filter(|entry| entry.id > known && entry.id <= MAX_ID);
         items.extend(entry.map(|entry| Item { entry: entry.into(), after }));
     }
     items
@@ -165,7 +184,7 @@ pub fn ids(lines: &[String]) -> Ids {
 }
 
 fn id(fields: &Map<String, Value>) -> Option<u64> {
-    fields.get("id").and_then(Value::as_u64)
+    fields.get("id").and_then(Value::as_u64).filter(|id| *id <= MAX_ID)
 }
 
 #[cfg(test)]

@@ -59,7 +59,17 @@ fn what_cannot_be_read_is_left_out() {
     let mut lines = lines(&[entry(2, What::Set), entry(1, What::Set)]);
     lines.insert(1, r#"{"id":7,"at":"2026-01-01T00:00:00Z","what":"melted"}"#.to_owned());
     lines.push("not JSON".to_owned());
-    assert_eq!((of(&decode(&lines, &web(), 0)), ids(&lines).newest), (vec![1, 2], 2));
+    for id in [MAX_ID + 1, u64::MAX - 1, u64::MAX] {
+        lines.push(
+            r#"{"id":7,"at":"2026-01-01T00:00:00Z","what":"set","after":7}"#.replace('7', &id.to_string()),
+        );
+    }
+    let Decoded { missing, .. } = decode(&lines, &web(), 0);
+    assert_eq!((of(&decode(&lines, &web(), 0)), ids(&lines).newest, missing), (vec![1, 2], 2, 0));
+    // Nor does a number of drifts that cannot grow any more.
+    let mut history = history(Bounds::DEFAULT);
+    history.adopt(Entry { times: Some(u64::MAX), ..(*entry(3, What::Drifted)).clone() }, 11);
+    assert_eq!(history.push((*entry(4, What::Drifted)).clone(), 4).times, Some(u64::MAX));
 }
 
 #[test]
@@ -138,4 +148,35 @@ fn what_the_object_has_and_memory_does_not_is_missing_for_those_who_have_not_rea
     next.push((*entry(30, What::Set)).clone(), 30);
     let told = encode(&items(&next, &web(), Ids { oldest: 20, newest: 20 })).lines;
     assert_eq!((missing(&told, 4), missing(&told, 9)), (9, 0));
+}
+
+#[test]
+fn what_the_object_has_goes_before_what_memory_has() {
+    let drifted = |id, times| Arc::new(Entry { times: Some(times), ..(*entry(id, What::Drifted)).clone() });
+    let old = lines(&[entry(9, What::Repaired), drifted(8, 17), entry(7, What::Set)]);
+    let mut history = history(Bounds::DEFAULT);
+    for id in [20, 21] {
+        history.push((*entry(id, What::Drifted)).clone(), id);
+    }
+    let told = ids(&old);
+    let joined = |history: &History| join(items(history, &web(), told), read(&old, &web(), 0));
+    let lines = encode(&joined(&history)).lines;
+    let decoded = decode(&lines, &web(), 0);
+    assert_eq!((of(&decoded), decoded.missing), (vec![7, 8, 9, 20, 21], 0));
+    let drifts: Vec<_> = decoded.entries.iter().filter(|entry| entry.what == What::Drifted).collect();
+    assert_eq!(drifts.iter().map(|drift| drift.times).collect::<Vec<_>>(), [17, 18, 19].map(Some));
+    // Memory may have some of it, and may have lost what nobody could read.
+    let mut history = self::history(Bounds { per_target: 2, ..Bounds::DEFAULT });
+    history.adopt((*entry(9, What::Repaired)).clone(), 10);
+    for id in 20..=22 {
+        history.push((*entry(id, What::Applied)).clone(), id);
+    }
+    let decoded = decode(&encode(&joined(&history)).lines, &web(), 9);
+    assert_eq!((of(&decoded), decoded.missing), (vec![21, 22], 20));
+    let all: Vec<_> = (23..50).map(|id| entry(id, What::Applied)).collect();
+    for entry in all {
+        history.push((*entry).clone(), entry.id);
+    }
+    let decoded = decode(&encode(&joined(&history)).lines, &web(), 0);
+    assert_eq!(of(&decoded), [7, 8, 9, 48, 49]);
 }
