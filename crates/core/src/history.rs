@@ -150,6 +150,11 @@ impl History {
             self.record_published(&entry, version);
             return None;
         }
+        // The answer to a write of this server may come when memory has lost what it has written.
+        let is_own = self.own_from.is_some_and(|own_from| own_from <= entry.id);
+        if is_own && entry.id <= self.gone.id {
+            return None;
+        }
         Some(self.insert(entry, version))
     }
 
@@ -218,7 +223,12 @@ impl History {
         if !is_same || !(has_versions || has_ids) {
             return None;
         }
-        let missing = self.entries.iter().filter(|(id, stored)| !position.covers(**id, stored.version));
+        let own_from = self.own_from.unwrap_or_default();
+        let is_missing = |(id, Stored { entry, version }): &(&u64, &Stored)| {
+            let is_deletion = entry.what == What::Deleted;
+            *version > position.version && !position.covers(**id, is_deletion, own_from)
+        };
+        let missing = self.entries.iter().filter(is_missing);
         Some(missing.map(|(_, stored)| Arc::clone(&stored.entry)).collect())
     }
 

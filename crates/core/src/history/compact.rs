@@ -65,8 +65,11 @@ pub struct Decoded {
 /// What memory has of a target since its setting was last deleted, newest first. `told` is what its object has.
 pub fn items(history: &History, target: &Target, told: Ids) -> Vec<Item> {
     let mut entries: Vec<_> = history.of_target(target).cloned().collect();
-    let deleted = entries.iter().position(|entry| entry.what == What::Deleted);
-    entries.truncate(deleted.unwrap_or(entries.len()));
+    // What the object has is newer than the deletion of the one before it, whose id may be larger if clocks differ.
+    let is_end = |entry: &Arc<Entry>| entry.what == What::Deleted && !(1..entry.id).contains(&told.oldest);
+    let end = entries.iter().position(is_end);
+    entries.truncate(end.unwrap_or(entries.len()));
+    entries.retain(|entry| entry.what != What::Deleted);
     let missing = history.missing(target);
     // What the object has and memory does not is older than all that memory has.
     let oldest = entries.last().map(|entry| entry.id).filter(|oldest| told.oldest < *oldest);
