@@ -333,6 +333,11 @@ impl History {
         self.entries.contains_key(&id)
     }
 
+    /// Whether the entry with this id is here, or was recorded by this server.
+    pub fn has_had(&self, id: u64) -> bool {
+        self.has(id) || self.own_from.is_some_and(|own_from| (own_from..self.next_id).contains(&id))
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -222,7 +222,7 @@ impl Recorder {
         }
         self.update(|history| {
             let mut happened = Vec::new();
-            if missing > 0 {
+            if missing > 0 && !history.has_had(missing) {
                 history.record_gap(version);
                 happened.push(Happened::Gap(target.clone()));
             }

@@ -114,3 +114,16 @@ async fn what_was_there_before_the_start_is_no_news() {
     );
     assert_eq!(kept(&history).len(), 2);
 }
+
+#[tokio::test]
+async fn what_this_server_has_recorded_is_no_gap_for_its_watchers() {
+    let change = event(1, set(3));
+    let (holder, mut recorder) = history::in_objects(Bounds { per_target: 1, ..Bounds::DEFAULT });
+    (1..4).for_each(|generation| recorder.record(&event(generation, set(3))));
+    let ids: Vec<_> = holder.read(|history| history.entries().map(|entry| entry.id).collect());
+    let mut watcher = holder.watch();
+    recorder.adopt(Told { missing: ids[0] - 1, ..told([ids[0]], &change) });
+    assert!(watcher.try_recv().is_err());
+    recorder.adopt(Told { missing: 999, ..told([1000], &event(9, set(4))) });
+    assert!(matches!(watcher.try_recv(), Ok(Happened::Gap(_))));
+}
