@@ -143,7 +143,9 @@ fn what_the_object_has_and_memory_does_not_is_missing_for_those_who_have_not_rea
     // The next holder has read that, and tells it, too.
     let mut next = History::new(Bounds::DEFAULT);
     let Decoded { entries, missing: before } = decode(&lines, &web(), 0);
-    entries.into_iter().for_each(|entry| drop(next.adopt(entry, 11)));
+    for entry in entries {
+        next.adopt(entry, 11);
+    }
     next.record_missing(&web(), before);
     next.push((*entry(30, What::Set)).clone(), 30);
     let told = encode(&items(&next, &web(), Ids { oldest: 20, newest: 20 })).lines;
@@ -173,9 +175,8 @@ fn what_the_object_has_goes_before_what_memory_has() {
     }
     let decoded = decode(&encode(&joined(&history)).lines, &web(), 9);
     assert_eq!((of(&decoded), decoded.missing), (vec![21, 22], 20));
-    let all: Vec<_> = (23..50).map(|id| entry(id, What::Applied)).collect();
-    for entry in all {
-        history.push((*entry).clone(), entry.id);
+    for id in 23..50 {
+        history.push((*entry(id, What::Applied)).clone(), id);
     }
     let decoded = decode(&encode(&joined(&history)).lines, &web(), 0);
     assert_eq!(of(&decoded), [7, 8, 9, 48, 49]);

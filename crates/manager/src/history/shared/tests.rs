@@ -119,7 +119,9 @@ async fn what_was_there_before_the_start_is_no_news() {
 async fn what_this_server_has_recorded_is_no_gap_for_its_watchers() {
     let change = event(1, set(3));
     let (holder, mut recorder) = history::in_objects(Bounds { per_target: 1, ..Bounds::DEFAULT });
-    (1..4).for_each(|generation| recorder.record(&event(generation, set(3))));
+    for generation in 1..4 {
+        recorder.record(&event(generation, set(3)));
+    }
     let ids: Vec<_> = holder.read(|history| history.entries().map(|entry| entry.id).collect());
     let mut watcher = holder.watch();
     recorder.adopt(Told { missing: ids[0] - 1, ..told([ids[0]], &change) });
