@@ -79,6 +79,10 @@ struct Kept {
     /// How many drifts were seen since it is managed.
     drifts: u64,
     last_drift: Option<Arc<Entry>>,
+    /// The newest one of its entries that are not here. 0: there is none.
+    missing: u64,
+    /// Whether that one has gone before another server could read it.
+    is_untold: bool,
 }
 
 /// A page of entries, newest first.
@@ -125,7 +129,7 @@ impl History {
         entry.id = self.next_id.max(least_id);
         self.own_from.get_or_insert(entry.id);
         if entry.what == What::Drifted {
-            entry.times = Some(self.drifts(&entry.target).0 + 1);
+            entry.times = Some(self.drifts(&entry.target).0.saturating_add(1));
         }
         // Other servers see for themselves that a setting is deleted.
         let version = if entry.what == What::Deleted { self.version + 1 } else { UNPUBLISHED };
@@ -142,8 +146,13 @@ impl History {
 
     /// Adds what could be read in `version`, of which this server may have recorded some. Returns what is new.
     pub fn adopt(&mut self, entry: Entry, version: u64) -> Option<Arc<Entry>> {
-        if self.entries.contains_key(&entry.id) {
+        if self.has(entry.id) {
             self.record_published(&entry, version);
+            return None;
+        }
+        // The answer to a write of this server may come when memory has lost what it has written.
+        let is_own = self.own_from.is_some_and(|own_from| own_from <= entry.id);
+        if is_own && entry.id <= self.gone.id {
             return None;
         }
         Some(self.insert(entry, version))
@@ -168,6 +177,18 @@ impl History {
     /// Everything that could be read in this version has been adopted.
     pub fn record_version(&mut self, version: u64) {
         self.version = self.version.max(version);
+    }
+
+    /// The entry with this id is not known. It is before others of its target that are.
+    pub fn record_missing(&mut self, target: &Target, id: u64) {
+        if let Some(kept) = self.targets.get_mut(target) {
+            kept.missing = kept.missing.max(id);
+        }
+    }
+
+    /// The newest one of the entries of a target that are not here, as far as that is known. 0: there is none.
+    pub fn missing(&self, target: &Target) -> u64 {
+        self.targets.get(target).map_or(0, |kept| kept.missing)
     }
 
     /// Something that could be read in this version, or before it, is not known.
@@ -202,7 +223,12 @@ impl History {
         if !is_same || !(has_versions || has_ids) {
             return None;
         }
-        let missing = self.entries.iter().filter(|(id, stored)| !position.covers(**id, stored.version));
+        let own_from = self.own_from.unwrap_or_default();
+        let is_missing = |(id, Stored { entry, version }): &(&u64, &Stored)| {
+            let is_deletion = entry.what == What::Deleted;
+            *version > position.version && !position.covers(**id, is_deletion, own_from)
+        };
+        let missing = self.entries.iter().filter(is_missing);
         Some(missing.map(|(_, stored)| Arc::clone(&stored.entry)).collect())
     }
 
@@ -219,7 +245,10 @@ impl History {
                 kept.drifts = entry.times.unwrap_or_default();
                 kept.last_drift = Some(Arc::clone(&entry));
             }
-            What::Deleted => (kept.drifts, kept.last_drift) = (0, None),
+            What::Deleted => {
+                (kept.drifts, kept.last_drift) = (0, None);
+                (kept.missing, kept.is_untold) = (0, false);
+            }
             _ => {}
         }
         kept.ids.insert(kept.ids.partition_point(|other| *other < id), id);
@@ -244,10 +273,15 @@ impl History {
         self.bytes -= entry.bytes();
         if let Some(kept) = self.targets.get_mut(&entry.target) {
             kept.ids.pop_front();
+            let mut newer = kept.ids.iter().filter_map(|id| self.entries.get(id));
+            if !newer.any(|stored| stored.entry.what == What::Deleted) {
+                kept.missing = kept.missing.max(id);
+                kept.is_untold |= version == UNPUBLISHED && self.version > 0;
+            }
             if kept.last_drift.as_ref().is_some_and(|drift| drift.id == id) {
                 kept.last_drift = None;
             }
-            if kept.ids.is_empty() {
+            if kept.ids.is_empty() && !kept.is_untold {
                 self.targets.remove(&entry.target);
             }
         }
@@ -292,6 +326,16 @@ impl History {
     /// All entries, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.values().map(|stored| &stored.entry)
+    }
+
+    /// Whether the entry with this id is here.
+    pub fn has(&self, id: u64) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    /// Whether the entry with this id is here, or was recorded by this server.
+    pub fn has_had(&self, id: u64) -> bool {
+        self.has(id) || self.own_from.is_some_and(|own_from| (own_from..self.next_id).contains(&id))
     }
 
     /// How many entries there are.

@@ -23,9 +23,12 @@ pub struct Position {
 }
 
 impl Position {
-    /// Whether a reader at this position has an entry with this id, which others could read from `version` on.
-    pub fn covers(&self, id: u64, version: u64) -> bool {
-        (self.first_id..=self.last_id).contains(&id) || version <= self.version
+    /// Whether a reader at this position has an entry with this id, which is a deletion or not. `own_from` is the first id
+    /// of those that the asked server has given in a row, or 0. Another server cannot have told those, nor this server's id
+    /// of a deletion, even if they are in its row because its clock was ahead.
+    pub fn covers(&self, id: u64, is_deletion: bool, own_from: u64) -> bool {
+        let is_foreign = !is_deletion && (own_from == 0 || id < own_from);
+        (self.first_id..=self.last_id).contains(&id) && (own_from == self.first_id || is_foreign)
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::compact::{Ids, items};
 use super::entry::Author;
 use super::line::{Decoded, decode, encode};
 use super::*;
@@ -348,4 +349,45 @@ fn a_position_that_is_too_old_or_foreign_is_refused() {
     let has_four = Position { first_id: 1, last_id: 4, last_at: 1_000_000, version: 0 };
     check_since(&gap, has_four, None);
     check_since(&gap, gap.position(), Some(&[]));
+}
+
+#[test]
+fn a_clock_that_is_ahead_hides_nothing() {
+    let mut shared = Shared::new(WIDE);
+    let first = shared.happen(0, 1);
+    shared.publish(&[&first], 11);
+    let late = Entry { id: 0, ..drifted(1, 2) };
+    let last = shared.holder.push(late, 9000).id;
+    let position = shared.holder.position();
+    // The next holder has not seen the last one, and its clock is behind.
+    let own = shared.follower.push(drifted(0, 3), 2000).id;
+    assert!(position.first_id < own && own < last);
+    check_since(&shared.follower, position, Some(&[own]));
+    check_since(&shared.follower, shared.follower.position(), Some(&[]));
+
+    // A follower gives its own id to a deletion.
+    let mut shared = Shared::new(WIDE);
+    let position = Position { first_id: 500, last_id: 9000, last_at: 0, version: 10 };
+    let kind = EventKind::Deleted { by: None, desired: count(3) };
+    let deleted = Entry::of(&event(target(0), 2, kind)).expect("an entry");
+    let deleted = shared.follower.push_seen(deleted, 5000).id;
+    check_since(&shared.follower, position, Some(&[deleted]));
+    // What an object tells then is newer.
+    let set = Entry { id: 4000, ..set(0, 3, "again") };
+    shared.follower.adopt(set, 12);
+    let told = Ids { oldest: 4000, newest: 4000 };
+    let drifted = shared.follower.push(drifted(0, 4), 4001).id;
+    let ids: Vec<_> =
+        items(&shared.follower, &target(0), told).iter().map(|item| (item.entry.id, item.after)).collect();
+    assert_eq!(ids, [(drifted, 0), (4000, 0)]);
+    assert_eq!(items(&shared.follower, &target(0), Ids::default()).len(), 1);
+}
+
+#[test]
+fn what_memory_has_lost_is_not_new_when_its_write_is_answered() {
+    let mut shared = Shared::new(Bounds { per_target: 2, ..WIDE });
+    let own: Vec<_> = (1..4).map(|second| shared.happen(0, second)).collect();
+    assert_eq!(shared.holder.adopt(own[0].clone(), 11), None);
+    assert!(shared.follower.adopt(own[0].clone(), 11).is_some());
+    assert!(shared.holder.adopt(Entry { id: own[0].id - 1, ..own[0].clone() }, 11).is_some());
 }

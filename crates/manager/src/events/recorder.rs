@@ -80,6 +80,8 @@ impl EventRecorder {
                     Ok(Happened::Event { entry, is_own: true, .. }) => self.add(&mut telling, &entry),
                     // Whoever has recorded it tells it.
                     Ok(Happened::Event { is_own: false, .. } | Happened::Gap(_)) => {}
+                    // Without a term, another server tells them.
+                    Err(RecvError::Lagged(_)) if self.leadership.term().is_none() => {}
                     Err(RecvError::Lagged(missed)) => {
                         self.metrics.dropped.inc_by(missed);
                     }

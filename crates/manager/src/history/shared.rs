@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
@@ -11,13 +12,16 @@ use replica_count_core::history::entry::{Entry, What};
 use replica_count_core::history::position::Position;
 use replica_count_core::target::Target;
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 
 use super::metrics::HistoryMetrics;
 
 /// How many events a watcher may be behind before it misses some. They are shared by all watchers.
 const MAX_UNREAD: usize = 16_384;
-/// How many events that nobody has recorded are kept for the case that this server will have to.
+/// How many changes of settings that nobody has recorded are kept for the case that this server will have to…
 const MAX_UNRECORDED: usize = 1024;
+/// …and for how long. A handover is shorter. What nobody has recorded by then, nobody can.
+const MAX_UNRECORDED_AGE: Duration = Duration::from_mins(1);
 
 /// The history in memory. Clones share it.
 #[derive(Clone, Debug)]
@@ -61,12 +65,14 @@ pub struct Told {
     pub target: Target,
     /// What has happened to it.
     pub entries: Vec<Entry>,
-    /// Whether there was more.
-    pub has_gap: bool,
+    /// The id of the newest entry before them that is not told. 0: there is none.
+    pub missing: u64,
     /// The version of the object.
     pub version: u64,
     /// Whether the watch has shown everything up to this version.
     pub is_latest: bool,
+    /// Whether it has happened since this server has read all objects. What was there before is no news for anybody.
+    pub is_news: bool,
 }
 
 impl SharedHistory {
@@ -127,9 +133,16 @@ pub(super) enum Keeping {
     Nowhere,
     /// In a file: the queue of its writer, and whether something found no room in it.
     File(mpsc::Sender<Arc<Entry>>, Arc<AtomicBool>),
-    /// In objects of the API server, which several servers share. These events were seen by this one, and may be recorded
-    /// by another one, oldest first.
-    Objects(Vec<Entry>),
+    /// In objects of the API server, which several servers share. These changes of settings were seen by this one, and may
+    /// be recorded by another one, oldest first.
+    Objects(Vec<Seen>),
+}
+
+/// A change of a setting that another server may record.
+#[derive(Debug)]
+pub(super) struct Seen {
+    entry: Entry,
+    at: Instant,
 }
 
 impl Recorder {
@@ -145,11 +158,13 @@ impl Recorder {
         }
     }
 
-    /// Adds what this server has seen and nobody has recorded.
+    /// Adds what this server has just seen and nobody has recorded.
     pub fn record_unrecorded(&mut self) {
         let Keeping::Objects(unrecorded) = &mut self.keeping else { return };
-        for entry in std::mem::take(unrecorded) {
-            self.add(entry);
+        for Seen { entry, at } in std::mem::take(unrecorded) {
+            if at.elapsed() < MAX_UNRECORDED_AGE {
+                self.add(entry);
+            }
         }
     }
 
@@ -170,23 +185,28 @@ impl Recorder {
         }
     }
 
-    /// Keeps in mind an event that another server records. A deletion leaves no object in which it could be recorded, so each
-    /// server does that for itself.
+    /// Keeps in mind a change of a setting, which another server records. Whatever else this server sees without a term is
+    /// out of date when it gets one. A deletion leaves no object in which it could be recorded, so each server does that for
+    /// itself.
     pub fn observe(&mut self, event: &Event) {
         let Some(entry) = Entry::of(event) else { return };
         let Keeping::Objects(unrecorded) = &mut self.keeping else { return };
         if entry.what == What::Deleted {
-            unrecorded.retain(|other| other.target != entry.target);
+            unrecorded.retain(|other| other.entry.target != entry.target);
             return self.update(|history| {
                 let entry = history.push_seen(entry, id_of_now());
                 let position = history.position();
                 ((), vec![Happened::Event { entry, is_own: false, position }])
             });
         }
+        if !is_change(&entry) || self.history.read(|history| has_change(history, &entry)) {
+            return;
+        }
+        unrecorded.retain(|seen| seen.at.elapsed() < MAX_UNRECORDED_AGE);
         if unrecorded.len() >= MAX_UNRECORDED {
             unrecorded.remove(0);
         }
-        unrecorded.push(entry);
+        unrecorded.push(Seen { entry, at: Instant::now() });
     }
 
     /// Another server records what happens from now on.
@@ -195,38 +215,43 @@ impl Recorder {
     }
 
     /// Adds what an object of the API server tells.
-    pub fn adopt(&mut self, Told { target, entries, has_gap, version, is_latest }: Told) {
+    pub fn adopt(&mut self, told: Told) {
+        let Told { target, entries, missing, version, is_latest, is_news } = told;
         if let Keeping::Objects(unrecorded) = &mut self.keeping {
-            let is_told = |seen: &Entry| entries.iter().any(|entry| is_same(entry, seen));
-            unrecorded.retain(|seen| !is_told(seen));
+            unrecorded.retain(|seen| !entries.iter().any(|entry| is_same(entry, &seen.entry)));
         }
         self.update(|history| {
             let mut happened = Vec::new();
-            if has_gap {
+            if missing > 0 && !history.has_had(missing) {
                 history.record_gap(version);
-                happened.push(Happened::Gap(target));
+                happened.push(Happened::Gap(target.clone()));
             }
             let mut entries = entries.into_iter();
             while let Some(entry) = entries.next() {
-                let adopted = history.adopt(entry, version);
+                // This server may have recorded the same change at a handover.
+                let is_known = !history.has(entry.id) && has_change(history, &entry);
+                let adopted = if is_known { None } else { history.adopt(entry, version) };
                 if is_latest && entries.len() == 0 {
                     history.record_version(version);
                 }
                 let position = history.position();
                 happened.extend(adopted.map(|entry| Happened::Event { entry, is_own: false, position }));
             }
-            ((), happened)
+            history.record_missing(&target, missing);
+            ((), if is_news { happened } else { Vec::new() })
         });
     }
 
-    /// Records that everything was adopted that could be read in this version; after a listing, that what was there before it
-    /// is not known.
-    pub fn record_version(&self, version: u64, is_listing: bool) {
+    /// Records that everything was adopted that could be read in this version.
+    pub fn record_shown(&self, version: u64) {
+        self.history.lock().record_version(version);
+    }
+
+    /// Records that everything was adopted that can be read in this version, and that what was there before is not known.
+    pub fn record_listed(&self, version: u64) {
         let mut history = self.history.lock();
         history.record_version(version);
-        if is_listing {
-            history.record_gap(version);
-        }
+        history.record_gap(version);
     }
 
     /// Changes the history, and tells all watchers. They are told in the order of the changes.
@@ -242,12 +267,27 @@ impl Recorder {
     }
 }
 
+/// Whether a setting was changed, and not deleted.
+fn is_change(entry: &Entry) -> bool {
+    matches!(entry.what, What::Set | What::Enforced | What::Ignored)
+}
+
 /// Whether two entries are about the same change of a setting, seen by two servers.
 fn is_same(one: &Entry, other: &Entry) -> bool {
-    (&one.target, one.what, one.generation) == (&other.target, other.what, other.generation)
+    let change = |entry: &Entry| (entry.what, entry.generation, entry.to, entry.until);
+    is_change(one) && one.target == other.target && change(one) == change(other)
+}
+
+/// Whether the history has this change of a setting. A new object begins with the first generation.
+fn has_change(history: &History, change: &Entry) -> bool {
+    let mut entries = history.of_target(&change.target).take_while(|entry| entry.what != What::Deleted);
+    entries.any(|entry| is_same(entry, change))
 }
 
 /// The least id of what happens now: several servers give ids, and none of them gives one twice.
 fn id_of_now() -> u64 {
     Timestamp::now().as_microsecond().try_into().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

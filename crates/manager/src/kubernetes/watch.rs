@@ -237,7 +237,7 @@ impl<S: Sink> Watch<S> {
         self.sink.begin_listing();
         while let Some(event) = self.next(&mut events, position, SILENCE_TIMEOUT).await? {
             if let Applied { version: Some(version), ends_listing: true } = self.apply(event)? {
-                self.end_listing();
+                self.end_listing(&version);
                 return Ok(version);
             }
         }
@@ -256,7 +256,7 @@ impl<S: Sink> Watch<S> {
             match page.next {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => {
-                    self.end_listing();
+                    self.end_listing(&page.version);
                     return Ok(page.version);
                 }
             }
@@ -279,8 +279,8 @@ impl<S: Sink> Watch<S> {
         timeout(ANSWER_TIMEOUT, Answer::to(&self.client, request)).await.map_err(no_answer)
     }
 
-    fn end_listing(&self) {
-        let known = self.sink.end_listing();
+    fn end_listing(&self, version: &str) {
+        let known = self.sink.end_listing(version);
         info!(watched = self.sink.watched(), known, "listed");
     }
 

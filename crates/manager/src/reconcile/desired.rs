@@ -89,7 +89,11 @@ impl Subscriber for DesiredSubscriber {
         self.report.told(told);
     }
 
-    fn shown(&self, version: u64, is_listing: bool) {
-        self.report.shown(version, is_listing);
+    fn shown(&self, version: u64) {
+        self.report.shown(version);
+    }
+
+    fn listed(&self, version: u64) {
+        self.report.listed(version);
     }
 }

@@ -88,7 +88,7 @@ impl Sink for GuardSink {
         Ok(())
     }
 
-    fn end_listing(&self) -> usize {
+    fn end_listing(&self, _version: &str) -> usize {
         let count = self.guards.end_listing();
         self.guards.mark_all();
         self.marker.mark_all();

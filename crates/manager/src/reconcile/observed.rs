@@ -69,7 +69,7 @@ impl<K: OfKind> Sink for WorkloadSink<K> {
         Ok(())
     }
 
-    fn end_listing(&self) -> usize {
+    fn end_listing(&self, _version: &str) -> usize {
         self.cluster.end_listing(K::KIND);
         // There are no events for workloads that the listing did not contain. The others were marked with their events.
         self.marker.mark_absent(K::KIND, &self.cluster);
@@ -149,7 +149,7 @@ impl Sink for AutoscalerSink {
         Ok(())
     }
 
-    fn end_listing(&self) -> usize {
+    fn end_listing(&self, _version: &str) -> usize {
         self.mark(&self.cluster.end_autoscalers_listing());
         self.guards.mark_all();
         self.cluster.view().count(Watched::Autoscalers)
@@ -226,7 +226,7 @@ mod tests {
                 sink.apply(deployment(name)).unwrap();
             }
             assert_eq!(marked(&work).await, at_once);
-            assert_eq!(sink.end_listing(), listed.len());
+            assert_eq!(sink.end_listing("1"), listed.len());
             assert_eq!(marked(&work).await, at_end);
         }
     }

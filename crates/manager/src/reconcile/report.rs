@@ -4,6 +4,7 @@
 //! consumer delays neither a repair nor the answer to a request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +38,8 @@ pub struct Report {
     /// The traces.
     pub traces: Traces,
     items: mpsc::Sender<Item>,
+    /// Whether something that an object tells has found no room.
+    has_lost_told: Arc<AtomicBool>,
 }
 
 /// What the reporter gets. All of it has one order.
@@ -46,12 +49,10 @@ enum Item {
     Event(Box<Event>),
     /// What an object of the API server tells.
     Told(Told),
-    /// The API server has shown everything in this version.
-    Version {
-        version: u64,
-        /// Whether it was by a listing, which does not show what was there before.
-        is_listing: bool,
-    },
+    /// The API server has shown everything that could be read in this version.
+    Shown(u64),
+    /// The API server has listed everything that can be read in this version, and not what was there before.
+    Listed(u64),
 }
 
 impl Report {
@@ -63,20 +64,37 @@ impl Report {
     }
 
     /// Reports what an object of the API server tells.
-    pub fn told(&self, told: Told) {
-        self.send(Item::Told(told));
+    pub fn told(&self, mut told: Told) {
+        told.is_latest &= !self.has_lost_told.load(Ordering::Relaxed);
+        if !self.send(Item::Told(told)) {
+            self.has_lost_told.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Reports that the API server has shown everything in this version. After a listing, what was there before it is not
-    /// known.
-    pub fn shown(&self, version: u64, is_listing: bool) {
-        self.send(Item::Version { version, is_listing });
+    /// Reports that the API server has shown everything that could be read in this version.
+    pub fn shown(&self, version: u64) {
+        if self.has_lost_told.load(Ordering::Relaxed) {
+            // As after a listing, not all of it is known.
+            self.listed(version);
+        } else {
+            self.send(Item::Shown(version));
+        }
     }
 
-    fn send(&self, item: Item) {
-        if self.items.try_send(item).is_err() {
+    /// Reports that the API server has listed everything that can be read in this version, and not what was there before.
+    pub fn listed(&self, version: u64) {
+        if self.send(Item::Listed(version)) {
+            self.has_lost_told.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether there was room.
+    fn send(&self, item: Item) -> bool {
+        let is_sent = self.items.try_send(item).is_ok();
+        if !is_sent {
             self.metrics.unreported();
         }
+        is_sent
     }
 }
 
@@ -135,7 +153,8 @@ impl Reporter {
                 }
             }
             Item::Told(told) => self.recorder.adopt(told),
-            Item::Version { version, is_listing } => self.recorder.record_version(version, is_listing),
+            Item::Shown(version) => self.recorder.record_shown(version),
+            Item::Listed(version) => self.recorder.record_listed(version),
         }
     }
 }
@@ -149,7 +168,8 @@ pub fn report(
 ) -> (Report, Reporter) {
     let (items, waiting) = mpsc::channel(MAX_WAITING);
     let reporter = Reporter { items: waiting, recorder, leadership, statuses, another_server: None };
-    (Report { metrics: ReconcileMetrics::default(), traces, items }, reporter)
+    let (metrics, has_lost_told) = (ReconcileMetrics::default(), Arc::default());
+    (Report { metrics, traces, items, has_lost_told }, reporter)
 }
 
 /// Logs a line at level `debug` if the first argument is true, and at level `info` otherwise.

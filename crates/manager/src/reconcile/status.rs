@@ -209,6 +209,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Instant;
 
+    use replica_count_core::history::compact::Ids;
     use replica_count_core::observed::Observed;
     use replica_count_core::replicas::Replicas;
     use replica_count_core::scope::Scope;
@@ -231,7 +232,7 @@ mod tests {
             superseded_by: None,
             supersedes: Vec::new(),
             status: Arc::default(),
-            told_id: 0,
+            told: Ids::default(),
         }
     }
 

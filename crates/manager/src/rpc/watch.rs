@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use replica_count_api::proto;
 use replica_count_api::request::WatchRequest;
 use replica_count_core::authorization::Access;
-use replica_count_core::history::entry::Entry;
+use replica_count_core::history::entry::{Entry, What};
 use replica_count_core::history::position::Position;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -177,8 +177,9 @@ impl Watch {
     }
 
     /// Whether the client has got an event from another server, from which this one learns it only now.
-    fn has(&self, entry: &Entry) -> bool {
-        self.request.since.is_some_and(|since| since.covers(entry.id, u64::MAX))
+    fn has(&self, entry: &Entry, own_from: u64) -> bool {
+        let is_deletion = entry.what == What::Deleted;
+        self.request.since.is_some_and(|since| since.covers(entry.id, is_deletion, own_from))
     }
 
     /// The next event that the client wants.
@@ -192,7 +193,7 @@ impl Watch {
             match received {
                 Ok(Happened::Event { entry, position, .. }) => {
                     self.position = position;
-                    if self.request.wants(&entry) && !self.has(&entry) {
+                    if self.request.wants(&entry) && !self.has(&entry, position.first_id) {
                         let (event, resume_token) = (Some((&*entry).into()), position.to_string());
                         return Ok(proto::WatchDeploymentsResponse {
                             event,

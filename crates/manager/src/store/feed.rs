@@ -29,9 +29,14 @@ pub trait Subscriber {
         let _ = told;
     }
 
-    /// The API server has shown everything in this version; by a listing, it has not shown what was there before.
-    fn shown(&self, version: u64, is_listing: bool) {
-        let _ = (version, is_listing);
+    /// The API server has shown everything that could be read in this version.
+    fn shown(&self, version: u64) {
+        let _ = version;
+    }
+
+    /// The API server has listed everything that can be read in this version, and not what was there before.
+    fn listed(&self, version: u64) {
+        let _ = version;
     }
 }
 
@@ -56,8 +61,12 @@ impl Subscriber for Box<dyn Subscriber + Send + Sync> {
         (**self).told(told);
     }
 
-    fn shown(&self, version: u64, is_listing: bool) {
-        (**self).shown(version, is_listing);
+    fn shown(&self, version: u64) {
+        (**self).shown(version);
+    }
+
+    fn listed(&self, version: u64) {
+        (**self).listed(version);
     }
 }
 

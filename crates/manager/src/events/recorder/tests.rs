@@ -6,7 +6,7 @@ use kube::client::Body;
 use replica_count_core::history::entry::What;
 use replica_count_core::history::sample::sample;
 use serde_json::json;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use super::*;
@@ -100,4 +100,31 @@ async fn what_was_lost_on_the_way_is_sent_again_and_what_has_expired_anew() {
     assert_eq!((requests.join(" "), dropped), ("POST PATCH POST".to_owned(), 0));
     let (requests, dropped) = tell(&[422], "invalid", &[What::Drifted; 2], MINUTE).await;
     assert_eq!((requests.join(" "), dropped), ("POST POST".to_owned(), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_who_tells_events_drops_them() {
+    let (no_term, nobody) = (watch::Sender::default(), watch::Sender::default());
+    let another = Leadership::elected(no_term.subscribe(), nobody.subscribe());
+    for (leadership, expected) in [(Leadership::default(), 7), (another, 0)] {
+        let (sender, happened) = broadcast::channel(1);
+        for _ in 0..8 {
+            sender.send(Happened::event(sample("shop", "web", What::Calmed), false)).unwrap();
+        }
+        let service =
+            tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let recorder = EventRecorder {
+            happened,
+            cluster: Arc::default(),
+            kept: None,
+            work: Arc::default(),
+            leadership,
+            client: Client::new(service, "default"),
+            instance: "pod".to_owned(),
+            metrics: EventMetrics::default(),
+        };
+        let metrics = recorder.metrics.clone();
+        let _ = timeout(MINUTE, recorder.run(CancellationToken::new())).await;
+        assert_eq!(metrics.dropped.get(), expected);
+    }
 }

@@ -22,8 +22,9 @@ pub trait Sink: Send + Sync + 'static {
     /// An object was deleted.
     fn delete(&self, object: Self::Object) -> Result<(), MalformedObject>;
 
-    /// The listing is complete: objects that it did not contain do not exist. Returns how many objects exist.
-    fn end_listing(&self) -> usize;
+    /// The listing is complete: objects that it did not contain do not exist. `version` is what it shows, which is more
+    /// than the objects say if others were deleted. Returns how many objects exist.
+    fn end_listing(&self, version: &str) -> usize;
 
     /// The watch is open, and nothing was missed.
     fn live(&self);

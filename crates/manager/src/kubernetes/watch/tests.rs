@@ -81,7 +81,8 @@ impl Sink for Counting {
         Ok(())
     }
 
-    fn end_listing(&self) -> usize {
+    fn end_listing(&self, version: &str) -> usize {
+        assert_eq!(version, "7");
         self.0.completed.fetch_add(1, Ordering::SeqCst)
     }
 

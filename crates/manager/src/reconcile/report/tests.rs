@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use replica_count_core::event::Resolution;
 use replica_count_core::failures::Failure;
 use replica_count_core::history::Bounds;
+use replica_count_core::history::entry::{Entry, What};
+use replica_count_core::history::sample::sample;
 use replica_count_core::managed_fields::{FieldOwner, Operation, Writer};
 use replica_count_core::target::Target;
 use tracing::Level;
@@ -198,4 +200,44 @@ async fn an_event_that_finds_no_room_is_counted() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     assert!(text.contains("unreported_events_total 2\n"), "{text}");
+}
+
+#[tokio::test]
+async fn what_an_object_tells_and_finds_no_room_is_a_gap() {
+    let (history, recorder) = history::in_objects(Bounds::DEFAULT);
+    let (report, mut reporter) = report(recorder, Traces::default(), Leadership::default(), None);
+    let told = |version| {
+        let target = Target::deployment("shop", "web").expect("valid");
+        let entries = vec![Entry { id: 1000 + version, ..sample("shop", "web", What::Calmed) }];
+        Told { target, entries, missing: 0, version, is_latest: true, is_news: true }
+    };
+    report.listed(10);
+    let token = history.watch_since(None).2;
+    for _ in 1..MAX_WAITING {
+        report.shown(11);
+    }
+    report.told(told(12));
+    report.shown(12);
+    let mut report_next = async || {
+        let item = reporter.items.recv().await.expect("an item");
+        reporter.report(item);
+    };
+    for _ in 0..MAX_WAITING {
+        report_next().await;
+    }
+    let position = history.watch_since(None).2;
+    assert_eq!((token.version, position.version), (0, 11));
+    report.told(told(13));
+    report.shown(13);
+    report.shown(14);
+    report_next().await;
+    assert_eq!(history.watch_since(None).2.version, 11);
+    report_next().await;
+    report_next().await;
+    let (_, since, position) = history.watch_since(Some(&position));
+    assert_eq!((since, position.version), (None, 14));
+    assert!(history.watch_since(Some(&position)).1.is_some());
+    report.shown(15);
+    report_next().await;
+    assert!(history.watch_since(Some(&position)).1.is_some(), "a gap only once");
 }

@@ -198,20 +198,21 @@ async fn a_token_that_says_nothing_gets_a_snapshot() {
 #[tokio::test]
 async fn what_another_server_has_told_is_shown_once() {
     let mut scene = Scene::with_history(1, history::in_objects(Bounds::DEFAULT));
-    scene.recorder.record_version(10, true);
+    scene.recorder.record_listed(10);
     let mut stream = scene.watch(proto::WatchDeploymentsRequest::default());
     let begin = message(&mut stream).await.resume_token;
     let target = Target::deployment("shop", "web").unwrap();
     let entry = |id| Entry { id, ..sample("shop", "web", What::Drifted) };
-    let told = |ids: &[u64], has_gap, version| Told {
+    let told = |ids: &[u64], missing, version| Told {
         target: target.clone(),
         entries: ids.iter().map(|id| entry(*id)).collect(),
-        has_gap,
+        missing,
         version,
         is_latest: true,
+        is_news: true,
     };
-    scene.recorder.adopt(told(&[1000, 1001], false, 11));
-    scene.recorder.adopt(told(&[1001, 1002], false, 12));
+    scene.recorder.adopt(told(&[1000, 1001], 0, 11));
+    scene.recorder.adopt(told(&[1001, 1002], 0, 12));
     let mut tokens = Vec::new();
     for id in [1000, 1001, 1002] {
         let message = message(&mut stream).await;
@@ -226,10 +227,10 @@ async fn what_another_server_has_told_is_shown_once() {
     // The client has got this one from the server that has recorded it.
     let mut ahead = resume(&scene, "3e8.3eb.0.c");
     assert!(message(&mut ahead).await.resumed);
-    scene.recorder.adopt(told(&[1003, 1004], false, 13));
+    scene.recorder.adopt(told(&[1003, 1004], 0, 13));
     assert_eq!(message(&mut ahead).await.event.unwrap().id, 1004);
 
-    scene.recorder.adopt(told(&[1009], true, 14));
+    scene.recorder.adopt(told(&[1009], 1007, 14));
     check_end(ahead, Code::ResourceExhausted, "EVENTS_MISSED").await;
     assert!(!message(&mut resume(&scene, &tokens[2])).await.resumed);
 }

@@ -60,7 +60,7 @@ impl Sink for LeaseSink {
 
     /// A listing without the Lease says nothing: it may be older than what is known. Whoever holds it notices by its next
     /// renewal, and everybody else when they try to hold it.
-    fn end_listing(&self) -> usize {
+    fn end_listing(&self, _version: &str) -> usize {
         usize::from(matches!(&*self.shown.borrow(), Some(Shown { observed: Observation::Present(_), .. })))
     }
 

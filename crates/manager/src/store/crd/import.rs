@@ -42,7 +42,7 @@ impl Importer {
         for object in objects {
             kept.observe(object);
         }
-        kept.end_listing();
+        kept.end_listing(0);
         Self { kept, mirror, client, metrics: CrdMetrics::new() }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use replica_count_core::change::Changed;
 use replica_count_core::entry_target::EntryTarget;
+use replica_count_core::history::compact::Ids;
 use replica_count_core::setting::{Certainty, Setting};
 use replica_count_core::stored::Entry;
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ use tracing::{info, warn};
 use super::entry::{NotEnforced, Rules, Said};
 use super::objects::{Effect, Known, Objects, Transition};
 use super::reading::Reading;
+use crate::history::shared::Told;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount, ReplicaCountStatus};
 use crate::store::feed::{Feed, Subscriber};
 use crate::store::mirror::Mirror;
@@ -82,8 +84,8 @@ pub struct ObjectView {
     pub supersedes: Vec<Arc<str>>,
     /// The status that it has, without its history.
     pub status: Arc<ReplicaCountStatus>,
-    /// The newest entry of its history. 0: it has none.
-    pub told_id: u64,
+    /// What its history has.
+    pub told: Ids,
 }
 
 /// A version of an object that has this uid.
@@ -126,7 +128,7 @@ impl Kept {
     /// What is known of an object. `None`: it does not exist.
     pub fn view(&self, key: &ObjectKey) -> Option<ObjectView> {
         let objects = self.lock();
-        let Known { uid, generation, said, status, told_id, .. } = objects.get(key)?;
+        let Known { uid, generation, said, status, told, .. } = objects.get(key)?;
         let of_target = said.target.iter().flat_map(|target| objects.of_target(target));
         let mut others = of_target.map(|key| Arc::clone(&key.name));
         let first = others.next();
@@ -140,7 +142,7 @@ impl Kept {
             superseded_by: first.filter(|_| !is_first),
             supersedes: if is_first { others.collect() } else { Vec::new() },
             status: Arc::clone(status),
-            told_id: *told_id,
+            told: *told,
         })
     }
 
@@ -241,7 +243,7 @@ impl Kept {
         let mut shown = self.shown();
         shown.version = shown.version.max(version);
         if !shown.is_listing {
-            self.feed.subscriber().shown(shown.version, false);
+            self.feed.subscriber().shown(shown.version);
         }
     }
 
@@ -270,9 +272,9 @@ impl Kept {
         self.shown().is_listing = true;
     }
 
-    /// Ends a listing; returns how many objects there are. Only then does anything of the first one count: a younger object
-    /// may have been listed before an older one.
-    pub(super) fn end_listing(&self) -> usize {
+    /// Ends a listing of this version; returns how many objects there are. Only then does anything of the first one count: a
+    /// younger object may have been listed before an older one.
+    pub(super) fn end_listing(&self, version: u64) -> usize {
         let mut objects = self.lock();
         let (effects, doubtful) = objects.end_listing();
         if !doubtful.is_empty() {
@@ -291,7 +293,8 @@ impl Kept {
         }
         let mut shown = self.shown();
         shown.is_listing = false;
-        self.feed.subscriber().shown(shown.version, true);
+        shown.version = shown.version.max(version);
+        self.feed.subscriber().listed(shown.version);
         drop(shown);
         self.resume(&objects);
         count
@@ -343,18 +346,19 @@ impl Kept {
     }
 
     /// Publishes what has changed. The lock is held, so that everything is published in order.
-    fn publish(&self, _objects: &Objects, mut effects: Vec<Effect>, author: &Author) {
-        for told in effects.iter_mut().filter_map(|effect| effect.told.take()) {
-            self.feed.subscriber().told(told);
-        }
-        if !self.reading.is_read() {
-            return;
-        }
-        for Effect { transitions, objects, told: _ } in effects {
-            for transition in transitions {
-                self.publish_one(transition, author);
+    fn publish(&self, _objects: &Objects, effects: Vec<Effect>, author: &Author) {
+        let is_news = self.reading.is_read();
+        for Effect { transitions, objects, told } in effects {
+            if is_news {
+                for transition in transitions {
+                    self.publish_one(transition, author);
+                }
             }
-            if !objects.is_empty() {
+            // After the change that it may tell.
+            if let Some(told) = told {
+                self.feed.subscriber().told(Told { is_news, ..told });
+            }
+            if is_news && !objects.is_empty() {
                 self.feed.subscriber().objects_changed(&objects);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use replica_count_core::entry_target::EntryTarget;
-use replica_count_core::history::compact::{self, Decoded};
+use replica_count_core::history::compact::{self, Decoded, Ids};
 use replica_count_core::stored::{Entry, Stored};
 
 use super::entry::{Rules, Said};
@@ -20,8 +20,8 @@ pub(super) struct Known {
     pub(super) said: Arc<Said>,
     /// Without its history.
     pub(super) status: Arc<ReplicaCountStatus>,
-    /// The newest entry of its history. 0: it has none.
-    pub(super) told_id: u64,
+    /// What its history has.
+    pub(super) told: Ids,
     pub(super) generation: u64,
     /// The listing that showed it last, or that was the last one when this server wrote it.
     listing: u64,
@@ -153,14 +153,16 @@ impl Objects {
         let is_same_object = old.is_some_and(|old| *old.uid == *object.uid() && *old.said == said);
         let mut status = object.status();
         let lines = std::mem::take(&mut status.history);
-        let known_id = old.filter(|old| *old.uid == *object.uid()).map_or(0, |old| old.told_id);
-        let (told_id, version) = (compact::newest_id(&lines), object.version());
-        if let (Some(EntryTarget::Known(target)), true) = (&target, told_id > known_id) {
-            let Decoded { entries, has_gap } = compact::decode(&lines, target, known_id);
-            effect.told = Some(Told { target: target.clone(), entries, has_gap, version, is_latest: false });
+        let known_id = old.filter(|old| *old.uid == *object.uid()).map_or(0, |old| old.told.newest);
+        let (told, version) = (compact::ids(&lines), object.version());
+        if let (Some(EntryTarget::Known(target)), true) = (&target, told.newest > known_id) {
+            let Decoded { entries, missing } = compact::decode(&lines, target, known_id);
+            let target = target.clone();
+            let told = Told { target, entries, missing, version, is_latest: false, is_news: false };
+            effect.told = Some(told);
         }
         let status = Arc::new(status);
-        let is_status_changed = old.is_some_and(|old| old.status != status || old.told_id != told_id);
+        let is_status_changed = old.is_some_and(|old| old.status != status || old.told.newest != told.newest);
         self.unlink(&key);
         let known = Known {
             uid: object.uid().into(),
@@ -168,7 +170,7 @@ impl Objects {
             created_at: object.created_at(),
             said: Arc::new(said),
             status,
-            told_id,
+            told,
             generation: object.generation(),
             listing: self.listing,
             is_unseen: is_answer,

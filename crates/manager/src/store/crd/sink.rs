@@ -41,8 +41,8 @@ impl Sink for ReplicaCountSink {
         Ok(())
     }
 
-    fn end_listing(&self) -> usize {
-        self.0.end_listing()
+    fn end_listing(&self, version: &str) -> usize {
+        self.0.end_listing(version.parse().unwrap_or_default())
     }
 
     fn live(&self) {

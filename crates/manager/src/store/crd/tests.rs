@@ -21,10 +21,12 @@ use super::kept::{Author, Kept};
 use super::open::open;
 use super::queue::QUEUE_CHANGES;
 use super::writer::Writer;
+use crate::history::shared::Told;
 use crate::kubernetes::replica_count::{ObjectKey, ReplicaCount};
 use crate::kubernetes::watch::Sink as _;
 use crate::store::Store;
 use crate::store::error::{BackendReason, StoreError};
+use crate::store::feed::Subscriber;
 
 /// The objects, the requests so far, and what happens at each.
 struct Server {
@@ -75,7 +77,7 @@ fn start(
     for object in objects {
         sink.apply(object.clone()).unwrap();
     }
-    sink.end_listing();
+    sink.end_listing("1");
     (Store { mirror, backend: Arc::new(handle) }, server, writer)
 }
 
@@ -259,7 +261,7 @@ async fn an_object_that_could_not_be_read_is_read_again() {
     let kept = server.kept();
     kept.record_answer(&object("1", 1, &json!({ "replicas": 3 })), &Author::default());
     kept.begin_listing();
-    kept.end_listing();
+    kept.end_listing(2);
     let gone = async {
         while kept.view(&key()).is_some() {
             sleep(Duration::from_millis(100)).await;
@@ -270,6 +272,64 @@ async fn an_object_that_could_not_be_read_is_read_again() {
         ended = writer.run() => panic!("{ended:?}"),
     }
     assert_eq!(server.requests().len(), 4);
+}
+
+/// Collects what a subscriber is told.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    fn hear(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Subscriber for Heard {
+    fn changed(&self, changed: &Changed) {
+        self.hear(format!("changed {}", changed.target));
+    }
+
+    fn told(&self, told: Told) {
+        let ids: Vec<_> = told.entries.iter().map(|entry| entry.id).collect();
+        self.hear(format!("told {ids:?} {}", if told.is_news { "now" } else { "before" }));
+    }
+
+    fn shown(&self, version: u64) {
+        self.hear(format!("shown {version}"));
+    }
+
+    fn listed(&self, version: u64) {
+        self.hear(format!("listed {version}"));
+    }
+}
+
+/// An object that tells one entry.
+fn telling(version: u64, replicas: i32, id: u64) -> ReplicaCount {
+    let mut json = json("1", version, &json!({ "replicas": replicas }));
+    let line = json!({ "id": id, "at": "2026-01-01T00:00:00Z", "what": "set" });
+    json["status"] = json!({ "history": [line.to_string()] });
+    serde_json::from_value(json).unwrap()
+}
+
+#[tokio::test]
+async fn a_listing_is_as_new_as_it_says() {
+    let (_mirror, _handle, unstarted) = open(Rules::NONE);
+    let service =
+        tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let heard = Heard::default();
+    let (_kept, sink, _writer) = unstarted.start(Client::new(service, "default"), Box::new(heard.clone()));
+    sink.begin_listing();
+    sink.apply(telling(90, 3, 7)).unwrap();
+    // Something was deleted since.
+    sink.end_listing("120");
+    assert_eq!(heard.take(), ["told [7] before", "listed 120"]);
+    // A change is seen before an object tells it.
+    sink.apply(telling(130, 4, 8)).unwrap();
+    assert_eq!(heard.take(), ["changed shop/web", "told [8] now", "shown 130"]);
 }
 
 /// Memory cannot be filled while somebody reads it.
@@ -283,7 +343,7 @@ fn nothing_is_read_before_memory_is_filled() {
     let client = Client::new(service, "default");
     let (_kept, sink, _writer) = unstarted.start(client, Box::new(|_: &Changed| {}));
     let reading = mirror.read();
-    let listing = thread::spawn(move || sink.end_listing());
+    let listing = thread::spawn(move || sink.end_listing("1"));
     while handle.objects.try_lock().is_ok() {
         thread::yield_now();
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use replica_count_api::proto::{self, EventType};
 use replica_count_testbed::manager::Client;
 use serde_json::{Value, json};
@@ -198,6 +198,35 @@ async fn a_stream_goes_on_with_another_server_after_a_handover() {
     let third = another(&fixture).await;
     let (_, resumed, _) = fixture.watch_on(&third.client().await.unwrap(), &token).await;
     assert!(!resumed);
+}
+
+#[tokio::test]
+async fn a_stream_is_not_resumed_across_a_deletion_that_no_server_saw() {
+    let mut fixture = with_crd(&[]).await;
+    for name in ["web", "gone"] {
+        fixture.create_managed(name, 3).await;
+        fixture.wait_for_condition(name, "InEffect", "True", "InSync").await;
+    }
+    fixture.wait_until_told(1).await;
+    // What is left is older than the token.
+    let version = async || fixture.object("web").await.unwrap().metadata.resource_version;
+    let mut settled = version().await;
+    eventually("the status is settled", async || {
+        sleep(Duration::from_secs(6)).await;
+        let now = version().await;
+        if std::mem::replace(&mut settled, now.clone()) == now { Ok(()) } else { Err(now) }
+    })
+    .await;
+    let (stream, _, token) = fixture.watch_on(&fixture.client.clone(), "").await;
+    drop(stream);
+    let objects = fixture.objects().await;
+    let fixture = fixture
+        .restart(async |_| {
+            objects.delete("gone", &DeleteParams::default()).await.unwrap();
+        })
+        .await;
+    let (_, resumed, _) = fixture.watch_on(&fixture.client.clone(), &token).await;
+    assert!(!resumed, "{token}");
 }
 
 #[tokio::test]
