@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::metrics::HistoryMetrics;
+use crate::leadership::Holder;
 
 /// How many events a watcher may be behind before it misses some. They are shared by all watchers.
 const MAX_UNREAD: usize = 16_384;
@@ -41,7 +42,7 @@ pub enum Happened {
     Event {
         /// What.
         entry: Arc<Entry>,
-        /// Whether this server has recorded it, and not another one.
+        /// Whether this server tells people of it, and not another one.
         is_own: bool,
         /// Where a watcher is then.
         position: Position,
@@ -143,6 +144,8 @@ pub(super) enum Keeping {
 pub(super) struct Seen {
     entry: Entry,
     at: Instant,
+    /// Who told people of it.
+    holder: Holder,
 }
 
 impl Recorder {
@@ -154,21 +157,21 @@ impl Recorder {
     pub fn record(&mut self, event: &Event) {
         self.record_unrecorded();
         if let Some(entry) = Entry::of(event) {
-            self.add(entry);
+            self.add(entry, true);
         }
     }
 
     /// Adds what this server has just seen and nobody has recorded.
     pub fn record_unrecorded(&mut self) {
         let Keeping::Objects(unrecorded) = &mut self.keeping else { return };
-        for Seen { entry, at } in std::mem::take(unrecorded) {
+        for Seen { entry, at, holder } in std::mem::take(unrecorded) {
             if at.elapsed() < MAX_UNRECORDED_AGE {
-                self.add(entry);
+                self.add(entry, !matches!(holder, Holder::Other(_)));
             }
         }
     }
 
-    fn add(&self, entry: Entry) {
+    fn add(&self, entry: Entry, is_own: bool) {
         let least_id = match self.keeping {
             Keeping::Objects(_) => id_of_now(),
             Keeping::Nowhere | Keeping::File(..) => 0,
@@ -176,7 +179,7 @@ impl Recorder {
         let entry = self.update(|history| {
             let entry = history.push(entry, least_id);
             let position = history.position();
-            (Arc::clone(&entry), vec![Happened::Event { entry, is_own: true, position }])
+            (Arc::clone(&entry), vec![Happened::Event { entry, is_own, position }])
         });
         if let Keeping::File(queue, is_behind) = &self.keeping
             && queue.try_send(entry).is_err()
@@ -188,7 +191,7 @@ impl Recorder {
     /// Keeps in mind a change of a setting, which another server records. Whatever else this server sees without a term is
     /// out of date when it gets one. A deletion leaves no object in which it could be recorded, so each server does that for
     /// itself.
-    pub fn observe(&mut self, event: &Event) {
+    pub fn observe(&mut self, event: &Event, holder: Holder) {
         let Some(entry) = Entry::of(event) else { return };
         let Keeping::Objects(unrecorded) = &mut self.keeping else { return };
         if entry.what == What::Deleted {
@@ -206,7 +209,7 @@ impl Recorder {
         if unrecorded.len() >= MAX_UNRECORDED {
             unrecorded.remove(0);
         }
-        unrecorded.push(Seen { entry, at: Instant::now() });
+        unrecorded.push(Seen { entry, at: Instant::now(), holder });
     }
 
     /// Another server records what happens from now on.

@@ -146,7 +146,7 @@ impl Reporter {
                 if self.leadership.term().is_some() {
                     self.recorder.record(&event);
                 } else {
-                    self.recorder.observe(&event);
+                    self.recorder.observe(&event, self.leadership.holder());
                 }
                 if let Some(statuses) = &self.statuses {
                     statuses.mark(&event.target);

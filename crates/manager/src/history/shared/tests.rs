@@ -44,19 +44,32 @@ fn kept(history: &SharedHistory) -> Vec<(What, Option<i32>)> {
 #[tokio::test(start_paused = true)]
 async fn a_new_holder_records_only_recent_changes_of_settings() {
     let (history, mut recorder) = history::in_objects(Bounds::DEFAULT);
-    recorder.observe(&event(1, set(3)));
+    recorder.observe(&event(1, set(3)), Holder::Nobody);
     tokio::time::advance(MAX_UNRECORDED_AGE).await;
-    recorder.observe(&event(2, set(4)));
+    recorder.observe(&event(2, set(4)), Holder::Nobody);
     let ignored = Enforcement::Ignore { until: None };
-    recorder.observe(&event(3, EventKind::EnforcementSet { by: None, enforcement: ignored }));
+    recorder.observe(&event(3, EventKind::EnforcementSet { by: None, enforcement: ignored }), Holder::Nobody);
     // A repair that was cut off by the end of the term may have been made by the next holder.
-    recorder.observe(&event(3, EventKind::Calmed));
-    recorder.observe(&event(3, EventKind::Missing));
+    recorder.observe(&event(3, EventKind::Calmed), Holder::Nobody);
+    recorder.observe(&event(3, EventKind::Missing), Holder::Nobody);
     tokio::time::advance(MAX_UNRECORDED_AGE / 2).await;
     recorder.record_unrecorded();
     assert_eq!(kept(&history), [(What::Set, Some(4)), (What::Ignored, None)]);
     recorder.record_unrecorded();
     assert_eq!(kept(&history).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_holder_does_not_tell_what_the_one_before_has_told() {
+    let (history, mut recorder) = history::in_objects(Bounds::DEFAULT);
+    let mut watcher = history.watch();
+    recorder.observe(&event(1, set(3)), Holder::Other("another".to_owned()));
+    recorder.observe(&event(2, set(4)), Holder::Nobody);
+    recorder.record_unrecorded();
+    for is_told in [false, true] {
+        let happened = watcher.try_recv().unwrap();
+        assert!(matches!(happened, Happened::Event { is_own, .. } if is_own == is_told), "{happened:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,16 +79,16 @@ async fn a_change_is_in_the_history_once() {
     let orders: [fn(&mut Recorder, &Event); 3] = [
         |recorder, change| {
             recorder.adopt(told([1000], change));
-            recorder.observe(change);
+            recorder.observe(change, Holder::Nobody);
             recorder.record_unrecorded();
         },
         |recorder, change| {
-            recorder.observe(change);
+            recorder.observe(change, Holder::Nobody);
             recorder.adopt(told([1000], change));
             recorder.record_unrecorded();
         },
         |recorder, change| {
-            recorder.observe(change);
+            recorder.observe(change, Holder::Nobody);
             recorder.record_unrecorded();
             recorder.adopt(told([1000], change));
         },
@@ -86,8 +99,8 @@ async fn a_change_is_in_the_history_once() {
         assert_eq!(kept(&history), [(What::Set, Some(3))]);
         // Another count, or the same one after a deletion, is another change.
         recorder.adopt(told([u64::from(u32::MAX) << 30], &event(2, set(4))));
-        recorder.observe(&event(2, EventKind::Deleted { by: None, desired: count(4) }));
-        recorder.observe(&change);
+        recorder.observe(&event(2, EventKind::Deleted { by: None, desired: count(4) }), Holder::Nobody);
+        recorder.observe(&change, Holder::Nobody);
         recorder.record_unrecorded();
         let all = [(What::Set, Some(3)), (What::Set, Some(4)), (What::Deleted, None), (What::Set, Some(3))];
         assert_eq!(kept(&history), all);
