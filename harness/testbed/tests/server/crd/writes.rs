@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use replica_count_api::proto::{self, DeploymentState, EnforcementMode};
 use replica_count_testbed::Manager;
 use replica_count_testbed::control_plane::Scope;
@@ -12,7 +13,7 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::{in_namespace, with_crd};
-use crate::fixture::{Fixture, SOMEBODY, options};
+use crate::fixture::{Fixture, SOMEBODY, eventually, options};
 
 /// How often another server is watched while it follows.
 const ROUNDS: i32 = 100;
@@ -97,6 +98,63 @@ async fn kubectl_does_the_same_as_the_rpcs() {
     fixture.wait_for("web", |answer| answer.enforcement() == EnforcementMode::Ignore).await;
     fixture.delete_object("web").await;
     fixture.wait_for_state("web", DeploymentState::Unmanaged).await;
+}
+
+/// Many by `kubectl apply`, and then somebody scales them all.
+#[tokio::test]
+async fn all_of_a_file_are_put_back() {
+    const OBJECTS: usize = 200;
+    let mut fixture = with_crd(&[]).await;
+    let objects = (0..OBJECTS).flat_map(|number| {
+        let name = format!("web-{number}");
+        let metadata = json!({ "name": name, "namespace": fixture.namespace });
+        let labels = json!({ "app": name });
+        let container = json!({ "name": "web", "image": "web" });
+        let template = json!({ "metadata": { "labels": labels }, "spec": { "containers": [container] } });
+        let spec = json!({ "replicas": 2, "selector": { "matchLabels": labels }, "template": template });
+        [
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec }),
+            json!({
+                "apiVersion": "replicacount.dev/v1alpha1",
+                "kind": "ReplicaCount",
+                "metadata": metadata,
+                "spec": { "replicas": 3 },
+            }),
+        ]
+    });
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects.collect::<Vec<_>>() });
+    let file = fixture.control_plane.folder("many").unwrap().join("list.json");
+    std::fs::write(&file, list.to_string()).unwrap();
+    let applied = fixture.kubectl(["apply", "--server-side", "--filename", file.to_str().unwrap()]);
+    assert!(applied.status.success(), "{applied:?}");
+    all_have(&fixture, OBJECTS, 3).await;
+    let scaled = fixture.kubectl(["scale", "deployment", "--all", "--replicas=5"]);
+    assert!(scaled.status.success(), "{scaled:?}");
+    all_have(&fixture, OBJECTS, 3).await;
+    let request = proto::ListDeploymentsRequest {
+        namespace: fixture.namespace.clone(),
+        ..proto::ListDeploymentsRequest::default()
+    };
+    let rows =
+        fixture.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
+    assert_eq!(rows.len(), OBJECTS);
+    let other = rows.iter().find(|row| row.state() != DeploymentState::InSync);
+    assert!(other.is_none(), "{other:?}");
+    for number in [0, OBJECTS / 2, OBJECTS - 1] {
+        let answer = fixture.get(&format!("web-{number}")).await.unwrap();
+        assert_eq!((answer.drift_count, &*answer.last_drift.unwrap().by), (1, "kubectl"));
+    }
+}
+
+/// Waits until all Deployments of the namespace have this count.
+async fn all_have(fixture: &Fixture<'_>, objects: usize, count: i32) {
+    eventually("all have their count", async || {
+        let all = fixture.deployments.list(&ListParams::default()).await.unwrap().items;
+        let has = |deployment: &&Deployment| deployment.spec.as_ref().unwrap().replicas == Some(count);
+        let right = all.iter().filter(has).count();
+        if right == objects { Ok(()) } else { Err(right) }
+    })
+    .await;
 }
 
 #[tokio::test]
