@@ -178,7 +178,7 @@ there is none. */}}
 {{- fail "strategy.type must be Recreate with store=file: a new server can only start after the old one has ended." -}}
 {{- end -}}
 {{- $hooks := default dict (include "rcm.lifecycle" . | fromYaml) -}}
-{{- $sleep := dig "sleep" "seconds" 0 (default dict $hooks.preStop) | int -}}
+{{- $sleep := (default dict (default dict $hooks.preStop).sleep).seconds | int -}}
 {{- $least := add 20 $sleep -}}
 {{- if lt (int .Values.terminationGracePeriodSeconds) (int $least) -}}
 {{- fail (printf "terminationGracePeriodSeconds must be %d or more: the hook preStop sleeps %d seconds of it, requests in flight get 10 seconds, then queued changes are written." $least $sleep) -}}
