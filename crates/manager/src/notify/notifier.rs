@@ -22,7 +22,7 @@ use super::config::{Config, Route};
 use super::delivery::{Delivery, MAX_WAITING, Message};
 use super::metrics::NotifyMetrics;
 use crate::clock;
-use crate::history::shared::Happened;
+use crate::history::shared::{Happened, SharedHistory};
 use crate::leadership::Leadership;
 
 /// How long the last messages may take when the server ends.
@@ -34,8 +34,8 @@ const ID_LENGTH: usize = 24;
 pub struct Notifier {
     /// What happens.
     pub happened: Receiver<Happened>,
-    /// What happened before, oldest first: alerts of it may still fire.
-    pub past: Vec<Arc<Entry>>,
+    /// What happened before: alerts of it may still fire.
+    pub history: SharedHistory,
     /// Receivers and routes, now and after each change.
     pub config: watch::Receiver<Arc<Config>>,
     /// Who sends.
@@ -56,6 +56,8 @@ struct Collecting {
 struct Outbox {
     /// By route.
     collecting: HashMap<String, Collecting>,
+    /// The term for which the past was recalled.
+    term: Option<u64>,
     /// The alerts that were sent, by route.
     firing: HashMap<String, Firing>,
     /// By receiver.
@@ -70,9 +72,6 @@ impl Notifier {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut outbox = Outbox::default();
         let mut config = Arc::clone(&self.config.borrow_and_update());
-        for entry in std::mem::take(&mut self.past) {
-            observe(&mut outbox, &config, &entry);
-        }
         loop {
             tokio::select! {
                 biased;
@@ -119,9 +118,14 @@ impl Notifier {
 
     fn add(&self, outbox: &mut Outbox, config: &Config, happened: &Happened) {
         let Happened::Event { entry, is_own, .. } = happened else { return };
+        let term = self.leadership.term();
         // Whoever has recorded it sends it.
-        if !is_own || self.leadership.term().is_none() {
+        if !is_own || term.is_none() {
             return observe(outbox, config, entry);
+        }
+        if outbox.term != term {
+            outbox.term = term;
+            self.recall(outbox, config, entry.id);
         }
         for route in &config.routes {
             let Some(receiver) = config.receivers.get(&route.receiver) else { continue };
@@ -134,6 +138,16 @@ impl Notifier {
             let new = || Collecting { digest: service.digest(), due: Instant::now() + route.window };
             let collecting = outbox.collecting.entry(route.name.clone()).or_insert_with(new);
             collecting.digest.add(entry);
+        }
+    }
+
+    /// Takes into account what another server has sent, or this one before a restart or in an earlier term. With
+    /// ReplicaCounts, that is known only once they have been read, which comes before the first event of a term.
+    fn recall(&self, outbox: &mut Outbox, config: &Config, before: u64) {
+        let is_past = |entry: &&Arc<Entry>| entry.id < before;
+        let past: Vec<_> = self.history.read(|history| history.entries().filter(is_past).cloned().collect());
+        for entry in past {
+            observe(outbox, config, &entry);
         }
     }
 

@@ -149,11 +149,9 @@ impl Shared {
 
     /// Sends notifications of what happens.
     pub(super) fn notifier(&self, reload: &NotifyReload) -> Notifier {
-        let happened = self.history.watch();
-        let past = self.history.read(|history| history.entries().cloned().collect());
         Notifier {
-            happened,
-            past,
+            happened: self.history.watch(),
+            history: self.history.clone(),
             config: reload.current(),
             leadership: self.leadership.clone(),
             metrics: reload.metrics().clone(),

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use replica_count_core::history::entry::What;
 use replica_count_core::history::sample::sample;
+use replica_count_core::history::{Bounds, History};
+use replica_count_core::leader::Term;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use super::*;
+use crate::history::shared::Told;
 
 /// A webhook that answers with these statuses, the last one for ever; a 0 is no answer.
 struct Webhook {
@@ -81,7 +84,7 @@ fn load(text: &str) -> Config {
 
 /// What happens now.
 fn now(name: &str, what: What) -> Entry {
-    Entry { at: clock::now().wall, ..sample("shop", name, what) }
+    Entry { at: clock::now().wall, id: 1000, ..sample("shop", name, what) }
 }
 
 /// A route to Alertmanager, with a window of a second.
@@ -108,11 +111,15 @@ impl Running {
 
     /// Starts a server that knows that this has happened.
     fn start_after(past: &[Entry], config: Config, leadership: Leadership) -> Self {
-        let past = past.iter().cloned().map(Arc::new).collect();
+        let mut history = History::new(Bounds::DEFAULT);
+        for entry in past {
+            history.push(entry.clone(), 0);
+        }
+        let history = SharedHistory::new(history);
         let (events, happened) = broadcast::channel(32_768);
         let (config, metrics) = (watch::Sender::new(Arc::new(config)), NotifyMetrics::default());
         let notifier =
-            Notifier { happened, past, config: config.subscribe(), leadership, metrics: metrics.clone() };
+            Notifier { happened, history, config: config.subscribe(), leadership, metrics: metrics.clone() };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(notifier.run(shutdown.clone()));
         Self { events, metrics, config, shutdown, task }
@@ -209,7 +216,7 @@ async fn too_many_messages_are_dropped_and_counted() {
     let (notifier, mut outbox) = (
         Notifier {
             happened: running.events.subscribe(),
-            past: Vec::new(),
+            history: SharedHistory::new(History::new(Bounds::DEFAULT)),
             config: running.config.subscribe(),
             leadership: Leadership::default(),
             metrics: running.metrics.clone(),
@@ -272,4 +279,39 @@ async fn alertmanager_gets_the_ends_of_what_another_server_or_the_one_before_has
         bodies[0].as_array().unwrap().iter().map(|alert| alert["labels"]["name"].as_str()).collect();
     assert_eq!(names, [Some("before"), Some("other")]);
     running.stop().await;
+}
+
+/// A server with ReplicaCounts reads the history after its start, and the term begins later.
+#[tokio::test]
+async fn a_new_holder_recalls_what_it_has_read_meanwhile() {
+    let webhook = Webhook::start(&[200]).await;
+    let (history, mut recorder) = crate::history::in_objects(Bounds::DEFAULT);
+    let (term, holder) = (watch::Sender::default(), watch::Sender::default());
+    let leadership = Leadership::elected(term.subscribe(), holder.subscribe());
+    let (events, happened) = broadcast::channel(16);
+    let (config, metrics) = (watch::Sender::new(Arc::new(alertmanager(&webhook))), NotifyMetrics::default());
+    let notifier =
+        Notifier { happened, history, config: config.subscribe(), leadership, metrics: metrics.clone() };
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(notifier.run(shutdown.clone()));
+    let contested = Entry { id: 900, ..now("web", What::Contested) };
+    recorder.adopt(Told {
+        target: contested.target.clone(),
+        entries: vec![contested],
+        missing: 0,
+        version: 1,
+        is_latest: true,
+        is_news: false,
+    });
+    let may_write_until = (Instant::now() + Duration::from_mins(1)).into_std();
+    term.send_replace(Some(Term { number: 1, may_write_until }));
+    events.send(Happened::event(now("web", What::Calmed), true)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while webhook.bodies().is_empty() {
+        assert!(Instant::now() < deadline, "nothing was sent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(webhook.bodies()[0][0]["labels"]["name"], "web");
+    shutdown.cancel();
+    task.await.unwrap();
 }
