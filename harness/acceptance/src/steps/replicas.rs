@@ -88,7 +88,8 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
     let rights = if fixture.audit_logs.is_empty() {
         "no audit log was given".to_owned()
     } else {
-        rights::exactly_used(fixture).await?
+        // Only where the API server does not stream lists does a server list, and this step does not run there.
+        rights::exactly_used(fixture, |right| right.verb != "list").await?
     };
     fixture.uninstall().await?;
     // Unless the step `uninstall` was left out, nothing is left of the file, either.
