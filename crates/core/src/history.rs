@@ -79,6 +79,8 @@ struct Kept {
     /// How many drifts were seen since it is managed.
     drifts: u64,
     last_drift: Option<Arc<Entry>>,
+    /// The last one of its entries that tells that its setting was deleted. 0: there was none.
+    deleted: u64,
     /// The newest one of its entries that are not here. 0: there is none.
     missing: u64,
     /// Whether that one has gone before another server could read it.
@@ -248,6 +250,7 @@ impl History {
             What::Deleted => {
                 (kept.drifts, kept.last_drift) = (0, None);
                 (kept.missing, kept.is_untold) = (0, false);
+                kept.deleted = kept.deleted.max(id);
             }
             _ => {}
         }
@@ -273,8 +276,8 @@ impl History {
         self.bytes -= entry.bytes();
         if let Some(kept) = self.targets.get_mut(&entry.target) {
             kept.ids.pop_front();
-            let mut newer = kept.ids.iter().filter_map(|id| self.entries.get(id));
-            if !newer.any(|stored| stored.entry.what == What::Deleted) {
+            // What was before a deletion is not missed.
+            if kept.deleted <= id {
                 kept.missing = kept.missing.max(id);
                 kept.is_untold |= version == UNPUBLISHED && self.version > 0;
             }
