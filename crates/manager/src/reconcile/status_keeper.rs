@@ -113,12 +113,13 @@ impl StatusKeeper {
                         continue;
                     }
                     let due = last_writes.get(&key).map(|last| *last + INTERVAL);
+                    if let Some(due) = due.filter(|due| *due > Instant::now()) {
+                        work.mark_at(key.clone(), due.into_std());
+                        work.done(&key);
+                        continue;
+                    }
                     match self.wanted(&key) {
                         None => work.done(&key),
-                        Some(_) if due.is_some_and(|due| due > Instant::now()) => {
-                            work.mark_at(key.clone(), due.unwrap_or_else(Instant::now).into_std());
-                            work.done(&key);
-                        }
                         Some(wanted) => {
                             if last_writes.len() >= KEPT_TIMES {
                                 last_writes.retain(|_, last| last.elapsed() < INTERVAL);
