@@ -82,14 +82,16 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
     let retries = check(fixture, clients).await?;
     let longest = repairs.iter().max().context("nothing drifted")?.as_secs_f64();
     ensure!(longest <= MAX_DRIFT.as_secs_f64(), "a drift lived for {longest:.2} s");
+    let mut session = fixture.session().await?;
     for name in &names {
-        fixture.session().await?.delete_setting(name).await?;
+        session.delete_setting(name).await?;
     }
     let rights = if fixture.audit_logs.is_empty() {
         "no audit log was given".to_owned()
     } else {
         // Only where the API server does not stream lists does a server list, and this step does not run there.
-        rights::exactly_used(fixture, |right| right.verb != "list").await?
+        let usage = rights::allowed_usage(fixture)?;
+        rights::exactly_used(fixture, &usage, |right| right.verb != "list").await?
     };
     fixture.uninstall().await?;
     // Unless the step `uninstall` was left out, nothing is left of the file, either.

@@ -26,15 +26,16 @@ async fn run(fixture: &Fixture) -> Result<Outcome> {
     let usage = usage(fixture)?;
     let forbidden = usage.forbidden();
     ensure!(forbidden.is_empty(), "forbidden: {}", forbidden.join(", "));
-    exactly_used(fixture, |_| true).await.map(passed)
+    exactly_used(fixture, &usage, |_| true).await.map(passed)
 }
 
-/// Checks that the rights that the server has now are those that it has used so far, as far as they must have been. Describes
-/// what it found.
-pub(super) async fn exactly_used(fixture: &Fixture, must_be_used: impl Fn(&Right) -> bool) -> Result<String> {
-    let usage = usage(fixture)?;
-    let forbidden = usage.never_allowed();
-    ensure!(forbidden.is_empty(), "forbidden: {}", forbidden.join(", "));
+/// Checks that the rights that the server has now are those that it has used, as far as they must have been. Describes what
+/// it found.
+pub(super) async fn exactly_used(
+    fixture: &Fixture,
+    usage: &Usage,
+    must_be_used: impl Fn(&Right) -> bool,
+) -> Result<String> {
     let granted = granted(fixture).await?;
     ensure!(!granted.is_empty(), "no role is bound to the ServiceAccount");
     let mut unused = Vec::new();
@@ -51,8 +52,16 @@ pub(super) async fn exactly_used(fixture: &Fixture, must_be_used: impl Fn(&Right
     Ok(format!("no 403; {} verbs granted and used, in {uses} requests", granted.len()))
 }
 
+/// The server's requests so far. Fails if one was forbidden that was never allowed.
+pub(super) fn allowed_usage(fixture: &Fixture) -> Result<Usage> {
+    let usage = usage(fixture)?;
+    let forbidden = usage.never_allowed();
+    ensure!(forbidden.is_empty(), "forbidden: {}", forbidden.join(", "));
+    Ok(usage)
+}
+
 /// The server's requests so far.
-pub(super) fn usage(fixture: &Fixture) -> Result<Usage> {
+fn usage(fixture: &Fixture) -> Result<Usage> {
     let mut usage = Usage::default();
     for log in &fixture.audit_logs {
         usage.add(log, &format!("system:serviceaccount:{NAME}:{NAME}"))?;
