@@ -64,12 +64,8 @@ async fn check_failure(
     let failure = answer.last_failure.unwrap();
     assert!(failure.message.contains(words), "{failure:?}");
     assert!(failure.attempts > 0 && failure.since.is_some() && failure.next_try.is_some(), "{failure:?}");
-    let request = proto::ListDeploymentsRequest {
-        namespace: fixture.namespace.clone(),
-        ..proto::ListDeploymentsRequest::default()
-    };
-    let rows = fixture.client.list_deployments(request).await.unwrap().into_inner();
-    let row = rows.deployments_replica_config[0].last_failure.clone().unwrap();
+    let rows = fixture.managed_rows().await;
+    let row = rows[0].last_failure.clone().unwrap();
     assert_eq!((row.reason.as_str(), row.code, row.since), (reason, code, failure.since), "{row:?}");
     let metrics = fixture.manager.metrics().await.unwrap();
     let counted = format!("write_failures_total{{reason=\"{reason}\"}} 0\n");

@@ -190,12 +190,7 @@ async fn of_two_hundred_targets_at_once() {
     join_all(sets).await;
     join_all(names.iter().map(|name| fixture.scale(name, 0))).await;
     let all_repaired = eventually("all are repaired", async || {
-        let request = proto::ListDeploymentsRequest {
-            namespace: fixture.namespace.clone(),
-            ..proto::ListDeploymentsRequest::default()
-        };
-        let rows =
-            fixture.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
+        let rows = fixture.managed_rows().await;
         assert_eq!(rows.len(), TARGETS);
         let drifted = rows.iter().filter(|row| row.state() != DeploymentState::InSync).count();
         if drifted == 0 { Ok(()) } else { Err(drifted) }

@@ -128,6 +128,16 @@ impl<'a> Fixture<'a> {
         Ok(self.client.get_deployment(request).await?.into_inner())
     }
 
+    /// The rows of the managed Deployments of the namespace.
+    pub(crate) async fn managed_rows(&self) -> Vec<proto::DeploymentsReplicaConfig> {
+        let request = proto::ListDeploymentsRequest {
+            namespace: self.namespace.clone(),
+            ..proto::ListDeploymentsRequest::default()
+        };
+        let answer = self.client.clone().list_deployments(request).await.unwrap();
+        answer.into_inner().deployments_replica_config
+    }
+
     pub(crate) async fn delete_setting(&mut self, name: &str) {
         let request = proto::DeleteDeploymentRequest {
             name: name.to_owned(),

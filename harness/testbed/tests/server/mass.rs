@@ -3,7 +3,7 @@
 
 use futures_util::future::join_all;
 use kube::api::{Patch, PatchParams};
-use replica_count_api::proto::{self, DeploymentState};
+use replica_count_api::proto::DeploymentState;
 use serde_json::json;
 
 use crate::audit::{Audited, Write};
@@ -49,7 +49,7 @@ async fn no_repair_is_lost_when_the_api_server_throttles() {
     });
     join_all(sets).await;
 
-    let mut fixture = fixture
+    let fixture = fixture
         .restart(async |deployments| {
             let patch = Patch::Merge(json!({ "spec": { "replicas": 5 } }));
             let parameters = PatchParams::default();
@@ -60,10 +60,7 @@ async fn no_repair_is_lost_when_the_api_server_throttles() {
         })
         .await;
     eventually("all are repaired", async || {
-        let request =
-            proto::ListDeploymentsRequest { namespace: fixture.namespace.clone(), ..Default::default() };
-        let rows =
-            fixture.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
+        let rows = fixture.managed_rows().await;
         let drifted = rows.iter().filter(|row| row.state() != DeploymentState::InSync).count();
         if drifted == 0 { Ok(()) } else { Err(drifted) }
     })

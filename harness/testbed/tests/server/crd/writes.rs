@@ -131,12 +131,7 @@ async fn all_of_a_file_are_put_back() {
     let scaled = fixture.kubectl(["scale", "deployment", "--all", "--replicas=5"]);
     assert!(scaled.status.success(), "{scaled:?}");
     all_have(&fixture, OBJECTS, 3).await;
-    let request = proto::ListDeploymentsRequest {
-        namespace: fixture.namespace.clone(),
-        ..proto::ListDeploymentsRequest::default()
-    };
-    let rows =
-        fixture.client.list_deployments(request).await.unwrap().into_inner().deployments_replica_config;
+    let rows = fixture.managed_rows().await;
     assert_eq!(rows.len(), OBJECTS);
     let other = rows.iter().find(|row| row.state() != DeploymentState::InSync);
     assert!(other.is_none(), "{other:?}");
