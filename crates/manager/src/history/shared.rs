@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use replica_count_core::event::Event;
 use replica_count_core::history::History;
@@ -15,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use super::metrics::HistoryMetrics;
+use crate::clock;
 use crate::leadership::Holder;
 
 /// How many events a watcher may be behind before it misses some. They are shared by all watchers.
@@ -289,7 +289,7 @@ fn has_change(history: &History, change: &Entry) -> bool {
 
 /// The least id of what happens now: several servers give ids, and none of them gives one twice.
 fn id_of_now() -> u64 {
-    Timestamp::now().as_microsecond().try_into().unwrap_or_default()
+    clock::now().wall.as_microsecond().try_into().unwrap_or_default()
 }
 
 #[cfg(test)]

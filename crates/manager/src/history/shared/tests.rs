@@ -1,5 +1,6 @@
 //! What a server records of what it has seen while another one recorded.
 
+use jiff::Timestamp;
 use replica_count_core::event::EventKind;
 use replica_count_core::history::Bounds;
 use replica_count_core::history::sample::sample;
